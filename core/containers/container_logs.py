@@ -1,6 +1,6 @@
-"""A container's log: a part of it, or everything as it comes, with a search.
+"""Reads and follows the log of a container, with a search.
 
-No line is dropped. Secrets are hidden, and nothing is left that a terminal would obey.
+No line is lost. Secrets are hidden, and escape sequences and control characters are removed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,18 @@ from core.terminal_text import strip_controls
 if TYPE_CHECKING:
     import docker
 
-_HEADER = struct.Struct(">BxxxL")  # stream number, length: the engine's frame around each piece without a terminal
+_HEADER = struct.Struct(">BxxxL")  # stream number and length: the header of each piece when there is no terminal
 _STREAM_NAMES = {1: "stdout", 2: "stderr"}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME_SPAN = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
-RECONNECT_SECONDS = 60.0  # how long a follower waits for an engine that went away
+RECONNECT_SECONDS = 60.0  # how long a follower waits for an engine that is gone
 RECONNECT_PAUSE = 1.0
 _MAX_LOOKBACK_LINES = 200  # lines
-_RESTART_PAUSE = 0.1  # seconds: the engine waits at least so long before it starts a container anew
+_RESTART_PAUSE = 0.1  # seconds: the engine waits at least this long before it restarts a container
 
 
 def parse_time(text: str, now: float | None = None) -> float:
-    """Unix seconds of `10m` (ago), of an ISO time (local unless it says otherwise) or of Unix seconds.
-
-    Raises InputError.
-    """
+    """The Unix time of `10m` (ago), an ISO time (local unless it has a zone) or a Unix time. Raises InputError."""
     if span := _TIME_SPAN.match(text):
         return (time.time() if now is None else now) - float(span.group(1)) * _UNIT_SECONDS[span.group(2)]
     try:
@@ -64,10 +61,10 @@ def read_logs(
     stdout: bool = True,
     stderr: bool = True,
 ) -> Iterator[ContainerLogLine]:
-    """The container's lines so far, oldest first, as they come from the engine.
+    """The container's lines so far, oldest first.
 
-    `tail` counts lines before `search` picks among them, a regular expression; upper case in it makes case matter.
-    Raises EngineError and InputError.
+    `tail` is the number of last lines to search in. `search` is a regular expression, case-sensitive only if it has
+    upper case. Raises EngineError and InputError.
     """
     return iter(LogStream(client, reference, False, tail, since, until, search, stdout, stderr))
 
@@ -82,15 +79,15 @@ def follow_logs(
     stdout: bool = True,
     stderr: bool = True,
 ) -> LogStream:
-    """The container's lines, and those that come, until it ends or `close` is called, which takes no time.
+    """The container's lines so far and new ones, until it ends or `close` is called.
 
-    When the engine is restarted it goes on after the last line seen. Raises EngineError and InputError.
+    After a restart of the engine it continues with the next line. Raises EngineError and InputError.
     """
     return LogStream(client, reference, True, tail, since, None, search, stdout, stderr)
 
 
 class LogStream:
-    """Iterates over LogLine. One reader; `close` from any thread."""
+    """Iterates over `ContainerLogLine`s, for one reader; any thread may call `close`."""
 
     def __init__(
         self,
@@ -127,7 +124,7 @@ class LogStream:
         self._position = _ReadPosition()
 
     def close(self) -> None:
-        """End the iteration, also when it waits for a line right now."""
+        """End the iteration at once, even while it waits for a line."""
         self._stream.close()
 
     def __iter__(self) -> Iterator[ContainerLogLine]:
@@ -138,7 +135,7 @@ class LogStream:
                     lost_since = None
                     text = strip_controls(
                         strip_terminal_controls(line.text)
-                    )  # first: an escape sequence would hide a secret
+                    )  # an escape sequence could hide a secret
                     redacted = line.model_copy(update={"text": redact_text(text, self._secrets)})
                     if self._pattern.search(redacted.text):
                         yield redacted
@@ -159,7 +156,7 @@ class LogStream:
         return EngineError(self._what, "the connection to the engine was lost", "try again")
 
     def _lines(self) -> Iterator[ContainerLogLine]:
-        """One answer of the engine; after the first, from the last line seen on."""
+        """The lines of one request; later requests continue after the last line read."""
         last_time = self._position.time
         since, tail = (_to_engine_time(last_time), "all") if last_time else (self._since, self._tail)
         duplicates = self._position.duplicate_filter()
@@ -174,28 +171,28 @@ class LogStream:
                 yield line
 
     def _still_runs(self) -> bool:
-        """After an orderly end: whether a followed container still runs (the engine is shutting down, then)."""
+        """After the end of a stream: whether the followed container still runs, as when the engine shuts down."""
         if not self._follow or self._stream.closed:
             return False
         try:
             running = bool((inspect_container(self._client, self._data["Id"]).get("State") or {}).get("Running"))
         except EngineError as error:
             if engine_refused(error):
-                return False  # it was removed when it ended
+                return False  # it was removed after it ended
             raise
         return running and not self._stream.wait_closed(RECONNECT_PAUSE)
 
 
 class LineAssembler:
-    """Turns the engine's bytes, cut anywhere, into lines. Each piece begins with its time (`timestamps=1`)."""
+    """Turns chunks of bytes into lines. Each piece of the stream starts with its time (`timestamps=1`)."""
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
         self._buffer = b""
-        self._partial_lines: dict[str, tuple[str, bytes]] = {}  # stream -> time and text of a line without its end yet
+        self._partial_lines: dict[str, tuple[str, bytes]] = {}  # stream → time and text of an incomplete line
 
     def feed(self, data: bytes) -> list[ContainerLogLine]:
-        """The lines that `data` completes."""
+        """The lines that are complete with `data`."""
         self._buffer += data
         if self._terminal:
             *pieces, self._buffer = self._buffer.split(b"\n")
@@ -213,7 +210,7 @@ class LineAssembler:
         return lines
 
     def finish(self) -> list[ContainerLogLine]:
-        """Lines that never got their end."""
+        """The remaining incomplete lines."""
         rest, self._buffer = self._buffer, b""
         lines = self._add("stdout", rest + b"\n") if self._terminal and rest else []
         lines += [_parse_line(stream, timestamp, text) for stream, (timestamp, text) in self._partial_lines.items()]
@@ -221,7 +218,7 @@ class LineAssembler:
         return lines
 
     def _add(self, stream: str, piece: bytes) -> list[ContainerLogLine]:
-        """A piece is a line, or (past 16 KiB) a part of one: each part has a time of its own, the first one counts."""
+        """Add a piece: a line, or a part of one longer than 16 KiB. Of the times of all parts the first counts."""
         timestamp, _, text = piece.partition(b" ")
         started, before = self._partial_lines.pop(stream, (timestamp.decode(errors="replace"), b""))
         if not text.endswith(b"\n"):
@@ -235,18 +232,18 @@ def _parse_line(stream: str, timestamp: str, text: bytes) -> ContainerLogLine:
 
 
 class _ReadPosition:
-    """Where the reader stands: the newest line's time, and how many lines of exactly that time it had."""
+    """The time of the newest line read, and how many lines with exactly that time were read."""
 
     def __init__(self) -> None:
         self.time = ""
         self.count = 0
 
     def duplicate_filter(self) -> _DuplicateFilter:
-        """For the next answer, which begins with lines that were seen."""
+        """A filter for the next request, which repeats lines that were read already."""
         return _DuplicateFilter(self)
 
     def advance(self, line: ContainerLogLine) -> None:
-        """Remember a line that was given out."""
+        """Advance to a line that was returned."""
         self.count = self.count + 1 if line.time == self.time else 1
         self.time = line.time
 
@@ -258,7 +255,7 @@ class _DuplicateFilter:
         self._skip = position.count
 
     def is_new(self, line: ContainerLogLine) -> bool:
-        """Whether the line was not given out before; notes it. The engine's times have a fixed width: text compares."""
+        """Whether the line is new; advances to it. The engine's times have a fixed width, so they compare as text."""
         if self._time and line.time <= self._time:
             if line.time < self._time:
                 return False
@@ -270,16 +267,16 @@ class _DuplicateFilter:
 
 
 def _to_engine_time(text: str) -> str:
-    """`seconds.nanoseconds` of an RFC 3339 time in UTC with nine digits after the point."""
+    """`seconds.nanoseconds` of an RFC 3339 time in UTC."""
     whole, _, fraction = text.rstrip("Z").partition(".")
     seconds = datetime.fromisoformat(f"{whole}+00:00").timestamp()
     return f"{seconds:.0f}.{fraction or '0':0<9}"
 
 
 def last_log_lines(client: docker.DockerClient, reference: str, lines: int, ended: str = "") -> str:
-    """The container's last words for an error message; empty when there are none or they cannot be read.
+    """The container's last `lines` lines for an error message; empty when there are none or they cannot be read.
 
-    With `ended`, a time as the engine writes it, those of the life that ended then, while they are not far back.
+    `ended` is the engine's text of the time at which an earlier run ended, to get the last lines of that run.
     """
     try:
         newest = list(read_logs(client, reference, tail=_MAX_LOOKBACK_LINES if ended else lines))

@@ -1,4 +1,4 @@
-"""Errors of the engine on create and start, each with a cause and a remedy. A table: pattern, why, remedy."""
+"""A table of the engine's errors on create and start: pattern, cause and remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.engine import EngineError
 
 
 class EngineErrorPattern(NamedTuple):
-    """`pattern` is searched in the engine's message; `why` may use its groups as {1}."""
+    """A pattern to search in the engine's message. `why` may refer to its groups as {1}."""
 
     code: str
     pattern: re.Pattern[str]
@@ -104,7 +104,7 @@ ENGINE_ERROR_PATTERNS = (
 
 
 def explain_engine_error(error: EngineError) -> EngineError:
-    """The same error with cause and remedy in words where the engine's message is known."""
+    """The error with a cause and a remedy from the table; unchanged when the engine's message is not in it."""
     for row in ENGINE_ERROR_PATTERNS:
         if match := row.pattern.search(error.why):
             groups = [match.group(0), *(group or "" for group in match.groups())]

@@ -1,8 +1,7 @@
-"""Streaming responses of the engine (a followed log) that end promptly when asked to.
+"""Streaming responses of the engine (a followed log) that any thread can stop at once.
 
-The SDK's own streams take their socket's time-out away and cannot be stopped from another thread. These keep the
-time-out: silence of IDLE_SECONDS makes the reader ask again from where it stood, which also tells a quiet container
-from an engine that hangs.
+The SDK's own streams remove the socket's time-out and cannot be stopped from another thread. These keep a time-out:
+after IDLE_SECONDS without data the reader reconnects, which also detects an engine that hangs.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ IDLE_SECONDS = 30.0
 
 
 class StreamIdle(Exception):
-    """Nothing came for IDLE_SECONDS."""
+    """No data came for IDLE_SECONDS."""
 
 
 class StreamCut(Exception):
-    """The connection ended in the middle: the engine was stopped, or the line to it fell."""
+    """The connection broke: the engine was stopped, or the network failed."""
 
 
 class EngineStream:
-    """One GET whose answer is read as it comes. `close` may be called from any thread, at any time."""
+    """One GET request whose response is read as it arrives. Any thread may call `close` at any time."""
 
     def __init__(self, client: docker.DockerClient, what: str, path: str, query: Mapping[str, Any]) -> None:
         self._api = client.api
@@ -43,24 +42,24 @@ class EngineStream:
 
     @property
     def closed(self) -> bool:
-        """Whether somebody asked for the end."""
+        """Whether `close` was called."""
         return self._closed.is_set()
 
     def wait_closed(self, seconds: float) -> bool:
-        """Wait so long for the end; whether it came."""
+        """Wait up to `seconds` for `close`; whether it was called."""
         return self._closed.wait(seconds)
 
     def close(self) -> None:
-        """End the iteration, also when it is waiting for data right now."""
+        """End the iteration at once, even while it waits for data."""
         self._closed.set()
         with self._lock:
             if self._response is not None:
                 _shut_down(self._response)
 
     def chunks(self, **more: Any) -> Iterator[bytes]:
-        """Pieces of one answer as the engine sends them, `more` added to the query.
+        """The chunks of one response as the engine sends them, with `more` added to the query.
 
-        Raises EngineError when the engine refuses or does not answer, Idle, and Cut.
+        Raises EngineError when the engine refuses or does not answer, StreamIdle, StreamCut.
         """
         import requests
         import urllib3
@@ -71,7 +70,7 @@ class EngineStream:
         try:
             yield from response.iter_content(chunk_size=None)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
-            # AttributeError: urllib3's buffer is gone when another thread has shut the response
+            # AttributeError: urllib3's buffer is gone after another thread has closed the response
             if self.closed:
                 return
             if _timed_out(error):
@@ -85,7 +84,7 @@ class EngineStream:
 
     def _open(self, more: Mapping[str, Any]) -> requests.Response | None:
         with engine_errors(self._what):
-            # the engine sends its headers at once, also when it has nothing to say yet
+            # the engine sends its headers at once, even when it has no data yet
             response = self._api.get(self._url, params={**self._query, **more}, stream=True, timeout=self._api.timeout)
             if not response.ok:
                 from docker.errors import create_api_error_from_http_exception
@@ -107,7 +106,7 @@ class EngineStream:
 
 
 def _shut_down(response: requests.Response) -> None:
-    """Wake whoever reads from it. urllib3 raises when the answer is complete and its socket is back in the pool."""
+    """Wake the reader of the response. urllib3 raises when the response is complete and its socket was released."""
     try:
         response.raw.shutdown()
     except (ValueError, RuntimeError, OSError):

@@ -1,4 +1,4 @@
-"""How an engine gives GPUs to a container: NVIDIA's runtime (a device request) or CDI (device names)."""
+"""Finds out how an engine gives GPUs to a container: NVIDIA's runtime (device requests) or CDI (device names)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from core.findings import Finding, Level
 
-# dockerd looks for this program when a device request comes, also when no runtime is registered
+# dockerd looks for this program on a device request, even when no runtime is registered
 _HOOK = "nvidia-container-runtime-hook"
 _CDI_KIND = "nvidia.com/gpu"
 TOOLKIT_REMEDY = (
@@ -20,7 +20,7 @@ CDI_REMEDY = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml, then r
 
 
 class GpuAccess(str, Enum):
-    """UNKNOWN: a remote engine that names neither; a device request is tried."""
+    """How the engine gives GPUs to a container. UNKNOWN: a remote engine reports neither; try a device request."""
 
     DEVICE_REQUEST = "device-request"
     CDI = "cdi"
@@ -29,7 +29,7 @@ class GpuAccess(str, Enum):
 
 
 def gpu_access(info: dict[str, Any], *, local: bool) -> GpuAccess:
-    """What the engine's `info` says, with a look at this machine's files when the engine is `local`."""
+    """The access that the engine's `info` reports; for a `local` engine this machine's files are checked too."""
     if "nvidia" in (info.get("Runtimes") or {}) or (local and shutil.which(_HOOK)):
         return GpuAccess.DEVICE_REQUEST
     discovered = [str(device.get("ID", "")) for device in info.get("DiscoveredDevices") or []]
@@ -42,7 +42,7 @@ def gpu_access(info: dict[str, Any], *, local: bool) -> GpuAccess:
 
 
 def device_request(access: GpuAccess, gpus: tuple[str, ...]) -> dict[str, Any]:
-    """The API's DeviceRequest for `gpus`: "all", indices or UUIDs; CDI names ("nvidia.com/gpu=0") go as they are."""
+    """The API's DeviceRequest for `gpus`: `all`, indices, UUIDs, or CDI names such as `nvidia.com/gpu=0`."""
     has_cdi_names = any("=" in gpu for gpu in gpus)
     if access is GpuAccess.CDI or has_cdi_names:
         return {"Driver": "cdi", "DeviceIDs": [gpu if "=" in gpu else f"{_CDI_KIND}={gpu}" for gpu in gpus]}
@@ -52,7 +52,7 @@ def device_request(access: GpuAccess, gpus: tuple[str, ...]) -> dict[str, Any]:
 
 
 def missing_toolkit_finding(location: str) -> Finding:
-    """The finding for an engine that cannot give GPUs."""
+    """The finding for an engine that cannot give GPUs to containers."""
     return Finding(
         level=Level.ERROR,
         code="gpu-toolkit",

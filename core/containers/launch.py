@@ -1,4 +1,4 @@
-"""Start a container from a preset's image with the preset's run settings."""
+"""Starts a container from a preset's image with the preset's run settings."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from core.site import Site
 if TYPE_CHECKING:
     import docker
 
-VIDEO_GROUP = "44"  # `video` in every Debian and Ubuntu: base-passwd fixes the number
-SECOND = 10**9  # the API counts durations in nanoseconds
-START_INTERVAL = 2 * SECOND  # between health checks until the first that is content; engines before 25 wait for theirs
+VIDEO_GROUP = "44"  # the number of the group `video` in every Debian and Ubuntu (base-passwd)
+SECOND = 10**9  # the API takes durations in nanoseconds
+START_INTERVAL = 2 * SECOND  # between health checks until the first passes; ignored by engines before 25
 
 
 class LaunchError(XaivaError):
-    """Something is in the way of a launch; `findings` name each thing with its remedy."""
+    """A launch that was refused; `findings` has every problem with its remedy."""
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
         self.findings = list(findings)
@@ -56,9 +56,9 @@ def check_launch(
     create_folders: bool = False,
     dev: bool | None = None,
 ) -> list[Finding]:
-    """All that would keep the launch from working, each with its remedy; without an error it can start.
+    """Every problem that would prevent the launch, with its remedy; without an error among them it can start.
 
-    An engine that cannot be reached and run settings that cannot be read are findings, too. Changes nothing.
+    Changes nothing. An unreachable engine and unreadable run settings are findings too.
     """
     name = name or labels.container_name(preset_name)
     try:
@@ -82,18 +82,17 @@ def launch(
     create_folders: bool = False,
     dev: bool | None = None,
 ) -> Container:
-    """Start the preset's container and return it as it stands a second later.
+    """Start the preset's container and return its state a second later.
 
-    `replace` takes the place of a container of that name. The old one is kept until the new one runs, and goes on
-    running until that one has been created; if the new one does not start, the old one runs again. What a launch that
-    was cut off has left is put right first. A site without a token for the inference service gets one in
-    its `.env`. `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is
-    mounted at /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the
-    place of the service that is installed in the image.
+    `replace` allows it to replace a container of that name. The old one keeps running until the new one has been
+    created, and runs again if the new one does not start. A replacement that was interrupted earlier is finished first.
+    A site without a token for the inference service gets one in its `.env`. `create_folders` creates missing volume
+    folders. `dev` overrides the preset's dev mode: the source is mounted at /src, the working folder, and the command
+    gets `--reload`; a checkout of this project also replaces the service that is installed in the image.
 
-    Raises LaunchError when something is in the way, EngineError when the engine refuses or the container ends in error
-    at once (nothing is left of it then but its last words), InputError for an env file that cannot be read.
-    `core.containers.manage.wait_healthy` then waits until it is well.
+    Raises LaunchError when a check fails, EngineError when the engine refuses or the container fails at once (it is
+    removed, and its last output is in the error), InputError for an env file that cannot be read. Call
+    `core.containers.manage.wait_healthy` to wait for its health check.
     """
     name = name or labels.container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
@@ -140,7 +139,7 @@ def _create_folders(settings: RunSettings, image: dict[str, Any] | None) -> None
 def _container_body(
     site: Site, preset_name: str, preset: Preset, settings: RunSettings, image: dict[str, Any], dev: bool
 ) -> dict[str, Any]:
-    """The API's body for a new container, all but its image and GPUs."""
+    """The API's body for a new container, without its image and GPUs."""
     run = preset.run
     command = run.command or image["Config"].get("Cmd") or []
     bindings: dict[str, list[dict[str, str]]] = {}
@@ -167,21 +166,21 @@ def _container_body(
     if dev:
         body["WorkingDir"] = DEV_FOLDER
     if run.health_check is not None or image["Config"].get("Healthcheck"):
-        check = _health_check_body(run.health_check) if run.health_check else {}  # what is not said is as in the image
+        check = _health_check_body(run.health_check) if run.health_check else {}  # the rest is the image's
         body["Healthcheck"] = {**check, "StartInterval": START_INTERVAL}
     return body
 
 
 def _mount_body(mount: Mount) -> dict[str, Any]:
-    """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
+    """A mount, because the older form (a bind) creates a missing folder, owned by root."""
     kind = "volume" if mount.named else "bind"
     return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
 
 
 def _bind_text(mount: Mount) -> str:
-    """The older form, which alone takes the engine's options (`Z` of SELinux, `rshared`, …).
+    """A bind, the only form with the engine's options (`Z` of SELinux, `rshared`, …).
 
-    A folder that is missing on a remote engine's machine is made there, owned by root.
+    A remote engine creates a missing folder on its machine, owned by root.
     """
     options = ("ro" if mount.read_only else "rw", *mount.options)
     return f"{mount.source}:{mount.target}:{','.join(options)}"
@@ -192,7 +191,7 @@ def _device_body(path: str) -> dict[str, str]:
 
 
 def _device_group(path: str) -> str:
-    """The group that may use a device: the service is no root. Of another machine's, Debian's number for `video`."""
+    """The group that may use a device, because the service is not root; for a remote device Debian's `video`."""
     try:
         return str(os.stat(path).st_gid)
     except OSError:
@@ -210,7 +209,7 @@ def _health_check_body(check: HealthCheck) -> dict[str, Any]:
 
 
 def _create_and_start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Container | None) -> Container:
-    """Create and start; whatever fails, the container of before is back under its name, and as it was."""
+    """Create and start the container. If anything fails, restore `old` with its name and state."""
     what = f"Launch of container {name}"
     if old is not None:
         body["Labels"][labels.REPLACED_STATE] = old.state.word

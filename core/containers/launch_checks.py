@@ -1,4 +1,4 @@
-"""Checks before a launch: everything that would keep the container from starting."""
+"""Checks before a launch: finds everything that would prevent the container from starting."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineSnapshot:
-    """What the engine holds at the moment. `image` is its full description, None when it is missing.
-
-    `own_ports` are those of a running container of the name that is to be launched; `version` says what is wrong with
-    the engine's own version.
-    """
+    """What the checks need to know about the engine."""
 
     containers: Sequence[Container]
     image: dict[str, Any] | None
+    """The image's full description; None when the engine does not have it."""
     image_tag: str
     gpus: GpuAccess
     local: bool
     own_ports: Sequence[ContainerPort]
+    """The ports of a running container with the name to be launched."""
     version: Sequence[Finding]
+    """What is wrong with the version of the engine."""
 
 
 def take_snapshot(
     client: docker.DockerClient, preset_name: str, name: str, *, dev: bool, gpus: bool, local: bool
 ) -> EngineSnapshot:
-    """Ask the engine for all that the checks need. Raises EngineError."""
+    """Ask the engine for everything that the checks need. Raises EngineError."""
     tag, image = _find_image(client, preset_name, dev)
     access = GpuAccess.NONE
     if gpus:
@@ -63,9 +62,9 @@ def launch_findings(
     replace: bool,
     create_folders: bool = False,
 ) -> list[Finding]:
-    """Everything that is in the way of a container `name` of the preset; errors mean it would not start.
+    """Every problem of launching the preset as container `name`; with an error among them it would not start.
 
-    With `create_folders` a missing folder is a note: the launch makes it.
+    With `create_folders` a missing folder is only a note, because the launch creates it.
     """
     findings = [*snapshot.version]
     if snapshot.image is None:
@@ -86,7 +85,7 @@ def missing_folders(settings: RunSettings) -> list[Path]:
 
 
 def _find_image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:
-    """Dev mode takes the stage with compilers where it was built, and the runtime else."""
+    """Tag and description of the image to launch: in dev mode the `dev` stage if it was built, else the runtime."""
     import docker.errors
 
     api: Any = client.api  # the SDK's types leave this call out
@@ -142,7 +141,7 @@ def _replacement_findings(preset_name: str, holder: Container, containers: Seque
 
 
 def _port_findings(preset_name: str, settings: RunSettings, snapshot: EngineSnapshot) -> list[Finding]:
-    # A container of this name gives its ports up when it is replaced; else it has been named already.
+    # A container of this name releases its ports when it is replaced; otherwise it is a finding already.
     wanted_ports = [port for port in settings.ports if not any(ports_collide(port, own) for own in snapshot.own_ports)]
     remedy, location = "stop that, or change run.ports of the preset", f"preset {preset_name}: run.ports"
     return [
@@ -155,7 +154,7 @@ def _missing_folder_findings(
     preset_name: str, settings: RunSettings, snapshot: EngineSnapshot, create_folders: bool
 ) -> list[Finding]:
     if not snapshot.local:
-        return []  # the paths are those of the engine's machine
+        return []  # the paths are on the engine's machine
     if create_folders:
         return [
             Finding(level=Level.NOTE, code="volume-made", what=f"Volume {path}", why="the launch creates this folder")

@@ -1,4 +1,4 @@
-"""All containers of an engine, from one cheap call; those of xaiva are marked."""
+"""Lists and inspects the containers of an engine, and marks those that xaiva launched."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _EXITED = re.compile(r"^(?:Exited|Restarting) \((\d+)\)")
 _HEALTH_IN_STATUS = re.compile(r"^Up .*\((?:health: )?(?!Paused)([^()]+)\)$")
-SIGKILL_EXIT_CODE = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
+SIGKILL_EXIT_CODE = 137  # 128 + SIGKILL: also after the kernel's out-of-memory killer
 
 
 def list_containers(client: docker.DockerClient) -> list[Container]:
-    """All containers, running or not: ours first, then by name. Raises EngineError."""
+    """All containers, running or not: those of xaiva first, then by name. Raises EngineError."""
     with engine_errors("List of containers"):
         rows: list[dict[str, Any]] = client.api.containers(all=True)
     containers = [_add_details(client, _parse_safely(row, _parse_row)) for row in rows]
@@ -30,12 +30,12 @@ def list_containers(client: docker.DockerClient) -> list[Container]:
 
 
 def get_container(client: docker.DockerClient, reference: str) -> Container:
-    """One container by name or id, with health output and whether it ran out of memory. Raises EngineError."""
+    """One container by name or id, with its health output and whether it ran out of memory. Raises EngineError."""
     return parse_container(inspect_container(client, reference))
 
 
 def inspect_container(client: docker.DockerClient, reference: str) -> dict[str, Any]:
-    """All the engine knows of a container, as its API says it. Raises EngineError."""
+    """The engine's full description of a container, as its API returns it. Raises EngineError."""
     import docker.errors
 
     what = f"Container {reference}"
@@ -48,7 +48,7 @@ def inspect_container(client: docker.DockerClient, reference: str) -> dict[str, 
 
 
 def redacted_description(client: docker.DockerClient, reference: str) -> dict[str, Any]:
-    """The same for people: the secrets in its variables, labels, command lines and messages are hidden."""
+    """`inspect_container` with the secrets in variables, labels, command lines and messages hidden."""
     redacted: dict[str, Any] = redact_document(inspect_container(client, reference))
     return redacted
 
@@ -73,7 +73,7 @@ def _parse_description(data: dict[str, Any]) -> Container:
         image_id=data.get("Image") or "",
         state=state,
         status=redact_text(state_fields.get("Error") or "", secrets) or state.word,
-        # of one that has ended the engine says "unhealthy", whatever it was
+        # the engine reports "unhealthy" for any container that has ended
         health=ContainerHealth(health.get("Status") or "none") if running else ContainerHealth.NONE,
         health_output=redact_text(last_health_output(health), secrets),
         ports=_parse_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
@@ -85,13 +85,13 @@ def _parse_description(data: dict[str, Any]) -> Container:
 
 
 def last_health_output(health: dict[str, Any]) -> str:
-    """The last health check's words; the engine keeps the newest five."""
+    """The output of the last health check."""
     entries = health.get("Log") or []
     return str(entries[-1].get("Output") or "").strip() if entries else ""
 
 
 def _parse_safely(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:
-    """The container as far as it can be read: one that cannot is a row of its own, which says so."""
+    """The parsed container; one that cannot be parsed has the reason in `unreadable`."""
     try:
         return read(data)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -132,7 +132,7 @@ def _parse_row(row: dict[str, Any]) -> Container:
 
 
 def _parse_listed_health(row: dict[str, Any], status: str) -> ContainerHealth:
-    """Newer engines give it a field of its own; older ones name it at the end of their sentence."""
+    """The health in a list: a field of newer engines; older ones have it only at the end of the status text."""
     field = row.get("Health")
     if isinstance(field, dict) and field.get("Status"):
         return ContainerHealth(field["Status"])
@@ -141,20 +141,20 @@ def _parse_listed_health(row: dict[str, Any], status: str) -> ContainerHealth:
 
 
 def _add_details(client: docker.DockerClient, container: Container) -> Container:
-    """Health output and the mark of the out-of-memory killer are not in the list: ask for those that are unwell."""
+    """Add health output and `oom_killed`, which the list lacks, to a container that is unhealthy or was killed."""
     if container.health is not ContainerHealth.UNHEALTHY and container.exit_code != SIGKILL_EXIT_CODE:
         return container
     try:
         details = get_container(client, container.id)
     except EngineError:
-        return container  # it went away meanwhile
+        return container  # it was removed in the meantime
     return container.model_copy(
         update={"health_output": details.health_output, "oom_killed": details.oom_killed},
     )
 
 
 def _label_fields(container_labels: dict[str, str]) -> dict[str, str]:
-    """An image carries the preset's label, too: only a container that was launched has the site's."""
+    """Preset and site from the labels. Images have the preset's label too, but only launched containers have a site."""
     site = container_labels.get(labels.SITE, "")
     return {"preset": container_labels.get(labels.PRESET, "") if site else "", "site": site}
 
@@ -182,13 +182,13 @@ def _parse_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[Containe
 
 
 def bound_ports(data: dict[str, Any]) -> list[ContainerPort]:
-    """The published ports that the container was made with; one that restarts has no others."""
+    """The published ports in the container's configuration, known even while it restarts."""
     bindings = _parse_ports((data.get("HostConfig") or {}).get("PortBindings") or {})
     return [port for port in bindings if port.host_port]
 
 
 def _unix_time(text: str) -> float:
-    """Unix seconds of the engine's RFC 3339 time, which has up to nine digits where Python 3.10 reads six."""
+    """Unix time of the engine's RFC 3339 text, which has up to nine decimals; Python 3.10 accepts only six."""
     from datetime import datetime
 
     shortened = re.sub(r"\.(\d{6})\d*", r".\1", text).replace("Z", "+00:00")

@@ -1,4 +1,4 @@
-"""Stop, start, restart and remove containers; wait until one is healthy; explain one that is not."""
+"""Stops, starts, restarts and removes containers, waits until one is healthy, and explains one that is not."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import docker
 
 _POLL_SECONDS = 0.1
-_START_WATCH_SECONDS = 1.0  # what is wrongly set up mostly ends at once
-_LOG_TAIL_LINES = 20  # lines: a Python traceback and what led to it
-# What an exit code tells beyond the program's own meaning: POSIX shells and 128 + signal.
+_START_WATCH_SECONDS = 1.0  # a container with a wrong configuration usually ends at once
+_LOG_TAIL_LINES = 20  # enough for a Python traceback and what led to it
+# Exit codes with a general meaning: those of POSIX shells, and 128 + signal.
 _EXIT_CODES = {
     126: "the command cannot be executed",
     127: "the command does not exist in the image",
@@ -58,7 +58,7 @@ def restart_container(client: docker.DockerClient, reference: str, seconds: int 
 
 
 def remove_container(client: docker.DockerClient, reference: str, *, force: bool = False) -> None:
-    """Remove a container; `force` also a running one. Its volumes stay. Raises EngineError."""
+    """Remove a container, a running one only with `force`. Its volumes stay. Raises EngineError."""
     data = inspect_container(client, reference)
     what = f"Removal of container {reference}"
     if (data.get("State") or {}).get("Running") and not force:
@@ -75,7 +75,7 @@ def wait_healthy(
 ) -> Container:
     """Wait until the container runs and, if it has a health check, is healthy.
 
-    Raises EngineError with what ails it when it ends, becomes unhealthy or takes longer than `timeout` seconds.
+    Raises EngineError with the reason when it ends, becomes unhealthy or takes longer than `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -89,7 +89,7 @@ def wait_healthy(
 
 
 def watch_start(client: docker.DockerClient, reference: str) -> None:
-    """Look at a container in its first moments. Raises EngineError with its last words when it ends in error."""
+    """Watch a container right after its start. Raises EngineError with its last output when it fails."""
     deadline = time.monotonic() + _START_WATCH_SECONDS
     while time.monotonic() < deadline:
         data = inspect_container(client, reference)
@@ -101,7 +101,7 @@ def watch_start(client: docker.DockerClient, reference: str) -> None:
 
 
 def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
-    """What is wrong with a container: out of memory, unhealthy, ended in error, restarted, left aside.
+    """What is wrong with a container: out of memory, unhealthy, failed, restarted, left by an interrupted launch.
 
     Raises EngineError.
     """
@@ -134,7 +134,7 @@ def _finding(container: Container, code: str, why: str, remedy: str, level: Leve
 
 
 def _unknown_finding(container: Container) -> Finding:
-    """What the engine says of it and this xaiva does not know: that is not fine, and not known to be an error."""
+    """The finding for a state or health that this xaiva does not know, which may or may not be an error."""
     words = [
         "" if container.state.is_known else f"its state is {container.state.word!r}",
         "" if container.health.is_known else f"its health is {container.health.word!r}",

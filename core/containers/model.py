@@ -1,4 +1,4 @@
-"""The state of a container as plain data. Frozen snapshots; times are Unix seconds, sizes bytes."""
+"""The data model of containers: frozen snapshots. Times are Unix times in seconds, sizes are bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from core.open_enum import OpenEnum
 
 
 class FrozenModel(BaseModel):
-    """A snapshot: nobody changes it."""
+    """Base of all models here: a frozen snapshot."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class ContainerState(OpenEnum):
-    """The engine's own words for a container's state: Docker's, and Podman's where it ends otherwise."""
+    """The state of a container in the engine's words: Docker's, and `stopped` of Podman."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -29,12 +29,12 @@ class ContainerState(OpenEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether its program is known to have ended and not to come back by itself."""
+        """Whether its program has ended and will not be restarted."""
         return self in (ContainerState.EXITED, ContainerState.STOPPED, ContainerState.DEAD)
 
 
 class ContainerHealth(OpenEnum):
-    """What the container's health check says; NONE: it has none, or the container does not run."""
+    """The result of a container's health check; NONE: it has none, or it is not running."""
 
     NONE = "none"
     STARTING = "starting"
@@ -46,7 +46,7 @@ OUT_OF_MEMORY = "out of memory"  # the kernel killed it
 
 
 class ContainerPort(FrozenModel):
-    """One port of a container; `host_port` 0 means not published."""
+    """One port of a container; `host_port` is 0 when it is not published."""
 
     container_port: int
     protocol: str = "tcp"
@@ -58,9 +58,9 @@ class ContainerPort(FrozenModel):
 
 
 def format_ports(ports: Iterable[ContainerPort], *, addresses: bool = True) -> str:
-    """Ports as people write them, neighbours as one range: `0.0.0.0:8000-8199→8000-8199/tcp, 9000/tcp`.
+    """Ports as text, consecutive ones as one range: `0.0.0.0:8000-8199→8000-8199/tcp, 9000/tcp`.
 
-    Without `addresses` only published ones, and one that is published on IPv4 and IPv6 once.
+    Without `addresses` only published ports, and a port published on both IPv4 and IPv6 only once.
     """
     rows = {(p.host_ip if addresses else "", p.protocol, p.host_port, p.container_port) for p in ports}
     ranges: list[tuple[str, str, int, int, int]] = []  # …, host and container port of the first, and how many
@@ -77,7 +77,7 @@ def format_ports(ports: Iterable[ContainerPort], *, addresses: bool = True) -> s
 
 
 def format_host_ports(ports: Iterable[ContainerPort]) -> str:
-    """The host's side of ports, neighbours as one range: `8000-8010/tcp, 9000/udp`."""
+    """The host's side of ports, consecutive ones as one range: `8000-8010/tcp, 9000/udp`."""
     return format_ports(ContainerPort(container_port=port.host_port, protocol=port.protocol) for port in ports)
 
 
@@ -94,13 +94,7 @@ def _format_span(first: int, count: int) -> str:
 
 
 class Container(FrozenModel):
-    """One container of the engine.
-
-    `status` is the engine's own sentence ("Up 5 minutes (healthy)"). `preset` is empty for one that is not ours;
-    `site` the folder it was launched from. `health_output` (the last check's words) and `oom_killed` are looked up
-    only for containers that are unwell. `exit_code` is None while it runs. `unreadable` says what in the
-    engine's description of it cannot be read.
-    """
+    """One container of the engine."""
 
     id: str
     name: str
@@ -108,15 +102,22 @@ class Container(FrozenModel):
     image_id: str
     state: ContainerState
     status: str
+    """The engine's sentence, such as `Up 5 minutes (healthy)`."""
     health: ContainerHealth = ContainerHealth.NONE
     health_output: str = ""
+    """Output of the last health check; known only when unhealthy."""
     ports: list[ContainerPort] = []
     created: float = 0
     preset: str = ""
+    """The preset it was launched from; empty if xaiva did not launch it."""
     site: str = ""
+    """The site folder it was launched from."""
     exit_code: int | None = None
+    """None while it runs."""
     oom_killed: bool = False
+    """Known only if it was killed."""
     unreadable: str = ""
+    """What in the engine's description cannot be read; empty when all of it can."""
 
     @property
     def managed(self) -> bool:
@@ -125,23 +126,22 @@ class Container(FrozenModel):
 
     @property
     def condition(self) -> str:
-        """The word for its state in every list; that it ran out of memory comes before how it ended."""
+        """The word for its state in every list: `out of memory` in place of how it ended."""
         return OUT_OF_MEMORY if self.oom_killed else self.state.word
 
     @property
     def running(self) -> bool:
-        """Whether it holds its ports and memory."""
+        """Whether it uses its ports and memory."""
         return self.state in (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING)
 
 
 class ContainerStats(FrozenModel):
-    """What a container uses. CPU in percent of one core; memory without the page cache; byte totals since its start.
-
-    Rates (bytes per second) are None until two samples were taken.
-    """
+    """The resources a container uses. Totals in bytes since its start; rates in bytes per second."""
 
     cpu_percent: float | None = None
+    """Percent of one core; None, as the rates, in the first sample."""
     memory: int = 0
+    """Bytes without the page cache."""
     memory_limit: int = 0
     network_received: int = 0
     network_sent: int = 0
@@ -153,8 +153,9 @@ class ContainerStats(FrozenModel):
 
 
 class ContainerLogLine(FrozenModel):
-    """One line of a container's output. `time` is the engine's RFC 3339 text with nanoseconds, in UTC."""
+    """One line of a container's output."""
 
     time: str
+    """RFC 3339 with nanoseconds, in UTC, as the engine writes it."""
     stream: str
     text: str

@@ -1,4 +1,4 @@
-"""Who holds a port: a container of the engine, or a process of this machine."""
+"""Finds out what uses a port: a container of the engine, or a process of this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _ANY_ADDRESS = ("", "0.0.0.0", "::")  # all addresses of the machine
 def port_holders(
     ports: Iterable[ContainerPort], containers: Iterable[Container], *, local: bool
 ) -> dict[str, list[ContainerPort]]:
-    """In words who holds the host's side of which of `ports` now; what is free as far as can be seen is left out.
+    """Which of `ports` are taken on the host, by the name of the container or process that uses them.
 
-    A container in a state that is not known counts: it may hold its ports.
+    A container in an unknown state counts, because it may use its ports. `local` says whether this machine's processes
+    can be checked.
     """
     holding = [container for container in containers if container.running or not container.state.is_known]
     listening = _open_sockets() if local else []
@@ -36,7 +37,7 @@ def _container_holder(port: ContainerPort, holding: Iterable[Container]) -> str 
 
 
 def ports_collide(first: ContainerPort, second: ContainerPort) -> bool:
-    """Whether both cannot be published at once."""
+    """Whether the two cannot be published at the same time."""
     same = (first.host_port, first.protocol) == (second.host_port, second.protocol)
     return same and _addresses_collide(first.host_ip, second.host_ip)
 
@@ -46,7 +47,7 @@ def _addresses_collide(first: str, second: str) -> bool:
 
 
 def _open_sockets() -> list[Any]:
-    """The sockets of this machine."""
+    """The open sockets of this machine; empty when they cannot be listed."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""Replaces a container: the old one is kept under another name until the new one runs, also over a kill."""
+"""Replaces a container: keeps the old one under another name until the new one runs, even if xaiva is killed."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ _BACKUP_SUFFIX = "-before"
 
 
 def backup_name(name: str) -> str:
-    """What the container `name` is called until the one that takes its place runs."""
+    """The name of the container `name` while its replacement starts."""
     return name + _BACKUP_SUFFIX
 
 
 def is_backup(container: Container) -> bool:
-    """Whether a launch has left it under its `backup_name`; one of a preset `…-before` has such a name by right."""
+    """Whether an interrupted launch left it under its `backup_name`. A preset may itself be named `…-before`."""
     by_right = container.name == labels.container_name(container.preset)
     return container.managed and container.name.endswith(_BACKUP_SUFFIX) and not by_right
 
 
 def is_reserved_name(name: str, preset_name: str) -> bool:
-    """Whether nobody may launch a container of the preset as `name`: it would look as if it had been set aside."""
+    """Whether `name` looks like a `backup_name`, so that no container of the preset may have it."""
     return name.endswith(_BACKUP_SUFFIX) and name != labels.container_name(preset_name)
 
 
 def finish_interrupted(client: docker.DockerClient, name: str) -> None:
-    """Put right what a launch of `name` that was cut off has left. Raises EngineError.
+    """Finish or undo an interrupted replacement of the container `name`. Raises EngineError.
 
-    A new one that was never started goes; the old one gets its name back, and runs again if it did before. One that
-    was started has taken the place already, so that the old one goes. Nothing is done about one in a state that is not
-    known.
+    If the new container was never started, it is removed, and the old one gets its name back and runs again if it did
+    before. If it was started, the old one is removed. Nothing is done if the state of the new one is unknown.
     """
     managed = {container.name: container for container in list_containers(client) if container.managed}
     old, new = managed.get(backup_name(name)), managed.get(name)
@@ -50,25 +49,24 @@ def finish_interrupted(client: docker.DockerClient, name: str) -> None:
             return
         if new is not None:
             container_labels = inspect_container(client, new.id)["Config"].get("Labels") or {}
-            stop_replaced(client, old)  # the launch had asked for that, and the engine may still be at it
-            _restore_state(
-                client, old.id, ContainerState(container_labels.get(labels.REPLACED_STATE))
-            )  # first: the label goes with the new one
+            stop_replaced(client, old)  # the launch requested this, and the engine may not have finished
+            # before the new container is removed, because its label has the state
+            _restore_state(client, old.id, ContainerState(container_labels.get(labels.REPLACED_STATE)))
             client.api.remove_container(new.id)
         client.api.rename(old.id, name)
 
 
 def stop_replaced(client: docker.DockerClient, old: Container) -> None:
-    """Stop the container that is to be replaced, in whatever way it runs: only then are its ports and GPUs free."""
+    """Stop the container to be replaced, in whatever state it is, to free its ports and GPUs."""
     if not old.running:
         return
     if old.state is ContainerState.PAUSED:
-        client.api.unpause(old.id)  # a paused one cannot end by itself
+        client.api.unpause(old.id)  # a paused container cannot react to SIGTERM
     client.api.stop(old.id, timeout=STOP_SECONDS)
 
 
 def rename_container(client: docker.DockerClient, old: Container, name: str) -> None:
-    """Give the container another name, if it has not got it; one that just ends or restarts is stopped for that."""
+    """Rename the container unless it has that name; stop it first when it is ending or restarting."""
     import docker.errors
 
     if inspect_container(client, old.id)["Name"].lstrip("/") == name:
@@ -81,9 +79,9 @@ def rename_container(client: docker.DockerClient, old: Container, name: str) -> 
 
 
 def rollback(client: docker.DockerClient, name: str, created_id: str, old: Container | None) -> str:
-    """After a failed launch: remove the new container's id `created` ("" for none), and have `old` as it was.
+    """Undo a failed launch: remove the new container (`created_id` is empty for none) and restore `old`.
 
-    Returns what to add to the launch's own failure when that fails, too; "" when all is well.
+    Returns what to add to the error of the launch when this fails too; empty when it succeeds.
     """
     try:
         with engine_errors(f"Clean-up after the failed launch of {name}"):
@@ -98,17 +96,17 @@ def rollback(client: docker.DockerClient, name: str, created_id: str, old: Conta
 
 
 def _restore_state(client: docker.DockerClient, identity: str, state: ContainerState) -> None:
-    """Start a container that was stopped to be replaced, as far as it ran before."""
+    """Start a container that was stopped for its replacement, if `state` says that it ran before."""
     if state not in (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING):
         return
     if not inspect_container(client, identity)["State"].get("Paused"):
-        client.api.start(identity)  # of one that runs nothing changes
+        client.api.start(identity)  # has no effect on a running container
         if state is ContainerState.PAUSED:
             client.api.pause(identity)
 
 
 def orphan_finding(container: Container) -> Finding | None:
-    """Says that a container was set aside by a launch that was cut off, and what to do about it."""
+    """The finding for a container that an interrupted replacement left behind; None for other containers."""
     if not is_backup(container):
         return None
     name = container.name.removesuffix(_BACKUP_SUFFIX)

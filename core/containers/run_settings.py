@@ -1,4 +1,4 @@
-"""Translates a preset's run settings for the engine: ports, mounts, variables, GPUs. No engine is asked."""
+"""Translates a preset's run settings for the engine: ports, mounts, variables, GPUs. Needs no engine."""
 
 from __future__ import annotations
 
@@ -16,44 +16,42 @@ from core.redaction import add_secrets, has_placeholder
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
-DATA_FOLDER = "/data"  # where the service keeps all that it writes
-DEV_FOLDER = "/src"  # where dev mode puts the source in the container
+DATA_FOLDER = "/data"  # where the service writes all its data
+DEV_FOLDER = "/src"  # where dev mode mounts the source
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount. `source` is an absolute path, or the name of one of the engine's volumes when `named`.
-
-    `options` are the engine's own, such as `Z`.
-    """
+    """One mount of the container."""
 
     source: str
+    """An absolute path, or the name of an engine's volume when `named`."""
     target: str
     read_only: bool = False
     named: bool = False
     options: tuple[str, ...] = ()
+    """The engine's own options, such as `Z`."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """`gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the engine's default.
-
-    `written` are the folders of this machine that the service keeps its data in.
-    """
+    """A preset's run settings in the engine's terms."""
 
     ports: tuple[ContainerPort, ...]
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
     shm_bytes: int
+    """0 for the engine's default."""
     gpus: tuple[str, ...]
+    """Empty for none, `("all",)`, or indices, UUIDs and CDI names."""
     data_folders: tuple[str, ...] = ()
+    """The folders of this machine in which the service stores its data."""
 
 
 def read_run_settings(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> RunSettings:
-    """The preset's run settings; relative paths are below the site's folder, and so are env files.
+    """The preset's run settings. Relative paths, also of env files, are relative to the site's folder.
 
-    Raises InputError naming the env file that cannot be read, or the variable that holds ***; all else was checked when
-    the preset was loaded.
+    Raises InputError for an env file that cannot be read or a variable with ***; loading the preset checked the rest.
     """
     from docker.utils import parse_bytes
 
@@ -63,7 +61,7 @@ def read_run_settings(site: Site, preset_name: str, preset: Preset, *, dev: bool
         mounts += _dev_mounts(site, preset)
     environment: dict[str, str] = {}
     if preset.inference_service and (token := site.secret(TOKEN_VARIABLE)):
-        environment[TOKEN_VARIABLE] = token  # the console sends it: the service has to ask for it
+        environment[TOKEN_VARIABLE] = token  # the console sends it, so the service must require it
     for name in run.env_files:
         environment.update(_read_env_file(site, f"Preset {preset_name}: run.env_files", name))
     environment.update(run.environment)
@@ -96,9 +94,9 @@ def _mount(site: Site, text: str) -> Mount:
 
 
 def _dev_mounts(site: Site, preset: Preset) -> list[Mount]:
-    """The source, and where it is this project's own and the image's service runs, in place of the installed one.
+    """The mount of the source; if it is a checkout of this project, also one over the installed service.
 
-    The service is started so that no working folder or PYTHONPATH can shadow it: only its own place is left.
+    The service ignores working folder and PYTHONPATH, so its installed package itself has to be replaced.
     """
     source = _path(site, preset.run.dev.source)
     mounts = [Mount(source, DEV_FOLDER)]

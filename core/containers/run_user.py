@@ -1,7 +1,4 @@
-"""The user that a container runs as.
-
-The service is no root, and what it writes belongs to whoever owns the site's data.
-"""
+"""Chooses the user that a container runs as: not root, and preferably the owner of the site's data."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ ROOT = 0
 
 
 def image_user(image: Mapping[str, Any] | None) -> tuple[int, int] | None:
-    """Numeric user and group of the image's configuration; None for root and for a name that only the image knows."""
+    """Numeric user and group in the image's configuration; None for root and for names, which only the image knows."""
     user_text = (image or {}).get("Config", {}).get("User", "")
     match = re.fullmatch(r"(\d+)(?::(\d+))?", user_text)
     user = int(match[1]) if match else ROOT
@@ -25,7 +22,7 @@ def image_user(image: Mapping[str, Any] | None) -> tuple[int, int] | None:
 
 
 def container_user(settings: RunSettings, image: Mapping[str, Any] | None) -> str:
-    """`user:group` in place of the image's own: the owner of the folder the service writes to. Empty: the image's."""
+    """The `user:group` that owns the data folder, to override the image's user; empty to keep the image's."""
     own = image_user(image)
     if own is None:
         return ""
@@ -34,7 +31,7 @@ def container_user(settings: RunSettings, image: Mapping[str, Any] | None) -> st
 
 
 def unwritable_folders(settings: RunSettings, image: Mapping[str, Any] | None) -> list[tuple[Path, str]]:
-    """The folders that the service could not write to, each with the `user:group` it should belong to."""
+    """The data folders that the service cannot write to, each with the `user:group` that should own it."""
     own = image_user(image)
     if own is None or container_user(settings, image):
         return []
@@ -43,7 +40,7 @@ def unwritable_folders(settings: RunSettings, image: Mapping[str, Any] | None) -
 
 
 def chown_to_image_user(folder: Path, image: Mapping[str, Any] | None) -> None:
-    """A folder that root has just made is given to the image's user; anybody else's stays its own. Raises OSError."""
+    """Give a folder that root has just created to the image's user; other users keep theirs. Raises OSError."""
     own = image_user(image)
     if own is not None and os.geteuid() == ROOT:
         os.chown(folder, *own)

@@ -1,4 +1,4 @@
-"""Finds the inference service of a site: as it was named, else by the container that was launched from the site."""
+"""Finds the inference service of a site: by a configured name or address, else by the site's running container."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from core.site import Site
 if TYPE_CHECKING:
     import docker
 
-ENGINE_TIMEOUT_SECONDS = 3.0  # an engine that takes longer is not waited for: a service may be found without it
-LOGOUT_SECONDS = 1.0  # for ending logins when a program ends: nobody waits longer for that
-RETRY_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
+ENGINE_TIMEOUT_SECONDS = 3.0  # then the service is looked for without the engine
+LOGOUT_SECONDS = 1.0  # for ending logins when a program exits
+RETRY_SECONDS = 3.0  # between searches for a service that does not answer: over ssh each takes a connection
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
 ADDRESS_HINT = f"write an address as http://host:{SERVICE_PORT}"
-TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service that has it speaks TLS
+TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service with this variable uses TLS
 
 
 class AmbiguousService(InputError):
-    """More than one container of the site could be meant; `names` are theirs, the preset at hand first."""
+    """More than one container could be the service; `names` lists them, the current preset's first."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
@@ -47,12 +47,12 @@ class AmbiguousService(InputError):
 def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None = None) -> ServiceAddress:
     """The address of the site's service.
 
-    First that is set wins: `--service`, XAIVA_SERVICE, `site.toml`; each is an address, or the name of a container or
-    preset. Else it is the running container that was launched from this site; of several the one used `before`,
-    or that of the preset at hand. Else the usual address. While the engine does not answer it is where it was before.
+    The first that is set wins: `--service`, XAIVA_SERVICE, `site.toml`; each is an address, or the name of a container
+    or preset. Otherwise it is the running container launched from this site; of several, the one used `before`, or that
+    of `preset`. Otherwise it is the default address. While the engine does not answer, it is `before`.
 
-    Raises InputError for a name that no running container has, SeveralServices (its `names` are offered), EngineError
-    when a container was named and the engine does not answer.
+    Raises InputError for a name that no running container has, AmbiguousService, EngineError when a container was named
+    and the engine does not answer.
     """
     try:
         return _find_address(site, preset, before.container if before else "")
@@ -65,7 +65,7 @@ def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None 
 
 
 def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
-    """As `find_service`. Raises EngineError also when no container was named."""
+    """As `find_service`, but raises EngineError even when no container was named."""
     text, named_by = named_service(site)
     if is_url(text):
         return named_or_default_address(site)
@@ -85,7 +85,7 @@ def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
 
 
 def running_services(site: Site, preset: str = "") -> list[str]:
-    """The names of the containers that could be the site's service, the preset at hand first. Raises EngineError."""
+    """The names of the containers that could be the service, those of `preset` first. Raises EngineError."""
     with closing(connect_engine(site, ENGINE_TIMEOUT_SECONDS)) as client:
         candidates = [
             container
@@ -106,28 +106,28 @@ def running_services(site: Site, preset: str = "") -> list[str]:
 
 
 def connect_service(site: Site, timeout: float) -> ServiceClient:
-    """A client of the site's service, for one command. Raises as `find_service`."""
+    """A client of the site's service. Raises the errors of `find_service`."""
     return ServiceClient.for_site(site, timeout, find_service(site))
 
 
 class ServiceLocator:
-    """The site's service for a program that runs on: found again when it is lost, or when the settings changed."""
+    """The site's service for a long-running program: searched again when it is lost or the settings changed."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._search_lock = threading.Lock()
-        self._generation = -1  # of the settings that the service was looked for with
+        self._generation = -1  # of the settings used in the last search
         self._searched_at = 0.0
         self._lost = True
-        self._error: XaivaError | None = None  # why it could not be found
+        self._error: XaivaError | None = None  # of the last search
         self._clients: dict[float, ServiceClient] = {}
-        self._sessions: dict[str, ConsoleSession] = {}  # by address: each service has its own logins
+        self._sessions: dict[str, ConsoleSession] = {}  # by address, because each service has its own logins
         self._session_lock = threading.Lock()  # guards the sessions
-        self.address: ServiceAddress | None = None  # where it was found last
-        self.preset = ""  # the one at hand: its container comes first
+        self.address: ServiceAddress | None = None  # found by the last search
+        self.preset = ""  # the current one: its container is preferred
 
     def client(self, timeout: float) -> ServiceClient:
-        """A client; the service is looked for if need be, which may take seconds. Raises as `find_service`."""
+        """A client. Searches for the service if necessary, which may take seconds. Raises as `find_service`."""
         with self._search_lock:
             waited = time.monotonic() - self._searched_at > RETRY_SECONDS
             if self._generation != self._site.generation or (self._lost and waited):
@@ -137,7 +137,7 @@ class ServiceLocator:
         return self.current(timeout)
 
     def current(self, timeout: float) -> ServiceClient:
-        """A client of the service that was found last; no engine is asked."""
+        """A client of the service that was found last, without asking the engine."""
         clients, address = self._clients, self.address
         if timeout not in clients:
             clients[timeout] = ServiceClient.for_site(self._site, timeout, address, self._session(address))
@@ -149,7 +149,7 @@ class ServiceLocator:
         return self._session(self.address)
 
     def _session(self, address: ServiceAddress | None) -> ConsoleSession:
-        """One for all clients of an address, however often the service is looked for."""
+        """The session of an address, shared by all its clients."""
         site = site_session(self._site, address or named_or_default_address(self._site))
         with self._session_lock:
             if site.url not in self._sessions:
@@ -157,9 +157,9 @@ class ServiceLocator:
             return self._sessions[site.url]
 
     def close(self) -> None:
-        """End this program's own logins at their services: nobody could use them any more.
+        """End this program's logins, which nothing could use any more.
 
-        It takes a second at most; what cannot be reached is left, and such a login ends by itself.
+        Takes a second at most. A login at a service that cannot be reached expires by itself.
         """
         with self._session_lock:
             own = [session for session in self._sessions.values() if session.owns]
@@ -174,13 +174,13 @@ class ServiceLocator:
                 ServiceClient.for_site(self._site, LOGOUT_SECONDS, ServiceAddress(session.url), session).logout()
 
     def mark_lost(self) -> None:
-        """It does not answer: a later call looks for it again, in case it is somewhere else now."""
+        """Note that the service does not answer, so that a later call searches for it again."""
         self._lost = True
 
     def choose(self, name: str, named_by: str) -> None:
-        """Use this one from now on: an address, or the name of a container or preset."""
+        """Use this service from now on: an address, or the name of a container or preset."""
         self._site.service = name, named_by
-        self._generation, self.address = -1, None  # where the one of before was is no answer
+        self._generation, self.address = -1, None  # the old address must not be reused
 
     def _search(self) -> None:
         self._generation, self._error, self._lost = self._site.generation, None, False
@@ -210,7 +210,7 @@ def _named_container(containers: Sequence[Container], text: str, named_by: str) 
 
 
 def _belongs_to_site(site: Site, container: Container) -> bool:
-    """Whether it was launched from this site; the site may be a stick that was at another place then."""
+    """Whether it was launched from this site, even if the site (on a USB stick) was mounted elsewhere then."""
     if container.site == str(site.root):
         return True
     is_site_preset = container.managed and (site.presets / f"{container.preset}.json").is_file()
@@ -218,7 +218,7 @@ def _belongs_to_site(site: Site, container: Container) -> bool:
 
 
 def _choose_container(candidates: list[Container], preset: str, before: str) -> Container | None:
-    """The one that is meant; None when there is none. Raises SeveralServices."""
+    """The site's service among the candidates; None when none runs. Raises AmbiguousService."""
     running = [container for container in candidates if container.running]
     usual = [container for container in running if any(_is_service_port(port) for port in container.ports)]
     running = usual or running
@@ -245,7 +245,7 @@ def _is_service_port(port: ContainerPort) -> bool:
 
 
 def _service_port(container: Container) -> ContainerPort | None:
-    """The published port of the service: of 8600 in the container, else the only one there is."""
+    """The published port of the service: that of 8600 in the container, else the only one; None if unclear."""
     published = [port for port in container.ports if port.protocol == "tcp" and port.host_port]
     usual = [port for port in published if _is_service_port(port)]
     if not usual and len({port.container_port for port in published}) != 1:
@@ -265,7 +265,7 @@ def _address(site: Site, client: docker.DockerClient, container: Container, name
 
 
 def _host(site: Site, port: ContainerPort, remedy: str) -> tuple[str, str]:
-    """Where a published port is reached from here, and what to do when nothing answers there."""
+    """The host to reach a published port from here, and the remedy when nothing answers there."""
     target = resolve_endpoint(site)
     if target.local:
         return ("127.0.0.1" if port.host_ip in ANY_ADDRESS else port.host_ip), remedy
@@ -280,7 +280,7 @@ def _host(site: Site, port: ContainerPort, remedy: str) -> tuple[str, str]:
 
 
 def _engine_host(site: Site, target: Endpoint) -> str:
-    """The machine of a remote engine; what ssh calls it, in case its configuration gives it another name."""
+    """The host name of a remote engine, resolved by ssh's configuration for ssh addresses."""
     if target.host.startswith("ssh://"):
         from core.engine_ssh import resolve_host_name
 

@@ -14,17 +14,17 @@ from core.engine import engine_errors
 if TYPE_CHECKING:
     import docker
 
-_ONE_SHOT_API = (1, 41)  # older engines wait for a second measurement before they answer
+_ONE_SHOT_API = (1, 41)  # older engines take a second measurement before they answer
 
 
 @dataclass(frozen=True)
 class _StatsSample:
     raw: dict[str, Any]
-    at: float  # monotonic seconds: the machine's clock may step
+    at: float  # monotonic seconds
 
 
 class StatsSampler:
-    """Statistics of several containers, one cheap call each; CPU and rates from the difference to the last sample."""
+    """Samples the statistics of containers, one call each. CPU and rates are differences to the previous sample."""
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
@@ -33,7 +33,7 @@ class StatsSampler:
         self._one_shot = True if version >= _ONE_SHOT_API else None
 
     def sample(self, ids: Iterable[str]) -> dict[str, ContainerStats]:
-        """Statistics by container id; one that has none is left out. Raises EngineError."""
+        """Statistics by container id, without containers that have none. Raises EngineError."""
         import docker.errors
 
         samples: dict[str, _StatsSample] = {}
@@ -42,7 +42,7 @@ class StatsSampler:
                 try:
                     raw = self._client.api.stats(identity, stream=False, one_shot=self._one_shot)
                 except docker.errors.APIError:
-                    continue  # it went away, or is in a state that has none; what it is says the list
+                    continue  # it was removed, or has no statistics in its state
             samples[identity] = _StatsSample(raw, time.monotonic())
         stats = {identity: _compute_stats(self._last.get(identity), sample) for identity, sample in samples.items()}
         self._last = samples
@@ -69,7 +69,7 @@ def _compute_stats(last: _StatsSample | None, now: _StatsSample) -> ContainerSta
 
 
 def _cpu_percent(last: _StatsSample, now: _StatsSample) -> float | None:
-    """Percent of one core, from the container's CPU nanoseconds over the monotonic time between the samples."""
+    """Percent of one core between two samples; None when it cannot be computed."""
     seconds = now.at - last.at
     before, after = _cpu_nanoseconds(last.raw), _cpu_nanoseconds(now.raw)
     if before is None or after is None:
@@ -84,7 +84,7 @@ def _cpu_nanoseconds(raw: dict[str, Any]) -> int | None:
 
 
 def _memory_bytes(memory: dict[str, Any]) -> int:
-    """Usage without the file cache the kernel gives back at once; the word differs between cgroup versions."""
+    """Bytes used without the file cache that the kernel can free at once; cgroup v1 and v2 name it differently."""
     details = memory.get("stats") or {}
     cache = int(details.get("inactive_file", details.get("total_inactive_file")) or 0)
     return max(int(memory.get("usage") or 0) - cache, 0)
@@ -101,7 +101,7 @@ def _rates(last: _StatsSample, now: _StatsSample) -> tuple[float | None, float |
     seconds = now.at - last.at
     before, after = _network_bytes(last.raw), _network_bytes(now.raw)
     if seconds <= 0 or after[0] < before[0] or after[1] < before[1]:
-        return None, None  # it was restarted in between
+        return None, None  # it was restarted between the samples
     return (after[0] - before[0]) / seconds, (after[1] - before[1]) / seconds
 
 

@@ -1,7 +1,7 @@
-"""VRAM per container: what the driver reports, beside what the ledger of its service explains.
+"""VRAM per container: what the driver reports, compared with what the service's memory budget explains.
 
-Inside a container NVML names no process, so the service cannot tell its own share of a GPU. The host sees every process
-and its container, and the service says what its models cost and in which container it runs: both meet here.
+Inside a container NVML lists no processes, so the service cannot measure its own share of a GPU. The host sees every
+process and its container, and the service reports the cost of its models and its container. This combines the two.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ if TYPE_CHECKING:
     from core.api_schema import ServiceStatus
     from core.telemetry.gpus import GpuProcess, GpuSample
 
-_SHORT_ID = re.compile(r"[0-9a-f]{12}")  # what an engine calls a container's host unless it is told another name
+_SHORT_ID = re.compile(r"[0-9a-f]{12}")  # the engine's default host name of a container
 
 
 class VramHolder(FrozenModel):
-    """A container, or a process outside of any, and the bytes it holds of the GPUs `gpus`.
-
-    `memory` is None where the driver does not tell. `models` is what the service in that container charges its models,
-    and `unexplained` how much more than that it holds (less, when negative); both are None for everybody else, and
-    while a model loads.
-    """
+    """The VRAM of a container, or of a process outside of containers, in bytes."""
 
     name: str
     gpus: list[int]
+    """The indices of the GPUs that it uses."""
     memory: int | None
+    """None when the driver does not report it."""
     models: int | None = None
+    """What the service charges its models; None for other containers and while a model loads."""
     unexplained: int | None = None
+    """`memory` minus `models`."""
 
 
 def vram_holders(sample: GpuSample, status: ServiceStatus | None) -> list[VramHolder]:
-    """Who holds VRAM, most first: a sample that was attributed to containers, and what the service says of itself.
+    """What uses VRAM, largest first. `sample` must have been attributed to containers.
 
-    Nobody while the driver hangs: who held it before is no answer.
+    Empty while the driver hangs, because the last known values would be misleading.
     """
     if sample.state is GpuState.HUNG:
         return []
@@ -67,7 +66,7 @@ def _holder(name: str, uses: list[tuple[int, GpuProcess]], models: int | None) -
 
 
 def _model_memory(status: ServiceStatus | None) -> tuple[str, int | None]:
-    """The service's container, and what its models take of a GPU; nothing where one of them cannot be said."""
+    """The host name of the service's container and the bytes of its models; ("", None) when either is unknown."""
     ledger = status.ledger if status else None
     if status is None or ledger is None or not ledger.device.startswith("cuda"):
         return "", None

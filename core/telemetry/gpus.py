@@ -113,7 +113,7 @@ def gpu_problem(sample: GpuSample) -> tuple[str, str, str] | None:
     if sample.state in (GpuState.LOST, GpuState.HUNG):
         return "A GPU does not answer", sample.detail, "see: dmesg | grep -i xid; usually a reboot helps"
     why = sample.detail or "the NVIDIA driver finds none"
-    return "No GPU to see", why, "if this machine has one, make nvidia-smi work first; presets without CUDA need no GPU"
+    return "No GPU found", why, "if this machine has one, make nvidia-smi work first; presets without CUDA need no GPU"
 
 
 class GpuSampler:

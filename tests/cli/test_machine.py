@@ -48,7 +48,7 @@ def test_doctor_knows_a_good_engine(engine_site: Site) -> None:
     [
         (["gpu gtx1060", "gpu rtx4090", "lost 1"], {"gpu": "1 GPU: ", "gpu-trouble": "A GPU does not answer"}),
         (["gpu gtx1060", "lost 0"], {"gpu": "A GPU does not answer"}),
-        (["init 9"], {"gpu": "No GPU to see"}),
+        (["init 9"], {"gpu": "No GPU found"}),
         (["gpu gtx1060"], {"gpu": "1 GPU: "}),
     ],
 )
@@ -97,7 +97,7 @@ def test_host_and_gpu_answer_here(xaiva: Xaiva) -> None:
     assert gpus.code == 0
     assert gpus.document["gpus"]["state"]
     text = xaiva("gpu").out
-    assert ("state: ok" if gpus.document["gpus"]["gpus"] else "No GPU to see: ") in text
+    assert ("state: ok" if gpus.document["gpus"]["gpus"] else "No GPU found: ") in text
 
 
 def test_gpu_says_who_holds_its_memory(xaiva: Xaiva, tmp_path: Path) -> None:

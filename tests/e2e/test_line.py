@@ -26,9 +26,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.camera, pytest.
 PRESET = "cpu-debian12"
 MOUNT_POINT = "/media/stick"  # in the guide; here it is another folder
 LIVE_SECONDS = 60.0
-OFFICE, SITE = (
-    block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick"
-)
+OFFICE, SITE = (block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick")
 
 
 @dataclass
