@@ -1,1 +1,1 @@
-"""Image builds: render the Dockerfile, drive BuildKit, load images, smoke test, history."""
+"""Image builds: rendering the Dockerfile, running BuildKit, loading images, the smoke test, the history."""

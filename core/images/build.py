@@ -1,4 +1,4 @@
-"""The offline build: from artifacts to an image that has passed its smoke test, with a record of how it went."""
+"""The offline build: makes an image from artifacts, runs the smoke test, and records the build."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from core.presets.store import load_named
 from core.progress import OUTCOME, Progress, Stage, StageState
 from core.site import Site
 
-CANDIDATE_TAG = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
-_EXIT_CODE = re.compile(r"exit code: \d+$")  # how BuildKit ends the error of a RUN; before it stands the whole command
+CANDIDATE_TAG = "candidate"  # of a new image until it has passed the smoke test; a failed one keeps it for inspection
+_EXIT_CODE = re.compile(r"exit code: \d+$")  # the end of BuildKit's error of a RUN, after the whole command
 _OPTION_NAMES = {"target", "no_cache", "smoke"}
 
 
@@ -39,8 +39,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """Build preset `subject` with no network.
 
     Options: `target` (a stage, default `runtime`), `no_cache`, `smoke` (true).
-    Returns build id, image id, tag, seconds and findings. Raises XaivaError (what failed and why; the record keeps the
-    end of the output), ChecksFailed when the lint or the smoke test found errors, Cancelled.
+    Returns build id, image id, tag, seconds and findings. Raises XaivaError (the record keeps the end of the output),
+    ChecksFailed when the lint or the smoke test found errors, Cancelled.
     """
     build_options = _options(options)
     env = docker_environment(site)
@@ -107,7 +107,7 @@ def _options(options: Mapping[str, JsonValue]) -> _Options:
 
 @dataclass
 class _Build:
-    """One build on its way; `record` is what is known of it."""
+    """A running build; `record` is updated on the way."""
 
     site: Site
     name: str
@@ -120,7 +120,7 @@ class _Build:
     record: BuildRecord
 
     def run_steps(self, dockerfile: str, compatibility_findings: list[Finding]) -> None:
-        """Base image, lint, build, smoke test, tag. `doubts` are what the compatibility check found."""
+        """Load the base image, lint, build, run the smoke test, tag."""
         self._add_findings(compatibility_findings)
         load_bases(self.site, self.name, self.lock, self.env, self.progress)
         findings = build_checks.check_dockerfile(dockerfile, str(self.folder / "Dockerfile"), self.env)
@@ -144,7 +144,7 @@ class _Build:
         self.finish_record(BuildOutcome.DONE)
 
     def finish_record(self, outcome: BuildOutcome, error: str = "", last_lines: list[str] | None = None) -> None:
-        """The record's end, with the stages of ours around those of BuildKit: they take their time, too."""
+        """Complete the record with its outcome and with xaiva's own stages before and after those of BuildKit."""
         before, after = (
             [_own_stage_record(self.progress.own_stages[i])] if i in self.progress.own_stages else []
             for i in (LOAD_STAGE, SMOKE_STAGE)

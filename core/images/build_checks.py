@@ -21,7 +21,7 @@ from core.presets.model import Preset
 from core.presets.store import load_named
 from core.site import Site
 
-# What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
+# The disk space of a file in the image and the build cache, as a factor of its size.
 _INSTALLED_SIZE_FACTOR = {
     FileKind.WHEEL: 3.0,
     FileKind.DEB: 4.0,
@@ -32,9 +32,9 @@ _INSTALLED_SIZE_FACTOR = {
 
 
 def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[str]:
-    """The stages that a build would go through. It changes nothing, and reads no artifact in full.
+    """The stages of a build. Changes nothing and reads no artifact in full.
 
-    Raises XaivaError for what would stop the build before its first stage.
+    Raises XaivaError for a problem that would stop the build before its first stage.
     """
     preset, lock = load_named(site, subject), lock_store.read_lock(site, subject)
     check_target(target, preset, lock)
@@ -45,9 +45,9 @@ def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[st
 
 
 def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
-    """Every locked file is there with its size, and nothing could not be locked. Contents are checked by the build.
+    """Check that every locked file has its size, and that everything is locked. The build checks the contents.
 
-    Raises XaivaError naming the first files that are missing or cut short.
+    Raises XaivaError naming the first files that are missing or truncated.
     """
     if lock.unlocked:
         first = lock.unlocked[0]
@@ -67,9 +67,9 @@ def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
 
 
 def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
-    """Models are copied, not unpacked by a step that could check them: read those not known to be good on this disk.
+    """Check the hashes of models that were not verified on this disk yet, because no build step checks them.
 
-    Raises XaivaError naming the first that is not the locked one.
+    Raises XaivaError naming the first model that differs from the lock.
     """
     models = lock.of_kind(FileKind.MODEL)
     verification_cache = VerificationCache(site, preset)
@@ -112,7 +112,7 @@ def check_secrets(preset: Preset, env: Mapping[str, str]) -> None:
 
 
 def check_dockerfile(text: str, file_name: str, env: Mapping[str, str]) -> list[Finding]:
-    """The lint of the Dockerfile against the engine's images. Raises ChecksFailed when it would reach out."""
+    """Lint the Dockerfile against the engine's images. Raises ChecksFailed when the build would use a network."""
     findings = lint_dockerfile(
         text, image_present=lambda reference: bool(image_id(reference, env)), file_name=file_name
     )
@@ -123,7 +123,7 @@ def check_dockerfile(text: str, file_name: str, env: Mapping[str, str]) -> list[
 
 
 def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
-    """A warning when the engine's disk may not do; `engine_root` is its data folder, "" on another machine."""
+    """A warning when the engine's disk may be too small; `engine_root` is empty for a remote engine."""
     if not engine_root or not Path(engine_root).is_dir():
         return
     free_bytes = shutil.disk_usage(engine_root).free

@@ -1,4 +1,4 @@
-"""The build history: a folder per build under `.xaiva/builds/` with record, log and lock; compares two builds."""
+"""The build history: one folder per build under `.xaiva/builds/` with record, log and lock. Compares two builds."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LOG_FILE = "log.txt"
 LOCK_FILE = "lock.json"
 SBOM_FILE = "sbom.json"
 UNREADABLE = "unreadable"
-_SLOWER_SECONDS = 1.0  # a stage counts as slower from this many seconds on …
-_SLOWER_RATIO = 1.2  # … and this factor
+_SLOWER_SECONDS = 1.0  # a stage counts as slower if it took this much longer …
+_SLOWER_RATIO = 1.2  # … and longer by this factor
 
 
 class BuildOutcome(OpenEnum):
-    """How a build ended. CRASHED is told of one that was killed: nobody was left to write how it ended."""
+    """How a build ended. CRASHED: its process was killed before it could write an outcome."""
 
     RUNNING = "running"
     DONE = "done"
@@ -50,7 +50,7 @@ def _read_findings(value: object) -> object:
 
 
 class StepRecord(_Record):
-    """One step of a stage; `seconds` it ran."""
+    """One step of a stage, with its run time in seconds."""
 
     title: str
     state: str
@@ -59,7 +59,7 @@ class StepRecord(_Record):
 
 
 class StageRecord(_Record):
-    """One stage; `seconds` is the sum of its steps, `cached` whether none of them had to work."""
+    """One stage. `seconds` is the sum of its steps; `cached`: all steps came from the cache."""
 
     name: str
     state: str
@@ -69,11 +69,7 @@ class StageRecord(_Record):
 
 
 class BuildRecord(_Record):
-    """One build. Times are Unix times in seconds, `ended` 0 while it runs.
-
-    `image_id` is the engine's name of the image, `config_digest` and `manifest_digest` what BuildKit said (which of
-    them is the id depends on the engine's image store). `last_lines` is the end of a failed build's output.
-    """
+    """The record of one build. Times are Unix times in seconds, 0 for not yet."""
 
     id: str
     preset: str
@@ -85,6 +81,7 @@ class BuildRecord(_Record):
     ended: float = 0
     outcome: BuildOutcome = BuildOutcome.RUNNING
     image_id: str = ""
+    """The engine's id of the image; which of the two digests it is depends on the engine's image store."""
     config_digest: str = ""
     manifest_digest: str = ""
     no_cache: bool = False
@@ -92,15 +89,16 @@ class BuildRecord(_Record):
     findings: Annotated[list[Finding], BeforeValidator(_read_findings)] = []
     error: str = ""
     last_lines: list[str] = []
+    """The end of a failed build's output."""
 
     @property
     def seconds(self) -> float:
-        """How long it took; 0 while it runs."""
+        """How many seconds it took; 0 while it runs."""
         return max(0.0, self.ended - self.started) if self.ended else 0.0
 
 
 class StageDifference(_Record):
-    """One stage in two builds; None where it was not part of one."""
+    """The seconds of one stage in two builds; None in a build without that stage."""
 
     name: str
     before: float | None
@@ -110,7 +108,7 @@ class StageDifference(_Record):
 
 
 class BuildComparison(_Record):
-    """What differs from build `before` to build `after`; `reasons` say why it was slower, most telling first."""
+    """The differences between two builds; `reasons` says why `after` was slower, most important first."""
 
     before: str
     after: str
@@ -121,15 +119,15 @@ class BuildComparison(_Record):
 
 
 def builds_folder(site: Site) -> Path:
-    """Where builds are kept."""
+    """The folder with all builds of a site."""
     return site.state / "builds"
 
 
 def start_record(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, TextIO]:
-    """Begin a record; returns it with its log, open for writing. Ids sort by time.
+    """Create a record; returns it with its log, open for writing. Ids sort by time.
 
-    The log is locked for as long as it is open: the kernel lets go of it however the build ends, even by kill -9, so
-    a record that says RUNNING beside an unlocked log is that of a build which was killed.
+    The log is locked while it is open. The kernel releases the lock however the build ends, even by SIGKILL. So a
+    record in state RUNNING with an unlocked log belongs to a build that was killed.
     """
     from core.artifacts.lock_store import lock_sha256
 
@@ -153,23 +151,23 @@ def start_record(site: Site, preset: str, lock: Lock, lock_text: str, target: st
 
 
 def save_record(site: Site, record: BuildRecord) -> None:
-    """Write the record in one step."""
+    """Write the record atomically."""
     write_atomic(builds_folder(site) / record.id / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
 
 
 def keep_sbom(site: Site, identity: str, sbom: bytes) -> None:
-    """Keep the bill of materials with the build."""
+    """Store the bill of materials with the build."""
     write_atomic(builds_folder(site) / identity / SBOM_FILE, sbom)
 
 
 def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
-    """The kept builds, newest first; of one preset, or of all. One that cannot be read is a row that says so."""
+    """All builds, or those of one preset, newest first. An unreadable one is a record whose error says so."""
     records = [record for path in _record_paths(site) if preset in (None, (record := _read_record(path)).preset)]
     return sorted(records, key=lambda record: (record.started, record.id), reverse=True)
 
 
 def read_build(site: Site, identity: str) -> BuildRecord:
-    """One build. Raises InputError when there is none with that id."""
+    """One build by its id. Raises InputError when there is none."""
     path = builds_folder(site) / identity / RECORD_FILE
     if path in _record_paths(site):
         return _read_record(path)
@@ -177,18 +175,18 @@ def read_build(site: Site, identity: str) -> BuildRecord:
 
 
 def log_path(site: Site, identity: str) -> Path:
-    """The whole log of a build: lines `[stage] text`."""
+    """The complete log of a build, with lines of the form `[stage] text`."""
     return builds_folder(site) / identity / LOG_FILE
 
 
 def remove_old_builds(site: Site, keep: int) -> None:
-    """Remove the oldest builds beyond the newest `keep`, readable or not."""
+    """Remove all but the newest `keep` builds, readable or not."""
     for folder in sorted(builds_folder(site).iterdir())[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def compare_builds(site: Site, before: BuildRecord, after: BuildRecord) -> BuildComparison:
-    """What differs between two builds, and why the second was slower (or not)."""
+    """The differences between two builds, and why the second one was slower, if it was."""
     old, new = ({stage.name: stage for stage in record.stages} for record in (before, after))
     names = list(dict.fromkeys([*(s.name for s in after.stages), *(s.name for s in before.stages)]))
     stages = [_stage_difference(name, old.get(name), new.get(name)) for name in names]
@@ -208,7 +206,7 @@ def _record_paths(site: Site) -> Iterator[Path]:
 
 
 def _read_record(path: Path) -> BuildRecord:
-    """The record, or what of it can be read, with the reason as its error."""
+    """The record; if it cannot be read, what can be, with the reason as its error."""
     try:
         record = _parse_record(path, path.stat().st_mtime_ns)
         return _as_crashed(record, path) if record.outcome is BuildOutcome.RUNNING and not _is_running(path) else record
@@ -227,7 +225,7 @@ def _unreadable_record(path: Path, error: OSError | ValueError) -> BuildRecord:
 
 
 def _start_time_of_id(identity: str) -> float:
-    """When a build began, as its id says it; 0 where that is not an id of xaiva's."""
+    """The start time in a build's id; 0 when it is not an id of xaiva's."""
     try:
         return float(calendar.timegm(time.strptime(identity.partition("-")[0], "%Y%m%dT%H%M%SZ")))
     except ValueError:
@@ -236,12 +234,12 @@ def _start_time_of_id(identity: str) -> float:
 
 @lru_cache(maxsize=1024)
 def _parse_record(path: Path, _modified_ns: int) -> BuildRecord:
-    """A record as it was written then: a console lists hundreds of them every few seconds."""
+    """The record in a file, cached by its time of modification: a console lists hundreds every few seconds."""
     return BuildRecord.model_validate_json(path.read_bytes())
 
 
 def _is_running(path: Path) -> bool:
-    """Whether the build of that record still has its log open."""
+    """Whether the build of the record still holds the lock on its log."""
     with open(path.with_name(LOG_FILE), "rb") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -251,7 +249,7 @@ def _is_running(path: Path) -> bool:
 
 
 def _as_crashed(record: BuildRecord, path: Path) -> BuildRecord:
-    """The record as it reads when its build was killed; unless it ended between the two looks, and says how."""
+    """The record of a killed build, with the outcome CRASHED; its own outcome if it ended just now."""
     now = BuildRecord.model_validate_json(path.read_bytes())
     if now.outcome is not BuildOutcome.RUNNING:
         return now
@@ -271,7 +269,7 @@ def _stage_difference(name: str, old: StageRecord | None, new: StageRecord | Non
 
 
 def _lock_files(site: Site, identity: str) -> dict[str, str]:
-    """Path → SHA-256 of what a build was made from; empty when its lock is not kept."""
+    """Path → SHA-256 of everything a build was made from; empty when its lock cannot be read."""
     try:
         lock = Lock.model_validate_json((builds_folder(site) / identity / LOCK_FILE).read_bytes())
     except (OSError, ValidationError):

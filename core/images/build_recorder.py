@@ -1,4 +1,4 @@
-"""Keeps what a build reports, with secrets hidden, passes it on, and says what goes on while nothing is reported."""
+"""Logs and forwards the progress of a build with secrets hidden, and reports what is running during silence."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from core import redaction
 from core.progress import Progress, Stage, StageState
 from core.redaction import HIDDEN
 
-LOAD_STAGE, SMOKE_STAGE = "load", "smoke"  # our own stages around those of BuildKit
-HEARTBEAT_SECONDS = 3.0  # after so long without a line, a line says what is at work; the next one after twice as long
+LOAD_STAGE, SMOKE_STAGE = "load", "smoke"  # xaiva's own stages before and after those of BuildKit
+HEARTBEAT_SECONDS = 3.0  # without a line, until the first heartbeat; the interval then doubles
 _MAX_HEARTBEAT_SECONDS = 60.0
 _LAST_LINES = 40
 _MIB = 1 << 20
-_MAX_TITLE_CHARACTERS = 80  # characters: a step's whole command has been said
+_MAX_TITLE_CHARACTERS = 80
 
 
 class BuildRecorder:
-    """A `Progress` that also keeps the log, with secrets hidden, and passes everything on.
+    """A `Progress` that writes the log and forwards everything to `listener`, with secrets hidden.
 
-    `own` are the stages that are no steps of BuildKit's, by their ids; one that is begun again counts from the first.
+    `own_stages` has xaiva's own stages by id; `started` is that of the first report.
     """
 
     def __init__(self, listener: Progress, log: TextIO, secrets: list[str]) -> None:
         self._listener = listener
         self._log = log
         self._secrets = [line for secret in secrets for line in secret.splitlines() if line.strip()]
-        self._lock = threading.Lock()  # guards the log and all below
-        self._running: dict[str, Stage] = {}  # steps, and our own stages
-        self._last_event_at = time.monotonic()  # when a line was said, or a step began or ended
+        self._lock = threading.Lock()  # guards the log and all attributes below
+        self._running: dict[str, Stage] = {}  # steps and xaiva's own stages
+        self._last_event_at = time.monotonic()  # a line was logged, or a step started or ended
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self.own_stages: dict[str, Stage] = {}
 
     def stage(self, stage: Stage) -> None:
-        """Pass it on."""
+        """Forward the stage, and note whether it is running."""
         with self._lock:
             if stage.id in (LOAD_STAGE, SMOKE_STAGE):
                 started = self.own_stages.get(stage.id, stage).started
@@ -53,7 +53,7 @@ class BuildRecorder:
         self._listener.stage(stage.model_copy(update={"detail": self.redact(stage.detail)}))
 
     def log(self, line: str, stage: str = "") -> None:
-        """Keep it and pass it on."""
+        """Log and forward the line."""
         self._write(line, stage, is_event=True)
 
     def _write(self, line: str, stage: str, *, is_event: bool) -> None:
@@ -66,18 +66,18 @@ class BuildRecorder:
         self._listener.log(redacted, stage)
 
     def cancelled(self) -> bool:
-        """As the listener says."""
+        """Whether the listener has cancelled."""
         return self._listener.cancelled()
 
     def redact(self, text: str) -> str:
-        """The text without secrets."""
+        """The text with secrets replaced."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return redaction.redact_text(text)
 
     @contextmanager
     def heartbeat(self, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
-        """While the block runs, say what is at work after so long a silence, and then more and more rarely."""
+        """While the block runs, log what is running after `seconds` of silence, then less and less often."""
         ended = threading.Event()
         thread = threading.Thread(target=self._run_heartbeat, args=(seconds, ended), name="silence", daemon=True)
         thread.start()
@@ -114,7 +114,7 @@ class BuildRecorder:
 
 
 def _format_elapsed(stage: Stage) -> str:
-    """Seconds, and bytes where a step counts them."""
+    """How long a stage has been running, and how many bytes are done if it counts them."""
     words = f" for {time.time() - stage.started:.0f} s" if stage.started else ""
     if stage.unit == "bytes" and stage.total:
         words += f", {stage.done / _MIB:.0f} of {stage.total / _MIB:.0f} MiB"

@@ -1,4 +1,4 @@
-"""BuildKit's steps grouped into the stages of the Dockerfile: what each did, from the cache or not, how long."""
+"""Groups BuildKit's steps into the stages of the Dockerfile, with state, time, and whether the cache had them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _STEP_NAME = re.compile(
     r"\[(?:\S+ )?([A-Za-z0-9][\w.-]*) +(\d+)/(\d+)\] (.*)", re.S
 )  # "[linux/amd64 common 1/2] RUN …"
 _INTERNAL = re.compile(r"\[internal\] (.*)", re.S)
-CONTEXT_STAGE = "context"  # loading the Dockerfile and what the build needs of the artifacts
+CONTEXT_STAGE = "context"  # loading the Dockerfile and the artifacts
 EXPORT_STAGE = "export"
-_LAST_LINES = 3  # of a step, for the message when it fails
+_LAST_LINES = 3  # of a step, for its error message
 _TITLES = {CONTEXT_STAGE: "load the build context", EXPORT_STAGE: "write the image"}
 
 
 @dataclass
 class BuildStep:
-    """One step of a stage; the newest the engine said of it."""
+    """One step of a stage, as the engine last reported it."""
 
     id: str
     stage: str
@@ -32,7 +32,7 @@ class BuildStep:
 
     @property
     def state(self) -> StageState:
-        """A step that ended without work is cached; one without a start waits."""
+        """The state of the step, from the times, the cache mark and the error of its vertex."""
         if self.vertex.error:
             return StageState.CANCELLED if "canceled" in self.vertex.error else StageState.FAILED
         if self.vertex.cached:
@@ -43,12 +43,12 @@ class BuildStep:
 
     @property
     def seconds(self) -> float:
-        """How long it ran, 0 while it runs."""
+        """How many seconds it took; 0 while it runs."""
         return max(0.0, self.vertex.completed - self.vertex.started) if self.vertex.completed else 0.0
 
 
 class StageTree:
-    """Takes the events of one build and reports the stages, their steps and their lines to a `Progress`.
+    """Turns the events of one build into stages, steps and lines for a `Progress`.
 
     A stage's id is its name in the Dockerfile; a step's is `<stage>/<number>`, its parent the stage.
     """
@@ -56,11 +56,11 @@ class StageTree:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._totals: dict[str, int] = {}
-        self.steps: dict[str, BuildStep] = {}  # by BuildKit's digest, in the order they became known
-        self.client_output: list[str] = []  # what buildx itself said, outside of any step
+        self.steps: dict[str, BuildStep] = {}  # by BuildKit's digest, in the order in which they were reported
+        self.client_output: list[str] = []  # lines of buildx itself
 
     def apply_event(self, event: BuildEvent) -> None:
-        """Take in one event."""
+        """Update the stages and report the change."""
         if isinstance(event, Vertex):
             self._apply_vertex(event)
         elif isinstance(event, Transfer):
@@ -72,26 +72,26 @@ class StageTree:
             self._apply_line(event)
 
     def stage_names(self) -> list[str]:
-        """The names of the stages seen, in order."""
+        """The names of the stages reported so far, in order."""
         return list(dict.fromkeys(step.stage for step in self.steps.values()))
 
     def steps_of(self, stage: str) -> list[BuildStep]:
-        """The steps of a stage."""
+        """The steps of a stage, in the order in which they were reported."""
         return [step for step in self.steps.values() if step.stage == stage]
 
     def failed_step(self) -> BuildStep | None:
-        """The step that broke the build, if one did."""
+        """The step that failed; None when no step did."""
         return next((step for step in self.steps.values() if step.state is StageState.FAILED), None)
 
     def end_running(self, cancelled: bool) -> None:
-        """The build is over: what still seems to run has stopped with it."""
+        """Mark stages that are still running as cancelled or failed, because the build has ended."""
         state = StageState.CANCELLED if cancelled else StageState.FAILED
         for name in self.stage_names():
             if self.summary(name).state is StageState.RUNNING:
                 self._progress.stage(self.summary(name).model_copy(update={"state": state}))
 
     def summary(self, name: str) -> Stage:
-        """A stage as a whole, from its steps; `done` and `total` count steps."""
+        """The state of a whole stage; `done` and `total` count steps."""
         steps = self.steps_of(name)
         total = max(self._totals.get(name, 0), len(steps))
         ended = [step for step in steps if step.vertex.completed or step.vertex.cached]
@@ -116,7 +116,7 @@ class StageTree:
             step = self.steps[vertex.id] = self._new_step(vertex)
         elif step.vertex == vertex:
             return
-        # A step that is looked at again (a second consumer) starts anew; the first start is the true one.
+        # A step with a second consumer is reported as started again: keep its first start time.
         started = step.vertex.started or vertex.started
         step.vertex = Vertex(
             vertex.id, vertex.name, started, vertex.completed, vertex.cached or step.vertex.cached, vertex.error
@@ -164,6 +164,6 @@ def _combined_state(states: list[StageState], complete: bool) -> StageState:
         if decisive in states:
             return decisive
     if complete:
-        # FROM and other instant steps have no cached mark: cached is a stage in which no step worked but such.
+        # FROM and other instant steps are never marked as cached, so ignore them here.
         return StageState.CACHED if StageState.CACHED in states and StageState.DONE not in states else StageState.DONE
     return StageState.RUNNING if any(state is not StageState.WAITING for state in states) else StageState.WAITING

@@ -1,8 +1,7 @@
-"""Parses BuildKit's progress while it comes: `rawjson`, or the plain text of an older buildx.
+"""Parses BuildKit's progress as it arrives: `rawjson`, or the plain text of an older buildx.
 
-`rawjson` is a stream of BuildKit's SolveStatus objects (buildx 0.13.1 prints each over many lines, newer ones one a
-line), and plain text once the build has failed. Seen with buildx 0.13.1; the fields are those of
-moby/buildkit `client/graph.go`.
+`rawjson` is a stream of BuildKit's SolveStatus objects (buildx 0.13.1 prints each over many lines, newer versions one
+per line), and plain text after the build has failed. The fields are those of moby/buildkit `client/graph.go`.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from core.log_lines import strip_terminal_controls
 from core.open_enum import describe_misfit
 from core.terminal_text import strip_controls
 
-# Past this a JSON object that does not end is not one; the text is passed on as it is.
+# A longer JSON object without an end is taken as plain text.
 _OBJECT_LIMIT = 8 << 20
 
 
 @dataclass(frozen=True)
 class Vertex:
-    """A build step as it stands now. Times are Unix times in seconds, 0 for not yet."""
+    """The state of a build step. Times are Unix times in seconds, 0 for not yet."""
 
     id: str
     name: str
@@ -38,7 +37,7 @@ class Vertex:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Something a step moves; `total` 0 is unknown. Mostly bytes."""
+    """The progress of a transfer within a step, usually in bytes; `total` is 0 when unknown."""
 
     vertex: str
     id: str
@@ -48,7 +47,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class OutputLine:
-    """One line of a step's output; `vertex` is empty for buildx's own words."""
+    """One line of a step's output; `vertex` is empty for a line of buildx itself."""
 
     vertex: str
     text: str
@@ -58,17 +57,17 @@ BuildEvent = Vertex | Transfer | OutputLine
 
 
 class ProgressReader(Protocol):
-    """Turns the bytes buildx prints into events."""
+    """Turns the output of buildx into events."""
 
     def feed(self, data: bytes) -> Iterator[BuildEvent]:
-        """Events that are complete with `data`."""
+        """The events that are complete with `data`."""
 
     def close(self) -> Iterator[BuildEvent]:
-        """What is left at the end."""
+        """The remaining events at the end of the output."""
 
 
 class RawJsonReader:
-    """Reads `--progress=rawjson`."""
+    """Reads the output of `--progress=rawjson`."""
 
     def __init__(self) -> None:
         self._decoder = json.JSONDecoder()
@@ -77,9 +76,9 @@ class RawJsonReader:
         self._partial_lines: dict[tuple[str, int], str] = {}
 
     def feed(self, data: bytes) -> Iterator[BuildEvent]:
-        """Events that are complete with `data`."""
+        """The events that are complete with `data`."""
         self._bytes += data
-        # A multi-byte character may be cut in two: hold back what does not decode at the very end.
+        # A chunk may end within a multi-byte character: keep its bytes for the next chunk.
         text = self._bytes.decode("utf-8", errors="ignore")
         decoded_length = len(text.encode())
         if len(self._bytes) - decoded_length > 3:
@@ -90,7 +89,7 @@ class RawJsonReader:
             yield from self._parse_objects()
 
     def close(self) -> Iterator[BuildEvent]:
-        """What is left at the end."""
+        """The remaining events at the end of the output."""
         yield from self._parse_objects()
         for (vertex, _), rest in self._partial_lines.items():
             if rest:
@@ -170,7 +169,7 @@ _PLAIN_TIME = re.compile(r"(\d+\.\d+) (.*)")
 
 
 class PlainReader:
-    """Reads `--progress=plain`; its times are those at which the lines arrive."""
+    """Reads the output of `--progress=plain`; times are those at which the lines arrive."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -178,13 +177,13 @@ class PlainReader:
         self._vertices: dict[str, Vertex] = {}
 
     def feed(self, data: bytes) -> Iterator[BuildEvent]:
-        """Events that are complete with `data`."""
+        """The events that are complete with `data`."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             yield from self._parse_line(line.decode("utf-8", errors="replace"))
 
     def close(self) -> Iterator[BuildEvent]:
-        """What is left at the end."""
+        """The remaining events at the end of the output."""
         rest, self._buffer = self._buffer, b""
         if rest:
             yield from self._parse_line(rest.decode("utf-8", errors="replace"))
@@ -218,7 +217,7 @@ class PlainReader:
 
 
 def clean_output_line(line: str) -> str:
-    """A line as a log shows it: as a terminal would leave it, without control characters."""
+    """A line as a terminal would show it, without control characters."""
     return strip_controls(strip_terminal_controls(line))
 
 

@@ -1,4 +1,4 @@
-"""Runs `docker buildx build` as a child process: arguments, progress, exit, cancellation."""
+"""Runs `docker buildx build` as a child process: arguments, progress, exit code, cancellation."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from core.images.buildkit_progress import PlainReader, ProgressReader, RawJsonRe
 from core.images.docker_cli import run_docker
 from core.progress import Progress
 
-RAWJSON_SINCE = (0, 13)  # the first buildx that knows --progress=rawjson
-_POLL_SECONDS = 0.1  # seconds between two looks at whether to stop
-_TERMINATE_SECONDS = 0.5  # seconds a child has between being asked to stop and being killed
+RAWJSON_SINCE = (0, 13)  # the first buildx with --progress=rawjson
+_POLL_SECONDS = 0.1  # between checks for a cancel
+_TERMINATE_SECONDS = 0.5  # between SIGTERM and SIGKILL
 _READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build. `secrets` names variables of the environment; they reach the build as BuildKit secrets."""
+    """What to build. `secrets` are names of environment variables, which the build gets as BuildKit secrets."""
 
     context: Path
     dockerfile: Path
@@ -45,7 +45,7 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """How buildx ended; `metadata` is what it wrote about the image, empty after a failure."""
+    """How buildx ended. `metadata` is what it wrote about the image; empty after a failure."""
 
     code: int
     cancelled: bool
@@ -63,12 +63,12 @@ def buildx_version(env: Mapping[str, str]) -> tuple[int, int]:
 
 
 def builder_name(engine: Endpoint) -> str:
-    """The builder inside that engine: every docker context has one of its name. Never one in a container of its own."""
+    """The builder of the engine itself, which has the name of the docker context; never one in a container."""
     return engine.named_by.removeprefix("context ") if engine.named_by.startswith("context ") else "default"
 
 
 def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[str]:
-    """The whole command line."""
+    """The command line of the build, with the progress format and the path of the metadata file."""
     arguments = ["docker", "buildx", "build", "--builder", request.builder, "--network", "none", "--pull=false"]
     arguments += ["--progress", progress, "--metadata-file", str(metadata), "--provenance=false"]
     arguments += ["--file", str(request.dockerfile), "--target", request.target, "--tag", request.tag]
@@ -82,13 +82,13 @@ def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[
 
 
 def run_build(request: BuildRequest, env: Mapping[str, str], tree: StageTree, progress: Progress) -> BuildResult:
-    """Build, feeding `tree` with what happens; stops within a second after `progress` says so."""
+    """Build and report to `tree`; stops within a second after `progress` was cancelled."""
     use_rawjson = buildx_version(env) >= RAWJSON_SINCE
     reader: ProgressReader = RawJsonReader() if use_rawjson else PlainReader()
     with tempfile.TemporaryDirectory(prefix="xaiva-build-") as scratch:
         metadata = Path(scratch) / "metadata.json"
         arguments = build_command(request, "rawjson" if use_rawjson else "plain", metadata)
-        # The child stays in our process group: whoever kills the group of an operation ends it, too.
+        # The child stays in our process group, so that killing the group kills it too.
         child = subprocess.Popen(
             arguments, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -101,7 +101,7 @@ def run_build(request: BuildRequest, env: Mapping[str, str], tree: StageTree, pr
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    """What buildx says of the image; nothing where it says it in a way that is not known."""
+    """What buildx wrote about the image; empty when it cannot be read."""
     try:
         metadata = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -128,7 +128,7 @@ def _follow(child: subprocess.Popen[bytes], reader: ProgressReader, tree: StageT
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the client and its plugin; the engine ends the build when the connection goes."""
+    """End the client and its plugin; the engine stops the build when the connection closes."""
     if child.stderr is not None:
         child.stderr.close()
     if child.poll() is not None:

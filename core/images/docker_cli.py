@@ -11,7 +11,7 @@ from core.engine import SLOW_REMEDY, EngineError
 
 @contextmanager
 def docker_cli_errors() -> Iterator[None]:
-    """Turn a missing docker client, and an engine that lets it wait for too long, into an EngineError."""
+    """Turn a missing docker client and a time-out into an EngineError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -21,9 +21,9 @@ def docker_cli_errors() -> Iterator[None]:
 
 
 def run_docker(*arguments: str, env: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run `docker WORDS` to its end, at most `timeout` seconds; whether it succeeded is for the caller to see.
+    """Run `docker` with these arguments, at most `timeout` seconds. The caller checks the exit code.
 
-    Raises EngineError when it cannot be run or does not end.
+    Raises EngineError when it cannot be started or does not end in time.
     """
     with docker_cli_errors():
         return subprocess.run(["docker", *arguments], env=dict(env), capture_output=True, text=True, timeout=timeout)

@@ -1,8 +1,6 @@
 """Finds the steps of a Dockerfile that would use a network.
 
-Works on the text alone; whether an image is present is asked.
-
-`--network none` cuts off `RUN` only: the engine itself still fetches `FROM`, `# syntax=` and `ADD https://…`.
+`--network none` affects only `RUN`: the engine itself still downloads `FROM`, `# syntax=` and `ADD https://…`.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ _HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::-([^}]*))?\}?")
 _ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
 _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)")
-# What runs in the container and not in the build: the build goes well, and the container waits for a network.
+# Instructions that run in the container: the build succeeds, but the container waits for a network.
 _RUN_TIME_INSTRUCTIONS = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 
 
 @dataclass
 class Instruction:
-    """One instruction: `line` where it starts (from 1), `word` in capitals, `text` without line continuations."""
+    """One instruction: the `line` where it starts (from 1), its `word` in capitals, `text` with joined lines."""
 
     line: int
     word: str
@@ -36,9 +34,9 @@ class Instruction:
 def lint_dockerfile(
     text: str, *, image_present: Callable[[str], bool] | None = None, file_name: str = "Dockerfile"
 ) -> list[Finding]:
-    """Findings about the Dockerfile `text`; an error is a step that needs a network, a warning a container that does.
+    """Findings about the Dockerfile `text`: an error for a step that needs a network, a warning for a container.
 
-    `present` says whether the engine has an image; without it every `FROM` of an image counts as present.
+    `image_present` says whether the engine has an image; without it every image counts as present.
     """
     findings = [*_directives(text, file_name)]
     stages: set[str] = set()
@@ -57,7 +55,7 @@ def _directives(text: str, file_name: str) -> Iterator[Finding]:
     for number, line in enumerate(text.splitlines(), 1):
         match = _DIRECTIVE.match(line)
         if not match:
-            return  # parser directives stand at the very top
+            return  # parser directives are only at the top
         if match[1].lower() == "syntax":
             yield Finding(
                 level=Level.ERROR,
@@ -70,7 +68,7 @@ def _directives(text: str, file_name: str) -> Iterator[Finding]:
 
 
 def parse_instructions(text: str) -> Iterator[Instruction]:
-    """The instructions of a Dockerfile: continuations joined, comments dropped, here-documents kept."""
+    """The instructions of a Dockerfile, with joined lines, without comments, with here-documents."""
     lines = text.splitlines()
     at = 0
     while at < len(lines):

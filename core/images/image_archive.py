@@ -1,4 +1,4 @@
-"""Looks at a file as an archive of `docker save`, before the engine is given it: what else it is, is named."""
+"""Checks that a file is an archive of `docker save`, and says what else it is, before the engine gets it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from core.content import Placeholder, find_wrong_content
 from core.errors import InputError
 
 _COMPRESSED = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
-_ZSTD = b"\x28\xb5\x2f\xfd"  # the engine reads it, Python does not
+_ZSTD = b"\x28\xb5\x2f\xfd"  # the engine can read it, Python cannot
 _IMAGE_ENTRY = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|blobs(/.*)?|[0-9a-f]{64}(\W.*)?)")
 _ROOT_FOLDERS = frozenset(
     ("bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
 )
 _SPLIT_PART = re.compile(r"(.+[._-]part[._-]?)(?:\d+|[a-z]{2})|(.+[._-]|x)(?:a[a-z]|0\d{1,2})")  # as `split` names them
-_MIN_ROOT_FOLDERS = 3  # folders of a system: fewer may be in any archive
-_MAX_ENTRIES = 2000  # entries that are looked at
+_MIN_ROOT_FOLDERS = 3  # fewer may be in any archive
+_MAX_ENTRIES = 2000  # read of one archive
 _MAX_NAMES_SHOWN = 3
 
 SAVE_REMEDY = "save the image where it is: docker save IMAGE -o FILE"
 
 
 def check_image_archive(path: Path) -> None:
-    """Raise InputError, with the way that works, for a file that is not an image archive. What is not known passes."""
+    """Raise InputError, with a remedy, for a file that is not an image archive. An unknown format passes."""
     if path.is_dir():
         raise _archive_error(path, "it is a folder", f"pack its contents: tar -C {path} -cf image.tar .")
     if not path.is_file():
@@ -47,7 +47,7 @@ def _archive_error(path: Path, why: str, remedy: str) -> InputError:
 
 
 def _remedy(path: Path, stand_in: Placeholder) -> str:
-    """To get a file again helps where it came in part; what is something else was never an image."""
+    """The remedy for a file that is incomplete, or that was never an image."""
     if part := _SPLIT_PART.fullmatch(path.name):
         return f"join its parts first: cat {path.parent / (part[1] or part[2])}* > image.tar"
     fetch_again = stand_in.pull_command or "cut short" in stand_in.description or "is empty" in stand_in.description
@@ -55,7 +55,7 @@ def _remedy(path: Path, stand_in: Placeholder) -> str:
 
 
 def _entry_names(path: Path) -> list[str]:
-    """The names of its entries, up to the first one that only an image has, or that shows it to be a system."""
+    """The names of the archive's entries, until they show that it is an image or a root file system."""
     names: list[str] = []
     try:
         with tarfile.open(path, "r:*") as archive:
@@ -64,7 +64,7 @@ def _entry_names(path: Path) -> list[str]:
                 if _IMAGE_ENTRY.fullmatch(names[-1]) or _is_root_file_system(names) or len(names) > _MAX_ENTRIES:
                     break
     except (tarfile.TarError, EOFError, OSError):
-        pass  # what came before it is enough to know what it is; the engine says what is wrong with the rest
+        pass  # the entries before the error are enough; the engine reports the damage
     return names
 
 
@@ -73,7 +73,7 @@ def _is_root_file_system(names: list[str]) -> bool:
 
 
 def _describe_other_archive(path: Path, names: list[str]) -> tuple[str, str]:
-    """What an archive without an image is, and the way that works."""
+    """Cause and remedy for an archive without an image."""
     if _is_root_file_system(names):
         why = "it is the root file system of a container, as `docker export` writes it, not an image"
         remedy = f"{SAVE_REMEDY}; or create an image, without command and environment: docker import {path} NAME:TAG"

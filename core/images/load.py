@@ -1,4 +1,4 @@
-"""Bring images from the artifacts into the engine, without a registry."""
+"""Loads images from the artifacts into the engine, without a registry."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from core.images.image_archive import SAVE_REMEDY, check_image_archive
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
 
-_REPORT_SECONDS = 0.2  # seconds between two reports of the bytes sent
+_REPORT_SECONDS = 0.2  # between reports of the bytes sent
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
-    """Load the base images of preset `subject`; with option `file`, an image archive made by `docker save` instead.
+    """Load the base images of preset `subject`, or with the option `file` an archive of `docker save`.
 
-    Returns the tags that are now there. Raises XaivaError when a file is missing or the engine refuses.
+    Returns the tags that were loaded. Raises XaivaError when a file is missing or the engine refuses.
     """
     env = docker_environment(site)
     if file := options.get("file"):
@@ -43,7 +43,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
 
 def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], progress: Progress) -> list[str]:
-    """Load those base images of the lock that the engine lacks under our tag; returns all their tags."""
+    """Load the base images of the lock that the engine does not have under xaiva's tag; returns all tags."""
     images = [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
     unique = {image.tag: image for image in images}
     for image in unique.values():
@@ -54,7 +54,7 @@ def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], prog
 
 
 def image_id(reference: str, env: Mapping[str, str]) -> str:
-    """The engine's id of an image; empty when it has none. Raises EngineError when it does not answer."""
+    """The engine's id of an image; empty when it does not have it. Raises EngineError when it does not answer."""
     done = run_docker("image", "inspect", "--format", "{{.Id}}", reference, env=env)
     if done.returncode and "no such image" not in done.stderr.lower():
         raise EngineError("Docker engine", done.stderr.strip(), "see what is wrong with it: xaiva doctor")
@@ -62,7 +62,7 @@ def image_id(reference: str, env: Mapping[str, str]) -> str:
 
 
 def _is_present(image: LockedImage, env: Mapping[str, str]) -> bool:
-    """Under our tag, and really that image: the classic store names it by config, containerd's by manifest."""
+    """Whether xaiva's tag names that image. Its id is the config's digest, or the manifest's in containerd's store."""
     return image_id(image.tag, env) in {image.config_digest, image.manifest_digest} - {""}
 
 
@@ -89,7 +89,7 @@ def _read_chunks(path: Path) -> Iterator[bytes]:
 def _docker_load(
     what: str, total: int, chunks: Iterable[bytes], env: Mapping[str, str], progress: Progress
 ) -> list[str]:
-    """Pipe an archive of about `total` bytes into the engine; returns the names it says it loaded."""
+    """Pipe an archive of about `total` bytes into `docker load`; returns the names of the loaded images."""
     stage = Stage(
         id="load", title=f"load {what}", state=StageState.RUNNING, total=total, unit="bytes", started=time.time()
     )
@@ -123,7 +123,7 @@ def _docker_load(
 
 
 def _explain_load_error(text: str) -> tuple[str, str]:
-    """Why the engine refused an archive, and the remedy; `text` is what it said."""
+    """Cause and remedy when the engine refuses an archive; `text` is its message."""
     if "manifest.json" in text or "/docker-import-" in text:
         why = "it is an OCI layout without a manifest.json, which this engine's image store cannot read"
         return why, f"{SAVE_REMEDY}; or convert it: skopeo copy oci-archive:FILE docker-archive:NEW:NAME:TAG"
@@ -147,4 +147,4 @@ def _write_chunks(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progre
                     reported = time.monotonic()
                     progress.stage(stage.model_copy(update={"done": min(sent_bytes, stage.total)}))
     except BrokenPipeError:
-        pass  # the engine refused in the middle: what it said is the error
+        pass  # the engine refused in the middle: its message becomes the error

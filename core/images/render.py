@@ -1,4 +1,4 @@
-"""Renders the Dockerfile from the template, the preset and the lock, with the files that go with it."""
+"""Renders the Dockerfile and its companion files from the template, the preset and the lock."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SERVICE_LAYER = "service"
 COMPILED_SOURCES = ("nv-codec-headers", "ffmpeg", "opencv", "tensorrt", "xaiva-media")  # builder stages, in this order
 HELPER_SOURCES = ("python", "opencv_contrib")  # sources that another stage uses
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst")
-# What the context does not need to look at; temporary files of ours and of the fetcher never enter an image.
+# Not part of the build context, and never in an image: temporary files and partial downloads.
 DOCKERIGNORE = "images\n**/.xaiva-tmp-*\n**/*.partial\nDockerfile\n.dockerignore\nlock.json\npylock.toml\n"
 
 
 @dataclass(frozen=True)
 class SourceArchive:
-    """A locked file as the template sees it; `archive` is its file name."""
+    """A locked source or wheel for the template; `archive` is its file name."""
 
     name: str
     path: str
@@ -40,7 +40,7 @@ class SourceArchive:
 
 @dataclass(frozen=True)
 class LayerStage:
-    """One layer: the stage it stands on, its folder in the artifacts and its requirement file in there."""
+    """One layer: the stage `below` it, its folder in the artifacts, and its requirement file in that folder."""
 
     name: str
     below: str
@@ -50,7 +50,7 @@ class LayerStage:
 
 @dataclass(frozen=True)
 class CompiledStage:
-    """One thing the builder makes from a source, and the stage it stands on."""
+    """One source that is compiled, and the stage `below` it."""
 
     name: str
     below: str
@@ -59,7 +59,7 @@ class CompiledStage:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model and where it goes."""
+    """A model file in the artifacts, and its path in the image."""
 
     path: str
     destination: str
@@ -68,7 +68,7 @@ class ModelFile:
 def render_dockerfile(preset_name: str, preset: Preset, lock: Lock, template: str | None = None) -> str:
     """The text of the Dockerfile; `template` replaces the shipped one (a site's own `docker/Dockerfile.j2`).
 
-    Raises InputError for what cannot become a Dockerfile (a layer named like a stage, a source that is no tar).
+    Raises InputError for an invalid template, a layer named like a stage, or a source that is not a tar archive.
     """
     import jinja2
 
@@ -90,7 +90,7 @@ def render_dockerfile(preset_name: str, preset: Preset, lock: Lock, template: st
 def write_build_context(site: Site, folder: Path, preset_name: str, preset: Preset, lock: Lock) -> str:
     """Write the Dockerfile and its companions into the artifacts `folder`; returns the Dockerfile's text.
 
-    Unchanged files are not touched. The folder is then a complete build context.
+    Leaves unchanged files alone. The folder is then a complete build context.
     """
     text = render_dockerfile(preset_name, preset, lock, _site_template(site))
     files = {
@@ -108,7 +108,7 @@ def write_build_context(site: Site, folder: Path, preset_name: str, preset: Pres
 
 
 def _site_template(site: Site) -> str | None:
-    """The site's own template, if it has one."""
+    """The text of the site's own template; None when it has none."""
     path = site.docker / "Dockerfile.j2"
     try:
         return path.read_text(encoding="utf-8") if path.exists() else None
@@ -120,19 +120,19 @@ def _site_template(site: Site) -> str | None:
 
 
 def service_layer(preset: Preset, lock: Lock) -> str:
-    """The name of the layer that holds the inference service; empty when the image has none."""
+    """The name of the layer with the inference service; empty when the image has none."""
     return SERVICE_LAYER if preset.inference_service and any(x.name == SERVICE_LAYER for x in lock.layers) else ""
 
 
 def stage_names(preset: Preset, lock: Lock) -> list[str]:
-    """Every stage of the Dockerfile, in its order: what `--target` may name."""
+    """Every stage of the Dockerfile in order: the values of `--target`."""
     compiled = [stage.name for stage in _compiled_stages(preset, lock)]
     builder = ["toolchain", *compiled, "builder", "built"] if compiled else []
     return ["base", "python", *(layer.name for layer in lock.layers), *builder, "runtime", "dev"]
 
 
 def site_packages(lock: Lock) -> str:
-    """The environment's folder of packages inside the image."""
+    """The folder of installed packages inside the image."""
     return f"/opt/xaiva/lib/python{lock.python_version}/site-packages"
 
 
@@ -211,7 +211,7 @@ def _source(lock: Lock, name: str) -> SourceArchive | None:
 
 
 def _numpy_wheel(lock: Lock) -> SourceArchive | None:
-    """The wheel whose headers OpenCV's Python module is built with; one file, so that no other wheel matters."""
+    """The wheel with the headers for OpenCV's Python module; mounted alone, so that no other wheel matters."""
     for file in lock.files:
         if file.kind is FileKind.WHEEL and canonicalize_name(file.name) == "numpy":
             return SourceArchive("numpy", file.path, PurePosixPath(file.path).name, file.sha256)
@@ -230,7 +230,7 @@ def _opencv_options(preset: Preset, lock: Lock) -> list[str]:
 
 
 def _shell_arguments(options: list[str]) -> str:
-    """Quoted for the shell, with a leading blank; empty for none."""
+    """The options quoted for the shell, each after a blank."""
     return "".join(f" {shlex.quote(option)}" for option in options)
 
 
@@ -266,11 +266,11 @@ def _labels(preset_name: str, preset: Preset, lock: Lock) -> dict[str, str]:
 
 
 def _quote_label(value: str) -> str:
-    """One word of a Dockerfile instruction, in which nothing is expanded."""
+    """The value quoted for a Dockerfile instruction, so that nothing in it is expanded."""
     return '"' + re.sub(r'(["\\$])', r"\\\1", " ".join(value.split())) + '"'
 
 
 def _checksums(lock: Lock, paths: list[str]) -> str:
-    """`sha256sum --check` lines of deb files, named as they lie in their folder."""
+    """Lines for `sha256sum --check` in the folder of the deb files."""
     by_path: dict[str, LockedFile] = {file.path: file for file in lock.files}
     return "".join(f"{by_path[path].sha256}  {PurePosixPath(path).name}\n" for path in sorted(paths))

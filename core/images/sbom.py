@@ -1,4 +1,4 @@
-"""The bill of materials (CycloneDX), made from the lock alone, so that equal locks give equal bytes."""
+"""The bill of materials (CycloneDX). It depends only on the lock, so that equal locks give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage
 
 SPECIFICATION = "1.5"  # https://cyclonedx.org/docs/1.5/json/
 SBOM_PATH = "/usr/share/xaiva/sbom.json"
-SBOM_LABEL = "org.xaiva.sbom"  # on the image: where in it the bill of materials lies
+SBOM_LABEL = "org.xaiva.sbom"  # the image's label with the path of the bill of materials
 _TYPES = {
     FileKind.WHEEL: "library",
     FileKind.DEB: "library",

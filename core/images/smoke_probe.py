@@ -1,4 +1,4 @@
-"""The part of the smoke test that runs inside the image, as text given to its Python: lists what is there.
+"""The part of the smoke test that runs inside the image, as text given to its Python: reports what is installed.
 
 Standard library only, Python 3.8 or newer.
 
@@ -21,12 +21,12 @@ TORCH = "import json, torch; print(json.dumps({'arch': torch._C._cuda_getArchFla
 
 
 def canonical_name(name: str) -> str:
-    """A distribution's name as an index spells it."""
+    """A distribution's normalized name, as in a package index."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def run_command(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: UP006
-    """Exit status and the end of the output of one command; a child, because a broken extension may crash."""
+    """Exit status and end of the output of one command, run as a child because a broken extension may crash."""
     sys.stderr.write((title or " ".join(words)) + "\n")
     sys.stderr.flush()
     try:
@@ -37,12 +37,12 @@ def run_command(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: U
 
 
 def run_python(title: str, *words: str) -> Dict[str, Any]:  # noqa: UP006
-    """A child of the same Python, closed to what lies around; its title is said at its start."""
+    """Run code with the same Python, isolated from its surroundings; `title` is printed first."""
     return run_command([sys.executable, "-I", "-c", *words], title)
 
 
 def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
-    """The modules a distribution brings, private ones left out."""
+    """The top-level modules of a distribution, without private ones."""
     top = (distribution.read_text("top_level.txt") or "").split()
     if not top:
         files = distribution.files or []
@@ -53,8 +53,8 @@ def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
 
 
 def main() -> None:
-    """Look, and say."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a container's first process ends by no signal it ignores
+    """Read the request from the argument and print the answer."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # process 1 of a container ignores signals without a handler
     request = json.loads(sys.argv[1])
     sys.stderr.write("list what is installed\n")
     distributions = {

@@ -1,4 +1,4 @@
-"""The smoke test: start the new image once, with no network, and compare what is in it with the lock."""
+"""The smoke test: starts the new image once, with no network, and compares its content with the lock."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from core.presets.compat.machine import TargetMachine
 
 PROBE_SCRIPT = Path(__file__).with_name("smoke_probe.py")
-COMPLETE_STAGES = ("runtime", "dev")  # stages that hold all of an image
-SERVICE_MODULE = "core.inference.server"  # with all that the service needs to start; the package alone imports nothing
+COMPLETE_STAGES = ("runtime", "dev")
+SERVICE_MODULE = "core.inference.server"  # it imports everything that the service needs to start
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
 def run_smoke_test(
     site: Site, image: str, preset: Preset, lock: Lock, target: str, progress: Progress
 ) -> list[Finding]:
-    """Findings about `image`, built up to stage `target`; an error is something that does not work in it.
+    """Findings about `image`, built up to stage `target`: an error for everything that does not work in it.
 
-    Raises InputError when a requirement file of the preset cannot be read, Cancelled with its container gone.
+    Raises InputError when a requirement file of the preset cannot be read, Cancelled after removing its container.
     """
     from core.presets.compat.checking import site_facts, target_for
 
     env = docker_environment(site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     remove = ("rm", "--force", name)
-    run_docker(*remove, env=env)  # left by a run that was killed
+    run_docker(*remove, env=env)  # left by a test that was killed
     request = json.dumps(_probe_request(preset, lock, target, _requested_names(site, preset, lock)))
     command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
     command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
@@ -73,7 +73,7 @@ def probe_findings(
     target: str = "runtime",
     machine: TargetMachine | None = None,
 ) -> Iterator[Finding]:
-    """Findings from what the probe said; `machine` is the one that the image is for, as far as it is known."""
+    """Findings from the probe's answer; `machine` is the target machine, None when unknown."""
     yield from _check_python(answer, lock)
     yield from _check_versions(answer["versions"], expected_versions(lock, target))
     yield from _check_imports(answer["imports"])
@@ -84,7 +84,7 @@ def probe_findings(
 
 
 def expected_versions(lock: Lock, target: str) -> dict[str, str]:
-    """Distribution → locked version, of the layers up to `target`; the last layer that names one wins."""
+    """Distribution → locked version in the layers up to `target`; the last layer wins."""
     by_path = lock.by_path()
     versions: dict[str, str] = {}
     for layer in lock.layers:
@@ -109,7 +109,7 @@ def _probe_request(preset: Preset, lock: Lock, target: str, requested_names: set
 
 
 def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
-    """The distributions a preset names itself; their dependencies need not import on their own."""
+    """The distributions that the preset itself requires; their dependencies need not be importable."""
     from core.artifacts.local_wheels import names_by_address
     from core.presets.compat import site_facts
     from core.presets.layers import expand_preset
@@ -190,21 +190,21 @@ def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iter
 
 
 def _matches_version(installed: str, requested: str) -> bool:
-    """Whether `asked`, maybe only its first numbers, is what is there."""
+    """Whether the installed version starts with the numbers of the requested one."""
     return not requested or re.split(r"[.-]", installed)[: len(requested.split("."))] == requested.split(".")
 
 
 def _check_torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Finding]:
-    """An error for each GPU that none of torch's architectures serves."""
+    """An error for each GPU that torch was not compiled for."""
     from core.presets.compat.machine import has_code_for
 
     if result["code"]:
-        return  # its failed import is a finding already
+        return  # the failed import is a finding already
     flags = str(json.loads(result["output"].strip().splitlines()[-1])["arch"] or "").split()
     cubins, ptx = (_architectures(flags, kind) for kind in ("sm", "compute"))
     for gpu in machine.gpus if flags else ():
         if gpu.sm and not has_code_for(gpu.sm, cubins, ptx):
-            sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be one that only the driver knows
+            sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be unknown to `suggest`
             remedy = f"list the versions that do: xaiva preset suggest --gpu {sm}; or set the right `target`"
             why = f"it was compiled for {' '.join(flags)}"
             yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)

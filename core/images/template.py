@@ -1,4 +1,4 @@
-"""Finds the shipped Dockerfile template: in a checkout, or with the installed distribution."""
+"""Finds the shipped Dockerfile template, in a checkout or in an installation."""
 
 from __future__ import annotations
 
