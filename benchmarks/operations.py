@@ -15,6 +15,7 @@ from core.operations.ledger import Ledger
 from core.operations.log import LogReader
 from core.operations.model import OperationState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.operations.support import CANCEL_SECONDS, first_line
 
@@ -27,7 +28,7 @@ ROUNDS = 5
 def main() -> int:
     """Print the figures; returns 1 if one misses its budget."""
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Site.open(folder), KINDS)
+        ledger = site_ledger(Site.open(folder), KINDS)
         missed = [
             _budget("start to first line", _median(lambda: _start(ledger)), START_RATIO * _median(_interpreter)),
             _budget("cancel, cooperative", _median(lambda: _cancel(ledger, "wait", "waiting")), CANCEL_SECONDS),

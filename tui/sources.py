@@ -261,9 +261,9 @@ class Sources:
 
     def operations(self) -> list[Operation]:
         """The ledger, newest first."""
-        from core.operations.ledger import Ledger
+        from core.site_operations import site_ledger
 
-        return Ledger(self._site).list(MAX_OPERATIONS)
+        return site_ledger(self._site).list(MAX_OPERATIONS)
 
     def builds(self) -> list[BuildRecord]:
         """The kept builds, newest first."""

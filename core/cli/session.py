@@ -40,9 +40,9 @@ class CliSession:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger of the site's operations."""
-        from core.operations.ledger import Ledger
+        from core.site_operations import site_ledger
 
-        return Ledger(self.site)
+        return site_ledger(self.site)
 
     @cached_property
     def engine(self) -> docker.DockerClient:

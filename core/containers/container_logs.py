@@ -133,9 +133,7 @@ class LogStream:
             try:
                 for line in self._lines():
                     lost_since = None
-                    text = strip_controls(
-                        strip_terminal_controls(line.text)
-                    )  # an escape sequence could hide a secret
+                    text = strip_controls(strip_terminal_controls(line.text))  # an escape sequence could hide a secret
                     redacted = line.model_copy(update={"text": redact_text(text, self._secrets)})
                     if self._pattern.search(redacted.text):
                         yield redacted

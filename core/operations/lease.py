@@ -17,10 +17,9 @@ from pydantic import JsonValue
 
 from core.operations import processes, sql
 from core.operations.database import connect, ledger_errors, transaction
-from core.operations.ledger import operation_file
 from core.operations.model import OperationFailure, OperationState
+from core.operations.place import Place
 from core.progress import Stage
-from core.site import Site
 
 LEASE_SECONDS = 10.0
 RESERVE_BYTES = 256 << 10  # released when the disk is full, so that the outcome can still be written
@@ -31,7 +30,7 @@ RETRY_PAUSE = 0.2
 class Lease:
     """One attempt at one operation, from the row of the ledger that this process has taken."""
 
-    def __init__(self, site: Site, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
+    def __init__(self, place: Place, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
         self.id: int = row["id"]
         self.subject: str = row["subject"]
         self.title = f"{row['kind']} {self.subject}".strip()
@@ -43,7 +42,7 @@ class Lease:
         self.temporary: str = row["temporary"]
         self._connection = connection
         self._tick = tick
-        self._reserve = operation_file(site, self.id, ".reserve")
+        self._reserve = place.operation_file(self.id, ".reserve")
         self._positions: dict[str, int] = {}
         _write_reserve(self._reserve)
 
@@ -117,10 +116,9 @@ class Lease:
         return True
 
 
-def acquire_lease(site: Site, identifier: int, token: str, temporary: str) -> Lease | None:
+def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> Lease | None:
     """Take a queued operation; None when it was cancelled or another supervisor has taken it. Raises XaivaError."""
-    path = site.state / "ledger.sqlite"
-    connection = connect(path)
+    connection = connect(place.ledger)
     tick = time.monotonic()
     values = {
         "id": identifier,
@@ -134,7 +132,7 @@ def acquire_lease(site: Site, identifier: int, token: str, temporary: str) -> Le
         "temporary": temporary,
         "token": token,
     }
-    with ledger_errors(path), transaction(connection):
+    with ledger_errors(place.ledger), transaction(connection):
         if not connection.execute(sql.ACQUIRE, values).rowcount:
             return None
         row = connection.execute(sql.GET, values).fetchone()
@@ -142,7 +140,7 @@ def acquire_lease(site: Site, identifier: int, token: str, temporary: str) -> Le
             sql.PUT_EVENT,
             {"id": identifier, "now": time.time(), "what": f"started, attempt {row['attempt']}", "by": ""},
         )
-    return Lease(site, row, connection, tick)
+    return Lease(place, row, connection, tick)
 
 
 def _write_reserve(path: Path) -> None:

@@ -24,14 +24,12 @@ from core.errors import InputError
 from core.files import write_remedy
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
-from core.operations.cleanup import remove_leftovers
 from core.operations.database import connect_read_only, ledger_errors, shared_connection, transaction
-from core.operations.kinds import KINDS
 from core.operations.log import LogReader, draft_path, tail
 from core.operations.model import Operation, OperationBusy, OperationEvent, OperationFailure, OperationState, Update
+from core.operations.place import Place
 from core.operations.spawn import spawn_supervisor
 from core.progress import Stage, StageState
-from core.site import Site
 
 START_SECONDS = 30.0  # how long a supervisor may take to acquire its operation before that counts as crashed
 POLL_SECONDS = 0.25  # how often a follower reads the ledger
@@ -44,15 +42,11 @@ Rows: TypeAlias = list[sqlite3.Row]
 
 
 class Ledger:
-    """Operations of one site. Threads may share it; no file is created until the first operation starts.
+    """Operations of one place. Threads may share it; no file is created until the first operation starts."""
 
-    `kinds` maps each kind to `module:function`.
-    """
-
-    def __init__(self, site: Site, kinds: Mapping[str, str] = KINDS) -> None:
-        self.site = site
-        self.path = site.state / "ledger.sqlite"
-        self._kinds = kinds
+    def __init__(self, place: Place) -> None:
+        self.path = place.ledger
+        self._place = place
 
     def start(
         self, kind: str, subject: str, options: Mapping[str, JsonValue] | None = None, *, key: str | None = None
@@ -62,12 +56,12 @@ class Ledger:
         `key` names the resource it needs exclusively (default `preset:<subject>`). `options` are plain JSON without
         secrets. Raises OperationBusy when a live operation holds the key, InputError for an unknown kind.
         """
-        target = self._kinds.get(kind)
+        target = self._place.kinds.get(kind)
         if target is None:
             raise InputError(
                 f"Operation {kind}",
                 "there is no operation of this kind",
-                f"use one of: {', '.join(sorted(self._kinds))}",
+                f"use one of: {', '.join(sorted(self._place.kinds))}",
             )
         values = {
             "kind": kind,
@@ -128,7 +122,7 @@ class Ledger:
 
     def log_path(self, identifier: int) -> Path:
         """The operation's log file, in the format of `core.operations.log`."""
-        return operation_file(self.site, identifier, ".log")
+        return self._place.operation_file(identifier, ".log")
 
     def cancel(self, identifier: int) -> Operation:
         """Cancel the operation, which takes a second at most. One that has ended stays unchanged."""
@@ -239,7 +233,7 @@ class Ledger:
         log = self.log_path(identifier)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            spawn_supervisor(self.site, identifier, row["token"], log)
+            spawn_supervisor(self._place, identifier, row["token"], log)
         except OSError as error:
             failure = OperationFailure(
                 what=f"{row['kind']} {row['subject']} could not be started",
@@ -251,8 +245,8 @@ class Ledger:
         return self._parse_operation(self._read_row(identifier))
 
     def _prune(self) -> None:
-        """Delete the oldest operations beyond the number the site keeps, with their logs."""
-        old = self._read(sql.EXPIRED, {"keep": self.site.settings.operations.keep})
+        """Delete the oldest operations beyond the number to keep, with their logs."""
+        old = self._read(sql.EXPIRED, {"keep": self._place.keep})
         for row in old:
             self.log_path(row["id"]).unlink(missing_ok=True)
             with ledger_errors(self.path), transaction(self._connection(), durable=False) as connection:
@@ -296,8 +290,8 @@ class Ledger:
             if now is None or (now["state"], now["attempt"]) != (row["state"], row["attempt"]):
                 return  # another process was faster
             processes.kill_token_holders(row["token"])
-            remove_leftovers(self.site, row["key"], row["temporary"])
-            for path in (operation_file(self.site, row["id"], ".reserve"), draft_path(self.log_path(row["id"]))):
+            self._place.clean_up(row["key"], row["temporary"])
+            for path in (self._place.operation_file(row["id"], ".reserve"), draft_path(self.log_path(row["id"]))):
                 path.unlink(missing_ok=True)
             values = {
                 "id": row["id"],
@@ -338,11 +332,6 @@ def _spawn_remedy(error: OSError) -> str:
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
         return "close other programs: this machine has no memory or no processes left to start another one"
     return write_remedy(error)
-
-
-def operation_file(site: Site, identifier: int, suffix: str) -> Path:
-    """A file that belongs to the operation: its log (`.log`) or its disk reserve (`.reserve`)."""
-    return site.state / "operations" / f"{identifier}{suffix}"
 
 
 def raise_for_failure(operation: Operation) -> None:

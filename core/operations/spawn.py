@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from core.operations.place import Place
 from core.operations.processes import OPERATION_TOKEN_VARIABLE
-from core.site import Site
 
 _ROOT = os.fspath(Path(__file__).resolve().parents[2])  # the folder that holds the package `core`
 # -I: a module `core` in the working directory or on PYTHONPATH must not shadow ours.
@@ -24,21 +24,20 @@ def interpreter_command(module: str, *arguments: str, detached: bool = False) ->
     return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
 
 
-def spawn_supervisor(site: Site, identifier: int, token: str, log: Path) -> None:
+def spawn_supervisor(place: Place, identifier: int, token: str, log: Path) -> None:
     """Start the supervisor of an operation in its own session; it outlives this process and its terminal.
 
     Raises OSError when no process can be created.
     """
+    arguments = (place.opener, os.fspath(place.root), str(identifier), token)
     with open(log, "ab") as output:
         first = subprocess.run(
-            interpreter_command(
-                "core.operations.supervisor", os.fspath(site.root), str(identifier), token, detached=True
-            ),
+            interpreter_command("core.operations.supervisor", *arguments, detached=True),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=site.root,
-            env={**site.env, OPERATION_TOKEN_VARIABLE: token},
+            cwd=place.root,
+            env={**place.env, OPERATION_TOKEN_VARIABLE: token},
             start_new_session=True,
             check=False,
         )

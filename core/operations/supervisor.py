@@ -19,16 +19,14 @@ import time
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import processes
-from core.operations.cleanup import remove_helper_containers, remove_leftovers
 from core.operations.lease import LEASE_SECONDS, Lease, acquire_lease
-from core.operations.ledger import operation_file
 from core.operations.log import LogWriter
 from core.operations.model import OperationFailure, OperationState
+from core.operations.place import Place, open_place
 from core.operations.spawn import interpreter_command
 from core.operations.worker import SIGKILL_SECONDS, SIGTERM_SECONDS, WorkerOutcome, WorkerTask
 from core.progress import Stage, StageState
 from core.redaction import redact_text
-from core.site import Site
 
 CANCEL_POLL_SECONDS = 0.25  # how often the cancel flag is read, in case the signal that wakes us gets lost
 STAGE_WRITE_SECONDS = 0.1
@@ -38,34 +36,35 @@ READ_SIZE = 1 << 16
 
 
 def main() -> None:
-    """Entry point: `child SITE ID TOKEN`."""
-    root, identifier, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    """Entry point: `supervisor OPENER ROOT ID TOKEN`."""
+    opener, root, number, token = sys.argv[1:5]
+    identifier = int(number)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A cancel may arrive before there is a worker: its flag is read later. This is a handler and not SIG_IGN because
     # the worker would inherit an ignored signal.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    site = Site.open(root)
+    place = open_place(opener, root)
     temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
     lease, error_text = None, ""
     try:
-        lease = acquire_lease(site, identifier, token, temporary)
+        lease = acquire_lease(place, identifier, token, temporary)
     except XaivaError as error:
         error_text = str(error)
     if lease is None:  # it was cancelled in the meantime, or the ledger cannot be written: then stderr says why
         os.rmdir(temporary)
         sys.exit(error_text or None)
-    log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
+    log = LogWriter(place.operation_file(identifier, ".log"), place.log_limit)
     if lease.attempt > 1:
         log.write([("", f"-- attempt {lease.attempt} --")])
-    Supervisor(site, lease, log).run()
+    Supervisor(place, lease, log).run()
 
 
 class Supervisor:
     """One attempt at one operation, from its start to its outcome."""
 
-    def __init__(self, site: Site, lease: Lease, log: LogWriter) -> None:
-        self._site = site
+    def __init__(self, place: Place, lease: Lease, log: LogWriter) -> None:
+        self._place = place
         self._lease = lease
         self._log = log
         self._selector = selectors.DefaultSelector()
@@ -122,7 +121,8 @@ class Supervisor:
         for end in (report_end, control_end, output_end):
             os.close(end)
         task = WorkerTask(
-            site=os.fspath(self._site.root),
+            opener=self._place.opener,
+            root=os.fspath(self._place.root),
             target=self._lease.target,
             subject=self._lease.subject,
             options=self._lease.options,
@@ -251,10 +251,10 @@ class Supervisor:
         self._log.close()
         # A fenced attempt no longer holds the key: another operation may be working there.
         held_key = self._lease.key if self._lease.renew() else ""
-        remove_leftovers(self._site, held_key, self._lease.temporary)
+        self._place.clean_up(held_key, self._lease.temporary)
         self._lease.finish(outcome.state, outcome.result, outcome.failure)
         if self._worker_outcome is None:  # last, because the engine may be slow to answer
-            remove_helper_containers(self._site)
+            self._place.remove_helpers()
 
     def _outcome(self) -> WorkerOutcome:
         # Do not trust the report of work whose child processes we have terminated: it may not have noticed.

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from types import FrameType
 
 from pydantic import BaseModel, JsonValue
@@ -23,10 +22,9 @@ from pydantic import BaseModel, JsonValue
 from core.errors import Cancelled, XaivaError
 from core.files import disk_error
 from core.operations import processes
-from core.operations.kinds import load_function
 from core.operations.model import TRACEBACK, OperationFailure, OperationState
+from core.operations.place import OperationFunction, load_function, open_place
 from core.progress import Stage
-from core.site import Site
 
 STAGE_FLUSH_SECONDS = 0.1  # between reports of a running stage's numbers; a new state is reported at once
 SIGTERM_SECONDS = 0.25  # from the cancel flag to SIGTERM, for code that does not check the flag
@@ -36,7 +34,9 @@ SIGKILL_SECONDS = 0.7  # from the cancel flag to SIGKILL: a cancel takes a secon
 class WorkerTask(BaseModel):
     """The function a worker has to call, and its arguments."""
 
-    site: str
+    opener: str
+    """Builds the place, in the same way as in the supervisor."""
+    root: str
     target: str
     subject: str
     options: dict[str, JsonValue]
@@ -147,9 +147,9 @@ def main() -> None:
 
 def _run_task(task: WorkerTask, progress: PipeProgress) -> WorkerOutcome:
     try:
-        result: Mapping[str, JsonValue] = load_function(task.target)(
-            Site.open(task.site), task.subject, task.options, progress
-        )
+        run: OperationFunction = load_function(task.target)
+        context = open_place(task.opener, task.root).context
+        result = run(context, task.subject, task.options, progress)
         return WorkerOutcome(state=OperationState.DONE, result=dict(result))
     except Cancelled as error:
         return WorkerOutcome(state=OperationState.CANCELLED, failure=_failure(error))

@@ -17,6 +17,7 @@ import pytest
 from core.operations.ledger import Ledger
 from core.operations.model import OperationState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.cli.conftest import Xaiva, command
 from tests.operations.support import KINDS, first_line
 from tests.support.pty_session import PtySession
@@ -35,7 +36,7 @@ def _process(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def ledger(site: Site) -> Iterator[Ledger]:
     """The site's ledger, over the small works of the tests of operations."""
-    opened = Ledger(site, KINDS)
+    opened = site_ledger(site, KINDS)
     yield opened
     for operation in opened.list(live_only=True):
         opened.cancel(operation.id)
@@ -129,7 +130,7 @@ def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, xaiva_p
     detached = xaiva_process("verify", "small", "--detach", "--json", env=env)
     assert detached.code == 0
     identifier = detached.document["operation"]["id"]
-    assert Ledger(site).wait(identifier).state is OperationState.FAILED
+    assert site_ledger(site).wait(identifier).state is OperationState.FAILED
 
 
 def _broken_lock_is_enough(site: Site) -> None:
@@ -159,11 +160,11 @@ def _broken_lock_is_enough(site: Site) -> None:
 
 _FOLLOW_OWN = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from core.cli import app; from core.operations import ledger; from tests.operations.sample_kinds import KINDS\n"
-    "ledger.KINDS.clear(); ledger.KINDS.update(KINDS)\n"
+    "from core import site_operations; from core.cli import app; from tests.operations.sample_kinds import KINDS\n"
+    "site_operations.KINDS.clear(); site_operations.KINDS.update(KINDS)\n"
     "import core.cli.artifacts as a, core.artifacts.lock_store as s\n"
     "s.read_lock = lambda *_: None\n"
-    "ledger.KINDS['verify'] = KINDS['wait']\n"
+    "site_operations.KINDS['verify'] = KINDS['wait']\n"
     "sys.exit(app.run(['--site', sys.argv[2], 'verify', 'thing', *sys.argv[3:]]))\n"
 )
 

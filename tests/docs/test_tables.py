@@ -17,11 +17,11 @@ from core.inference.flows.flow import Condition, FlowStep
 from core.inference.models import registry
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.settings import PREFIX, ServiceSettings
-from core.operations.kinds import KINDS
 from core.operations.model import OperationState
 from core.presets.compat.checks import CODES
 from core.presets.fields import RESERVED_LAYERS
 from core.presets.model import BuildOptions, Preset, Run
+from core.site_operations import KINDS
 from tests.docs.pages import ROOT, Cell, check, page
 
 PRESETS = {path.stem for path in (ROOT / "presets").glob("*.json")} - {"preset.schema"}

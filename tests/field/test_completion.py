@@ -17,8 +17,8 @@ from click.shell_completion import BashComplete
 
 from core.api_schema import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.cli.app import root
-from core.operations.ledger import Ledger
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.pty_session import PtySession
 from tests.support.service import TOKEN, ServiceProcess, running_service
@@ -84,7 +84,7 @@ def test_names_of_the_service(site: Site, service: ServiceProcess, words: str, t
 )
 def test_names_of_the_site(site: Site, words: str, typed: str, names: list[str]) -> None:
     (site.presets / "small.json").write_text(PRESET)
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     for _ in range(2):
         ledger.wait(ledger.start("verify", "small", {}).id, timeout=60)
     assert _complete(site, words, typed) == names

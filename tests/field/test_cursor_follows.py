@@ -15,8 +15,8 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from core.operations.ledger import Ledger
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.field.test_type_ahead import burst, handled
 from tests.support.service import running_service, site_of
 from tests.tui.conftest import bare_site as bare_site
@@ -157,7 +157,7 @@ async def test_what_is_typed_after_it_was_made_is_for_its_row(preset_site: Site,
 
 
 async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_site: Site) -> None:
-    ledger = Ledger(preset_site)
+    ledger = site_ledger(preset_site)
     old = ledger.start("verify", "cpu-debian12")
     ledger.wait(old.id, 30)
     app = XaivaApp(preset_site)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from core.operations.ledger import Ledger
 from core.service_client import LoginIdentity, text_formats
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
 from tests.field.test_type_ahead import LISTS, console, open_screen
 from tests.tui import sample
@@ -40,8 +40,8 @@ async def test_only_running_operations(preset_site: Site) -> None:  # noqa: F811
         await shows(pilot, "no operation yet")
         await pilot.press("o")
         await shows(pilot, "no operation yet")  # true with the filter as well
-        operation = Ledger(preset_site).start("verify", "cpu-debian12", {})
-        Ledger(preset_site).wait(operation.id, 30)
+        operation = site_ledger(preset_site).start("verify", "cpu-debian12", {})
+        site_ledger(preset_site).wait(operation.id, 30)
         await shows(pilot, "no operation runs: o shows those that are over")
         await pilot.press("o")
         await shows(pilot, "verify cpu-debian12")

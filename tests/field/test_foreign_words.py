@@ -38,6 +38,7 @@ from core.progress import Stage
 from core.service_client.client import ServiceClient
 from core.service_client.errors import ServiceError
 from core.site import Site
+from core.site_operations import site_ledger
 from core.telemetry.gpus import GpuSampler, GpuState
 from tests.support.fake_nvml import FakeNvml
 from tui.formatters import builds as build_format
@@ -359,7 +360,7 @@ def test_a_row_of_the_ledger_that_cannot_be_read(column: str, text: str, tmp_pat
 def ledger_with_one(folder: Path) -> tuple[Ledger, sqlite3.Connection]:
     from core.operations.database import connect
 
-    ledger = Ledger(Site.open(folder))
+    ledger = site_ledger(Site.open(folder))
     connection = connect(ledger.path)
     put = (
         "INSERT INTO operation (kind, subject, key, target, options, state, token, created, boot, lease, by) "

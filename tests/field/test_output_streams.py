@@ -15,8 +15,8 @@ import pytest
 
 from core.cli import main
 from core.cli.app import COMMANDS
-from core.operations.ledger import Ledger
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.support.artifacts import write_lock_of
 
 FAILED = "error: The output cannot be written: "
@@ -101,6 +101,6 @@ def test_work_whose_lines_cannot_be_written_goes_on(site: Site, tmp_path: Path) 
     write_lock_of(site, "any", [])
     code, errors = _xaiva(site, "verify any", {1: "/dev/full"}, tmp_path / "errors")
     assert code == 1
-    (operation,) = Ledger(site).list(1)
+    (operation,) = site_ledger(site).list(1)
     assert f"operation {operation.id} goes on; follow it with: xaiva ops follow {operation.id}\n{FAILED}" in errors
-    Ledger(site).wait(operation.id, timeout=60)
+    site_ledger(site).wait(operation.id, timeout=60)

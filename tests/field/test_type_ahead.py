@@ -25,8 +25,8 @@ from textual.pilot import Pilot
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from core.operations.ledger import Ledger
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.field.test_launched_service import Launched, fake_engine, with_engine
 from tests.support.pty_session import KEYS, PtySession
 from tests.tui.sample import SampleService
@@ -100,7 +100,7 @@ def focused_value(pilot: Pilot[int]) -> str:
 
 def nothing_started(site: Site) -> bool:
     """Whether no operation was ever asked for."""
-    return not Ledger(site).list()
+    return not site_ledger(site).list()
 
 
 @pytest.mark.parametrize("screen", [one for one in LISTS if one != "overview"])
@@ -277,9 +277,9 @@ async def test_enter_starts_long_work_before_its_preview_is_there(
         burst(pilot, key, answer, "/all")
         await handled(pilot)
         assert focused_value(pilot) == "all"
-        await until(pilot, lambda: [one.kind for one in Ledger(site).list()] == [kind])
+        await until(pilot, lambda: [one.kind for one in site_ledger(site).list()] == [kind])
         known.set()
-    Ledger(site).wait(1, 30)
+    site_ledger(site).wait(1, 30)
 
 
 async def test_the_palette_starts_by_name_without_another_question(site: Site) -> None:
@@ -287,8 +287,8 @@ async def test_the_palette_starts_by_name_without_another_question(site: Site) -
         burst(pilot, ":", "presets: sync", "enter", "/all")
         await handled(pilot)
         assert focused_value(pilot) == "all"
-        await until(pilot, lambda: [one.kind for one in Ledger(site).list()] == ["sync"])
-    Ledger(site).wait(1, 30)
+        await until(pilot, lambda: [one.kind for one in site_ledger(site).list()] == ["sync"])
+    site_ledger(site).wait(1, 30)
 
 
 # -- whatever else changes later than the next key ---------------------------------------------------------------------

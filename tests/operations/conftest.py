@@ -12,6 +12,7 @@ import pytest
 
 from core.operations.ledger import Ledger
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.support import require
 
@@ -27,7 +28,7 @@ def temporary(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(site: Site, temporary: Path) -> Iterator[Ledger]:
     """The ledger of an empty site."""
-    opened = Ledger(Site(site.root, site.settings, {**site.env, "TMPDIR": os.fspath(temporary)}), KINDS)
+    opened = site_ledger(Site(site.root, site.settings, {**site.env, "TMPDIR": os.fspath(temporary)}), KINDS)
     yield opened
     for operation in opened.list(live_only=True):
         opened.cancel(operation.id)

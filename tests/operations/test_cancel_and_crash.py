@@ -21,6 +21,7 @@ from core.operations.log import draft_path
 from core.operations.model import OperationState
 from core.progress import StageState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftovers, processes_of, until
 
 
@@ -170,7 +171,7 @@ def test_a_worker_without_a_supervisor_ends_by_itself(ledger: Ledger) -> None:
 def test_after_a_reboot_what_was_live_is_crashed(ledger: Ledger, site: Site) -> None:
     with contextlib.closing(sqlite3.connect(_copy_of_a_running(ledger, site))) as connection, connection:
         connection.execute("UPDATE operation SET boot = 'another', token = 'nobody', temporary = ''")
-    moved = Ledger(Site.open(site.root.parent / "copy"), KINDS)
+    moved = site_ledger(Site.open(site.root.parent / "copy"), KINDS)
     assert [operation.state for operation in moved.list()] == [OperationState.CRASHED]
 
 
@@ -219,7 +220,7 @@ def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: 
 
 def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(small_disk: Path) -> None:
     site = Site.open(small_disk)
-    ledger = Ledger(site, KINDS)
+    ledger = site_ledger(site, KINDS)
     operation = ledger.start("wait", "thing")
     first_line(ledger, operation, "waiting")
     with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
@@ -236,7 +237,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
     with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
         while True:
             filler.write(bytes(4096))
-    ledger = Ledger(Site.open(small_disk), KINDS)
+    ledger = site_ledger(Site.open(small_disk), KINDS)
     with pytest.raises(XaivaError) as caught:
         ledger.start("quick", "thing")
     assert os.fspath(small_disk) in str(caught.value)

@@ -19,6 +19,7 @@ from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.process_identity import is_gone, own_identity
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.operations.support import first_line, until
 from tests.support.engine import BASE_IMAGE, TestEngine
@@ -40,7 +41,7 @@ def client(engine_site: Site, engine: TestEngine) -> Iterator[docker.DockerClien
 def helping(engine_site: Site, temporary: Path) -> Iterator[tuple[Ledger, Operation, int]]:
     """A ledger with an operation whose worker waits for its helper container, and that worker's pid."""
     env = {**engine_site.env, "TMPDIR": os.fspath(temporary)}
-    ledger = Ledger(Site(engine_site.root, engine_site.settings, env), KINDS)
+    ledger = site_ledger(Site(engine_site.root, engine_site.settings, env), KINDS)
     operation = ledger.start("helper", BASE_IMAGE)
     pid = int(first_line(ledger, operation, "pid").split()[-1])
     first_line(ledger, operation, "helping")

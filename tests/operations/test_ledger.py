@@ -15,11 +15,12 @@ import pytest
 from core import file_systems
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.operations import processes, sql
-from core.operations.kinds import KINDS as OUR_KINDS
 from core.operations.ledger import Ledger, raise_for_failure
 from core.operations.model import OperationBusy, OperationState
 from core.progress import StageState
 from core.site import Site
+from core.site_operations import KINDS as OUR_KINDS
+from core.site_operations import site_ledger
 from tests.operations.support import KINDS, first_line, until
 
 
@@ -55,7 +56,7 @@ def test_a_failure_keeps_its_words_and_exit_code(ledger: Ledger) -> None:
 
 def test_secrets_reach_neither_log_nor_ledger(site: Site) -> None:
     secret = "s3cr3t-value-that-must-not-appear"
-    ledger = Ledger(Site(site.root, site.settings, {**site.env, "PRIVATE_TOKEN": secret}), KINDS)
+    ledger = site_ledger(Site(site.root, site.settings, {**site.env, "PRIVATE_TOKEN": secret}), KINDS)
     operation = ledger.wait(ledger.start("refused", "thing").id)
     assert operation.failure is not None
     assert operation.failure.why == "*** is wrong"
@@ -78,11 +79,11 @@ def test_the_second_on_one_key_learns_who_holds_it(ledger: Ledger) -> None:
 def test_fifty_at_once_make_one_live_operation(ledger: Ledger, site: Site) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from core.site import Site; from core.operations.ledger import Ledger\n"
+        "from core.site import Site; from core.site_operations import site_ledger\n"
         "from core.operations.model import OperationBusy\n"
         "from tests.operations.sample_kinds import KINDS\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "ledger = Ledger(Site.open(sys.argv[2]), KINDS)\n"
+        "ledger = site_ledger(Site.open(sys.argv[2]), KINDS)\n"
         "def start(_):\n"
         "    try: return ledger.start('wait', 'thing').id\n"
         "    except OperationBusy as busy: return -busy.holder.id\n"
@@ -115,7 +116,7 @@ def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
 
 
 def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site) -> None:
-    few = Ledger(Site(site.root, site.settings.model_copy(update={"operations": _keep(site, 2)}), site.env), KINDS)
+    few = site_ledger(Site(site.root, site.settings.model_copy(update={"operations": _keep(site, 2)}), site.env), KINDS)
     ended = [few.wait(few.start("quick", f"thing-{number}").id) for number in range(4)]
     remaining = {operation.id for operation in few.list()}
     assert ended[0].id not in remaining
@@ -147,7 +148,7 @@ def test_every_kind_of_ours_has_the_shape(ledger: Ledger) -> None:
 
 
 def test_looking_creates_nothing(site: Site) -> None:
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     assert ledger.list() == []
     with pytest.raises(InputError):
         ledger.get(1)
@@ -160,14 +161,14 @@ def test_a_ledger_of_a_newer_xaiva_is_left_alone(site: Site) -> None:
         connection.execute(f"PRAGMA user_version = {sql.VERSION + 1}")
     connection.close()
     with pytest.raises(XaivaError, match="written by a newer xaiva"):
-        Ledger(site).list()
+        site_ledger(site).list()
 
 
 def test_a_damaged_ledger_is_named_with_a_way_out(site: Site) -> None:
     site.state.mkdir()
     (site.state / "ledger.sqlite").write_bytes(b"this is not a ledger" * 1000)
     with pytest.raises(XaivaError, match="not a database") as caught:
-        Ledger(site).list()
+        site_ledger(site).list()
     assert "move" in caught.value.remedy
 
 
@@ -175,7 +176,7 @@ def test_a_read_only_medium_can_still_be_read(small_disk: Path) -> None:
     site = Site.open(small_disk)
 
     def work() -> int:
-        ledger = Ledger(site, KINDS)
+        ledger = site_ledger(site, KINDS)
         operation = ledger.wait(ledger.start("quick", "thing").id)
         until(lambda: not processes.start_time(operation.pid), "the supervisor's end")
         return operation.id
@@ -184,7 +185,7 @@ def test_a_read_only_medium_can_still_be_read(small_disk: Path) -> None:
         identifier = pool.submit(work).result()
     gc.collect()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    ledger = Ledger(site, KINDS)
+    ledger = site_ledger(site, KINDS)
     assert ledger.get(identifier).state is OperationState.DONE
     assert [update.operation.id for update in ledger.follow(identifier)] == [identifier]
     with pytest.raises(XaivaError, match="unable to open"):
@@ -198,7 +199,7 @@ def test_a_network_file_system_is_refused(site: Site, monkeypatch: pytest.Monkey
         file_systems, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"
     )
     with pytest.raises(XaivaError, match=r"network file system \(nfs4\)"):
-        Ledger(site, KINDS).start("quick", "thing")
+        site_ledger(site, KINDS).start("quick", "thing")
 
 
 def test_the_file_system_of_a_folder_is_found() -> None:

@@ -12,6 +12,7 @@ from core.operations.log import MAX_LINE_CHARACTERS, LogReader, LogWriter, tail
 from core.operations.model import OperationState
 from core.redaction import redact_text, set_secrets
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.support import KINDS
 
 
@@ -103,7 +104,7 @@ def test_an_operation_that_pours_stays_within_the_sites_limit(site: Site) -> Non
         update={"operations": site.settings.operations.model_copy(update={"log_limit_mb": 1})}
     )
     (site.root / "site.toml").write_text("[operations]\nlog_limit_mb = 1\n")
-    ledger = Ledger(Site(site.root, settings, site.env), KINDS)
+    ledger = site_ledger(Site(site.root, settings, site.env), KINDS)
     operation = ledger.wait(ledger.start("pour", "thing", {"lines": 20_000}).id, 60)
     assert operation.state is OperationState.DONE
     text = Path(operation.log).read_text()

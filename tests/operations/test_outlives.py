@@ -16,6 +16,7 @@ import pytest
 from core.operations.ledger import Ledger
 from core.operations.model import OperationState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.support import KINDS, first_line, leftovers, until
 from tests.support import require
 from tests.support.pty_session import PtySession
@@ -25,9 +26,9 @@ ROOT = os.fspath(Path(__file__).parents[2])
 # Starts an operation and follows it, as the console and the command line do.
 FOLLOWER = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from core.site import Site; from core.operations.ledger import Ledger\n"
+    "from core.site import Site; from core.site_operations import site_ledger\n"
     "from tests.operations.sample_kinds import KINDS\n"
-    "ledger = Ledger(Site.open(sys.argv[2]), KINDS)\n"
+    "ledger = site_ledger(Site.open(sys.argv[2]), KINDS)\n"
     "for update in ledger.follow(ledger.start('wait', 'thing').id):\n"
     "    for line in update.lines: print(line.text, flush=True)\n"
 )
@@ -109,7 +110,7 @@ def test_the_clock_steps_back_by_a_day(site: Site, tmp_path: Path) -> None:
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("clock.c")], check=True)
     offset.write_text("0")
     moved = {**site.env, "LD_PRELOAD": os.fspath(library), "CLOCK_OFFSET_FILE": os.fspath(offset)}
-    ledger = Ledger(Site(site.root, site.settings, moved), KINDS)
+    ledger = site_ledger(Site(site.root, site.settings, moved), KINDS)
     operation = ledger.start("wait", "thing")
     first_line(ledger, operation, "waiting")
     offset.write_text("-86400")

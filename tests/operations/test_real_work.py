@@ -20,6 +20,7 @@ from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.progress import StageState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.images import support as images
 from tests.operations.conftest import disk
 from tests.operations.support import leftovers, until
@@ -72,7 +73,7 @@ def _is_whole(site: Site) -> None:
 
 def test_the_console_is_killed_in_mid_sync(site: Site, index: Index) -> None:
     _lock(site, index)
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     with _xaiva(site, "sync", PRESET) as console:
         operation = _in_the_middle(ledger, site, index)
         console.kill()
@@ -82,7 +83,7 @@ def test_the_console_is_killed_in_mid_sync(site: Site, index: Index) -> None:
 
 def test_everything_is_killed_in_mid_sync_and_retried(site: Site, index: Index) -> None:
     _lock(site, index)
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     ledger.start("sync", PRESET)
     operation = _in_the_middle(ledger, site, index)
     processes.send_signal(processes.descendants(operation.pid) | {operation.pid}, signal.SIGKILL)
@@ -96,7 +97,7 @@ def test_everything_is_killed_in_mid_sync_and_retried(site: Site, index: Index) 
 
 def test_a_sync_is_cancelled_and_goes_on_later(site: Site, index: Index) -> None:
     _lock(site, index)
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     ledger.start("sync", PRESET)
     operation = _in_the_middle(ledger, site, index)
     ledger.cancel(operation.id)
@@ -111,7 +112,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(small_disk: Path, i
     site = Site.open(small_disk)
     _lock(site, index)
     random_file(small_disk / "filler", 2_000_000)
-    ledger = Ledger(site)
+    ledger = site_ledger(site)
     failed = ledger.wait(ledger.start("sync", PRESET).id)
     assert failed.state is OperationState.FAILED
     assert failed.failure is not None
@@ -125,7 +126,7 @@ def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, i
         site = Site.open(place)
         _lock(site, index)
         index.always["file1.whl"] = Fault(stall_after=SIZE // 2)
-        ledger = Ledger(site)
+        ledger = site_ledger(site)
         ledger.start("sync", PRESET)
         operation = _in_the_middle(ledger, site, index)
         with contextlib.suppress(OSError), open(place / "filler", "wb", buffering=0) as filler:
@@ -177,7 +178,7 @@ def _building(ledger: Ledger) -> Operation:
 @pytest.mark.engine
 @pytest.mark.slow
 def test_the_console_is_killed_in_mid_build(build_site: Site) -> None:
-    ledger = Ledger(build_site)
+    ledger = site_ledger(build_site)
     with _xaiva(build_site, "build", PRESET, "--no-cache") as console:
         operation = _building(ledger)
         console.kill()
@@ -189,7 +190,7 @@ def test_the_console_is_killed_in_mid_build(build_site: Site) -> None:
 @pytest.mark.engine
 @pytest.mark.slow
 def test_the_engine_restarts_in_mid_build(build_site: Site, engine: TestEngine) -> None:
-    ledger = Ledger(build_site)
+    ledger = site_ledger(build_site)
     ledger.start("build", PRESET, {"no_cache": True})
     operation = _building(ledger)
     engine.restart()
@@ -205,7 +206,7 @@ def test_the_engine_restarts_in_mid_build(build_site: Site, engine: TestEngine) 
 @pytest.mark.engine
 @pytest.mark.slow
 def test_everything_is_killed_in_mid_build_and_retried(build_site: Site) -> None:
-    ledger = Ledger(build_site)
+    ledger = site_ledger(build_site)
     ledger.start("build", PRESET, {"no_cache": True})
     operation = _building(ledger)
     below = processes.descendants(operation.pid)
@@ -220,7 +221,7 @@ def test_everything_is_killed_in_mid_build_and_retried(build_site: Site) -> None
 @pytest.mark.engine
 @pytest.mark.slow
 def test_a_build_is_cancelled_within_a_second(build_site: Site) -> None:
-    ledger = Ledger(build_site)
+    ledger = site_ledger(build_site)
     ledger.start("build", PRESET, {"no_cache": True})
     operation = _building(ledger)
     below = processes.descendants(operation.pid)

@@ -14,9 +14,9 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Checkbox, Input
 
 from core.artifacts.lock_store import write_lock
-from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.tui import sample
 from tests.tui.support import shows, text, until
@@ -61,7 +61,7 @@ async def over(pilot: Pilot[int], dialog: type[Screen[Any]] | None) -> None:
 @pytest.fixture
 def two_operations(preset_site: Site) -> Iterator[tuple[Operation, Operation]]:
     """One that is done, and one that goes on."""
-    ledger = Ledger(preset_site, KINDS)
+    ledger = site_ledger(preset_site, KINDS)
     done = ledger.start("quick", "cpu-debian12")
     ledger.wait(done.id, 20)
     running = ledger.start("wait", "cpu-debian12")
@@ -153,7 +153,7 @@ async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) ->
         await pilot.press("X", "enter", "n", "e", "s")
         assert len(app.screen_stack) == 1
         assert sorted(preset_site.presets.iterdir()) == before
-        assert Ledger(preset_site).list() == []
+        assert site_ledger(preset_site).list() == []
 
 
 async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: Site) -> None:

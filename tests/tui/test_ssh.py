@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.support import require, until
 from tests.support.pty_session import PtySession
@@ -36,7 +36,7 @@ def sshd(tmp_path: Path) -> Iterator[list[str]]:
 @pytest.fixture
 def running(bare_site: Site) -> Iterator[Operation]:
     """An operation that goes on until it is told to end."""
-    ledger = Ledger(bare_site, KINDS)
+    ledger = site_ledger(bare_site, KINDS)
     operation = ledger.start("wait", "cpu-debian12")
     yield operation
     ledger.cancel(operation.id)
@@ -77,12 +77,12 @@ def test_an_operation_is_cancelled_and_a_screen_copied_over_ssh(
         session.wait_for("Cancel wait cpu-debian12?")
         session.press("enter")  # Cancel has the focus
         session.wait_for(lambda text: "End it" not in text)
-        assert Ledger(bare_site).get(running.id).state is OperationState.RUNNING
+        assert site_ledger(bare_site).get(running.id).state is OperationState.RUNNING
         session.press("c")
         session.wait_for("End it")
         session.press("tab", "enter")
         session.wait_for("■ cancelled")
-        assert Ledger(bare_site).get(running.id).state is OperationState.CANCELLED
+        assert site_ledger(bare_site).get(running.id).state is OperationState.CANCELLED
         session.press("q")
         assert session.wait_end() == 0
 

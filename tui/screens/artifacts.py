@@ -6,8 +6,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.operations.ledger import Ledger
 from core.operations.model import Operation
+from core.site_operations import site_ledger
 from tui.actions import bindings
 from tui.formatters import operations as operation_format
 from tui.formatters import presets as preset_format
@@ -70,7 +70,7 @@ class ArtifactsScreen(PresetListScreen):
         latest = self._latest(view.entry.name)
         if latest is not None and latest.id != self._stages_of:
             self._stages_of = latest.id
-            self.console.store.retarget("operation", partial(Ledger(self.site).stages, latest.id))
+            self.console.store.retarget("operation", partial(site_ledger(self.site).stages, latest.id))
         stages = self.reading("operation").value or []
         state = reading.state if view.lock is not None else ("", "")
         plan = None if reading.is_stale else reading.value

@@ -206,7 +206,7 @@ class ConsoleScreen(Screen[None]):
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
         """Ask with a preview, then start an operation; say so or say who is busy. It goes on without us."""
-        from core.operations.ledger import Ledger
+        from core.site_operations import site_ledger
         from tui.screens.start_operation import PREVIEWS
 
         def started(operation: Any) -> None:
@@ -215,7 +215,7 @@ class ConsoleScreen(Screen[None]):
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
         def start() -> None:
-            self.background(lambda: Ledger(self.site).start(kind, subject, options), started)
+            self.background(lambda: site_ledger(self.site).start(kind, subject, options), started)
 
         preview = partial(PREVIEWS[kind], self.site, subject, options or {})
         self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)

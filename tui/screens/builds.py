@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from core.images.build_history import BuildComparison, BuildOutcome, BuildRecord, compare_builds, log_path
 from core.log_lines import FileLines
-from core.operations.ledger import Ledger
 from core.operations.model import Operation
+from core.site_operations import site_ledger
 from tui.actions import bindings
 from tui.formatters import builds as build_format
 from tui.formatters import operations as operation_format
@@ -71,7 +71,7 @@ class BuildsScreen(ListScreen):
         if (running := self._running_operation(build)) is not None:
             if running.id != self._stages_of:
                 self._stages_of = running.id
-                self.console.store.retarget("operation", partial(Ledger(self.site).stages, running.id))
+                self.console.store.retarget("operation", partial(site_ledger(self.site).stages, running.id))
             reading = self.reading("operation")
             return partial(_running_lines, build, reading.value or []), *reading.state
         return partial(build_format.detail, build, self._open_stages), "", ""

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from core.log_lines import FileLines
-from core.operations.ledger import Ledger
 from core.operations.model import Operation
+from core.site_operations import site_ledger
 from tui.actions import bindings
 from tui.formatters import operations as operation_format
 from tui.formatters.cells import wrap
@@ -45,12 +45,12 @@ class OperationsScreen(ListScreen):
     def point_sources(self) -> None:
         """At its stages."""
         if key := self.choices.key:
-            self.console.store.retarget("operation", partial(Ledger(self.site).stages, int(key)))
+            self.console.store.retarget("operation", partial(site_ledger(self.site).stages, int(key)))
 
     def row_changed(self) -> None:
         """Its log."""
         if key := self.choices.key:
-            path = Ledger(self.site).log_path(int(key))
+            path = site_ledger(self.site).log_path(int(key))
             self.query_one("#log", LogPanel).show(FileLines(path), f"Log of operation {key}")
 
     def detail(self) -> tuple[Formatter, str, str]:
@@ -84,7 +84,7 @@ class OperationsScreen(ListScreen):
             f"Cancel {operation.title()}?",
             f"Operation {operation.id} ends within a second. What is complete stays; a later start goes on from there.",
             "End it",
-            lambda: self.background(partial(Ledger(self.site).cancel, operation.id), self._show_result),
+            lambda: self.background(partial(site_ledger(self.site).cancel, operation.id), self._show_result),
         )
 
     def action_retry(self) -> None:
@@ -101,7 +101,7 @@ class OperationsScreen(ListScreen):
             return look(self.site, operation.subject, operation.options)
 
         def start() -> None:
-            self.background(partial(Ledger(self.site).retry, operation.id), self._show_result)
+            self.background(partial(site_ledger(self.site).retry, operation.id), self._show_result)
 
         self.ask_to_start(f"{operation.title().capitalize()} again", "Start again", preview, start)
 
