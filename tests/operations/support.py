@@ -1,10 +1,9 @@
-"""What the tests of operations share: short waits on a condition, and looks into /proc."""
+"""What the tests of operations share: a started operation, and looks into /proc."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.operations import processes
@@ -12,18 +11,9 @@ from core.operations.ledger import Ledger
 from core.operations.model import Operation, Update
 from tests.operations.sample_kinds import KINDS
 
-__all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "until"]
+__all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "start_and_wait"]
 
 CANCEL_SECONDS = 1.0  # what is promised; benchmarks/operations.py holds it to that
-PATIENCE = 20.0  # seconds until a wait counts as failed; far more than anything here takes
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"still waiting for {what}"
-        time.sleep(0.01)
 
 
 def first_line(ledger: Ledger, operation: Operation, text: str) -> str:
@@ -34,6 +24,13 @@ def first_line(ledger: Ledger, operation: Operation, text: str) -> str:
             if text in line.text:
                 return line.text
     raise AssertionError(f"{ledger.get(operation.id)} ended without {text!r}")
+
+
+def start_and_wait(ledger: Ledger, kind: str = "wait", text: str = "waiting") -> tuple[Operation, int]:
+    """Start an operation and wait for a line with `text`; returns it, running, and the pid at the end of that line."""
+    operation = ledger.start(kind, "thing")
+    pid = int(first_line(ledger, operation, text).split()[-1])
+    return ledger.get(operation.id), pid
 
 
 def processes_of(operation: Operation, site_root: Path) -> set[int]:

@@ -22,7 +22,8 @@ from core.operations.model import OperationState
 from core.progress import StageState
 from core.site import Site
 from core.site_operations import site_ledger
-from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftovers, processes_of, until
+from tests.operations.support import CANCEL_SECONDS, KINDS, leftovers, processes_of, start_and_wait
+from tests.support import until
 
 
 @pytest.mark.parametrize(
@@ -32,11 +33,9 @@ from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftover
 def test_cancel_ends_it_at_once_and_leaves_nothing(
     ledger: Ledger, site: Site, temporary: Path, kind: str, sign: str
 ) -> None:
-    operation = ledger.start(kind, "thing")
-    pid = int(first_line(ledger, operation, sign).split()[-1])
-    operation = ledger.get(operation.id)
+    operation, pid = start_and_wait(ledger, kind, sign)
     ledger.cancel(operation.id)
-    until(lambda: not processes.start_time(pid), "the end of the innermost process")
+    until(lambda: not processes.start_time(pid))
     ended = ledger.wait(operation.id)
     started, cancelled = ledger.events(operation.id)[-2:]
     assert (started.what, cancelled.what) == ("cancel requested", "cancelled")
@@ -44,7 +43,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(
     assert ended.state is OperationState.CANCELLED
     assert ended.failure is not None
     assert ended.failure.what == f"{kind} thing was cancelled"
-    until(lambda: not processes_of(operation, site.root), "the end of the supervisor")
+    until(lambda: not processes_of(operation, site.root))
     assert leftovers(site.root) == []
     assert list(temporary.iterdir()) == []
     assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
@@ -56,11 +55,8 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(
 
 def test_the_flag_alone_is_enough(ledger: Ledger) -> None:
     """A canceller in another pid namespace cannot send a signal."""
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
-    with sqlite3.connect(ledger.path) as connection:
-        connection.execute("UPDATE operation SET cancel_requested = 1 WHERE id = ?", (operation.id,))
-    connection.close()
+    operation, _ = start_and_wait(ledger)
+    shared_connection(ledger.path).execute("UPDATE operation SET cancel_requested = 1 WHERE id = ?", (operation.id,))
     assert ledger.wait(operation.id, 10).state is OperationState.CANCELLED
 
 
@@ -98,14 +94,13 @@ def _in_the_background(words: list[str], *, check: bool, **how: Any) -> Any:
 
 
 def test_a_worker_that_was_told_to_end_also_notices_that_nobody_supervises_it(ledger: Ledger) -> None:
-    operation = ledger.start("stuck", "thing")
-    pid = int(first_line(ledger, operation, "stuck").split()[-1])
+    operation, pid = start_and_wait(ledger, "stuck", "stuck")
     supervisor = ledger.get(operation.id).pid
     os.kill(supervisor, signal.SIGSTOP)  # it has sent the flag, and dies before SIGTERM
     (control,) = _pipes_into(pid, supervisor)
     control.write_bytes(b"cancel\n")
     os.kill(supervisor, signal.SIGKILL)
-    until(lambda: not processes.start_time(pid), "the worker, with nobody looking")
+    until(lambda: not processes.start_time(pid))
 
 
 def _pipes_into(worker: int, supervisor: int) -> list[Path]:
@@ -144,12 +139,10 @@ def test_a_killed_worker_is_recorded_with_its_last_words(ledger: Ledger) -> None
 
 @pytest.mark.parametrize("kind", ["wait", "deaf"])
 def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Ledger, site: Site, kind: str) -> None:
-    operation = ledger.start(kind, "thing")
-    pid = int(first_line(ledger, operation, f"{kind}" if kind == "deaf" else "waiting").split()[-1])
-    operation = ledger.get(operation.id)
+    operation, pid = start_and_wait(ledger, kind, kind if kind == "deaf" else "waiting")
     draft_path(Path(operation.log)).touch()  # killed while it left out the middle of a long log
     os.kill(operation.pid, signal.SIGKILL)
-    until(lambda: not processes.is_alive(operation.pid, processes.start_time(operation.pid)), "the death")
+    until(lambda: not processes.is_alive(operation.pid, processes.start_time(operation.pid)))
     crashed = ledger.get(operation.id)
     assert crashed.state is OperationState.CRASHED
     assert crashed.failure is not None
@@ -162,10 +155,9 @@ def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Led
 
 
 def test_a_worker_without_a_supervisor_ends_by_itself(ledger: Ledger) -> None:
-    operation = ledger.start("stuck", "thing")
-    pid = int(first_line(ledger, operation, "stuck").split()[-1])
+    operation, pid = start_and_wait(ledger, "stuck", "stuck")
     os.kill(ledger.get(operation.id).pid, signal.SIGKILL)
-    until(lambda: not processes.start_time(pid), "the worker, with nobody looking")
+    until(lambda: not processes.start_time(pid))
 
 
 def test_after_a_reboot_what_was_live_is_crashed(ledger: Ledger, site: Site) -> None:
@@ -176,8 +168,7 @@ def test_after_a_reboot_what_was_live_is_crashed(ledger: Ledger, site: Site) -> 
 
 
 def _copy_of_a_running(ledger: Ledger, site: Site) -> Path:
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
+    start_and_wait(ledger)
     target = site.root.parent / "copy" / ".xaiva"
     target.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(ledger.path)) as source:
@@ -186,31 +177,23 @@ def _copy_of_a_running(ledger: Ledger, site: Site) -> Path:
 
 
 def test_an_attempt_that_was_ended_from_outside_writes_nothing_more(ledger: Ledger, site: Site) -> None:
-    operation = ledger.start("wait", "thing")
-    pid = int(first_line(ledger, operation, "waiting").split()[-1])
-    operation = ledger.get(operation.id)
-    with sqlite3.connect(ledger.path) as connection:
-        connection.execute("UPDATE operation SET state = 'crashed' WHERE id = ?", (operation.id,))
-    connection.close()
-    until(lambda: not processes.start_time(pid), "the fenced worker's end")
-    until(lambda: not processes.start_time(operation.pid), "its supervisor's end")
+    operation, pid = start_and_wait(ledger)
+    shared_connection(ledger.path).execute("UPDATE operation SET state = 'crashed' WHERE id = ?", (operation.id,))
+    until(lambda: not processes.start_time(pid))
+    until(lambda: not processes.start_time(operation.pid))
     assert ledger.get(operation.id).state is OperationState.CRASHED
     assert "done" not in [event.what for event in ledger.events(operation.id)]
 
 
 def test_a_process_with_the_pid_of_the_dead_supervisor_is_not_taken_for_it(ledger: Ledger) -> None:
-    operation = ledger.start("stuck", "thing")
-    first_line(ledger, operation, "stuck")
-    operation = ledger.get(operation.id)
+    operation, _ = start_and_wait(ledger, "stuck", "stuck")
     os.kill(operation.pid, signal.SIGKILL)
     shared_connection(ledger.path).execute("UPDATE operation SET pid = ? WHERE id = ?", (os.getpid(), operation.id))
-    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED)
 
 
 def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: Site) -> None:
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
-    operation = ledger.get(operation.id)
+    operation, _ = start_and_wait(ledger)
     for pid in processes_of(operation, site.root) - {os.getpid()}:
         for number in (signal.SIGHUP, signal.SIGINT):
             os.kill(pid, number)
@@ -218,14 +201,17 @@ def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: 
     assert ledger.wait(operation.id).state is OperationState.DONE
 
 
+def _fill(disk: Path) -> None:
+    with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+
 def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(small_disk: Path) -> None:
     site = Site.open(small_disk)
     ledger = site_ledger(site, KINDS)
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
-    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4096))
+    operation, _ = start_and_wait(ledger)
+    _fill(small_disk)
     assert shutil.disk_usage(small_disk).free < 4096
     (small_disk / "go").touch()
     ended = ledger.wait(operation.id, 15)
@@ -234,9 +220,7 @@ def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(sma
 
 
 def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
-    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4096))
+    _fill(small_disk)
     ledger = site_ledger(Site.open(small_disk), KINDS)
     with pytest.raises(XaivaError) as caught:
         ledger.start("quick", "thing")
@@ -247,9 +231,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
 def test_a_disk_that_is_full_when_the_ledger_is_opened_again_is_named(small_disk: Path) -> None:
     path = small_disk / "ledger.db"
     connect(path).close()
-    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4096))
+    _fill(small_disk)
     with pytest.raises(XaivaError) as caught:
         connect(path)
     assert "make room" in caught.value.remedy

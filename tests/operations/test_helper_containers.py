@@ -21,7 +21,8 @@ from core.process_identity import is_gone, own_identity
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
-from tests.operations.support import first_line, until
+from tests.operations.support import first_line
+from tests.support import until
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -63,7 +64,7 @@ def test_the_supervisor_removes_the_container_of_a_killed_worker(
     assert find_orphans(client) == []  # its worker is at work
     os.kill(pid, signal.SIGKILL)
     assert ledger.wait(operation.id, 20).state is OperationState.CRASHED
-    until(lambda: not helpers(engine), "the removal")
+    until(lambda: not helpers(engine))
 
 
 def test_the_next_one_removes_what_a_killed_supervisor_left(
@@ -73,7 +74,7 @@ def test_the_next_one_removes_what_a_killed_supervisor_left(
     os.kill(operation.pid, signal.SIGSTOP)  # so that it cannot notice
     os.kill(pid, signal.SIGKILL)
     os.kill(operation.pid, signal.SIGKILL)
-    until(lambda: not processes.start_time(pid) and not processes.start_time(operation.pid), "their ends")
+    until(lambda: not processes.start_time(pid) and not processes.start_time(operation.pid))
     (name,) = find_orphans(client)
     (said,) = [one for one in doctor.examine(engine_site) if one.code == "helpers"]
     assert name in said.why
@@ -109,4 +110,4 @@ def test_several_may_remove_the_same_ones(client: docker.DockerClient, engine: T
         engine.docker("run", "-d", "--name", f"gone-{number}", "--label", label, BASE_IMAGE, "sleep", "1000")
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(remove_orphans, [client] * 4)) == [None] * 4
-    until(lambda: engine.docker("ps", "-aq", "--filter", "name=^gone-") == "", "the removals")
+    until(lambda: engine.docker("ps", "-aq", "--filter", "name=^gone-") == "")

@@ -21,7 +21,8 @@ from core.progress import StageState
 from core.site import Site
 from core.site_operations import KINDS as OUR_KINDS
 from core.site_operations import site_ledger
-from tests.operations.support import KINDS, first_line, until
+from tests.operations.support import KINDS, start_and_wait
+from tests.support import until
 
 
 def test_an_operation_tells_its_stages_lines_and_outcome(ledger: Ledger, site: Site) -> None:
@@ -102,8 +103,7 @@ def test_fifty_at_once_make_one_live_operation(ledger: Ledger, site: Site) -> No
 
 
 def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
+    operation, _ = start_and_wait(ledger)
     with pytest.raises(InputError, match="it is running"):
         ledger.retry(operation.id)
     ledger.cancel(operation.id)
@@ -178,7 +178,7 @@ def test_a_read_only_medium_can_still_be_read(small_disk: Path) -> None:
     def work() -> int:
         ledger = site_ledger(site, KINDS)
         operation = ledger.wait(ledger.start("quick", "thing").id)
-        until(lambda: not processes.start_time(operation.pid), "the supervisor's end")
+        until(lambda: not processes.start_time(operation.pid))
         return operation.id
 
     with ThreadPoolExecutor(1) as pool:  # its connection closes with its thread: else the disk is in use
@@ -214,7 +214,7 @@ def test_a_sites_own_core_does_not_shadow_ours(ledger: Ledger, site: Site) -> No
 
 def test_two_threads_may_share_a_ledger(ledger: Ledger) -> None:
     operation = ledger.start("wait", "thing")
-    until(lambda: ledger.get(operation.id).state is OperationState.RUNNING, "the start")
+    until(lambda: ledger.get(operation.id).state is OperationState.RUNNING)
     with ThreadPoolExecutor(4) as pool:
         states = set(pool.map(lambda _: ledger.get(operation.id).state, range(40)))
     assert states == {OperationState.RUNNING}

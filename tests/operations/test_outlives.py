@@ -17,8 +17,8 @@ from core.operations.ledger import Ledger
 from core.operations.model import OperationState
 from core.site import Site
 from core.site_operations import site_ledger
-from tests.operations.support import KINDS, first_line, leftovers, until
-from tests.support import require
+from tests.operations.support import KINDS, leftovers, start_and_wait
+from tests.support import require, until
 from tests.support.pty_session import PtySession
 from tests.support.sshd import serve_ssh
 
@@ -41,7 +41,7 @@ def _command(site: Site) -> list[str]:
 def _goes_on_to_its_end(ledger: Ledger, site: Site) -> None:
     (operation,) = ledger.list(live_only=True)
     before = max(stage.done for stage in ledger.stages(operation.id))
-    until(lambda: max(stage.done for stage in ledger.stages(operation.id)) > before, "work after the loss")
+    until(lambda: max(stage.done for stage in ledger.stages(operation.id)) > before)
     (site.root / "go").touch()
     ended = ledger.wait(operation.id)
     assert ended.state is OperationState.DONE
@@ -111,11 +111,10 @@ def test_the_clock_steps_back_by_a_day(site: Site, tmp_path: Path) -> None:
     offset.write_text("0")
     moved = {**site.env, "LD_PRELOAD": os.fspath(library), "CLOCK_OFFSET_FILE": os.fspath(offset)}
     ledger = site_ledger(Site(site.root, site.settings, moved), KINDS)
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
+    operation, _ = start_and_wait(ledger)
     offset.write_text("-86400")
     stages = ledger.stages(operation.id)
-    until(lambda: ledger.stages(operation.id) != stages, "work after the step")
+    until(lambda: ledger.stages(operation.id) != stages)
     assert ledger.get(operation.id).state is OperationState.RUNNING
     (site.root / "go").touch()
     ended = ledger.wait(operation.id)
@@ -125,9 +124,7 @@ def test_the_clock_steps_back_by_a_day(site: Site, tmp_path: Path) -> None:
 
 
 def test_a_stopped_supervisor_is_late_but_not_crashed(ledger: Ledger, site: Site) -> None:
-    operation = ledger.start("wait", "thing")
-    first_line(ledger, operation, "waiting")
-    operation = ledger.get(operation.id)
+    operation, _ = start_and_wait(ledger)
     os.kill(operation.pid, signal.SIGSTOP)
     try:
         assert ledger.get(operation.id).state is OperationState.RUNNING

@@ -23,7 +23,8 @@ from core.site import Site
 from core.site_operations import site_ledger
 from tests.images import support as images
 from tests.operations.conftest import disk
-from tests.operations.support import leftovers, until
+from tests.operations.support import leftovers
+from tests.support import until
 from tests.support.artifacts import locked, random_file, write_lock_of
 from tests.support.engine import TestEngine, start_engine
 from tests.support.index import Fault, Index, serve
@@ -58,9 +59,9 @@ def _xaiva(site: Site, *words: str) -> subprocess.Popen[bytes]:
 
 
 def _in_the_middle(ledger: Ledger, site: Site, index: Index) -> Operation:
-    until(lambda: index.gets("file1.whl"), "the request that stalls")
+    until(lambda: index.gets("file1.whl"))
     folder = lock_store.artifacts_folder(site, PRESET) / "layers/common/wheels"
-    until(lambda: (folder / "file3.whl").exists(), "the files that do not stall")
+    until(lambda: (folder / "file3.whl").exists())
     (operation,) = ledger.list(live_only=True)
     assert not (folder / "file1.whl").exists()
     return operation
@@ -87,7 +88,7 @@ def test_everything_is_killed_in_mid_sync_and_retried(site: Site, index: Index) 
     ledger.start("sync", PRESET)
     operation = _in_the_middle(ledger, site, index)
     processes.send_signal(processes.descendants(operation.pid) | {operation.pid}, signal.SIGKILL)
-    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED)
     assert leftovers(site.root) == []
     before = len(index.gets("file0.whl"))
     assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
@@ -171,7 +172,7 @@ def _building(ledger: Ledger) -> Operation:
         stages = {stage.id: stage for stage in ledger.stages(live[0].id)} if live else {}
         return "python" in stages and stages["python"].state is StageState.RUNNING
 
-    until(installs, "the build's middle")
+    until(installs)
     return ledger.list(live_only=True)[0]
 
 
@@ -211,7 +212,7 @@ def test_everything_is_killed_in_mid_build_and_retried(build_site: Site) -> None
     operation = _building(ledger)
     below = processes.descendants(operation.pid)
     processes.send_signal(below | {operation.pid}, signal.SIGKILL)
-    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED)
     assert not any(processes.start_time(pid) for pid in below)
     retried = ledger.wait(ledger.retry(operation.id).id)
     assert retried.state is OperationState.DONE, retried.failure
