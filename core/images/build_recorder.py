@@ -79,7 +79,7 @@ class BuildRecorder:
     def heartbeat(self, seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
         """While the block runs, log what is running after `seconds` of silence, then less and less often."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._run_heartbeat, args=(seconds, ended), name="silence", daemon=True)
+        thread = threading.Thread(target=self._run_heartbeat, args=(seconds, ended), name="heartbeat", daemon=True)
         thread.start()
         try:
             yield

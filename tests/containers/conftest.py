@@ -28,7 +28,7 @@ def preset(**run: Any) -> Preset:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port of this machine that nobody listens on, and that no other test is given."""
+    """A port of this machine that is free, and that no other test gets."""
     with HeldPort() as port:
         yield port.number
 

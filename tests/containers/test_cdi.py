@@ -1,4 +1,4 @@
-"""GPUs by CDI on a real engine that has the feature: its device is a made-up one, the injection is real."""
+"""GPUs by CDI on a real engine with that feature. The device is fake, the injection is real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine is chosen, and what is said when it cannot be reached."""
+"""Which engine is chosen, and the errors when it cannot be reached."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_no_permission(engine: TestEngine) -> None:
         "try:\n    connect_engine(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1], 'HOME': '/'}))\n"
         "except EngineError as error:\n    print(error)\n"
     )
-    # the tests' engine lies in a folder of root's; its socket alone is to say no
+    # the tests' engine is in a folder of root's; only its socket should deny access
     engine.folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", program, engine.host], capture_output=True, text=True, timeout=60)
     assert "may not use the engine's socket" in done.stdout, done.stderr

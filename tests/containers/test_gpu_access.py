@@ -1,4 +1,4 @@
-"""GPUs by device request or CDI, and the engine's refusals in words: pure tables, checked without an engine."""
+"""GPUs by device request or CDI, and the table of the engine's errors, tested without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container that is well is known to be within seconds, however long its health check's interval is."""
+"""A healthy container is reported as healthy within seconds, however long the interval of its health check is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A launch on a real engine: what the container gets, and what is said when it cannot be."""
+"""Launches on a real engine: what the container gets, and the errors when it cannot start."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_listing_has_all_containers_and_marks_ours(
     ours, stranger, ended = list_containers(client)
 
     assert (ours.name, ours.managed, ours.state) == ("xaiva-plain", True, ContainerState.RUNNING)
-    # an image of ours run by hand carries our label, but we did not launch it
+    # a container started by hand from xaiva's image has the preset's label, but xaiva did not launch it
     assert (stranger.name, stranger.managed) == ("a-stranger", False)
     assert (ended.name, ended.state, ended.exit_code) == ("b-ended", ContainerState.EXITED, 3)
     details = get_container(client, "b-ended")
@@ -166,7 +166,7 @@ def test_port_taken_by_a_process(engine_site: Site, client: docker.DockerClient,
 def test_port_taken_where_only_the_engine_knows(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A remote engine's processes cannot be seen from here: its own refusal is explained instead."""
+    """Processes on a remote engine's machine are not visible, so the engine's own refusal is explained."""
     monkeypatch.setattr("core.containers.port_conflicts._process_holder", lambda port, sockets: None)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -175,7 +175,7 @@ def test_port_taken_where_only_the_engine_knows(
         with pytest.raises(EngineError, match=rf"port .*{port} is taken") as caught:
             launch(engine_site, NAME, preset(ports=[f"127.0.0.1:{port}:8600"]))
     assert "run.ports" in caught.value.remedy
-    assert list_containers(client) == []  # what could not start is not left behind
+    assert list_containers(client) == []  # a container that could not start is removed
 
 
 def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, image: str) -> None:
@@ -192,14 +192,14 @@ def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, i
     assert (note.level, note.code) == (Level.NOTE, "volume-made")
     with pytest.raises(LaunchError, match="never-built"):
         launch(engine_site, "never-built", chosen, create_folders=True)
-    assert not (engine_site.root / "models").exists()  # nothing is changed while something else is in the way
+    assert not (engine_site.root / "models").exists()  # nothing is changed while there is another problem
     launch(engine_site, NAME, chosen, create_folders=True)
     assert (engine_site.root / "models/deep").is_dir()
 
 
 @pytest.fixture
 def service_image(engine: TestEngine, image: str) -> Iterator[str]:
-    """The preset's image as one that holds the service: it does not run as root."""
+    """The preset's image with a user that is not root, as one with the service has."""
     command = ["build", "--quiet", "--tag", image, "-"]
     engine.docker(*command, input=f"FROM {BASE_IMAGE}\nUSER 1000:1000\n".encode())
     yield image
@@ -213,7 +213,7 @@ def test_the_service_s_data_folder_decides_whom_it_runs_as(
     launch(engine_site, NAME, chosen, create_folders=True)
     data = engine_site.root / "data"
     until((data / "x").exists)
-    assert (data / "x").stat().st_uid == 1000  # root made the folder and gave it away
+    assert (data / "x").stat().st_uid == 1000  # root created the folder and gave it to the user
 
     for owner, runs_as in ((1234, "1234:1234"), (1000, "1000:1000")):
         client.api.remove_container("xaiva-plain", force=True)

@@ -1,4 +1,4 @@
-"""A launch that takes the place of another container, on a real engine."""
+"""Replacing a container by another one, on a real engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 pytestmark = pytest.mark.engine
 
 
-ENDS_AT_ONCE = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]  # when it is told to, unlike a bare sleep
+ENDS_AT_ONCE = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]  # on SIGTERM, unlike a bare sleep
 
 
 def quick(**run: Any) -> Preset:
@@ -79,7 +79,7 @@ def test_a_replacement_cut_off_before_the_new_one_is_there(
 
 
 def put_into(engine: TestEngine, name: str, state: str) -> None:
-    """Bring a running container into another state, for as long as nobody changes it."""
+    """Put a running container into another state."""
     if state == "paused":
         engine.docker("pause", name)
     elif state == "exited":
@@ -206,7 +206,7 @@ def test_a_name_that_ends_like_one_set_aside(
     with pytest.raises(LaunchError, match="are reserved for containers that are being replaced"):
         launch(engine_site, NAME, quick(), name="gate-before")
     engine.docker("tag", BASE_IMAGE, labels.image_tag("plain-before"))
-    other = launch(engine_site, "plain-before", quick())  # its own name: nobody has set it aside
+    other = launch(engine_site, "plain-before", quick())  # its own name, and not a backup
     assert diagnose(client, other.name) == []
     first = launch(engine_site, NAME, quick())
     with pytest.raises(LaunchError, match="xaiva-plain-before: another container has the name"):

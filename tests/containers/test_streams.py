@@ -1,4 +1,4 @@
-"""Logs and statistics of a real engine; they end when asked, and outlive an engine's restart."""
+"""Logs and statistics of a real engine: they stop when asked, and survive a restart of the engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROMPT = 5.0  # seconds: far above what an end takes, far below any time-out
 
 
 class Reader:
-    """Reads an iterable in a thread of its own."""
+    """Reads an iterable in its own thread."""
 
     def __init__(self, source: Any) -> None:
         self.items: list[Any] = []
@@ -116,7 +116,7 @@ def test_follow_ends_with_a_container_that_is_removed(client: docker.DockerClien
 
 def test_log_that_the_engine_does_not_keep(client: docker.DockerClient, run: Callable[..., str]) -> None:
     reader = Reader(follow_logs(client, run("sleep 1000", "--log-driver", "none")))
-    assert reader.ended(20)  # it is no use to ask again
+    assert reader.ended(20)  # a retry would not help
     assert "does not support reading" in str(reader.error)
 
 

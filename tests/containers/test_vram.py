@@ -1,4 +1,4 @@
-"""What containers hold of the GPUs, beside what the ledger of the service in one of them explains."""
+"""The VRAM of containers, compared with what the service's ledger explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A secret of a container is hidden at every door, not at some.
+"""A container's secrets are hidden wherever they could be shown.
 
 It holds wherever people look at one: its variables, labels, command line, health check and log, in the console (also
 --read-only), the command line, documents and errors; and wherever a secret of the site's `.env` can occur.

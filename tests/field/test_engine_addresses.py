@@ -1,4 +1,4 @@
-"""An engine that is named wrongly is told from one that does not run, and its password is printed nowhere.
+"""A wrong engine address is distinguished from an engine that does not run, and its password is never printed.
 
 It applies to `DOCKER_HOST`, `site.toml`, contexts and the configuration of the docker client: what the docker client
 takes is taken, and what it would refuse has the remedy of its cause.

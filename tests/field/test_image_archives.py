@@ -1,4 +1,4 @@
-"""A file given in the place of an image archive is named as what it is, with the way that works for it.
+"""The error for a file that is not an image archive says what the file is, with a remedy that works for it.
 
 It applies to `xaiva load --file`: exports of containers, build contexts, parts of an archive, other programs' archives.
 """

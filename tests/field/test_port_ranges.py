@@ -1,4 +1,4 @@
-"""Many ports are shown, checked and asked for one by one: 200 of them fill a screen with what is one range.
+"""Many ports are shown, checked and reported one by one: 200 of them fill a screen although they are one range.
 
 It applies to the list of containers, its detail, `xaiva ps`, conflicts before a launch, and a preset's `run.ports`.
 """

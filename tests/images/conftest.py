@@ -1,4 +1,4 @@
-"""One preset, built once in an engine that has no network; the tests look at it and change it."""
+"""One preset, built once in an engine without a network, for tests that inspect and change it."""
 
 from __future__ import annotations
 

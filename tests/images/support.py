@@ -54,7 +54,7 @@ chmod -R a+rX /out
 
 @dataclass
 class Recorder:
-    """A `Progress` that keeps everything; once it is told the line `cancel_when` it asks to stop."""
+    """A `Progress` that keeps everything, and cancels once the line `cancel_when` was logged."""
 
     cancel_when: str = ""
     asked: bool = False

@@ -1,4 +1,4 @@
-"""Kept builds: listing, broken records, keeping few, and why one was slower."""
+"""The build history: listing, broken records, deletion of old builds, and why a build was slower."""
 
 from __future__ import annotations
 

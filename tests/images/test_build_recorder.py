@@ -1,4 +1,4 @@
-"""What a build tells of itself passes through one place, which blots secrets out."""
+"""The progress of a build, which is logged and forwarded in one place with secrets hidden."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import threading
 import time
 
-from core.images.build_recorder import BuildRecorder as BuildRecorder
+from core.images.build_recorder import BuildRecorder
 from core.progress import Stage, StageState
 from tests.images.support import Recorder
 from tests.support import until
@@ -29,7 +29,7 @@ def test_silence_is_filled_with_what_is_at_work() -> None:
     recorder = BuildRecorder(listener, io.StringIO(), ["word-5f2b"])
     with recorder.heartbeat(0.01):
         until(lambda: ("", "still running: the engine is preparing the next step") in listener.lines)
-        recorder.stage(Stage(id="common", title="common", state=StageState.RUNNING))  # a stage is told by its steps
+        recorder.stage(Stage(id="common", title="common", state=StageState.RUNNING))  # a stage is reported by its steps
         title = "RUN pip install with word-5f2b"
         recorder.stage(Stage(id="common/2", title=title, state=StageState.RUNNING, started=1, parent="common"))
         bytes_of = {"done": 3 << 20, "total": 7 << 20, "unit": "bytes", "parent": "export"}
@@ -42,7 +42,7 @@ def test_silence_is_filled_with_what_is_at_work() -> None:
         until(lambda: len(listener.lines) > count + 3)
     assert listener.lines[-1][0] == "common"
     count = len(listener.lines)
-    assert [thread.name for thread in threading.enumerate() if thread.name == "silence"] == []
+    assert [thread.name for thread in threading.enumerate() if thread.name == "heartbeat"] == []
     assert len(listener.lines) == count
 
 

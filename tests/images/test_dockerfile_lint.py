@@ -1,4 +1,4 @@
-"""The lint: what would reach out is found, what would not is left alone."""
+"""The lint finds steps that would use a network, and only those."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smoke test's judgement, and its probe run by a real Python."""
+"""The findings of the smoke test, and its probe run by a real Python."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""A ledger over small works, whose operations are over when the test is."""
+"""A ledger with the kinds of `sample_kinds`, whose operations are ended after the test."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,12 @@ from core.operations.ledger import Ledger
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
-from tests.support import require
+from tests.support import disks
 
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """The folder for the temporary files of the ledger's operations."""
+    """The folder for temporary files of operations."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -35,22 +33,8 @@ def ledger(site: Site, temporary: Path) -> Iterator[Ledger]:
         opened.wait(operation.id, 10)
 
 
-@contextmanager
-def disk(place: Path, size: str) -> Iterator[Path]:
-    """A disk of that size, mounted at `place`."""
-    require(os.getuid() == 0, "root, to mount a tmpfs")
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place]
-    mounted = subprocess.run(words, capture_output=True, check=False)
-    require(mounted.returncode == 0, "the right to mount a tmpfs")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of three megabytes."""
-    with disk(tmp_path / "disk", "3m") as place:
+    """A file system of three megabytes."""
+    with disks.small_disk(tmp_path / "disk", "3m") as place:
         yield place

@@ -1,4 +1,4 @@
-"""Small works for the tests: each has the shape of an operation and does one thing."""
+"""Kinds of operations for the tests; each does one thing."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def quick(site: Site, subject: str, options: Options, progress: Progress) -> Res
 
 
 def full(_site: Site, _subject: str, _options: Options, _progress: Progress) -> Result:
-    """Writes where there is never room."""
+    """Writes to a device that is always full."""
     with open("/dev/full", "wb", buffering=0) as file:
         file.write(b"x")
     return {}
 
 
 def wait(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Runs until the file `go` exists in the site, with temporary files lying about; ends when asked to."""
+    """Runs until the file `go` exists in the site, and leaves temporary files. Reads the cancel flag."""
     folder = site.artifacts / subject / "layers"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{TEMPORARY_PREFIX}half").write_text("half")
@@ -82,14 +82,14 @@ def wait(site: Site, subject: str, options: Options, progress: Progress) -> Resu
 
 
 def stuck(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Never looks at the flag."""
+    """Never reads the cancel flag."""
     progress.log(f"stuck as {os.getpid()}")
     while True:
         time.sleep(60)
 
 
 def deaf(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Neither looks at the flag nor ends on SIGTERM."""
+    """Neither reads the cancel flag nor ends on SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (site.artifacts / subject).mkdir(parents=True, exist_ok=True)
     (site.artifacts / subject / f"{TEMPORARY_PREFIX}half").write_text("half")
@@ -105,7 +105,7 @@ _DEAF_CHILD = (
 
 
 def nested(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Waits for a child that ignores SIGTERM in a session of its own and with an empty environment."""
+    """Waits for a child that ignores SIGTERM, with its own session and an empty environment."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with subprocess.Popen([sys.executable, "-c", _DEAF_CHILD], start_new_session=True, env={}) as child:
         child.wait()
@@ -113,7 +113,7 @@ def nested(site: Site, subject: str, options: Options, progress: Progress) -> Re
 
 
 def careless(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Takes its child's end for a success, also when it was a cancel that ended it."""
+    """Succeeds when its child ends, even if a cancel ended it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with subprocess.Popen([sys.executable, "-c", _DEAF_CHILD.replace("SIG_IGN", "SIG_DFL")]) as child:
         child.wait()
@@ -121,26 +121,26 @@ def careless(site: Site, subject: str, options: Options, progress: Progress) -> 
 
 
 def strays(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Ends well, but leaves a child running."""
+    """Succeeds, but leaves a child running."""
     child = subprocess.Popen([sys.executable, "-c", _DEAF_CHILD], start_new_session=True, stdout=subprocess.PIPE)
     assert child.stdout is not None
     return {"child": int(child.stdout.readline().split()[1])}
 
 
 def broken(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Fails in a way nobody thought of."""
+    """Fails with an unexpected exception."""
     raise KeyError("something")
 
 
 def refused(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Fails in words, one of which is a secret."""
+    """Fails with an error that contains a secret."""
     token = site.env.get("PRIVATE_TOKEN", "")
     progress.log(f"fetching https://user:{token}@example.invalid/simple with {token}")
     raise InputError("Preset x", f"{token} is wrong", "fix it")
 
 
 def checked(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Finds errors."""
+    """Fails because a check found errors."""
     raise ChecksFailed("2 files differ")
 
 
@@ -156,7 +156,7 @@ def pour(site: Site, subject: str, options: Options, progress: Progress) -> Resu
 
 
 def die(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Is killed without a word, as for want of memory."""
+    """Is killed, as when memory runs out."""
     progress.stage(Stage(id="last", title="Last", state=StageState.RUNNING))
     print("my last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Cancel ends everything within a second and leaves nothing; a crash is seen as one."""
+"""A cancel ends everything within a second and leaves nothing; a crash is detected."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from core.site import Site
 from core.site_operations import site_ledger
 from tests.operations.support import CANCEL_SECONDS, KINDS, leftovers, processes_of, start_and_wait
 from tests.support import until
+from tests.support.disks import fill
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ _WOKEN_AT_ONCE = (
 )
 
 
-def test_a_cancel_in_the_first_moment_is_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_right_after_the_start_counts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     real = spawn.interpreter_command
     root = os.fspath(Path(__file__).parents[2])
 
@@ -93,10 +94,10 @@ def _in_the_background(words: list[str], *, check: bool, **how: Any) -> Any:
     return subprocess.CompletedProcess(words, 0)
 
 
-def test_a_worker_that_was_told_to_end_also_notices_that_nobody_supervises_it(ledger: Ledger) -> None:
+def test_a_cancelled_worker_notices_that_its_supervisor_is_gone(ledger: Ledger) -> None:
     operation, pid = start_and_wait(ledger, "stuck", "stuck")
     supervisor = ledger.get(operation.id).pid
-    os.kill(supervisor, signal.SIGSTOP)  # it has sent the flag, and dies before SIGTERM
+    os.kill(supervisor, signal.SIGSTOP)  # it dies after it has sent the flag and before SIGTERM
     (control,) = _pipes_into(pid, supervisor)
     control.write_bytes(b"cancel\n")
     os.kill(supervisor, signal.SIGKILL)
@@ -104,7 +105,7 @@ def test_a_worker_that_was_told_to_end_also_notices_that_nobody_supervises_it(le
 
 
 def _pipes_into(worker: int, supervisor: int) -> list[Path]:
-    """The supervisor's ends of pipes that the worker reads."""
+    """The supervisor's ends of the pipes that the worker reads."""
     read = {os.readlink(end) for end in Path(f"/proc/{worker}/fd").iterdir() if _mode(end) == os.O_RDONLY}
     ends = [end for end in Path(f"/proc/{supervisor}/fd").iterdir() if _mode(end) == os.O_WRONLY]
     return [end for end in ends if os.readlink(end) in read and os.readlink(end).startswith("pipe:")]
@@ -138,7 +139,9 @@ def test_a_killed_worker_is_recorded_with_its_last_words(ledger: Ledger) -> None
 
 
 @pytest.mark.parametrize("kind", ["wait", "deaf"])
-def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Ledger, site: Site, kind: str) -> None:
+def test_a_killed_supervisor_is_noticed_and_cleaned_up_by_the_next_reader(
+    ledger: Ledger, site: Site, kind: str
+) -> None:
     operation, pid = start_and_wait(ledger, kind, kind if kind == "deaf" else "waiting")
     draft_path(Path(operation.log)).touch()  # killed while it left out the middle of a long log
     os.kill(operation.pid, signal.SIGKILL)
@@ -201,17 +204,11 @@ def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: 
     assert ledger.wait(operation.id).state is OperationState.DONE
 
 
-def _fill(disk: Path) -> None:
-    with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
-        while True:
-            filler.write(bytes(4096))
-
-
 def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(small_disk: Path) -> None:
     site = Site.open(small_disk)
     ledger = site_ledger(site, KINDS)
     operation, _ = start_and_wait(ledger)
-    _fill(small_disk)
+    fill(small_disk)
     assert shutil.disk_usage(small_disk).free < 4096
     (small_disk / "go").touch()
     ended = ledger.wait(operation.id, 15)
@@ -220,7 +217,7 @@ def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(sma
 
 
 def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
-    _fill(small_disk)
+    fill(small_disk)
     ledger = site_ledger(Site.open(small_disk), KINDS)
     with pytest.raises(XaivaError) as caught:
         ledger.start("quick", "thing")
@@ -231,7 +228,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
 def test_a_disk_that_is_full_when_the_ledger_is_opened_again_is_named(small_disk: Path) -> None:
     path = small_disk / "ledger.db"
     connect(path).close()
-    _fill(small_disk)
+    fill(small_disk)
     with pytest.raises(XaivaError) as caught:
         connect(path)
     assert "make room" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""Helper containers of a worker that was killed: removed by whoever notices, and by the next one that needs them."""
+"""Helper containers of a killed worker are removed by its supervisor or by the next operation with helpers."""
 
 from __future__ import annotations
 

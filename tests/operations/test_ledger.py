@@ -1,4 +1,4 @@
-"""One operation's life as the ledger tells it."""
+"""The life of one operation in the ledger."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_read_only_medium_can_still_be_read(small_disk: Path) -> None:
 
 
 def test_a_network_file_system_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
+    """NFS cannot be mounted here, so the test replaces the mount table."""
     table = Path("/proc/self/mountinfo").read_text()
     monkeypatch.setattr(
         file_systems, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"

@@ -1,4 +1,4 @@
-"""The log: readable, bounded, and nothing dropped in silence."""
+"""The log is readable and bounded, and says how much was dropped."""
 
 from __future__ import annotations
 

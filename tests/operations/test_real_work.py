@@ -1,4 +1,4 @@
-"""The promise on real work: a sync and a build, interrupted in every way, end finished or cleanly resumable."""
+"""Real operations: a sync and a build, interrupted in every way, end complete or can be resumed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from core.progress import StageState
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.images import support as images
-from tests.operations.conftest import disk
 from tests.operations.support import leftovers
 from tests.support import until
 from tests.support.artifacts import locked, random_file, write_lock_of
+from tests.support.disks import small_disk
 from tests.support.engine import TestEngine, start_engine
 from tests.support.index import Fault, Index, serve
 
@@ -122,7 +122,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(small_disk: Path, i
 
 
 def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, index: Index) -> None:
-    with disk(tmp_path / "disk", f"{FREE_SPACE_MARGIN + 4_000_000}") as place:
+    with small_disk(tmp_path / "disk", f"{FREE_SPACE_MARGIN + 4_000_000}") as place:
         (place / "presets").mkdir()
         site = Site.open(place)
         _lock(site, index)

@@ -1,4 +1,4 @@
-"""VRAM of a real container's process is attributed to it, whatever cgroups there are, and set against its ledger."""
+"""The VRAM of a real container's process is attributed to it, with any version of cgroups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPU samples through the real NVML binding, on a fake library: what is shown, and every way it can fail."""
+"""GPU samples through the real NVML binding with a fake library: the figures, and every way it can fail."""
 
 from __future__ import annotations
 
