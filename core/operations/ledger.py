@@ -82,9 +82,10 @@ class Ledger:
     def retry(self, identifier: int) -> Operation:
         """Start an operation that failed, crashed or was cancelled again, with the same options."""
         row = self._read_row(identifier)
+        target = self._place.kinds.get(row["kind"], row["target"])  # an older xaiva may have had it in another module
 
         def requeue(connection: sqlite3.Connection) -> int:
-            changed = connection.execute(sql.REQUEUE, {**_queued_values(), "id": identifier}).rowcount
+            changed = connection.execute(sql.REQUEUE, {**_queued_values(), "id": identifier, "target": target}).rowcount
             if changed:
                 connection.execute(sql.CLEAR_STAGES, {"id": identifier})
                 _record_event(connection, identifier, "requested again", by=current_user())

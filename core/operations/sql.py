@@ -79,7 +79,7 @@ WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
 REQUEUE = """
 UPDATE operation
 SET state = 'queued', cancel_requested = 0, result = NULL, failure = NULL, started = 0, ended = 0, seconds = 0,
-    boot = :boot, pid = 0, lease = :lease, token = :token, by = :by
+    boot = :boot, pid = 0, lease = :lease, token = :token, by = :by, target = :target
 WHERE id = :id AND state IN ('failed','cancelled','crashed')
 """
 REQUEST_CANCEL = """

@@ -15,6 +15,7 @@ import pytest
 from core import file_systems
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.operations import processes, sql
+from core.operations.database import shared_connection
 from core.operations.ledger import Ledger, raise_for_failure
 from core.operations.model import OperationBusy, OperationState
 from core.progress import StageState
@@ -109,6 +110,7 @@ def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
     ledger.cancel(operation.id)
     assert ledger.wait(operation.id).state is OperationState.CANCELLED
     (site.root / "go").touch()
+    shared_connection(ledger.path).execute("UPDATE operation SET target = 'core.moved:run'")  # as an older xaiva wrote
     again = ledger.wait(ledger.retry(operation.id).id)
     assert (again.state, again.attempt, again.failure) == (OperationState.DONE, 2, None)
     assert again.result == {"waited": True}
