@@ -67,7 +67,7 @@ def read_run_settings(site: Site, preset_name: str, preset: Preset, *, dev: bool
     environment.update(run.environment)
     for variable, value in environment.items():
         if has_placeholder(value):
-            why = "it holds *** in the place of a secret"
+            why = "it contains *** in place of a secret"
             raise InputError(f"Preset {preset_name}: variable {variable}", why, "write the secret itself")
     add_secrets(environment)  # the engine's errors may repeat them
     return RunSettings(

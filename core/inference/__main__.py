@@ -97,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     address = argparse.ArgumentParser(add_help=False)
     default_host = os.environ.get("XAIVA_HOST", "127.0.0.1")
-    address.add_argument("--host", default=default_host, help="address it listens on (XAIVA_HOST; %(default)s)")
+    address.add_argument("--host", default=default_host, help="address to listen on (XAIVA_HOST; %(default)s)")
     address.add_argument(
-        "--port", type=_parse_port, default=8600, help="port it listens on (%(default)s); 0: a free one"
+        "--port", type=_parse_port, default=8600, help="port to listen on (%(default)s); 0 picks a free one"
     )
     serve = commands.add_parser("serve", parents=[address], help="run the service until SIGTERM")
     serve.set_defaults(run=_serve)
     health = commands.add_parser(
-        "health", parents=[address], help="say whether the service is well; exit code 1 if not"
+        "health", parents=[address], help="check whether the service is healthy; exits with 1 if it is not"
     )
     health.set_defaults(run=_health)
     serve.add_argument(
@@ -113,9 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="FILE", help='cameras as JSON: {"cameras": [{"id", "source"}]}')
     default_data = DATA_VOLUME if DATA_VOLUME.is_dir() else Path("data")
     serve.add_argument(
-        "--data", type=Path, default=default_data, metavar="DIR", help="what is kept over a restart (%(default)s)"
+        "--data",
+        type=Path,
+        default=default_data,
+        metavar="DIR",
+        help="folder for data that survives a restart (%(default)s)",
     )
-    serve.add_argument("--reload", action="store_true", help="start again when the source changes")
+    serve.add_argument("--reload", action="store_true", help="restart when the source changes")
     return parser
 
 

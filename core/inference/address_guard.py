@@ -38,7 +38,7 @@ def check_host(host: str, what: str) -> None:
     """
     address = _parse_address(host)
     if address is not None and _is_forbidden(address):
-        raise InputError(what, f"{address} is no address of a service", "give the host that is to be told")
+        raise InputError(what, f"{address} is not the address of a service", "give the host of the service to reach")
 
 
 def check_addresses(address_infos: Sequence[Any], what: str) -> list[str]:

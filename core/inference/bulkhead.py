@@ -66,8 +66,8 @@ class Bulkhead:
             elif len(self._queue) < self.waiting:
                 self._queue.append(run)
             else:
-                why = f"{self.at_once} are under way" + (f" and {self.waiting} wait" if self.waiting else "")
-                raise TooManyRequests(self.name, f"{why}: no more are taken", self._retry_after)
+                why = f"{self.at_once} are running" + (f" and {self.waiting} are waiting" if self.waiting else "")
+                raise TooManyRequests(self.name, f"{why}: no more are accepted", self._retry_after)
         return future
 
     def _run(self, run: Callable[[], None]) -> None:

@@ -66,8 +66,8 @@ class DatabaseWait:
             except DriverError as error:
                 pause = RETRY_PAUSES[-1] if error.why in LASTING_REASONS else pauses[0]
                 pauses = pauses[1:] or pauses
-                self._why = error.why if error.why in PUBLIC_REASONS else "it cannot be opened; the log says why"
-                logger.warning("the service waits for its database: %s; it is tried again in %g s", error, pause)
+                self._why = error.why if error.why in PUBLIC_REASONS else "it cannot be opened; see the log"
+                logger.warning("waiting for the database: %s; trying again in %g s", error, pause)
                 self._pause(pause)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +83,7 @@ class DatabaseWait:
             live=True,
             ready=False,
             version=own_version(),
-            detail=f"it has waited for its database for {time.monotonic() - self._began:.0f} s",
+            detail=f"waiting for its database for {time.monotonic() - self._began:.0f} s",
             service=SERVICE_NAME,
             api=API_VERSION,
             database=self._why,
@@ -91,6 +91,6 @@ class DatabaseWait:
         return JSONResponse(health.model_dump(), 200 if path == LIVE_PATH else 503)
 
     def _unavailable(self) -> JSONResponse:
-        why = f"it waits for its database: {self._why}"
+        why = f"it is waiting for its database: {self._why}"
         problem = Problem(what="The service", why=why, remedy="start the database, or correct XAIVA_DATABASE_URL")
         return JSONResponse(problem.model_dump(), 503, {"Retry-After": str(RETRY_AFTER)})

@@ -25,13 +25,13 @@ def check_health(host: str, port: int, tls: bool) -> str:
         status, body = _get(address, port, tls)
         health = json.loads(body)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise XaivaError(what, f"it does not answer: {error or type(error).__name__}", "its log says more") from error
+        raise XaivaError(what, f"it does not answer: {error or type(error).__name__}", "see its log") from error
     if not isinstance(health, dict) or "live" not in health:
-        raise XaivaError(what, f"it answers {status}, but not as the service does", "see what listens there")
+        raise XaivaError(what, f"it answers {status}, but not like the service", "check which program listens there")
     if status == http.client.OK:
-        return f"well: {health.get('detail', '')}"
+        return f"healthy: {health.get('detail', '')}"
     why = "its cameras have not been started yet" if health["live"] else "it no longer watches its cameras"
-    raise XaivaError(what, why, "its log says more")
+    raise XaivaError(what, why, "see its log")
 
 
 def _address_to_ask(host: str) -> str:

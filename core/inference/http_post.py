@@ -54,9 +54,9 @@ def check_url(url: str, what: str) -> None:
     except ValueError:
         raise InputError(what, "the URL's host or port cannot be read", remedy) from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise InputError(what, "it is no http:// or https:// URL", remedy)
+        raise InputError(what, "it is not an http:// or https:// URL", remedy)
     if not host or port == 0 or _CONTROL.search(url):
-        raise InputError(what, "the URL names no host, or holds a space or a control character", remedy)
+        raise InputError(what, "the URL names no host, or contains a space or a control character", remedy)
     check_host(host, what)
 
 
@@ -72,9 +72,11 @@ def post(
     try:
         return loop.run_until_complete(asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds))
     except (asyncio.TimeoutError, httpx.TimeoutException):
-        raise Unreachable(what, f"no answer within {seconds:g} s", "is it running, and is there a way to it?") from None
+        raise Unreachable(
+            what, f"no answer within {seconds:g} s", "check that it is running and can be reached"
+        ) from None
     except httpx.HTTPError as error:
-        raise Unreachable(what, _describe_error(error), "is it running, and is there a way to it?") from None
+        raise Unreachable(what, _describe_error(error), "check that it is running and can be reached") from None
     finally:
         loop.close()
 
@@ -106,7 +108,7 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request, what: str, li
     try:
         if 300 <= answer.status_code < 400:
             why = f"it answers with status {answer.status_code}: redirects are not followed"
-            raise Redirected(what, why, "give the address it leads to")
+            raise Redirected(what, why, "give the address the redirect leads to")
         body = bytearray()
         async for piece in answer.aiter_bytes():
             body += piece
@@ -143,5 +145,5 @@ def _describe_error(error: httpx.HTTPError) -> str:
             return "the host's name is unknown"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectError):
-        return "there is no connection to it"
-    return f"the connection broke ({type(error).__name__})"
+        return "the connection failed"
+    return f"the connection was lost ({type(error).__name__})"

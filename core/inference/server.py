@@ -111,7 +111,9 @@ def serve(settings: ServiceSettings, startup_cameras: Iterable[CameraRequest], h
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is not None:
-        raise InputError("XAIVA_TLS_KEY", "a key alone is of no use", "set XAIVA_TLS_CERTIFICATE as well")
+        raise InputError(
+            "XAIVA_TLS_KEY", "a key is useless without its certificate", "set XAIVA_TLS_CERTIFICATE as well"
+        )
     if certificate is not None and (warning := tls.check_certificate(certificate, key)):
         logger.warning("%s", warning)
     listener = _listen(host, port)
@@ -153,9 +155,11 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except socket.gaierror as error:
-        raise XaivaError(what, error.strerror or "unknown host", "give another one with --host") from error
+        raise XaivaError(what, error.strerror or "unknown host", "choose another address with --host") from error
     except OverflowError as error:
-        raise XaivaError(what, "a port is at most 65535", "give another one with --port") from error
+        raise XaivaError(what, "a port is at most 65535", "choose another port with --port") from error
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise XaivaError(what, why, "stop what listens there, or give another one with --port") from error
+        raise XaivaError(
+            what, why, "stop the program that listens there, or choose another port with --port"
+        ) from error

@@ -294,7 +294,7 @@ def _stop_together(deadline: float, parts: Mapping[str, Callable[[], object]]) -
     for what, thread in threads.items():
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
-            logger.warning("%s did not end in time", what)
+            logger.warning("%s did not stop in time", what)
 
 
 def _has_onnx() -> bool:

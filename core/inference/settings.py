@@ -77,7 +77,7 @@ def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings
     }
     for field, value in values.items():
         if has_placeholder(value):
-            why = "it holds *** in the place of a secret"
+            why = "it contains *** in place of a secret"
             raise InputError(PREFIX + field.upper(), why, "write the secret itself; env.template explains the variable")
     try:
         return ServiceSettings(data=data, **values)

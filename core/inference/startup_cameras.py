@@ -34,9 +34,9 @@ def read_camera_file(path: Path) -> list[CameraRequest]:
         text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
         return _check_unique(CameraFile.model_validate(text).cameras, f"{path}")
     except OSError as error:
-        raise InputError(f"{path}", error.strerror or "cannot be read", "give another one with --config") from error
+        raise InputError(f"{path}", error.strerror or "cannot be read", "pass a readable file with --config") from error
     except ValueError as error:
-        raise InvalidCameraFile(f"{path}", _explain(error), "docs/cameras.md shows the form") from None
+        raise InvalidCameraFile(f"{path}", _explain(error), "see docs/cameras.md for the format") from None
 
 
 def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequest]:
@@ -46,12 +46,12 @@ def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequ
         name, separator, source = entry.partition("=")
         shown_name = name.partition(":")[0]  # with the id forgotten, `name` is the beginning of a URL and its password
         if not separator:
-            raise InputError(f"{origin}: {shown_name}", "not of the form id=source", "say gate=rtsp://…")
+            raise InputError(f"{origin}: {shown_name}", "not of the form id=source", "write it as gate=rtsp://…")
         try:
             cameras.append(CameraRequest(id=name.strip(), source=source))
         except ValidationError as error:
             raise InputError(
-                f"{origin}: {shown_name}", _explain(error), "an id is letters, digits, . _ and -"
+                f"{origin}: {shown_name}", _explain(error), "an id consists of letters, digits, . _ and -"
             ) from None
     return _check_unique(cameras, origin)
 
@@ -61,7 +61,7 @@ def _check_unique(cameras: list[CameraRequest], origin: str) -> list[CameraReque
     for camera_id, count in Counter(camera.id for camera in cameras).items():
         if count > 1:
             raise InputError(
-                f"{origin}: {camera_id}", f"this camera is given {count} times", "give each camera its own id"
+                f"{origin}: {camera_id}", f"this camera is listed {count} times", "give each camera its own id"
             )
     return cameras
 

@@ -28,7 +28,7 @@ def check_certificate(certificate: Path, key: Path | None) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _refuse_password)
     except _EncryptedKey:
         why = "the key is encrypted, and nobody is there to type its password"
-        remedy = "take the password off: openssl pkey -in KEY -out NEW; chmod 600 NEW"
+        remedy = "remove the password: openssl pkey -in KEY -out NEW; chmod 600 NEW"
         raise InputError(f"TLS key {key or certificate}", why, remedy) from None
     except ssl.SSLError as error:
         raise _certificate_error(error, certificate, key) from None
@@ -49,13 +49,13 @@ def _check_readable(path: Path) -> None:
 
 def _certificate_error(error: ssl.SSLError, certificate: Path, key: Path | None) -> InputError:
     if error.reason == "KEY_VALUES_MISMATCH":
-        why = "the key is not the certificate's"
+        why = "the key does not belong to the certificate"
         return InputError(f"TLS key {key or certificate}", why, "give the key that the certificate was made with")
     if error.reason == "EE_KEY_TOO_SMALL":
         why = "the certificate's key is too short to be safe"
         return InputError(f"TLS certificate {certificate}", why, "make one with RSA 2048, or with an elliptic curve")
     what = f"TLS certificate {certificate}" if key is None else f"TLS certificate {certificate} with key {key}"
-    return InputError(what, "not both are PEM: a certificate and its private key", "convert them to PEM")
+    return InputError(what, "the certificate or its private key is not in PEM format", "convert them to PEM")
 
 
 def _expiry_warning(certificate: Path) -> str:
@@ -68,5 +68,5 @@ def _expiry_warning(certificate: Path) -> str:
     end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends[0]), timezone.utc)
     days = (end - datetime.now(timezone.utc)).days
     if days < 0:
-        return f"the TLS certificate {certificate} expired on {end:%Y-%m-%d}: nobody will trust it"
+        return f"the TLS certificate {certificate} expired on {end:%Y-%m-%d}: clients will reject it"
     return f"the TLS certificate {certificate} expires on {end:%Y-%m-%d}" if days < _EXPIRY_WARNING_DAYS else ""

@@ -54,7 +54,7 @@ def test_a_new_password_ends_every_other_login(running: Running, tmp_path: Path)
     person(running, tmp_path / "other.json").login("viewer", PASSWORD)
     client = person(running, tmp_path / "session.json")
     client.login("viewer", PASSWORD)
-    with pytest.raises(InputError, match="the current one is wrong"):
+    with pytest.raises(InputError, match="the current password is wrong"):
         client.change_password("something else", "a better password")
     client.change_password(PASSWORD, "a better password")
     assert client.me().name == "viewer"

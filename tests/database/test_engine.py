@@ -322,7 +322,7 @@ def test_a_url_that_cannot_be_meant_is_bad_input(url: str, why: str) -> None:
 def test_a_server_that_refuses_is_told_without_the_password(postgres: Postgres) -> None:
     url = postgres.new_database()
     wrong = url.replace(postgres.password, "wrong-secret")
-    with pytest.raises(DatabaseError, match="user or password is refused") as caught:
+    with pytest.raises(DatabaseError, match="the user or password was refused") as caught:
         Database(wrong)
     assert "wrong-secret" not in str(caught.value)
     with pytest.raises(DatabaseError, match="no such database"):

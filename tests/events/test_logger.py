@@ -334,7 +334,7 @@ def test_a_json_log_that_cannot_be_written_holds_up_nothing(database: Database, 
     logger.log(events[0])
     assert logger.flush(PATIENCE)
     assert (logger.status().state, logger.status().why) == (
-        "ok", "lines are missing in the JSON log: No such file or directory",
+        "ok", "lines are missing from the JSON log: No such file or directory",
     )  # fmt: skip
     path.parent.mkdir()
     logger.log(events[1])

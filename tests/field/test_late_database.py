@@ -57,7 +57,7 @@ def test_a_server_that_comes_late_starts_the_service(own_server: Postgres, serve
         assert answer(service, "/health/live").status_code == 200
         assert [answer(service, path).status_code for path in ("/health", "/health/ready", "/cameras")] == [503] * 3
         problem = answer(service, "/cameras").json()
-        assert problem["why"] == "it waits for its database: nothing listens there"
+        assert problem["why"] == "it is waiting for its database: nothing listens there"
         assert "127.0.0.1" not in str(health) + str(problem)
     finally:
         own_server.start()
@@ -111,7 +111,7 @@ Repair = Callable[[], object]
 
 
 def password(url: str) -> tuple[str, str, Repair | None]:
-    return url.replace("not-to-be-shown", "a-wrong-one"), "user or password is refused", None
+    return url.replace("not-to-be-shown", "a-wrong-one"), "the user or password was refused", None
 
 
 def missing(url: str) -> tuple[str, str, Repair | None]:
@@ -123,19 +123,19 @@ def missing(url: str) -> tuple[str, str, Repair | None]:
 def no_login(url: str) -> tuple[str, str, Repair | None]:
     guest = as_guest(url)
     run(url, "ALTER ROLE guest NOLOGIN")
-    return guest, "user or password is refused", None
+    return guest, "the user or password was refused", None
 
 
 def no_rights(url: str) -> tuple[str, str, Repair | None]:
     guest = as_guest(url)
     run(url, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
-    return guest, "its user may not do that", None
+    return guest, "its user lacks the rights for this", None
 
 
 def no_tables(url: str) -> tuple[str, str, Repair | None]:
     guest = as_guest(url)
     run(url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    return guest, "its user may not do that", None
+    return guest, "its user lacks the rights for this", None
 
 
 def no_tls(url: str) -> tuple[str, str, Repair | None]:
@@ -146,7 +146,7 @@ def standby(url: str) -> tuple[str, str, Repair | None]:
     run(url, "ALTER DATABASE DATABASE_OF_IT SET default_transaction_read_only = on")
     server, _, name = url.rpartition("/")
     back = f'ALTER DATABASE "{name}" RESET default_transaction_read_only'
-    return url, "it takes no writes now", lambda: run(f"{server}/postgres", back)
+    return url, "it does not accept writes now", lambda: run(f"{server}/postgres", back)
 
 
 def crowded(url: str) -> tuple[str, str, Repair | None]:
@@ -156,7 +156,7 @@ def crowded(url: str) -> tuple[str, str, Repair | None]:
 
 
 def unknown_host(url: str) -> tuple[str, str, Repair | None]:
-    return url.replace("127.0.0.1", "no-such-host.invalid"), "the name of its host is not known", None
+    return url.replace("127.0.0.1", "no-such-host.invalid"), "its host name is unknown", None
 
 
 def no_socket(_: str) -> tuple[str, str, Repair | None]:
@@ -196,7 +196,7 @@ def test_what_is_wrong_says_itself_and_is_tried_again(
 WORDS = {  # what a server or libpq says that cannot be had here: why
     'root certificate file "/home/xaiva/.postgresql/root.crt" does not exist': "its certificate cannot be checked",
     "SSL error: certificate verify failed": "its certificate cannot be checked",
-    'FATAL:  no pg_hba.conf entry for host "10.0.0.7", user "x"': "it lets this machine or user in nowhere",
+    'FATAL:  no pg_hba.conf entry for host "10.0.0.7", user "x"': "it does not let this machine or user connect",
     "FATAL:  remaining connection slots are reserved for superusers": "all of its connections are in use",
     'FATAL:  too many connections for database "x"': "all of its connections are in use",
     "FATAL:  the database system is not yet accepting connections": "it is starting up",

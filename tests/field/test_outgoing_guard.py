@@ -105,7 +105,7 @@ ALLOWED = (
 
 @pytest.mark.parametrize("host", FORBIDDEN, ids=ascii)
 def test_an_address_that_is_nobodys_service_is_refused_however_it_is_written(host: str) -> None:
-    with pytest.raises(InputError, match="no address of a service"):
+    with pytest.raises(InputError, match="not the address of a service"):
         check_host(host, "Webhook")
 
 
@@ -129,7 +129,7 @@ CHECKED: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("use", CHECKED.values(), ids=CHECKED.keys())
 def test_every_way_out_refuses_it_when_it_is_set(use: Callable[[], object]) -> None:
-    with pytest.raises(InputError, match="no address of a service"):
+    with pytest.raises(InputError, match="not the address of a service"):
         use()
 
 
@@ -219,7 +219,7 @@ def test_no_library_reaches_a_forbidden_address_in_a_guarded_process(call: str) 
     done = subprocess.run(
         [sys.executable, "-c", GUARDED.format(call=call), answers], capture_output=True, text=True, timeout=60
     )
-    assert "169.254.169.254 is no address of a service" in done.stdout, done.stderr
+    assert "169.254.169.254 is not the address of a service" in done.stdout, done.stderr
 
 
 def test_a_guarded_process_does_not_speak_to_its_own_machine_over_a_path(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_guarded_process_does_not_speak_to_its_own_machine_over_a_path(tmp_pat
     "url", ["json://169.254.43518/x", "xml://0xA9FEA9FE/x", "mailto://u:p@d.example?smtp=2852039166"]
 )
 def test_apprise_does_not_reach_a_link_local_address(url: str) -> None:
-    with pytest.raises(XaivaError, match="no address of a service"):
+    with pytest.raises(XaivaError, match="not the address of a service"):
         apprise_process.send(url, "title", "text", "json://***")
 
 
@@ -362,13 +362,13 @@ def test_a_web_camera_is_not_reached_over_a_proxy(
 def test_a_web_camera_at_an_address_that_is_nobodys_is_refused(host: str) -> None:
     tried = run_connection_test(CameraRequest(id="new", source=f"http://{host}/video", timeout=2))
     assert tried.cause == "unreachable"
-    assert "no address of a service" in tried.reason
+    assert "not the address of a service" in tried.reason
 
 
 def test_what_waits_in_an_older_database_is_checked_again(tmp_path: Path) -> None:
     waiting = event()
     channel = Channel(kind=ChannelKind.APPRISE, to="json://2852039166/x")
-    with pytest.raises(InputError, match="no address of a service"):
+    with pytest.raises(InputError, match="not the address of a service"):
         ChannelSender(ServiceSettings(data=tmp_path)).send(
             Message("key", "ops", channel, waiting, 1, waiting.started, (waiting.id,))
         )

@@ -87,7 +87,7 @@ def test_steps_run_in_order_and_see_what_the_ones_before_did(site: Site) -> None
     ]
     after = site.run(steps, event())
     assert [action.detail for action in after.actions] == [
-        "no rule fits",
+        "no rule matches",
         "priority raised to critical",
         "clip and snapshot are kept",
         "1 message by ops",
@@ -113,7 +113,7 @@ PERSON = Fact(label="person", score=0.9, box=(0, 0, 1, 1))
         ({"score": 0.7}, "score 0.60 is below 0.70"),
         ({"facts": {"person": 3}}, "2 person found, 3 wanted"),
         ({"facts": {"car": 1}}, "0 car found, 1 wanted"),
-        ({"schedule": [{"start": "06:00", "end": "22:00"}]}, "the schedule is closed"),
+        ({"schedule": [{"start": "06:00", "end": "22:00"}]}, "the event is outside the schedule"),
         (
             {
                 "types": ["fire", "motion"],
@@ -148,7 +148,7 @@ def test_a_failing_step_is_told_and_the_next_runs(site: Site, monkeypatch: pytes
             ("failed", "it answers with status 500"),
             ("failed", "the variable NOT_SET is not set in the service's environment"),
         ]
-        assert (after.actions[3].state, after.actions[3].detail) == ("done", "taken with status 200")
+        assert (after.actions[3].state, after.actions[3].detail) == ("done", "accepted with status 200")
         (received,) = siren.received
         assert received.json["event"]["id"] == after.id
         assert received.headers["idempotency-key"] == f"{after.id}/siren"

@@ -233,7 +233,7 @@ def test_a_rule_that_is_gone_or_off_sends_nothing_more(rules: RuleStore, start: 
         rules.change(rules.get_with_secrets("off").model_copy(update={"enabled": False}))
         deliveries = until(lambda: notifier.deliveries(5), lambda all_: all(one.state == "given_up" for one in all_))
         assert {one.rule: one.why for one in deliveries} == {
-            "gone": "the rule is gone",
+            "gone": "the rule was removed",
             "off": "the rule is switched off",
         }
 

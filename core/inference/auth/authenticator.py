@@ -51,7 +51,7 @@ class Authenticator:
         )
         self.users = Users(database, self._passwords)
         if not service_token:
-            logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token lies in %s", data / SERVICE_TOKEN_FILE)
+            logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token is in %s", data / SERVICE_TOKEN_FILE)
 
     def login(self, login: Login, address: str) -> Future[Tokens]:
         """Look at a name and password when their turn comes; `address` is where they came from.
@@ -104,7 +104,7 @@ class Authenticator:
             try:
                 self._login(Login(name=name, password=change.current), address)
             except Unauthorised:
-                raise InputError("Password", "the current one is wrong", "type it again") from None
+                raise InputError("Password", "the current password is wrong", "type it again") from None
             self.users.update(name, UserUpdate(password=change.new))
             return self._login(Login(name=name, password=change.new), address)
 
@@ -140,8 +140,8 @@ class Authenticator:
     def _count_try(self, name: str, address: str) -> None:
         wait = self._limiter.attempt(name, address)
         if wait:
-            logger.warning("login: too many tries from %s", address)
-            raise TooManyLogins("too many tries", wait)
+            logger.warning("login: too many attempts from %s", address)
+            raise TooManyLogins("too many attempts", wait)
 
     def _login(self, login: Login, address: str) -> Tokens:
         password = login.password.get_secret_value()

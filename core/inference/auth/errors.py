@@ -28,7 +28,7 @@ class UserExists(InputError):
     """There is a user of that name already."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"User {name}", "there is one with that name", "change it, or take another name")
+        super().__init__(f"User {name}", "this name is taken", "change the existing one, or choose another name")
 
 
 class LastAdministrator(InputError):

@@ -28,16 +28,18 @@ def read_or_create_secret(path: Path) -> str:
         with os.fdopen(handle, encoding="ascii", errors="replace") as file:
             mode = os.fstat(file.fileno()).st_mode
             if kind := describe_irregular_file(mode):
-                raise InputError(f"Secret {path}", f"it is {kind}, not a file", "remove it: a new one is made")
+                raise InputError(
+                    f"Secret {path}", f"it is {kind}, not a file", "remove it: the service creates a new one"
+                )
             secret = file.read().strip()
     except OSError as error:
         remedy = "give a writable data folder with --data DIR"
         raise XaivaError(f"Secret {path}", error.strerror or type(error).__name__, remedy) from error
     if mode & 0o077:
-        remedy = f"chmod 600 {path}; if somebody may have read it, remove it: a new one is made"
-        raise InputError(f"Secret {path}", f"others may read it (mode {stat.S_IMODE(mode):o})", remedy)
+        remedy = f"chmod 600 {path}; if somebody may have read it, remove it instead: the service creates a new one"
+        raise InputError(f"Secret {path}", f"other users can read it (mode {stat.S_IMODE(mode):o})", remedy)
     if len(secret) < MIN_SECRET_LENGTH:
-        raise InputError(f"Secret {path}", "it is cut short", "remove it: a new one is made")
+        raise InputError(f"Secret {path}", "it is incomplete", "remove it: the service creates a new one")
     return secret
 
 

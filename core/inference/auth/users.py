@@ -69,7 +69,9 @@ class Users:
         Raises UnknownUser, LastAdministrator, and InputError as `add`.
         """
         if update.all_cameras and update.cameras is not None:
-            raise InputError(f"User {name}", "both all cameras and some of them are asked for", "name one of the two")
+            raise InputError(
+                f"User {name}", "all cameras and a list of cameras are both given", "choose one of the two"
+            )
         hashed = self._passwords.hash(update.password.get_secret_value()) if update.password else ""
 
         def work(session: Session) -> User:
@@ -143,8 +145,8 @@ def _set_cameras(session: Session, row: UserRow, cameras: Iterable[str]) -> None
 
 def _check_cameras(name: str, role: Role, limited: bool) -> None:
     if role is Role.ADMIN and limited:
-        why = "an administrator sets all cameras, and so sees all of them"
-        raise InputError(f"User {name}", why, "name no cameras, or take another role")
+        why = "an administrator manages, and therefore sees, all cameras"
+        raise InputError(f"User {name}", why, "name no cameras, or choose another role")
 
 
 def _is_administrator(row: UserRow) -> bool:

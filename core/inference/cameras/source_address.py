@@ -190,5 +190,5 @@ def _source_error(why: str, remedy: str) -> InputError:
 
 
 def _placeholder_error(what: str) -> InputError:
-    why = "it holds *** in the place of a secret, which is kept for the same scheme, host and port alone"
-    return InputError(what, why, "write the whole address, with its user name and password")
+    why = "it contains *** in place of a secret, which is kept for the same scheme, host and port alone"
+    return InputError(what, why, "enter the complete address, with its user name and password")

@@ -39,7 +39,7 @@ def release_reserve(file: Path) -> bool:
     place = _reserve_path(file)
     if not place.exists():
         return False
-    logger.error("the disk of %s is full: the room kept for that is used now", file)
+    logger.error("the disk of %s is full: the space reserved for this case is used now", file)
     place.unlink()
     return True
 

@@ -125,14 +125,16 @@ def _parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the port is no number
         raise InputError(
-            "XAIVA_DATABASE_URL", "it is no URL of a database", "say sqlite:///FILE or postgresql://…"
+            "XAIVA_DATABASE_URL", "it is not a database URL", "write it as sqlite:///FILE or postgresql://…"
         ) from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise InputError(f"Database {parsed.drivername}", "it is not supported", "say sqlite:///FILE or postgresql://…")
+        raise InputError(
+            f"Database {parsed.drivername}", "it is not supported", "write it as sqlite:///FILE or postgresql://…"
+        )
     if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise InputError("Database in memory", "nothing would survive a restart", "say sqlite:///FILE")
+        raise InputError("Database in memory", "nothing would survive a restart", "write it as sqlite:///FILE")
     return parsed
 
 

@@ -9,42 +9,42 @@ from sqlalchemy import exc
 
 from core.errors import XaivaError
 
-_CHECK = "see that the database runs and can be reached"
-_HANGS = "see whether the server, its disk or the network hangs"
+_CHECK = "check that the database is running and can be reached"
+_HANGS = "check whether the server, its disk or the network hangs"
 _START = "start the database, or correct XAIVA_DATABASE_URL"
 _CONNECTIONS_USED_UP = "all of its connections are in use"
-_FREE_CONNECTIONS = "end other programs that use it, or raise max_connections or the limit of the user or database"
-_REFUSED = "user or password is refused"
-_NO_RIGHTS = "its user may not do that"
-_GRANT = "grant the user USAGE and CREATE on the database's schema, or give another user"
-_HOST_REFUSED = "it lets this machine or user in nowhere"
+_FREE_CONNECTIONS = "close other programs that use it, or raise max_connections or the limit of the user or database"
+_REFUSED = "the user or password was refused"
+_NO_RIGHTS = "its user lacks the rights for this"
+_GRANT = "grant the user USAGE and CREATE on the database's schema, or name another user"
+_HOST_REFUSED = "it does not let this machine or user connect"
 _NO_TLS = "it does not speak TLS"
 _CERTIFICATE = "its certificate cannot be checked"
 _MISSING = "no such database, user or table"
 # (found in the driver's text, why, remedy); the first that fits
 _KNOWN_ERRORS = (
     ("database is locked", "another process holds its lock", "stop the other program that has it open"),
-    ("disk is full", "its disk is full", "make room on that disk; what was decided waits in the spool"),
-    ("No space left", "its disk is full", "make room on that disk; what was decided waits in the spool"),
-    ("readonly database", "it cannot be written", "make the file and its folder writable for this user"),
-    ("read-only transaction", "it takes no writes now", "is it a standby? give the URL of the primary"),
+    ("disk is full", "its disk is full", "free space on that disk; events wait in the spool"),
+    ("No space left", "its disk is full", "free space on that disk; events wait in the spool"),
+    ("readonly database", "it is read-only", "make the file and its folder writable for this user"),
+    ("read-only transaction", "it does not accept writes now", "if it is a standby, use the URL of the primary"),
     ("unable to open database file", "the file cannot be opened", "make its folder writable for this user"),
-    ("not a database", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
-    ("malformed", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
-    ("disk I/O error", "its disk fails", "look at the disk's room and health; what was decided waits in the spool"),
-    ("password authentication failed", _REFUSED, "put the right ones into XAIVA_DATABASE_URL"),
-    ("not permitted to log in", _REFUSED, "let the user log in, or give another one in XAIVA_DATABASE_URL"),
+    ("not a database", "the file is damaged", "stop the service and replace the file with the newest backup beside it"),
+    ("malformed", "the file is damaged", "stop the service and replace the file with the newest backup beside it"),
+    ("disk I/O error", "its disk fails", "check the disk's free space and health; events wait in the spool"),
+    ("password authentication failed", _REFUSED, "correct them in XAIVA_DATABASE_URL"),
+    ("not permitted to log in", _REFUSED, "let the user log in, or name another user in XAIVA_DATABASE_URL"),
     ("no pg_hba.conf entry", _HOST_REFUSED, "add a line for it to the server's pg_hba.conf"),
-    ("does not support SSL", _NO_TLS, "turn ssl on there, or take sslmode out of XAIVA_DATABASE_URL"),
+    ("does not support SSL", _NO_TLS, "turn ssl on there, or remove sslmode from XAIVA_DATABASE_URL"),
     ("certificate", _CERTIFICATE, "name its authority's file with sslrootcert=FILE in XAIVA_DATABASE_URL"),
     ("too many clients", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
     ("too many connections", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
     ("remaining connection slots", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
     ("permission denied", _NO_RIGHTS, _GRANT),
     ("no schema has been selected", _NO_RIGHTS, _GRANT),
-    ("failed to resolve host", "the name of its host is not known", "correct the host in XAIVA_DATABASE_URL"),
-    ("No route to host", "its machine cannot be reached", "see that the machine and the network are up"),
-    ("Network is unreachable", "its machine cannot be reached", "see that the machine and the network are up"),
+    ("failed to resolve host", "its host name is unknown", "correct the host in XAIVA_DATABASE_URL"),
+    ("No route to host", "its machine cannot be reached", "check that the machine and the network are up"),
+    ("Network is unreachable", "its machine cannot be reached", "check that the machine and the network are up"),
     ("Connection refused", "nothing listens there", _START),
     ("server on socket", "nothing listens there", _START),
     ("does not answer", "it does not answer", _HANGS),

@@ -47,9 +47,7 @@ def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
     revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in revisions:
         why = f"a newer xaiva wrote it (step {revision}, this one knows {migrations.HEAD})"
-        raise DatabaseError(
-            f"Database {url_shown}", why, "use that newer xaiva, or put a backup from before in its place"
-        )
+        raise DatabaseError(f"Database {url_shown}", why, "use that newer xaiva, or restore a backup")
     if revision is not None:
         backup = _backup_file(file, revision) if file else _backup_schema(connection, revision)
         logger.info(
@@ -61,7 +59,9 @@ def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
         if isinstance(error, exc.DBAPIError) and is_server_error(error):
             raise
         why = f"its migration to {migrations.HEAD} failed: {error}".partition("\n")[0]
-        raise DatabaseError(f"Database {url_shown}", why, "it is as it was before; report this with the log") from error
+        raise DatabaseError(
+            f"Database {url_shown}", why, "the database is unchanged; report this together with the log"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def _backup_file(file: Path, revision: str) -> str:
         os.close(handle)
     except (OSError, sqlite3.Error) as error:
         target.unlink(missing_ok=True)
-        remedy = "make room on its disk: it is not migrated without a backup"
+        remedy = "free space on its disk: the database is not migrated without a backup"
         raise XaivaError(f"Backup {target}", f"it cannot be written: {error}", remedy) from error
     backups = sorted(file.parent.glob(f"{file.name}.before-*"), key=lambda path: path.stat().st_mtime)
     for old in backups[:-BACKUPS_KEPT]:

@@ -53,7 +53,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     try:
         conninfo.make_conninfo(**options)
     except psycopg.ProgrammingError as error:
-        raise InputError("XAIVA_DATABASE_URL", str(error).strip(), "take that option out of the URL") from None
+        raise InputError("XAIVA_DATABASE_URL", str(error).strip(), "remove that option from the URL") from None
 
 
 def connect_bounded(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:

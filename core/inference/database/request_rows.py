@@ -29,7 +29,7 @@ def load_requests(
             requests.append(kind.model_validate(request))
         except ValidationError as error:
             why = "; ".join(every_problem(error))
-            logger.error("%s %s is left out: its settings are not understood: %s", what, key, why)
+            logger.error("%s %s is skipped: its settings cannot be read: %s", what, key, why)
     return requests
 
 

@@ -79,9 +79,9 @@ class EventCoordinator:
         snapshots_done = self._snapshot_pool.stop(flows_deadline - time.monotonic())
         flows_done = self._flow_pool.stop(flows_deadline - time.monotonic())
         if not (snapshots_done and flows_done):
-            logger.warning("some events' flows did not end in time; they go on after the next start")
+            logger.warning("some flows did not finish in time; they continue after the next start")
         if not self._writer.stop(deadline - time.monotonic()):
-            logger.error("the disk did not take every change of the newest events")
+            logger.error("the disk did not accept every change to the newest events")
 
     # -- what the cameras tell ------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ class EventCoordinator:
         try:
             self._media.put_snapshot(event, picture)
         except XaivaError as error:
-            logger.error("no snapshot of event %s: %s: %s", event, error.what, error.why)
+            logger.error("the snapshot of event %s was not saved: %s: %s", event, error.what, error.why)
             return
         self.save(event, snapshot=True)
 
@@ -237,7 +237,9 @@ class EventCoordinator:
         try:
             return list(self._find_facts(picture))
         except Exception as error:  # an event without facts is still an event
-            logger.warning("no facts of a snapshot: %s", error, exc_info=not isinstance(error, XaivaError))
+            logger.warning(
+                "object detection in a snapshot failed: %s", error, exc_info=not isinstance(error, XaivaError)
+            )
             return []
 
     def _ask(self, pending: PendingEvent) -> bool:

@@ -77,12 +77,12 @@ class OrderedWriter:
         try:
             self._waiting[0]()
         except InputError as error:  # it will never be taken
-            logger.error("a change of an event is lost: %s: %s", error.what, error.why)
+            logger.error("a change to an event was lost: %s: %s", error.what, error.why)
         except XaivaError as error:
             self._log_refusal(error)
             return False
         except Exception:
-            logger.exception("a change of an event is lost")
+            logger.exception("a change to an event was lost")
         with self._changed:
             self._waiting.popleft()
             self._refused = False

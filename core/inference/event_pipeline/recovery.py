@@ -81,9 +81,9 @@ class Recovery:
                 recovered = recovered or self._recover()
                 self._complete_analyses()
             except DatabaseError as error:
-                logger.debug("nothing is taken up while the database does not answer: %s", error.why)
+                logger.debug("recovery waits until the database answers: %s", error.why)
             except Exception:  # the thread must go on
-                logger.exception("taking up what waits failed")
+                logger.exception("recovery failed and will be tried again")
             self._stopping.wait(ROUND_SECONDS)
 
     def _recover(self) -> bool:
@@ -120,12 +120,12 @@ class Recovery:
         try:
             clip_stat = self._media.clip_path(event.id).stat()
         except OSError:
-            return Clip(state="failed", why="the service was cut off before it began"), event.decided
+            return Clip(state="failed", why="the service stopped before the clip began"), event.decided
         end = max(event.decided, datetime.fromtimestamp(clip_stat.st_mtime, timezone.utc))
-        why = "the service was cut off while it was recorded"
+        why = "the service stopped while the clip was being recorded"
         seconds = clip_seconds(self._media.clip_path(event.id))
         if not seconds:
-            return Clip(state="failed", bytes=clip_stat.st_size, why=f"{why}, before its first picture"), end
+            return Clip(state="failed", bytes=clip_stat.st_size, why=f"{why}, before the first picture"), end
         return Clip(state="done", seconds=seconds, bytes=clip_stat.st_size, why=why), end
 
     def _complete_analyses(self) -> None:

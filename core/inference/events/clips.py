@@ -120,7 +120,7 @@ class ClipWriter:
             self._waiting.append(timed)
             self._size += packet.size
             if self._size > self._backlog:
-                self._fail(f"the disk is too slow: {self._size // 2**20} MiB waited for it")
+                self._fail(f"the disk is too slow: {self._size // 2**20} MiB were waiting to be written")
             self._ready.notify()
 
     def finish(self, why: str = "") -> None:
@@ -170,12 +170,12 @@ class ClipWriter:
             self.finish(_explain_failure(error, self.footage))
         except Exception:
             logger.exception("clip %s", path.name)
-            self.finish("writing failed; the log says more")
+            self.finish("writing failed; see the log")
         seconds = self._timestamps.length
         if not seconds:
             with contextlib.suppress(OSError):  # on a disk that cannot be written there may be none to remove
                 path.unlink()
-        why = self._why or ("" if seconds else "no key frame came")
+        why = self._why or ("" if seconds else "no key frame arrived")
         if why:
             logger.warning("clip %s failed: %s", path.name, why)
         on_done(seconds, size, why)

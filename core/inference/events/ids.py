@@ -26,7 +26,7 @@ def time_of_id(event: str) -> datetime:
             raise ValueError
         return datetime.fromtimestamp((number.int >> 80) / 1000, timezone.utc)
     except (ValueError, OverflowError, OSError):
-        raise InputError("Event", "this is no id of an event", "take one from the list of events") from None
+        raise InputError("Event", "this is not an event id", "copy one from the list of events") from None
 
 
 def is_event_id(text: str) -> bool:

@@ -240,7 +240,7 @@ class EventLogger:
         following = next(self._spool.records(position), None)
         with self._wake:
             if self._behind_why:
-                logger.info("the database takes events again")
+                logger.info("the database accepts events again")
             self._behind_why = ""
             self._last_progress = time.monotonic()
             self._position = position
@@ -270,8 +270,10 @@ class EventLogger:
     def _apply(self, records: list[Record], position: int) -> None:
         def work(session: Session) -> list[Event]:
             if spool_position(session, self._spool.id) != self._database_position:
-                why = "it is not as this service left it: put back from a backup?"
-                raise DatabaseError(f"Database {self._database.url_shown}", why, "what the spool has is written again")
+                why = "it is not in the state in which this service left it (was a backup restored?)"
+                raise DatabaseError(
+                    f"Database {self._database.url_shown}", why, "the service writes the spool's records again"
+                )
             events = apply_batch(session, self._spool.id, records, position)
             if position > self._json_position:  # else: only the commit failed, and is tried again
                 self._log_json(events)
@@ -290,7 +292,7 @@ class EventLogger:
         try:
             self._json_log.append(events)
         except OSError as error:
-            why = f"lines are missing in the JSON log: {error.strerror or error}"
+            why = f"lines are missing from the JSON log: {error.strerror or error}"
             name = error.filename
         with self._wake:
             previous_why, self._json_why = self._json_why, why
@@ -303,7 +305,7 @@ class EventLogger:
             self._database_position = spool_position(session, self._spool.id)
         stored_position = self._database_position or 0
         if stored_position > self._highest_position:
-            logger.warning("the database knows more of the spool than the spool: all that is in it is written again")
+            logger.warning("the database is ahead of the spool: every record in the spool is written again")
             stored_position = 0
         position = max(self._spool.first, stored_position)
         nearer, farther = sorted((position, self._position))

@@ -103,7 +103,7 @@ class MediaStore:
 
     def _check_room(self) -> None:
         if shutil.disk_usage(nearest_existing(self.folder)).free < SPOOL_RESERVE_BYTES:
-            raise OSError(errno.ENOSPC, "No space left on device but what is kept for events")
+            raise OSError(errno.ENOSPC, "No space left on device; the rest is reserved for events")
 
     def _path(self, event: Event | str, suffix: str) -> Path:
         event = event.id if isinstance(event, Event) else event
@@ -114,7 +114,7 @@ class MediaStore:
         self._refused_why = f"{path.name} was refused: {why}"
         self._counted_at = 0.0
         return XaivaError(
-            f"{path}", why, write_remedy(error, "make room on that disk, or keep less with XAIVA_CLIPS_GB")
+            f"{path}", why, write_remedy(error, "free space on that disk, or keep less with XAIVA_CLIPS_GB")
         )
 
 

@@ -75,16 +75,16 @@ class Retention:
             return replace(removed, events=self._remove_events())
         except OSError as error:
             what = f"{error.filename or self._media.folder}"
-            raise XaivaError(what, error.strerror or str(error), "make the folder of the clips writable") from error
+            raise XaivaError(what, error.strerror or str(error), "make the clips folder writable") from error
 
     def _run(self) -> None:
         while True:
             try:
                 self.run_once()
             except XaivaError as error:
-                logger.error("nothing old was removed: %s", error)
+                logger.error("retention failed: %s", error)
             except Exception:
-                logger.exception("nothing old was removed")
+                logger.exception("retention failed")
             if self._stop.wait(ROUND_SECONDS):
                 return
 
@@ -128,7 +128,7 @@ class Retention:
         removed = too_old + in_excess
         forced = [media for media in in_excess if media.event in protected]
         if forced:
-            logger.warning("nothing but protected events was left: clips of %d of them were removed", len(forced))
+            logger.warning("only protected events were left: removed the clips of %d of them", len(forced))
         return Removed(sum(len(media.files) for media in removed), sum(media.bytes for media in removed), len(forced))
 
     def _excess(self, used: int) -> float:

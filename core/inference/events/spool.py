@@ -156,7 +156,7 @@ class Spool:
     def _write_waiting(self) -> None:
         with self._lock:
             entries, self._waiting = self._waiting, []
-        error: OSError | None = OSError("the write was broken off")
+        error: OSError | None = OSError("the write was interrupted")
         try:
             error = self._write(b"".join(entry.line for entry in entries))
         finally:

@@ -69,7 +69,7 @@ def encode(record: Record) -> bytes:
     try:
         text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as error:
-        raise InputError(f"Event {record.event}", f"it cannot be kept: {error}") from error
+        raise InputError(f"Event {record.event}", f"it cannot be stored: {error}") from error
     return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
@@ -91,5 +91,5 @@ def _validated(event: Event | dict[str, Any]) -> Event:
         raise InputError(f"Event field {field}", why) from error
     for name, word in (("priority", event.priority), ("analysis.state", event.analysis.state)):
         if not word.is_known:
-            raise InputError(f"Event field {name}", f"{word.word!r} is none of its words")
+            raise InputError(f"Event field {name}", f"{word.word!r} is not one of its values")
     return event

@@ -105,7 +105,7 @@ class _Order:
                 raise ValueError
             return _MOMENT.validate_python(value) if self._timed else _SCORE.validate_python(value), event
         except (ValueError, TypeError):
-            raise InputError("Cursor", "it is not of this order of events", "start again without one") from None
+            raise InputError("Cursor", "it belongs to another sort order", "start again without a cursor") from None
 
 
 def _conditions(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnElement[bool]]:

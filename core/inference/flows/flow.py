@@ -77,7 +77,7 @@ class ChooseStep(_Step):
     @model_validator(mode="after")
     def _otherwise_is_an_option(self) -> Self:
         if self.otherwise and self.otherwise not in self.options:
-            raise ValueError(f"otherwise is none of the options: {', '.join(self.options)}")
+            raise ValueError(f"otherwise is not one of the options: {', '.join(self.options)}")
         return self
 
 

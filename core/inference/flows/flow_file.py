@@ -23,7 +23,7 @@ else:
 
 DEFAULT_FLOW_NAME = "default"
 _FLOWS: TypeAdapter[dict[str, Flow]] = TypeAdapter(dict[Name, Flow])
-_REMEDY = "docs/notifications.md shows the form"
+_REMEDY = "see docs/notifications.md for the format"
 
 
 def read_flows(file: Path | None) -> dict[str, Flow]:
@@ -34,7 +34,9 @@ def read_flows(file: Path | None) -> dict[str, Flow]:
     try:
         text = read_regular(file).decode("utf-8")
     except OSError as error:
-        raise InputError(f"{file}", error.strerror or "cannot be read", "XAIVA_FLOWS names it") from error
+        raise InputError(
+            f"{file}", error.strerror or "cannot be read", "correct XAIVA_FLOWS, or make the file readable"
+        ) from error
     except UnicodeDecodeError:
         raise InputError(f"{file}", "it is not UTF-8 text", _REMEDY) from None
     try:

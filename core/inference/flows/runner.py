@@ -82,8 +82,8 @@ class FlowRunner:
         counts = count_facts(event)
         for label, least in condition.facts.items():
             if counts.get(label, 0) < least:
-                return f"{counts.get(label, 0)} {label} found, {least} wanted"
-        return "" if is_open(condition.schedule, event.decided, self._zone) else "the schedule is closed"
+                return f"{counts.get(label, 0)} {label} found, at least {least} required"
+        return "" if is_open(condition.schedule, event.decided, self._zone) else "the event is outside the schedule"
 
     def run_step(self, step: FlowStep, label: str, event: Event, save: SaveFields) -> tuple[str, dict[str, object]]:
         """Do a step that is no choice; what was done as a sentence, and the event's fields it changed."""
@@ -94,7 +94,7 @@ class FlowRunner:
             return "clip and snapshot are kept", {"protected": True}
         if isinstance(step, RaisePriorityStep):
             if step.to.rank <= event.priority.rank:
-                return f"priority is {event.priority.value} already", {}
+                return f"priority is already {event.priority.value}", {}
             save(priority=step.to)
             return f"priority raised to {step.to.value}", {"priority": step.to}
         assert isinstance(step, WebhookStep)
@@ -172,15 +172,15 @@ class _FlowRun:
             state, detail = FAILED, f"{error.what}: {error.why}" if error.why else error.what
         except Exception as error:  # a step must not end the flow
             logger.exception("event %s: step %s failed", self.event.id, label)
-            state, detail = FAILED, f"an unexpected error ({type(error).__name__}); the log says more"
+            state, detail = FAILED, f"an unexpected error ({type(error).__name__}); see the log"
         self.add_result(label, state, detail, time.monotonic() - began)
 
 
 def _describe(outcome: NotifyOutcome) -> str:
     if outcome.suspended:
-        return f"nobody is told: the camera is suspended until {outcome.suspended:%Y-%m-%d %H:%M} UTC"
+        return f"nobody was notified: the camera's notifications are suspended until {outcome.suspended:%Y-%m-%d %H:%M} UTC"
     if not outcome.rules:
-        return "no rule fits"
+        return "no rule matches"
     messages = f"{outcome.messages} message{'' if outcome.messages == 1 else 's'}"
     return f"{messages} by {', '.join(outcome.rules)}"
 
@@ -192,4 +192,4 @@ def _call_webhook(step: WebhookStep, label: str, event: Event) -> str:
     reply = post(step.url, content, headers, step.seconds, "Webhook", limit=1 << 12)
     if not reply.is_success:
         raise XaivaError("Webhook", f"it answers with status {reply.status}")
-    return f"taken with status {reply.status}"
+    return f"accepted with status {reply.status}"

@@ -36,15 +36,15 @@ def send(url: str, title: str, text: str, what: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise XaivaError(
-            what, f"no answer within {SEND_TIMEOUT:g} s", "is it running, and is there a way to it?"
+            what, f"no answer within {SEND_TIMEOUT:g} s", "check that it is running and can be reached"
         ) from None
     if process.returncode:
         raise XaivaError(
-            what, f"Apprise broke down (exit code {process.returncode})", "see Apprise's page of the service"
+            what, f"Apprise crashed (exit code {process.returncode})", "see Apprise's documentation of the service"
         )
     why = json.loads(process.stdout)["why"]
     if why:
-        raise XaivaError(what, why, "it is tried again")
+        raise XaivaError(what, why, "it will be tried again")
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def _notify(url: str, title: str, text: str) -> str:
     if outcome:
         return ""
     lines = [_PREFIX.sub("", str(line)) for line in outcome.logs()]
-    return " ".join(lines[-1].split())[:200] if lines else "the service did not take it"
+    return " ".join(lines[-1].split())[:200] if lines else "the service did not accept it"
 
 
 def _refuse_redirects(refusals: list[str]) -> None:

@@ -37,12 +37,12 @@ def shown_address(channel: Channel) -> str:
 def check_channel(channel: Channel) -> None:
     """Raise InputError, which holds no secret, for an address that cannot work or must not be used."""
     if has_placeholder(channel.to):
-        why = "it holds *** in the place of a secret, and what stood there is not known"
-        raise InputError(f"Channel {channel.kind.value}: to", why, "write the whole address")
+        why = "it contains *** in place of a secret, and there is no stored secret to fill in"
+        raise InputError(f"Channel {channel.kind.value}: to", why, "enter the complete address")
     if channel.kind is ChannelKind.EMAIL:
         if not _MAIL.match(channel.to):
             raise InputError(
-                f"Mail address {channel.to}", "it is not of the form name@host", "give one address a channel"
+                f"Mail address {channel.to}", "it is not of the form name@host", "give one address per channel"
             )
     elif channel.kind is ChannelKind.WEBHOOK:
         check_url(channel.to, "Webhook")
@@ -56,10 +56,10 @@ def _check_apprise(url: str) -> None:
         raise InputError("Apprise URL", "it has no scheme", "write it as Apprise documents it: tgram://…, ntfy://…")
     what = f"Apprise URL {scheme[1].lower()}://{HIDDEN}"
     if scheme[1].lower() in _LOCAL_SCHEMES:
-        raise InputError(what, "it speaks to the service's own machine, not to people", "take another service")
+        raise InputError(what, "it speaks to the service's own machine, not to people", "use another service")
     for value in _FILE_OPTIONS.findall(url):
         if _NAMES_A_FILE.match(unquote(unquote(value))):
-            raise InputError(what, "it names a file of the service's own machine", "leave that option out")
+            raise InputError(what, "it names a file on the service's own machine", "leave that option out")
     import apprise  # a quarter of a second; only where one is used
 
     schemes: list[str] = apprise.manager_plugins.NotificationManager().schemas()  # type: ignore[no-untyped-call]
@@ -69,5 +69,5 @@ def _check_apprise(url: str) -> None:
         raise InputError(what, f"Apprise knows no service {scheme[1]}://", remedy)
     plugin = apprise.Apprise.instantiate(url)
     if plugin is None:
-        raise InputError(what, "a part of it is missing or wrong", "see Apprise's page of the service")
+        raise InputError(what, "a part of it is missing or wrong", "see Apprise's documentation of the service")
     check_host(str(plugin.host or ""), what)

@@ -40,7 +40,9 @@ class ChannelSender:
     def _send_mail(self, message: Message) -> None:
         if self._mail is None:
             raise XaivaError(
-                "Mail server", "none is set", "set XAIVA_SMTP_URL in the service's environment and start it again"
+                "Mail server",
+                "no mail server is set",
+                "set XAIVA_SMTP_URL in the service's environment, then restart the service",
             )
         text = message.text(self._zone)
         send_mail(self._mail, self._from, message.channel.to, message.subject(), text, message.id)
@@ -56,10 +58,10 @@ def _send_webhook(message: Message) -> None:
         return
     why = f"it answers with status {reply.status}"
     if reply.status in _PERMANENT_STATUSES:
-        raise DeliveryRefused(what, why, "check what the receiver expects there")
+        raise DeliveryRefused(what, why, "check what the receiver expects")
     if reply.status in _LOGIN_STATUSES:
-        raise LoginRefused(what, why, "check the secret, and who may send there")
-    raise XaivaError(what, why, "it is tried again")
+        raise LoginRefused(what, why, "check the secret and who may send to it")
+    raise XaivaError(what, why, "it will be tried again")
 
 
 def _send_apprise(message: Message, text: str) -> None:

@@ -50,12 +50,12 @@ def parse_server(url: str) -> MailServer:
     except ValueError:
         raise InputError("XAIVA_SMTP_URL", "its host or port cannot be read", _FORM) from None
     if parts.scheme not in ("smtp", "smtps") or not host:
-        raise InputError("XAIVA_SMTP_URL", "it is no smtp:// or smtps:// URL with a host", _FORM)
+        raise InputError("XAIVA_SMTP_URL", "it is not an smtp:// or smtps:// URL with a host", _FORM)
     check_host(host, "XAIVA_SMTP_URL")
     user = unquote(parts.username or "")
     tls_option = parse_qs(parts.query).get("tls", [""])[0]
     if tls_option not in ("", "none", "required", "offered") or (parts.scheme == "smtps" and tls_option):
-        raise InputError("XAIVA_SMTP_URL", "tls is none, offered or required, and only with smtp://", _FORM)
+        raise InputError("XAIVA_SMTP_URL", "tls must be none, offered or required, and only applies to smtp://", _FORM)
     if parts.scheme == "smtps":
         return MailServer(host, port or 465, "implicit", user, unquote(parts.password or ""))
     tls: Tls = "none" if tls_option == "none" else "required" if tls_option == "required" or user else "offered"
@@ -87,10 +87,10 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
     except smtplib.SMTPResponseException as error:
         raise _refused_error(what, error.smtp_code, error.smtp_error) from None
     except ssl.SSLCertVerificationError as error:
-        remedy = "give its authority with SSL_CERT_FILE, or say ?tls=none in XAIVA_SMTP_URL"
+        remedy = "name its certificate authority with SSL_CERT_FILE, or add ?tls=none to XAIVA_SMTP_URL"
         raise XaivaError(what, f"its certificate is not trusted: {error.verify_message}", remedy) from None
     except (smtplib.SMTPException, OSError) as error:
-        raise XaivaError(what, _describe_error(error), "is it running, and is there a way to it?") from None
+        raise XaivaError(what, _describe_error(error), "check that it is running and can be reached") from None
 
 
 class _Guarded(smtplib.SMTP):
@@ -116,7 +116,7 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     try:
         connection.ehlo()
         if server.tls == "required" and not connection.has_extn("starttls"):
-            remedy = "use smtps://, or say ?tls=none in XAIVA_SMTP_URL to send without encryption"
+            remedy = "use smtps://, or add ?tls=none to XAIVA_SMTP_URL to send without encryption"
             raise XaivaError(f"Mail server {server.host}", "it offers no encryption; nothing was sent", remedy)
         if server.tls != "none" and connection.has_extn("starttls"):
             connection.starttls(context=context)
@@ -131,7 +131,7 @@ def _refused_error(what: str, code: int, reply: bytes | str) -> XaivaError:
     why = f"it refuses the mail: {code} {' '.join(text.split())[:200]}"
     if 500 <= code < 600:
         return DeliveryRefused(what, why, "check the recipient's address and XAIVA_MAIL_FROM")
-    return XaivaError(what, why, "it is tried again")
+    return XaivaError(what, why, "it will be tried again")
 
 
 def _describe_error(error: Exception) -> str:
@@ -142,7 +142,7 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return "the host's name is unknown"
     if isinstance(error, smtplib.SMTPServerDisconnected):
-        return "it broke the connection off"
+        return "it closed the connection"
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return "it offers no login, or not the encoding of that address"
+        return "it does not support logins, or not the encoding of that address"
     return getattr(error, "strerror", None) or type(error).__name__

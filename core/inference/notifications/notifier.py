@@ -195,7 +195,7 @@ class Notifier:
             outcomes[channel] = _in_words(error)
         except Exception as error:  # what a channel's library raises
             logger.exception("test of rule %s over %s failed", rule.name, channel.kind.value)
-            outcomes[channel] = f"an unexpected error ({type(error).__name__}); the log says more"
+            outcomes[channel] = f"an unexpected error ({type(error).__name__}); see the log"
 
     def _run(self) -> None:
         while not self._stopping:
@@ -223,7 +223,9 @@ class Notifier:
             if now - waiting.created > GIVE_UP_AFTER:
                 self._outbox.give_up(
                     waiting.id,
-                    f"not taken within {GIVE_UP_AFTER.total_seconds() / 3600:.0f} hours; {waiting.why}".rstrip("; "),
+                    f"not delivered within {GIVE_UP_AFTER.total_seconds() / 3600:.0f} hours; {waiting.why}".rstrip(
+                        "; "
+                    ),
                 )
                 continue
             pause = min(pause, self._start_delivery(waiting, now))
@@ -261,7 +263,7 @@ class Notifier:
                 lane.failed(BACKOFF_SECONDS)
         except Exception as error:  # it cannot even be read
             logger.exception("message %s is given up", message)
-            self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); the log says more")
+            self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); see the log")
         finally:
             with self._lock:
                 lane.busy = False
@@ -305,17 +307,17 @@ class Notifier:
             return why, error
         except Exception as error:  # what a channel's library raises
             logger.exception("notification by rule %s over %s failed", message.rule, message.channel.kind.value)
-            return f"an unexpected error ({type(error).__name__}); the log says more", error
+            return f"an unexpected error ({type(error).__name__}); see the log", error
         return "", None
 
     def _withdrawn_reason(self, message: Message) -> str | None:
         rule = next((rule for rule in self._rules.list_with_secrets() if rule.name == message.rule), None)
         if rule is None:
-            return "the rule is gone"
+            return "the rule was removed"
         if not rule.enabled:
             return "the rule is switched off"
         address = message.channel.kind, message.channel.to
-        return None if address in [(c.kind, c.to) for c in rule.channels] else "the rule names this channel no longer"
+        return None if address in [(c.kind, c.to) for c in rule.channels] else "the rule no longer uses this channel"
 
     def _mark_sent(self) -> None:
         with self._lock:

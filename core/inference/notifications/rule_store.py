@@ -50,7 +50,7 @@ class RuleStore:
         with self._lock:
             if request.name in self._rules:
                 raise RuleExists(
-                    f"Rule {request.name}", "there is one with that name", "change it, or take another name"
+                    f"Rule {request.name}", "this name is taken", "change the existing one, or choose another name"
                 )
             return self._store(request, None)
 
@@ -101,8 +101,8 @@ def _fill_hidden(channels: tuple[Channel, ...], stored: tuple[Channel, ...]) -> 
     for channel in hidden:
         same_shown = sum(_matching_addresses(other, stored) == addresses[id(channel)] for other in hidden)
         if (count := len(addresses[id(channel)])) > 1 and same_shown != count:
-            why = f"the rule keeps {count} addresses that are shown as {channel.to}"
-            raise InputError(f"Channel {channel.kind.value}: to", why, "write the whole address of each")
+            why = f"the rule has {count} addresses that are shown as {channel.to}"
+            raise InputError(f"Channel {channel.kind.value}: to", why, "enter the complete address of each")
     used: Counter[tuple[str, ...]] = Counter()
     completed = []
     for channel in channels:
