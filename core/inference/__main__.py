@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _exit_on_signal)  # as process 1 of a container there is no default handler
+    signal.signal(signal.SIGTERM, _exit_on_signal)  # process 1 of a container has no default handler
     signal.signal(signal.SIGINT, _exit_on_signal)
     set_secrets(os.environ)
     set_up_logging()
@@ -67,7 +67,7 @@ def _run_service(options: argparse.Namespace) -> int:
 def _health(options: argparse.Namespace) -> int:
     from core.inference.healthcheck import check_health
 
-    # Loading all settings would double what this takes, every half a minute, on a machine that is busy with cameras.
+    # Loading all settings would double the time of a check that runs every half minute on a busy machine.
     print(check_health(options.host, options.port, tls=bool(os.environ.get("XAIVA_TLS_CERTIFICATE"))))  # noqa: T201
     return 0
 
@@ -77,7 +77,7 @@ def _exit_on_signal(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _exit_code(clean: bool) -> int:
-    """The exit code. With a thread left hanging in libav or a mount the interpreter cannot be taken down in order."""
+    """The exit code. Exits at once when a thread hangs in libav or a mount: the interpreter could not shut down."""
     code = 0 if clean else 1
     if threading.active_count() > 1:
         logging.shutdown()

@@ -1,8 +1,8 @@
-"""The guard of what goes out: which addresses the service may speak to.
+"""Guards outgoing connections: decides which addresses the service may connect to.
 
-A name is resolved, every address that it has is looked at, and the connection is made to one of those: a name server
-that answers differently the next time changes nothing. Addresses of a private network and the loopback are allowed, for
-a site has no others.
+A name is resolved once, all its addresses are checked, and the connection goes to one of those: a name server that
+answers differently the next time changes nothing. Private networks and the loopback are allowed, because a site has
+no other addresses.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from core.errors import InputError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Nothing goes out over a proxy: the guard would see the proxy's address, and the proxy would look up the name again.
+# No proxies: the guard would only see the proxy's address, and the proxy would resolve the name again.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
-# IPv6 networks whose last 32 bits are an IPv4 address that a gateway on the way speaks to.
+# IPv6 networks whose last 32 bits are an IPv4 address that a gateway connects to.
 _GATEWAYS = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 _ISATAP = (0x00005EFE, 0x02005EFE)  # bits 64 to 95 of an IPv6 address that ends in an IPv4 address (RFC 5214)
-_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux takes 0.0.0.0 for the loopback
-_CLOUD_METADATA = frozenset(  # of clouds that do not keep to link-local addresses
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux treats 0.0.0.0 as the loopback
+_CLOUD_METADATA = frozenset(  # of clouds that use other than link-local addresses
     ipaddress.ip_address(one) for one in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
-_LOCAL_IPV6 = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, and no IPv4 address
+_LOCAL_IPV6 = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, but not IPv4 addresses
 
 
 def check_host(host: str, what: str) -> None:
-    """Raise InputError for an address that is nobody's service: link-local (a cloud's metadata), multicast, 0.0.0.0.
+    """Raise InputError for an address that cannot be a service: link-local (cloud metadata), multicast, 0.0.0.0.
 
-    A name is let through; what it leads to is looked at when it is used.
+    A name passes; its addresses are checked when it is used.
     """
     address = _parse_address(host)
     if address is not None and _is_forbidden(address):
@@ -42,7 +42,7 @@ def check_host(host: str, what: str) -> None:
 
 
 def check_addresses(address_infos: Sequence[Any], what: str) -> list[str]:
-    """The addresses in an answer of `getaddrinfo`, in its order. Raises InputError when one of them is forbidden."""
+    """The addresses in a result of `getaddrinfo`, in order. Raises InputError if one of them is forbidden."""
     addresses = [str(address[0]) for *_, address in address_infos]
     for address in addresses:
         check_host(address, what)
@@ -50,7 +50,7 @@ def check_addresses(address_infos: Sequence[Any], what: str) -> list[str]:
 
 
 def connect_guarded(host: str, port: int, seconds: float, what: str) -> socket.socket:
-    """A connection to the first address of a host that answers within `seconds`.
+    """Connect to the first address of a host that answers within `seconds`.
 
     Raises OSError, and InputError as `check_addresses`.
     """
@@ -70,12 +70,12 @@ def connect_guarded(host: str, port: int, seconds: float, what: str) -> socket.s
 
 
 def lookup_name(host: str) -> str:
-    """The host as name servers take it: without brackets, and without the dot that ends a whole name."""
+    """The host as resolvers expect it: without brackets and without the final dot."""
     return host.strip("[]").rstrip(".")
 
 
 def _parse_address(host: str) -> Address | None:
-    """The address that a host is written as; None for a name. Resolvers take 0xA9FEA9FE and 2852039166 for one, too."""
+    """The address that the text stands for; None for a name. Resolvers accept 0xA9FEA9FE and 2852039166, too."""
     text = unicodedata.normalize("NFKC", lookup_name(host)).replace("\u3002", ".").rstrip(".").partition("%")[0]
     try:
         return ipaddress.ip_address(text)
@@ -96,7 +96,7 @@ def _is_forbidden(address: Address) -> bool:
 
 
 def _embedded_ipv4(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address leads to: mapped, compatible, of NAT64, 6to4, Teredo and ISATAP."""
+    """The IPv4 addresses within an IPv6 address: mapped, compatible, NAT64, 6to4, Teredo and ISATAP."""
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     embedded = [
         embedded_address
@@ -108,9 +108,9 @@ def _embedded_ipv4(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address
 
 
 def guard_process(refusals: list[str]) -> None:
-    """From now on nothing in this process reaches a forbidden address, whichever library opens the socket.
+    """Block forbidden addresses for the whole process, whichever library opens the socket.
 
-    For a process that does nothing but to call such a library. Why something was refused is added to `refusals`.
+    For a process that only calls such a library. Appends the reason of each refusal to `refusals`.
     """
     connect_to, try_to_connect_to = socket.socket.connect, socket.socket.connect_ex
     send_to: Callable[..., Any] = socket.socket.sendto

@@ -1,7 +1,7 @@
-"""Bulkheads: each kind of slow work has a few threads of its own, so that it cannot take those of everything else.
+"""Bulkheads: each kind of slow work has a few threads of its own, so that it cannot block anything else.
 
-The threads are daemons that nobody waits for at the end: work that hangs in a device, a mount or a library holds its
-place in its own bulkhead, and nothing besides.
+The threads are daemons that nobody waits for at shutdown: work that hangs in a device, a mount or a library only takes
+a place in its own bulkhead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class TooManyRequests(XaivaError):
-    """It is refused now and may be asked again after `retry_after` whole seconds."""
+    """The request is refused for now; the caller may try again after `retry_after` whole seconds."""
 
     def __init__(self, what: str, why: str, seconds: float) -> None:
         self.retry_after = max(1, math.ceil(seconds))
@@ -29,10 +29,9 @@ class TooManyRequests(XaivaError):
 
 
 class Bulkhead:
-    """Runs `at_once` pieces of one kind of work side by side; `waiting` more wait for their turn.
+    """Runs up to `at_once` jobs of one kind in parallel; `waiting` more wait for their turn.
 
-    `name` is what a refusal speaks of, `retry_after` the seconds that it asks the caller to wait, `niceness` what the
-    threads leave to others.
+    A refusal speaks of `name` and asks the caller to wait `retry_after` seconds. `niceness` is that of the threads.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Bulkhead:
         self._queue: deque[Callable[[], None]] = deque()
 
     def submit(self, work: Callable[[], Result]) -> Future[Result]:
-        """Begin `work`, or let it wait for its turn. Raises TooManyRequests when too much waits already."""
+        """Start `work`, or queue it. Raises TooManyRequests when the queue is full."""
         future: Future[Result] = Future()
 
         def run() -> None:
@@ -73,7 +72,7 @@ class Bulkhead:
     def _run(self, run: Callable[[], None]) -> None:
         if self._niceness:
             with contextlib.suppress(OSError):
-                os.nice(self._niceness)  # on Linux of this thread alone
+                os.nice(self._niceness)  # on Linux this affects the current thread only
         while True:
             run()
             with self._lock:

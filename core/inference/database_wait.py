@@ -1,4 +1,4 @@
-"""Waits for a database server: the service is live and not ready meanwhile, and says what it waits for."""
+"""Waits for a database server: until it answers, the service is live but not ready, and says what it waits for."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from core.inference.service import own_version
 
 logger = logging.getLogger(__name__)
 
-# Seconds before the next tries; the last one stays, and is a wrong setting's.
+# Seconds before each retry. The last one repeats, and is used at once for errors that last, such as a wrong password.
 RETRY_PAUSES = (2.0, 4.0, 8.0, 15.0, 30.0)
-RETRY_AFTER = 5  # seconds, for who asks something else meanwhile
+RETRY_AFTER = 5  # seconds, for requests other than health checks
 LIVE_PATH = "/health/live"
 
 
 class DatabaseWait:
-    """Opens `url` in a thread of its own, again and again; an ASGI application that answers health checks meanwhile.
+    """Retries opening `url` in a thread of its own; an ASGI application that answers health checks meanwhile.
 
-    A server that does not answer, a wrong password and a missing database are waited for: somebody may correct them.
+    It also waits for what somebody may correct: a silent server, a wrong password, a missing database.
     """
 
     def __init__(self, url: str, pause: Callable[[float], None] = time.sleep) -> None:
@@ -40,11 +40,11 @@ class DatabaseWait:
         self._began = time.monotonic()
 
     def start(self, on_end: Callable[[], None]) -> None:
-        """Begin; `then` is called once it is open, or can never be."""
+        """Start the thread; it calls `on_end` once the database is open, or can never be."""
         threading.Thread(target=self._run, args=(on_end,), name="open-database", daemon=True).start()
 
     def result(self) -> Database:
-        """The open database. Raises as `Database` for what no later try can change."""
+        """The open database. Raises as `Database` for errors that no retry can fix."""
         if self._error is not None:
             raise self._error
         assert self._database is not None
@@ -71,7 +71,7 @@ class DatabaseWait:
                 self._pause(pause)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Strangers learn what is wrong with the database, but not where it is."""
+        """Answer one request. Strangers learn what is wrong with the database, but not where it is."""
         if scope["type"] == "http":
             path = Request(scope).url.path
             answer = self._health(path) if path.startswith("/health") else self._unavailable()

@@ -1,4 +1,4 @@
-"""The container's health check: asks the service of this machine whether it is well."""
+"""The container's health check: asks the service on this machine whether it is healthy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import ssl
 
 from core.errors import XaivaError
 
-ANSWER_TIMEOUT = 4.0  # for the answer; the image's health check is given 5
+ANSWER_TIMEOUT = 4.0  # seconds; the image's health check is given 5
 
 
 def check_health(host: str, port: int, tls: bool) -> str:
-    """What the service that listens on `host` says of itself, as one line. Raises XaivaError when it is not well.
+    """The service's health as one line. Raises XaivaError when it is not healthy.
 
-    `host` is the address it was told to listen on. Its certificate is not looked at: nothing secret is sent, and it
-    was made for the name that others know this machine by.
+    `host` is the address it listens on. Its certificate is not verified: nothing secret is sent, and the certificate is
+    for the name by which other machines know this one.
     """
     address = _address_to_ask(host)
     shown_address = f"[{address}]" if ":" in address else address
@@ -35,7 +35,7 @@ def check_health(host: str, port: int, tls: bool) -> str:
 
 
 def _address_to_ask(host: str) -> str:
-    """Who listens on all addresses is asked on the loopback."""
+    """The address to connect to: the loopback for a service that listens on all addresses."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

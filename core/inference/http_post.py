@@ -1,6 +1,6 @@
-"""One POST to another machine: guarded, bounded in time and size, never redirected, with errors as messages.
+"""One HTTP POST: guarded, bounded in time and size, never redirected, with readable errors.
 
-Everything that leaves the service over HTTP goes through here: the analyser, the webhooks of rules and of flows.
+All outgoing HTTP of the service goes through here: the analyser, and the webhooks of rules and flows.
 """
 
 from __future__ import annotations
@@ -20,33 +20,32 @@ from core.errors import InputError, XaivaError
 from core.inference.address_guard import check_addresses, check_host, lookup_name
 
 CONNECT_SECONDS = 5.0
-ANSWER_LIMIT = 1 << 20  # bytes read of an answer; the rest is not wanted
+ANSWER_LIMIT = 1 << 20  # bytes read of an answer; the rest is dropped
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 class Unreachable(XaivaError):
-    """Nobody answered in time."""
+    """The host is unreachable or did not answer in time."""
 
 
 class Redirected(XaivaError):
-    """The answer leads to another address, which nobody checked."""
+    """The answer redirects to another address, which was not checked."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back; `body` is cut at the limit."""
+    """The answer; `body` is cut at the limit."""
 
     status: int
     body: bytes
 
     @property
     def is_success(self) -> bool:
-        """Whether the status says success."""
         return 200 <= self.status < 300
 
 
 def check_url(url: str, what: str) -> None:
-    """Raise InputError, which never holds the URL itself, unless it is http(s) with a host that may be spoken to."""
+    """Raise InputError unless it is an http(s) URL with an allowed host. The error never contains the URL."""
     remedy = "write it as http://host:port/path or https://host/path"
     try:
         parts = urlsplit(url)
@@ -63,12 +62,12 @@ def check_url(url: str, what: str) -> None:
 def post(
     url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int = ANSWER_LIMIT
 ) -> Reply:
-    """POST and read the answer, all of it within `seconds`.
+    """POST and read the answer within `seconds`, all together.
 
     Raises Unreachable, Redirected, and InputError as `check_url` (also for what the host's name resolves to).
     """
     check_url(url, what)
-    loop = asyncio.new_event_loop()  # asyncio.run would wait at its end for a name server that does not answer
+    loop = asyncio.new_event_loop()  # asyncio.run would wait for a name server that does not answer
     try:
         return loop.run_until_complete(asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds))
     except (asyncio.TimeoutError, httpx.TimeoutException):
@@ -130,7 +129,7 @@ async def _resolve(url: httpx.URL, what: str) -> list[str]:
 
 @functools.cache
 def _trusted_certificates() -> ssl.SSLContext:
-    """The certificates that are trusted, SSL_CERT_FILE's among them; read once, for it takes longer than a POST."""
+    """The trusted certificates, including SSL_CERT_FILE; cached, because reading them takes longer than a POST."""
     return httpx.create_ssl_context()
 
 

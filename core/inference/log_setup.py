@@ -1,4 +1,4 @@
-"""Logging of the service: one line a record to stderr, UTC, no password ever."""
+"""Logging of the service: one line per record to stderr, times in UTC, passwords redacted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.redaction.log_format import RedactingFormatter
 
 
 def set_up_logging() -> None:
-    """Send every record from INFO up to stderr, and so what a thread or the process ended with."""
+    """Log everything from INFO up to stderr, including exceptions that end a thread or the process."""
     handler = logging.StreamHandler()
     formatter = RedactingFormatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = gmtime
@@ -20,8 +20,8 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     threading.excepthook = lambda ended: _log_uncaught(ended.exc_type, ended.exc_value, ended.exc_traceback)
     sys.excepthook = _log_uncaught
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plugin at every start
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every address, with what is secret in it
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every plugin at every start
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL with its secrets
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:

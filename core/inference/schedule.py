@@ -9,7 +9,7 @@ from core.api_schema.base import Schedule, Window
 
 
 def is_open(schedule: Schedule, moment: datetime, zone: ZoneInfo) -> bool:
-    """Whether `moment` (with a zone of its own) lies in a window; an empty schedule is always open."""
+    """Whether the time-zone-aware `moment` lies in a window; an empty schedule is always open."""
     local = moment.astimezone(zone)
     return not schedule or any(_within(window, local) for window in schedule)
 

@@ -26,51 +26,44 @@ from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 2  # for requests under way; with the service's STOP_SECONDS under the 10 s that an engine grants
+GRACE_SECONDS = 2  # for open requests; together with the service's STOP_SECONDS below the 10 s that an engine grants
 
-MAX_CONNECTIONS = 256  # whoever opens more must not take the cameras' file descriptors
+MAX_CONNECTIONS = 256  # more would take file descriptors from the cameras
 
 
 class _Connection(H11Protocol):
-    """A connection that makes room for a newer one, when there is none, as long as its other side holds it up.
+    """A connection that is closed for a newer one when all are taken and it waits for its client.
 
-    Idle or half a request, or an answer that nobody reads: opening many of those shuts nobody else out.
+    It may be idle, in the middle of a request, or have an unread answer: many of those cannot lock others out.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by asyncio."""
         self.opened_at = time.monotonic()
         is_full = len(self.connections) >= MAX_CONNECTIONS
-        idle = (
-            [
-                connection
-                for connection in self.connections
-                if isinstance(connection, _Connection) and connection.is_idle
-            ]
-            if is_full
-            else []
-        )
-        # With all of them busy this one is told so (503). For all together uvicorn would count requests, too, and those
-        # of the connections that made room end a moment later: a health check would be refused.
+        others = self.connections if is_full else ()
+        idle = [other for other in others if isinstance(other, _Connection) and other.is_idle]
+        # When all are busy, this connection gets a 503. uvicorn's own limit would also count the requests of those that
+        # were just closed, and refuse a health check.
         self.limit_concurrency = 1 if is_full and not idle else None
         if idle:
             oldest = min(idle, key=lambda connection: connection.opened_at)
             self.connections.discard(oldest)
             oldest.transport.abort()
-        # asyncio sets this only where the socket names its protocol, and the listener's does not. Without it the kernel
-        # holds back an answer's body until the caller acknowledges its head, which takes 40 ms.
+        # asyncio sets this only for sockets that name their protocol; the listener's do not. Otherwise the kernel holds
+        # back a response body until the client acknowledges the headers: 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
     @property
     def is_idle(self) -> bool:
-        """Whether the next move is the other side's."""
+        """Whether it waits for the client."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
 
 
 class Server(uvicorn.Server):
-    """The API on a socket. Ends the open streams with the signal: they would hold the shutdown up to its time-out."""
+    """The API on a socket. Closes open streams on the signal: they would delay the shutdown until its time-out."""
 
     def __init__(self, service: InferenceService) -> None:
         self.app = create_app(service)
@@ -82,7 +75,7 @@ class Server(uvicorn.Server):
         self.close_streams()
 
     def close_streams(self) -> None:
-        """From any thread."""
+        """End the open event streams. Thread-safe."""
         if hasattr(self.app.state, "closing"):
             self.app.state.loop.call_soon_threadsafe(self.app.state.closing.set)
 
@@ -96,7 +89,7 @@ def _config(app: ASGIApp, settings: ServiceSettings, lifespan: Literal["on", "of
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # an address that a caller may claim would be no limit to logins
+        proxy_headers=False,  # a client could choose its address and evade the login limit
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
@@ -104,10 +97,10 @@ def _config(app: ASGIApp, settings: ServiceSettings, lifespan: Literal["on", "of
 
 
 def serve(settings: ServiceSettings, startup_cameras: Iterable[CameraRequest], host: str, port: int) -> None:
-    """Listen and serve until SIGTERM or SIGINT, which reach the handlers set before once all is shut down.
+    """Serve until SIGTERM or SIGINT, which reach the previously set handlers after the shutdown.
 
-    With a certificate in the settings it speaks TLS. `port` 0 takes a free one; the log names it. Raises XaivaError
-    when the address cannot be had, InputError for a certificate or key that cannot be used, and as InferenceService.
+    With a certificate in the settings it uses TLS. `port` 0 picks a free one; the log names it. Raises XaivaError when
+    the address is not available, InputError for an unusable certificate or key, and as InferenceService.
     """
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is not None:
@@ -127,7 +120,7 @@ def serve(settings: ServiceSettings, startup_cameras: Iterable[CameraRequest], h
 
 
 def _open_database(settings: ServiceSettings, listener: socket.socket) -> Database:
-    """The open database; while a server is waited for, health checks are answered. Raises as `Database`."""
+    """The open database. Answers health checks while it waits for a server. Raises as `Database`."""
     if settings.database.startswith("sqlite"):
         return Database(settings.database)
     waiting = DatabaseWait(settings.database)
@@ -136,14 +129,14 @@ def _open_database(settings: ServiceSettings, listener: socket.socket) -> Databa
     def end() -> None:
         server.should_exit = True
 
-    with listener.dup() as listener_copy:  # which it closes at its end
+    with listener.dup() as listener_copy:  # the server closes it
         waiting.start(end)
         _run_server(server, listener_copy)
     return waiting.result()
 
 
 def _run_server(server: uvicorn.Server, listener: socket.socket) -> None:
-    """As asyncio.run, which would wait at its end for every thread that hangs; what must be kept is kept by then."""
+    """Like asyncio.run, but without waiting for threads that hang; everything important is saved by then."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(server.serve(sockets=[listener]))

@@ -1,4 +1,4 @@
-"""The inference service: puts its parts together, starts and stops them in order, reports its status."""
+"""The inference service: assembles its parts, starts and stops them in order, reports its status."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ from core.inference.settings import MIB, ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-# What the parts have to end in, those of a step side by side. What is left of a step is the next one's, and nothing of
-# a later step is taken by a part that hangs. With the server's GRACE_SECONDS they stay under the 10 s after which an
-# engine kills.
-CAMERAS_SECONDS = 3.5  # all that brings work, or only sends it
-EVENTS_SECONDS = 1.5  # what follows from it
+# How long each step of the shutdown may take; the parts of a step stop in parallel. Time that a step does not use goes
+# to the next one; a part that hangs takes no time from later steps. Together with the server's GRACE_SECONDS they stay
+# below the 10 s after which an engine kills.
+CAMERAS_SECONDS = 3.5  # everything that brings new work, or only sends
+EVENTS_SECONDS = 1.5  # the pipeline of events
 SAVING_SECONDS = 1.5  # the logger
 CLOSING_SECONDS = 0.5
 STOP_SECONDS = CAMERAS_SECONDS + EVENTS_SECONDS + SAVING_SECONDS + CLOSING_SECONDS
@@ -68,11 +68,11 @@ OLD_CAMERAS = "cameras.json"  # where earlier versions kept them
 
 
 class InferenceService:
-    """What the API speaks to; knows nothing of HTTP. Every method may be called from any thread.
+    """The service behind the API; knows nothing of HTTP. Thread-safe.
 
-    `given` are the cameras of the command line and the environment: each starts as it was changed over the API since,
-    but with the source it is given now. `database` is the one of the settings, when it is open
-    already. Raises what its rooms raise for settings and folders they cannot use.
+    `startup_cameras` are those of the command line and the environment: each keeps the settings that the API changed,
+    but gets its source from here. `database` is the open database of the settings, if there is one already. Raises what
+    its parts raise for unusable settings and folders.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class InferenceService:
         self._version = own_version()
         self._started, self._started_monotonic = time.time(), time.monotonic()
         self._ready = False
-        self._camera_locks: dict[str, threading.Lock] = {}  # by camera: database and camera change together
-        self._detector_lock = threading.Lock()  # the finder of persons is called by one thread at a time
+        self._camera_locks: dict[str, threading.Lock] = {}  # by camera: its row and the camera itself change together
+        self._detector_lock = threading.Lock()  # the person detector is not thread-safe
         self._restore_cameras(startup_cameras)
 
     def start(self) -> None:
@@ -119,9 +119,9 @@ class InferenceService:
         self._ready = True
 
     def stop(self) -> list[str]:
-        """Stop the cameras, then what follows from them, within `STOP_SECONDS`; what was decided is on disk then.
+        """Stop the cameras, then everything behind them, within `STOP_SECONDS`; all events are on disk then.
 
-        Returns the ids of the cameras that hang in native code.
+        Returns the ids of cameras that hang in native code.
         """
         self._ready = False
         hanging: list[str] = []
@@ -146,10 +146,10 @@ class InferenceService:
             _stop_together(deadline, parts)
         return hanging
 
-    # -- what it says of itself -------------------------------------------------------------------------------------
+    # -- status -----------------------------------------------------------------------------------------------------
 
     def health(self) -> Health:
-        """Whether the service works, whatever its cameras do."""
+        """Whether the service works, regardless of its cameras' state."""
         statuses = self.cameras.statuses()
         live = sum(status.state is CameraState.LIVE for status in statuses)
         return Health(
@@ -163,7 +163,7 @@ class InferenceService:
         )
 
     def status(self) -> ServiceStatus:
-        """A snapshot of everything. What only the database knows is left out while it does not answer."""
+        """A snapshot of everything; without the counts from the database while it does not answer."""
         newest, unacknowledged = "", 0
         try:
             newest = next((event.id for event in self.events.page(cameras=None, query=EventQuery(limit=1)).events), "")
@@ -188,23 +188,23 @@ class InferenceService:
         )
 
     def camera_statuses(self) -> list[CameraStatus]:
-        """Every camera, in the order in which they were added."""
+        """Every camera, in the order of their addition."""
         return [self._with_details(status) for status in self.cameras.statuses()]
 
     def camera_status(self, camera: str) -> CameraStatus:
-        """One camera. Raises UnknownCamera."""
+        """Raises UnknownCamera."""
         return self._with_details(self.cameras.get(camera).status())
 
     def _with_details(self, status: CameraStatus) -> CameraStatus:
-        """With what other rooms know of the camera."""
+        """The status with the camera's suspension and learning."""
         request = self._camera_settings(status.id)
         learning = self.learning.status(request) if request else None
         return status.model_copy(update={"suspended_until": self.notifier.suspended(status.id), "learning": learning})
 
-    # -- what changes it --------------------------------------------------------------------------------------------
+    # -- changes ----------------------------------------------------------------------------------------------------
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
-        """Add a camera and keep it over a restart. Raises as `MultiCameraManager.add` and `CameraStore.put`."""
+        """Add a camera permanently. Raises as `MultiCameraManager.add` and `CameraStore.put`."""
         with self._camera_lock(request.id):
             status = self.cameras.add(request)
             try:
@@ -215,7 +215,7 @@ class InferenceService:
             return self._with_details(status)
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
-        """Change a camera, now and after a restart. Raises as `MultiCameraManager.update` and `CameraStore.put`."""
+        """Change a camera permanently. Raises as `MultiCameraManager.update` and `CameraStore.put`."""
         with self._camera_lock(request.id):
             previous = self.cameras.get(request.id).request
             status = self.cameras.update(request)
@@ -227,7 +227,7 @@ class InferenceService:
             return self._with_details(status)
 
     def remove_camera(self, camera: str) -> None:
-        """Stop a camera and forget it; its events stay. Raises UnknownCamera, and as `CameraStore.drop`."""
+        """Remove a camera; its events stay. Raises UnknownCamera, and as `CameraStore.drop`."""
         self.cameras.get(camera)
         with self._camera_lock(camera):
             self.camera_store.drop(camera)
@@ -235,18 +235,18 @@ class InferenceService:
             self.learning.drop(camera)
 
     def learn(self, camera: str, minutes: float) -> None:
-        """Begin to learn the camera's normal pictures. Raises as `Learner.start`."""
+        """Start learning the camera's normal pictures. Raises as `Learner.start`."""
         self.learning.start(camera, minutes)
 
     def cancel_learning(self, camera: str) -> None:
-        """End it; what was learned before stays. Raises UnknownCamera."""
+        """Cancel the learning; an earlier result stays. Raises UnknownCamera."""
         self.cameras.get(camera)
         self.learning.cancel(camera)
 
-    # -- how its rooms meet -----------------------------------------------------------------------------------------
+    # -- wiring -----------------------------------------------------------------------------------------------------
 
     def _camera_lock(self, camera: str) -> threading.Lock:
-        """One change of a camera at a time; one whose model is being loaded holds up no other camera."""
+        """Serialises changes per camera, so that loading one camera's model delays no other camera."""
         return self._camera_locks.setdefault(camera, threading.Lock())
 
     def _restore_cameras(self, startup_cameras: Iterable[CameraRequest]) -> None:
@@ -272,7 +272,7 @@ class InferenceService:
         self.update_camera(with_memory_bank(self.cameras.get(camera).request))
 
     def _find_facts(self, jpeg: bytes) -> list[Fact]:
-        """Persons in a snapshot; their model stays in the pool as long as nobody needs its room."""
+        """Persons in a snapshot. Their model stays in the pool until its memory is needed."""
         with (
             self._detector_lock,
             self.pool.lease(registry.PERSONS, registry.object_detector_spec(self.settings)) as lease,
@@ -287,7 +287,7 @@ class InferenceService:
 
 
 def _stop_together(deadline: float, parts: Mapping[str, Callable[[], object]]) -> None:
-    """Stop some parts side by side, and leave behind those that hang."""
+    """Stop the parts in parallel; abandon those that hang beyond the deadline."""
     threads = {what: threading.Thread(target=stop, name="stop", daemon=True) for what, stop in parts.items()}
     for thread in threads.values():
         thread.start()
@@ -298,12 +298,12 @@ def _stop_together(deadline: float, parts: Mapping[str, Callable[[], object]]) -
 
 
 def _has_onnx() -> bool:
-    """Whether learned models can run at all; an image may be made without their engine."""
+    """Whether ONNX models can run; an image may be built without onnxruntime."""
     return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _budget(settings: ServiceSettings) -> DeviceBudget:
-    """What the models may take: a GPU's memory where learned models can run there."""
+    """The models' memory budget: of a GPU where ONNX models run on one."""
     gpu = _has_onnx() and select_provider(settings.onnx_provider).on_gpu
     return find_device_budget(
         gpu=gpu, vram_reserve=settings.vram_reserve_mb * MIB, memory_budget=settings.memory_budget_mb * MIB

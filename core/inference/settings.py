@@ -26,19 +26,16 @@ def _check_zone(name: str) -> str:
 
 
 class ServiceSettings(BaseModel):
-    """Every field is read from the variable XAIVA_<FIELD>; an empty one counts as not set.
-
-    `data` holds the database, the spool, clips and snapshots; `models` the model files. An empty `database_url` is
-    SQLite in `data`. `vram_reserve_mb` stays free on a GPU, `memory_budget_mb` (0: half of what is free at the start)
-    bounds the models' memory on a machine without one; `onnx_provider` is what they run on. The clips' bounds: days
-    kept, GB used at most, GB always free.
-    """
+    """Each field is read from the variable XAIVA_<FIELD>; an empty variable counts as unset."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     data: Path
+    """Folder of the database, the spool, clips and snapshots."""
     models: Path = Path("/models")
+    """Folder of the model files."""
     database_url: str = ""
+    """Empty: SQLite in `data`."""
     zone: Annotated[str, AfterValidator(_check_zone)] = "UTC"
     max_cameras: Annotated[int, Field(ge=1, le=256)] = 16
     service_token: str = ""
@@ -48,10 +45,14 @@ class ServiceSettings(BaseModel):
     event_log: Path | None = None
     clips_days: Annotated[float, Field(gt=0)] = 30
     clips_gb: Annotated[float, Field(gt=0)] = 50
+    """The most that clips and snapshots may take."""
     clips_free_gb: Annotated[float, Field(ge=0)] = 2
+    """What clips and snapshots leave free on their disk."""
     events_days: Annotated[float, Field(gt=0)] = 365
     vram_reserve_mb: Annotated[int, Field(ge=0)] = 500
+    """What models leave free on a GPU."""
     memory_budget_mb: Annotated[int, Field(ge=0)] = 0
+    """The memory of models without a GPU; 0: half of what is free at the start."""
     onnx_provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     analyser: Literal["off", "openai", "demo"] = "off"
     analyser_url: str = ""
@@ -69,7 +70,7 @@ class ServiceSettings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings:
-    """Settings from `environment`. Raises InputError naming the variable; the value of a secret is never shown."""
+    """Settings from `environment`. Raises InputError naming the variable, never the value of a secret."""
     values = {
         field: environment[name]
         for field in ServiceSettings.model_fields

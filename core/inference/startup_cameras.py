@@ -17,7 +17,7 @@ from core.validation_errors import every_problem
 
 
 class InvalidCameraFile(InputError):
-    """The file can be read, but not understood."""
+    """The file is readable, but its content is invalid."""
 
 
 class CameraFile(BaseModel):
@@ -29,7 +29,7 @@ class CameraFile(BaseModel):
 
 
 def read_camera_file(path: Path) -> list[CameraRequest]:
-    """Read a `--config` file. Raises InputError naming file and field; no password is shown."""
+    """Read a `--config` file. Raises InputError naming file and field, without any password."""
     try:
         text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
         return _check_unique(CameraFile.model_validate(text).cameras, f"{path}")
@@ -40,11 +40,11 @@ def read_camera_file(path: Path) -> list[CameraRequest]:
 
 
 def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequest]:
-    """Read `id=source` entries, each id once. Raises InputError naming `where` they stand."""
+    """Read `id=source` entries with unique ids. Raises InputError naming their `origin`."""
     cameras = []
     for entry in entries:
         name, separator, source = entry.partition("=")
-        shown_name = name.partition(":")[0]  # with the id forgotten, `name` is the beginning of a URL and its password
+        shown_name = name.partition(":")[0]  # without an id, `name` is the beginning of a URL with its password
         if not separator:
             raise InputError(f"{origin}: {shown_name}", "not of the form id=source", "write it as gate=rtsp://…")
         try:
@@ -57,7 +57,7 @@ def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequ
 
 
 def _check_unique(cameras: list[CameraRequest], origin: str) -> list[CameraRequest]:
-    """Of two cameras with one id it is not known which was meant."""
+    """Raise InputError for two cameras with one id: it is unclear which is meant."""
     for camera_id, count in Counter(camera.id for camera in cameras).items():
         if count > 1:
             raise InputError(
@@ -67,7 +67,7 @@ def _check_unique(cameras: list[CameraRequest], origin: str) -> list[CameraReque
 
 
 def merge_cameras(*sources: Iterable[CameraRequest]) -> list[CameraRequest]:
-    """All cameras by id; a later source wins."""
+    """All cameras; for the same id, a later source wins."""
     cameras: dict[str, CameraRequest] = {}
     for source in sources:
         cameras.update((camera.id, camera) for camera in source)
@@ -77,7 +77,7 @@ def merge_cameras(*sources: Iterable[CameraRequest]) -> list[CameraRequest]:
 def cameras_from_environment(env: Mapping[str, str]) -> list[CameraRequest]:
     """The cameras of XAIVA_CAMERAS: `id=source` entries with white space between them."""
     text = env.get("XAIVA_CAMERAS", "").strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":  # engines keep the quotes of an env file
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":  # container engines keep the quotes of an env file
         text = text[1:-1]
     return parse_camera_entries(text.split(), "XAIVA_CAMERAS")
 

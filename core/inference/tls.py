@@ -1,4 +1,4 @@
-"""Checks the service's certificate and key before they are used."""
+"""Checks the service's TLS certificate and key before use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _EXPIRY_WARNING_DAYS = 30  # days
 
 
 class _EncryptedKey(Exception):
-    """The key asks for a password."""
+    """The key is encrypted."""
 
 
 def check_certificate(certificate: Path, key: Path | None) -> str:
-    """Raise InputError for what cannot be served with; returns a warning, empty if there is none.
+    """Raise InputError for an unusable certificate or key; returns a warning, or an empty text.
 
-    `key` None: it stands in the certificate's file. The certificate's own chain may follow it in its file.
+    Without `key` it is in the certificate's file, where the certificate's chain may follow, too.
     """
     for path in (certificate, key):
         if path is not None:
@@ -59,12 +59,12 @@ def _certificate_error(error: ssl.SSLError, certificate: Path, key: Path | None)
 
 
 def _expiry_warning(certificate: Path) -> str:
-    """What is noteworthy of a certificate that works."""
+    """A warning when the certificate has expired or soon will, else an empty text."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certificate)
     ends = [str(authority["notAfter"]) for authority in context.get_ca_certs() if "notAfter" in authority]
     if not ends:
-        return ""  # not self-signed: what is loaded as an authority here is only its chain
+        return ""  # not self-signed: only its chain was loaded as authorities
     end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends[0]), timezone.utc)
     days = (end - datetime.now(timezone.utc)).days
     if days < 0:

@@ -274,7 +274,7 @@ def test_a_full_bulkhead_is_a_plain_message_of_the_client(running: Running) -> N
         with pytest.raises(ServiceError) as refusal:
             running.client().test_camera(CameraRequest(id="new", source=source))
         assert refusal.value.what == "Connection tests"
-        assert refusal.value.why == "4 are under way: no more are accepted"
+        assert refusal.value.why == "4 are running: no more are accepted"
         assert refusal.value.remedy == "try again in 5 s"
 
 

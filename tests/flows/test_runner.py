@@ -111,8 +111,8 @@ PERSON = Fact(label="person", score=0.9, box=(0, 0, 1, 1))
         ({"cameras": ["yard"]}, "camera gate is not among yard"),
         ({"priority": "high"}, "priority normal is below high"),
         ({"score": 0.7}, "score 0.60 is below 0.70"),
-        ({"facts": {"person": 3}}, "2 person found, 3 wanted"),
-        ({"facts": {"car": 1}}, "0 car found, 1 wanted"),
+        ({"facts": {"person": 3}}, "2 person found, at least 3 required"),
+        ({"facts": {"car": 1}}, "0 car found, at least 1 required"),
         ({"schedule": [{"start": "06:00", "end": "22:00"}]}, "the event is outside the schedule"),
         (
             {

@@ -16,7 +16,10 @@ _ALGORITHM = "HS256"
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token says: the user, the generation of its password, its login (family), its end as a Unix time."""
+    """The content of an access token; `expires` is a Unix time.
+
+    Raising a user's `generation` ends all tokens; `family` is the login that the token belongs to.
+    """
 
     user: str
     generation: int
@@ -25,7 +28,7 @@ class Claims:
 
 
 class AccessTokens:
-    """Signs and reads them with one secret."""
+    """Signs and verifies access tokens with one secret."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -44,7 +47,7 @@ class AccessTokens:
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
     def read(self, token: str) -> Claims:
-        """What a token says. Raises Unauthorised when it is not ours, was changed, or is over."""
+        """Verify a token. Raises Unauthorised when it is forged or expired."""
         try:
             claims = jwt.decode(
                 token,
@@ -61,5 +64,5 @@ class AccessTokens:
 
 
 def unauthorised(why: str = "the request carries no valid token") -> Unauthorised:
-    """The one answer to every wrong token."""
+    """The same error for every bad token, so that it gives nothing away."""
     return Unauthorised("Access", why, "log in, or send the service's token as a bearer token")

@@ -1,4 +1,4 @@
-"""Logging in, renewing a login, and the caller that a token stands for."""
+"""Authenticates callers: password logins, renewed logins, and bearer tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Authenticator:
     """Every method may be called from any thread.
 
     `data` is the folder of the signing secret and, when no `service_token` is given, of the service's own token; both
-    are made at the first start. Raises XaivaError when they cannot be, InputError for a token that may be guessed.
+    are created at the first start. Raises XaivaError when that fails, InputError for a token that is too short.
     """
 
     def __init__(self, database: Database, data: Path, service_token: str = "") -> None:
@@ -54,10 +54,10 @@ class Authenticator:
             logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token is in %s", data / SERVICE_TOKEN_FILE)
 
     def login(self, login: Login, address: str) -> Future[Tokens]:
-        """Look at a name and password when their turn comes; `address` is where they came from.
+        """Check a name and password when their turn comes; `address` is the client's.
 
-        The future raises Unauthorised, the same for an unknown name, an inactive user and a wrong password, and
-        TooManyLogins after too many tries. Raises TooManyRequests when too many wait.
+        The future raises Unauthorised, with the same text for an unknown name, an inactive user and a wrong password,
+        and TooManyLogins after too many attempts. Raises TooManyRequests when too many logins wait.
         """
 
         def work() -> Tokens:
@@ -67,9 +67,9 @@ class Authenticator:
         return self._passwords.submit(work)
 
     def refresh(self, token: str) -> Tokens:
-        """New tokens for a refresh token, which is used up. Raises Unauthorised.
+        """Exchange a refresh token for new tokens. Raises Unauthorised.
 
-        A second use ends the login, but where the answer to the first may have been lost: see `logins`.
+        A second use ends the login, unless the answer to the first may have been lost: see `refresh_tokens`.
         """
         if self._family_of(token) is None:
             raise unauthorised("the login has ended")
@@ -77,7 +77,7 @@ class Authenticator:
         def work(session: Session) -> Tokens | None:
             rotated = refresh_tokens.rotate(session, token, self._secret)
             if rotated is None:
-                return None  # not an error yet: that would undo the end of the login
+                return None  # raising here would roll back the end of the login
             name, family, following = rotated
             row = session.get_one(UserRow, name)
             return self._tokens(row, family, following) if row.active else None
@@ -88,15 +88,15 @@ class Authenticator:
         return tokens
 
     def logout(self, token: str) -> None:
-        """End the login of a refresh token; an unknown one is nobody's."""
+        """End the login of a refresh token; an unknown token is ignored."""
         family = self._family_of(token)
         if family is not None:
             self._database.write(lambda session: refresh_tokens.end_login(session, family))
 
     def change_password(self, name: str, change: PasswordChange, address: str) -> Future[Tokens]:
-        """Give a user another password, if the current one is right; the tokens are of a new login, the only one left.
+        """Change a user's password and end all logins; the returned tokens are of a new one.
 
-        The future raises InputError for a wrong one, which counts as a try to log in, and both raise as `login`.
+        The future raises InputError for a wrong current password, which counts as a login attempt; else as `login`.
         """
 
         def work() -> Tokens:
@@ -111,15 +111,15 @@ class Authenticator:
         return self._passwords.submit(work)
 
     def run_in_turn(self, work: Callable[[], Result]) -> Future[Result]:
-        """Run what sets a password, a few at a time with the logins. Raises TooManyRequests when too many wait."""
+        """Run work that sets a password, in the same queue as the logins. Raises TooManyRequests when it is full."""
         return self._passwords.submit(work)
 
     def is_service(self, bearer: str) -> bool:
-        """Whether it is the service's own token; no database is asked."""
+        """Whether it is the service's own token; this needs no database."""
         return hmac.compare_digest(bearer.encode(errors="replace"), self._service_token)
 
     def caller(self, bearer: str) -> Caller:
-        """Who a bearer token speaks for now. Raises Unauthorised: not ours, over, or ended in the meantime."""
+        """The caller of a bearer token. Raises Unauthorised when it is forged, expired, or its login has ended."""
         if self.is_service(bearer):
             return THE_SERVICE
         claims = self._access_tokens.read(bearer)
@@ -133,7 +133,7 @@ class Authenticator:
             return Caller(row.name, Role(row.role), None if cameras is None else frozenset(cameras))
 
     def _family_of(self, token: str) -> str | None:
-        """Looked up without the writers' lock, which no stranger shall take."""
+        """Looked up without the writers' lock, so that strangers cannot hold it."""
         with self._database.read() as session:
             return refresh_tokens.family_of(session, token)
 
@@ -158,7 +158,7 @@ class Authenticator:
         def work(session: Session) -> Tokens | None:
             current = session.get(UserRow, login.name)
             if current is None or not current.active or current.password_hash != old_hash:
-                return None  # changed while the password was looked at
+                return None  # changed while the password was checked
             current.last_login = datetime.now(timezone.utc)
             current.password_hash = new_hash or old_hash
             return self._tokens(current, *refresh_tokens.begin_login(session, current.name))
@@ -180,16 +180,16 @@ class Authenticator:
 
 
 def _login_error() -> Unauthorised:
-    """The one answer to every login that fails."""
+    """The same error for every failed login, so that it gives nothing away."""
     return Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
 
 
 def _check_service_token(token: str) -> str:
-    """How often tokens are tried is not limited: nobody may be able to guess one."""
+    """Raise InputError for a short token: attempts are not limited, so a token must not be guessable."""
     if token and len(token) < MIN_SECRET_LENGTH:
         why, remedy = (
-            f"it is shorter than {MIN_SECRET_LENGTH} characters and may be guessed",
-            "leave it out: one is made",
+            f"it is shorter than {MIN_SECRET_LENGTH} characters, so it might be guessed",
+            "use a longer one, or unset it: the service then creates one",
         )
         raise InputError("XAIVA_SERVICE_TOKEN", why, remedy)
     return token

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from core.api_schema import Role
 
-SERVICE_CALLER_NAME = "service"  # how the holder of the service's token is called; no user may have that name
+SERVICE_CALLER_NAME = "service"  # the name of whoever holds the service's token; no user may have it
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`cameras` are those that may be seen; None: all of them. An administrator sees all."""
+    """Who makes a request. `cameras` are the visible ones, None for all; an administrator sees all."""
 
     name: str
     role: Role
@@ -23,7 +23,7 @@ class Caller:
 
     @property
     def access(self) -> list[str] | None:
-        """The cameras as the stores take them."""
+        """The visible cameras as the stores expect them: a sorted list, None for all."""
         return None if self.cameras is None else sorted(self.cameras)
 
 

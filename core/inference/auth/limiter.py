@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TryLimit:
-    """At most `tries` in `seconds`."""
-
     tries: int
     seconds: float
 
 
-# A name from one address is held tightly; the name from everywhere loosely, lest a stranger locks its owner out. An
-# address alone is no limit: behind a published port of a container engine everybody may have the same one.
+# One name from one address is limited tightly; a name from all addresses loosely, so that a stranger cannot lock its
+# owner out. The address alone has no limit: behind a container engine's published port all clients may share one.
 PAIR_LIMIT = TryLimit(5, 60)
 NAME_LIMIT = TryLimit(100, 300)
 
@@ -26,19 +24,21 @@ Key = tuple[str, ...]
 
 
 class LoginLimiter:
-    """Counts tries by name and address.
+    """Counts login attempts by name and address.
 
-    To be asked right before a password is looked at: what is remembered is bounded by how many can be looked at in
-    `NAME_LIMIT.seconds`, and no flood of made-up names drives out the tries that count.
+    Ask right before a password is checked: memory is then bounded by the passwords that can be checked in
+    `NAME_LIMIT.seconds`, and a flood of made-up names cannot evict real attempts.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._tries: OrderedDict[Key, deque[float]] = OrderedDict()  # the newest of each, the longest unused first
+        self._tries: OrderedDict[Key, deque[float]] = (
+            OrderedDict()
+        )  # newest attempts; the least recently used key first
 
     def attempt(self, name: str, address: str) -> float:
-        """Count a try; returns 0, or the seconds to wait when it may not be made. A refused try does not count."""
+        """Count an attempt; returns 0, or the seconds to wait when it is refused. Refused attempts do not count."""
         with self._lock:
             now = self._clock()
             limits = _limits(name, address)
@@ -51,7 +51,7 @@ class LoginLimiter:
             return max(0.0, wait)
 
     def forget(self, name: str, address: str) -> None:
-        """The password was right: the tries before it by this name from there were typing errors."""
+        """Forget the attempts of this name from this address, after a correct password."""
         with self._lock:
             self._tries.pop(("pair", name, address), None)
 

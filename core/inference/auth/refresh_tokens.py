@@ -1,7 +1,7 @@
-"""Logins: families of refresh tokens. Each token is good for one use; a second use ends the whole family.
+"""Refresh tokens: each login is a family of them. A token is good for one use; a second use ends the whole family.
 
-The answer to a use may get lost on its way, though: for `REUSE_SECONDS`, and only as long as nobody has used the token
-that was answered, the same use gets the same answer again.
+Because an answer may get lost on its way, a token may be used again for `REUSE_SECONDS` and gets the same answer, as
+long as nobody has used the token in that answer.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from core.inference.database.models import RefreshTokenRow
 
-LOGIN_LIFETIME = timedelta(days=30)  # of a login that is not used
-REUSE_SECONDS = 60.0  # after the first use of a token: a person tries again, and a line comes back
+LOGIN_LIFETIME = timedelta(days=30)  # of an unused login
+REUSE_SECONDS = 60.0  # after the first use: long enough for a retry, or for a line to come back
 
 
 def begin_login(session: Session, user: str) -> tuple[str, str]:
-    """A new login; returns its family and its first refresh token. Tokens that are over are swept out."""
+    """Start a login; returns its family and first refresh token. Deletes expired tokens."""
     session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expires < _now()))
     family, token = secrets.token_hex(16), secrets.token_urlsafe(32)
     _add(session, user, family, token)
@@ -30,10 +30,10 @@ def begin_login(session: Session, user: str) -> tuple[str, str]:
 
 
 def rotate(session: Session, token: str, secret: str) -> tuple[str, str, str] | None:
-    """Use a refresh token up; returns user, family and the next token, None when it is not good.
+    """Use a refresh token; returns user, family and the next token, or None when it is not valid.
 
-    One that was used before is in two hands: its whole family ends, the next token with it. `secret` is what the next
-    token is made from, so that a use whose answer was lost gives the same one again and none needs to be kept.
+    A token that was used before has leaked: its whole family ends, including the next token. The next token is derived
+    from `secret`, so that a repeated use gives the same one and no token needs to be stored.
     """
     row = session.get(RefreshTokenRow, _hash_token(token))
     if row is None or row.revoked is not None or row.expires <= _now():
@@ -49,23 +49,21 @@ def rotate(session: Session, token: str, secret: str) -> tuple[str, str, str] | 
 
 
 def family_of(session: Session, token: str) -> str | None:
-    """The login a refresh token belongs to, whatever its state."""
+    """The login that a refresh token belongs to, whatever its state; None for an unknown token."""
     row = session.get(RefreshTokenRow, _hash_token(token))
     return row.family if row else None
 
 
 def end_login(session: Session, family: str) -> None:
-    """End one login."""
     _revoke(session, RefreshTokenRow.family == family)
 
 
 def end_logins(session: Session, user: str) -> None:
-    """End every login of a user."""
     _revoke(session, RefreshTokenRow.user == user)
 
 
 def is_login_live(session: Session, family: str) -> bool:
-    """Whether a login has not ended."""
+    """Whether a login still has a valid refresh token."""
     live = select(RefreshTokenRow.id).where(
         RefreshTokenRow.family == family, RefreshTokenRow.revoked.is_(None), RefreshTokenRow.expires > _now()
     )
@@ -73,14 +71,14 @@ def is_login_live(session: Session, family: str) -> bool:
 
 
 def _answer_may_be_lost(session: Session, used: datetime, next_token: str) -> bool:
-    """Whether a token that was used a moment ago may come again from the same hand, which has not got the next one."""
+    """Whether a token that was used a moment ago may come again from a client that never received the next one."""
     row = session.get(RefreshTokenRow, _hash_token(next_token))
     in_time = abs(_now() - used) <= timedelta(seconds=REUSE_SECONDS)  # also where the clock was set back since
     return row is not None and row.used is None and in_time
 
 
 def _next_token(token: str, secret: str) -> str:
-    """Nobody without the secret can tell the next token from this one."""
+    """The token that follows; only the secret's owner can derive it."""
     digest = hmac.new(secret.encode(), b"refresh " + token.encode(errors="replace"), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
@@ -97,7 +95,7 @@ def _revoke(session: Session, tokens: ColumnElement[bool]) -> None:
 
 
 def _hash_token(token: str) -> str:
-    """What the database holds: a stolen copy of it logs nobody in. The token is random: no salt is needed."""
+    """What the database stores, so that a stolen copy logs nobody in. Random tokens need no salt."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 

@@ -17,9 +17,9 @@ MIN_SECRET_LENGTH = 32  # characters; the file holds 43
 
 
 def read_or_create_secret(path: Path) -> str:
-    """The secret in `path`, made when there is none; of several who make it at once, one wins.
+    """The secret in `path`; creates it if the file is missing. Of several processes that do so at once, one wins.
 
-    Raises XaivaError when it can be neither read nor made, InputError when others may read it or it is cut short.
+    Raises XaivaError when it can be neither read nor created, InputError when others can read it or it is incomplete.
     """
     try:
         if not path.exists():
@@ -44,7 +44,7 @@ def read_or_create_secret(path: Path) -> str:
 
 
 def _create(path: Path) -> None:
-    """Whole or not at all, and never over another one: linking fails where O_EXCL would."""
+    """Create the file complete or not at all, and never replace one: `os.link` fails if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)  # 0600, O_EXCL
     try:
@@ -56,7 +56,7 @@ def _create(path: Path) -> None:
         try:
             os.link(name, path)
         except FileExistsError:
-            pass  # another one was faster: its secret counts
+            pass  # another process was faster: its secret counts
     finally:
         os.unlink(name)
     fsync_folder(path.parent)

@@ -1,4 +1,4 @@
-"""The users in the database. One user's change is one transaction."""
+"""The users in the database. Each change is one transaction."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from core.inference.database.models import CameraAccessRow, UserRow
 
 
 class Users:
-    """Every method may be called from any thread; those that set a password take some tenths of a second."""
+    """Thread-safe; methods that set a password take some tenths of a second."""
 
     def __init__(self, database: Database, passwords: Passwords) -> None:
         self._database = database
         self._passwords = passwords
 
     def all(self) -> list[User]:
-        """Every user, by name."""
+        """Every user, sorted by name."""
         with self._database.read() as session:
             rows = session.scalars(select(UserRow).order_by(UserRow.name)).all()
             return [as_user(session, row) for row in rows]
 
     def get(self, name: str) -> User:
-        """One of them. Raises UnknownUser."""
+        """Raises UnknownUser."""
         with self._database.read() as session:
             return as_user(session, _get_row(session, name))
 
     def add(self, request: UserRequest) -> User:
-        """Add one. Raises UserExists, and InputError for an administrator who is to see only some cameras."""
+        """Add a user. Raises UserExists, and InputError for an administrator limited to some cameras."""
         if request.name == SERVICE_CALLER_NAME:
             raise UserExists(request.name)
         _check_cameras(request.name, request.role, request.cameras is not None)
@@ -64,7 +64,7 @@ class Users:
         return self._database.write(work)
 
     def update(self, name: str, update: UserUpdate) -> User:
-        """Change what is named; a new password, or no longer being active, ends every login.
+        """Change the given fields; a new password or deactivation ends every login.
 
         Raises UnknownUser, LastAdministrator, and InputError as `add`.
         """
@@ -97,7 +97,7 @@ class Users:
         return self._database.write(work)
 
     def remove(self, name: str) -> None:
-        """Remove one, and end its logins. Raises UnknownUser and LastAdministrator."""
+        """Remove a user and end the logins. Raises UnknownUser and LastAdministrator."""
 
         def work(session: Session) -> None:
             row = _get_row(session, name)
@@ -111,7 +111,6 @@ class Users:
 
 
 def as_user(session: Session, row: UserRow) -> User:
-    """The row as the API tells it."""
     return User(
         name=row.name,
         role=Role(row.role),
@@ -154,7 +153,7 @@ def _is_administrator(row: UserRow) -> bool:
 
 
 def _check_administrators(session: Session, name: str) -> None:
-    """Called after the change of one, within its transaction, which an error undoes."""
+    """Call it after a change, in the same transaction, which the error then rolls back."""
     active = select(func.count()).where(UserRow.role == Role.ADMIN.value, UserRow.active)
     if not session.scalar(active):
         raise LastAdministrator(name)

@@ -1,4 +1,4 @@
-"""Cameras that were added over the API, kept over a restart."""
+"""Stores the cameras that were added over the API."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ logger = logging.getLogger(__name__)
 
 
 class CameraStore:
-    """Cameras in the order in which they came. Every method raises DatabaseError."""
+    """Cameras in the order of their addition. Every method raises DatabaseError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load(self) -> list[CameraRequest]:
-        """All of them. One that is no longer understood is told of and stays in the database."""
+        """All cameras. Logs and skips one that cannot be read any more; it stays in the database."""
         return load_requests(self._database, CameraRow, CameraRequest, "camera")
 
     def put(self, camera: CameraRequest) -> None:
-        """Keep a camera, in the place of one with its id or as the last."""
+        """Store a camera; replaces one with its id."""
         self._database.write(lambda session: put_request(session, CameraRow, camera.id, camera))
 
     def drop(self, camera: str) -> None:
-        """Keep it no longer; nothing happens when it was not kept."""
+        """Remove a camera, if it is stored."""
 
         def work(session: Session) -> None:
             row = session.get(CameraRow, camera)

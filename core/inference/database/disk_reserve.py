@@ -1,6 +1,6 @@
-"""Reserved disk space for SQLite, without which the database could not even be opened on a full disk.
+"""Reserved disk space, so that SQLite can open its database on a full disk.
 
-Then nobody would watch the cameras, and nobody would remove the old clips that fill it.
+Otherwise the service could neither watch cameras nor remove the old clips that fill the disk.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-RESERVE_BYTES = 1 << 20  # SQLite wants 32 KiB for its index of the log, and some for the log itself
-MIN_FREE_BYTES = 32 * RESERVE_BYTES  # with less free it would take from others what it is kept for
+RESERVE_BYTES = 1 << 20  # SQLite needs 32 KiB for the index of its WAL, and some for the WAL
+MIN_FREE_BYTES = 32 * RESERVE_BYTES  # with less free, the reserve itself would fill the disk
 
 
 def is_full(file: Path) -> bool:
-    """Whether the database's disk has next to no room."""
+    """Whether the database's disk is nearly full."""
     return shutil.disk_usage(file.parent).free < RESERVE_BYTES
 
 
 def create_reserve(file: Path) -> None:
-    """Put the room aside where there is plenty."""
+    """Create the reserve if it is missing and the disk has enough space."""
     reserve = _reserve_path(file)
-    with suppress(OSError):  # another time
+    with suppress(OSError):  # next time, then
         if not reserve.exists() and shutil.disk_usage(file.parent).free > MIN_FREE_BYTES:
             handle = os.open(reserve, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
@@ -35,7 +35,7 @@ def create_reserve(file: Path) -> None:
 
 
 def release_reserve(file: Path) -> bool:
-    """Let the database have it; False when nothing was put aside."""
+    """Free the reserve for the database; False when there is none."""
     place = _reserve_path(file)
     if not place.exists():
         return False

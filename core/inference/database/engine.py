@@ -24,16 +24,16 @@ from core.inference.database.migrate import migrate
 from core.redaction import redact_address
 
 T = TypeVar("T")
-BUSY_SECONDS = 10  # a lock held longer than this is told of as an error
-PRIVATE = 0o600  # it holds password hashes, and camera URLs with their passwords
-_WRITES = "xaiva_writes"  # execution option of the connections that write
+BUSY_SECONDS = 10  # a lock held longer is an error
+PRIVATE = 0o600  # it contains password hashes, and camera URLs with passwords
+_WRITES = "xaiva_writes"  # execution option of writing connections
 
 
 class Database:
-    """Opens `url`, backs it up and migrates it when it is older. Every method may be called from any thread.
+    """Opens `url`; backs up and migrates an older database. Thread-safe.
 
-    Raises InputError for a URL that cannot be meant, and DatabaseError when it cannot be opened: it lies on a network
-    file system, is locked, full, damaged, or of a newer xaiva.
+    Raises InputError for an invalid URL, and DatabaseError when the database cannot be opened: it is on a network file
+    system, locked, full, damaged, or of a newer xaiva.
     """
 
     def __init__(self, url: str) -> None:
@@ -55,25 +55,25 @@ class Database:
 
     @property
     def file(self) -> Path | None:
-        """SQLite's file; None for a server."""
+        """The file of SQLite; None for a server."""
         return Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one moment of the database. Raises DatabaseError."""
+        """A session on a consistent snapshot. Raises DatabaseError."""
         with translate_errors(self.url_shown), self._readers() as session:
             yield session
 
     @property
     def is_full(self) -> bool:
-        """Whether SQLite's disk has next to no room; of a server's nothing is known."""
+        """Whether SQLite's disk is nearly full; always False for a server."""
         return self.file is not None and disk_reserve.is_full(self.file)
 
     def write(self, work: Callable[[Session], T], on_commit: Callable[[T], object] | None = None) -> T:
-        """Run `work` in a transaction of its own, after the writers before it: all of it is kept, or nothing.
+        """Run `work` in a transaction of its own, one writer at a time.
 
-        `told` is called with its outcome once that is kept, and before the next writer begins.
-        Raises DatabaseError, and IntegrityError or DataError when a row itself cannot be kept.
+        After the commit, and before the next writer starts, calls `on_commit` with the result of `work`.
+        Raises DatabaseError, and IntegrityError or DataError when the database refuses a row.
         """
         if not self._writer.acquire(timeout=BUSY_SECONDS):
             raise DatabaseError(f"Database {self.url_shown}", "a write before this one takes too long", "try again")
@@ -87,7 +87,7 @@ class Database:
             self._writer.release()
 
     def make_durable(self) -> None:
-        """On return every commit so far survives a power cut; before, SQLite may lose the newest.
+        """Make all commits so far survive a power cut, which SQLite does not guarantee for the newest.
 
         Raises DatabaseError.
         """
@@ -97,7 +97,7 @@ class Database:
             for file in (self.file.with_name(self.file.name + "-wal"), self.file):
                 with contextlib.suppress(FileNotFoundError):
                     _fsync(file)
-            fsync_folder(self.file.parent)  # the log is a new file after each start
+            fsync_folder(self.file.parent)  # the WAL is a new file after each start
         except OSError as error:
             raise driver_error(self.url_shown, error.strerror or str(error)) from error
 
@@ -116,7 +116,7 @@ class Database:
             except DatabaseError as error:
                 if self.file is None or not self.is_full:
                     raise
-                if not disk_reserve.release_reserve(self.file):  # SQLite itself speaks of an I/O error
+                if not disk_reserve.release_reserve(self.file):  # SQLite reports an I/O error
                     raise driver_error(self.url_shown, "disk is full") from error
 
 
@@ -139,7 +139,7 @@ def _parse_url(url: str) -> URL:
 
 
 def _prepare_file(file: Path) -> None:
-    """Refuse a network file system; create a missing file so that nobody else can read it."""
+    """Refuse a network file system; create a missing file as private."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         kind = file_system_type(file.parent)
@@ -170,19 +170,19 @@ def _create_engine(url: URL) -> Engine:
 
 
 def _for_reading(engine: Engine) -> Engine:
-    """SQLite's readers see one moment by themselves; PostgreSQL's only when that is asked for."""
+    """The engine for reading: SQLite's sessions see a snapshot by default, PostgreSQL's need an isolation level."""
     return engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _begin says so, not where the driver guesses
+    connection.isolation_level = None  # _begin_transaction starts transactions, not the driver
     _turn_on_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _turn_on_wal(connection: Any) -> None:
-    """It wants a new file to itself for a moment, for which SQLite's own patience with locks does not count."""
+    """Retry while the file is locked: SQLite's busy time-out does not cover this statement."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -195,7 +195,7 @@ def _turn_on_wal(connection: Any) -> None:
 
 
 def _begin_transaction(connection: Connection) -> None:
-    """A writer takes the lock at once: one that reads first and then writes could be refused without waiting."""
+    """A writer takes the lock at once: upgrading a read lock could fail without waiting."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

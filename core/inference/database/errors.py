@@ -1,4 +1,4 @@
-"""Errors of the databases as messages for the reader."""
+"""Turns errors of the database drivers into messages for users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOST_REFUSED = "it does not let this machine or user connect"
 _NO_TLS = "it does not speak TLS"
 _CERTIFICATE = "its certificate cannot be checked"
 _MISSING = "no such database, user or table"
-# (found in the driver's text, why, remedy); the first that fits
+# (part of the driver's text, why, remedy); the first match counts
 _KNOWN_ERRORS = (
     ("database is locked", "another process holds its lock", "stop the other program that has it open"),
     ("disk is full", "its disk is full", "free space on that disk; events wait in the spool"),
@@ -59,25 +59,25 @@ _KNOWN_ERRORS = (
     ("does not exist", _MISSING, "create it, or correct XAIVA_DATABASE_URL"),
 )
 
-PUBLIC_REASONS = frozenset(why for _, why, _ in _KNOWN_ERRORS)  # these name no host, no file and no user
+PUBLIC_REASONS = frozenset(why for _, why, _ in _KNOWN_ERRORS)  # safe for strangers: no host, file or user
 LASTING_REASONS = frozenset(
     {_REFUSED, _HOST_REFUSED, _NO_TLS, _CERTIFICATE, _NO_RIGHTS, _MISSING}
 )  # until it is changed
-# SQLSTATEs, or their classes, of what a statement is not to blame for: connection, standby, rights, room, locks, an end
+# SQLSTATEs, or their classes, that are not the statement's fault: connection, standby, rights, space, locks, shutdown
 _SERVER_SQLSTATES = ("08", "25", "3F", "40", "42501", "53", "55", "57", "58")
 
 
 class DatabaseError(XaivaError):
-    """The database does not answer, is locked, full or damaged. Nothing was written; a later try may succeed."""
+    """The database is down, locked, full or damaged. Nothing was written; a retry may succeed."""
 
 
 class DriverError(DatabaseError):
-    """What the driver says: of the server, the line to it, the file, or what it is asked for."""
+    """An error that the driver reported."""
 
 
 @contextlib.contextmanager
 def translate_errors(url_shown: str) -> Iterator[None]:
-    """Turn the driver's errors into DatabaseError; what a row itself broke (IntegrityError, DataError) stays."""
+    """Turn the driver's errors into DatabaseError, except IntegrityError and DataError, which are a row's fault."""
     try:
         yield
     except (exc.IntegrityError, exc.DataError):
@@ -89,13 +89,13 @@ def translate_errors(url_shown: str) -> Iterator[None]:
 
 
 def is_server_error(error: exc.DBAPIError) -> bool:
-    """Whether PostgreSQL or the line to it fails, not the statement: the same one may succeed later."""
+    """Whether the server or the connection failed, not the statement, which may succeed later."""
     state: str | None = getattr(error.orig, "sqlstate", "")
-    return state is None or state.startswith(_SERVER_SQLSTATES)  # None: there is no answer
+    return state is None or state.startswith(_SERVER_SQLSTATES)  # None: no answer
 
 
 def driver_error(url_shown: str, text: str) -> DriverError:
-    """The driver's text as an error for the reader; `shown` is the database without its password."""
+    """The error for a driver's text; `url_shown` is the URL without its password."""
     for mark, why, remedy in _KNOWN_ERRORS:
         if mark in text:
             return DriverError(f"Database {url_shown}", why, remedy)

@@ -1,4 +1,4 @@
-"""Migrates an older database: a backup first, then all steps in one transaction."""
+"""Migrates an older database: makes a backup, then runs all steps in one transaction."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from core.inference.database.errors import DatabaseError, is_server_error
 logger = logging.getLogger(__name__)
 
 BACKUPS_KEPT = 3
-_LOCK = 0x7861697661  # "xaiva": of two services that open one server's database together, the second waits
+_LOCK = 0x7861697661  # "xaiva": of two services that start on one database, the second waits
 
 
 def migrate(engine: Engine, url_shown: str, file: Path | None) -> None:
-    """Create or migrate the tables; `file` is SQLite's. Raises DatabaseError; the database is then as it was before."""
+    """Create or migrate the tables; `file` is SQLite's. Raises DatabaseError, and leaves the database unchanged."""
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
     if revision == migrations.HEAD:
@@ -41,7 +41,7 @@ def migrate(engine: Engine, url_shown: str, file: Path | None) -> None:
 def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision == migrations.HEAD:
-        return  # somebody else was faster
+        return  # another service was faster
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", os.fspath(Path(migrations.__file__).parent).replace("%", "%%"))
     revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
@@ -66,7 +66,7 @@ def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
 
 @contextlib.contextmanager
 def _migration_connection(engine: Engine) -> Iterator[Connection]:
-    """SQLite lets a table be replaced without emptying those that refer to it; PostgreSQL may take its time."""
+    """A connection on which SQLite may replace referenced tables, and PostgreSQL has no time-outs."""
     with engine.connect() as connection:
         raw = connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection):
@@ -76,11 +76,11 @@ def _migration_connection(engine: Engine) -> Iterator[Connection]:
 
             disable_timeouts(raw)
         yield connection
-        connection.invalidate()  # the next one has its settings again
+        connection.invalidate()  # the next connection gets its usual settings
 
 
 def _backup_file(file: Path, revision: str) -> str:
-    """A copy of the last committed state beside the file; of older copies the newest stay."""
+    """Copy the last committed state to a file beside it; only the newest backups are kept."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = file.with_name(f"{file.name}.before-{migrations.HEAD}-from-{revision}-{stamp}")
     try:
@@ -100,7 +100,7 @@ def _backup_file(file: Path, revision: str) -> str:
 
 
 def _backup_schema(connection: Connection, revision: str) -> str:
-    """A copy of every table in a schema of its own: a server's tools are not in the image."""
+    """Copy every table to a schema of its own, because the image has no PostgreSQL tools."""
     schema = f"xaiva_before_{migrations.HEAD}_from_{revision}"
     connection.execute(text(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
     connection.execute(text(f'CREATE SCHEMA "{schema}"'))

@@ -19,14 +19,14 @@ _NAMES = {
 
 
 class Base(DeclarativeBase):
-    """Constraints have names of their own, so that a migration can change them on both databases."""
+    """Names all constraints, so that migrations can change them on both databases."""
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
 
 
 class RequestRow(Base):
-    """What somebody asked for, as JSON, and its place among the others of its table."""
+    """A request as JSON, with its position in the table."""
 
     __abstract__ = True
 
@@ -35,7 +35,7 @@ class RequestRow(Base):
 
 
 class CameraRow(RequestRow):
-    """A camera as it is set; `request` is a `schemas.CameraRequest`."""
+    """A camera; `request` is a `schemas.CameraRequest`."""
 
     __tablename__ = "cameras"
 
@@ -43,9 +43,8 @@ class CameraRow(RequestRow):
 
 
 class UserRow(Base):
-    """Someone who may log in. Access tokens carry `generation`: raising it ends them all.
-
-    `limited`: only the cameras of `camera_access` may be seen, else all of them.
+    """A user. Raising `generation` invalidates all access tokens. A `limited` user sees only the cameras of
+    `camera_access`.
     """
 
     __tablename__ = "users"
@@ -61,7 +60,7 @@ class UserRow(Base):
 
 
 class CameraAccessRow(Base):
-    """A limited user may see this camera, which may also be one that only the command line names."""
+    """A camera that a limited user may see; it may be one of the command line."""
 
     __tablename__ = "camera_access"
 
@@ -70,7 +69,7 @@ class CameraAccessRow(Base):
 
 
 class RefreshTokenRow(Base):
-    """A refresh token by its hash. All that came out of one login are one `family`."""
+    """A refresh token by its hash. Tokens of one login share a `family`."""
 
     __tablename__ = "refresh_tokens"
 
@@ -84,7 +83,7 @@ class RefreshTokenRow(Base):
 
 
 class EventRow(Base):
-    """`schemas.Event`, its clip and analysis flattened; `priority` is the rank, 0 to 3."""
+    """A `schemas.Event` with flattened clip and analysis; `priority` is the rank, 0 to 3."""
 
     __tablename__ = "events"
 
@@ -127,7 +126,7 @@ class EventRow(Base):
 
 
 class SpoolRow(Base):
-    """How far a spool of events has come into this database: `position` is where its next record begins."""
+    """How much of a spool this database has: `position` is that of the next record."""
 
     __tablename__ = "spools"
 
@@ -136,7 +135,7 @@ class SpoolRow(Base):
 
 
 class DailyStatisticsRow(Base):
-    """A day whose events were removed: what `schemas.DayStatistics` says of it, in the zone it was counted in."""
+    """The `schemas.DayStatistics` of a day whose events were removed, and the zone of that day."""
 
     __tablename__ = "daily_statistics"
 
@@ -161,7 +160,7 @@ class NotificationRuleRow(RequestRow):
 
 
 class OutboxRow(Base):
-    """One message over one channel. `state` is waiting, sent or given_up; `due` is when it is tried next."""
+    """A message over one channel. `state` is waiting, sent or given_up; `due` is the next attempt."""
 
     __tablename__ = "outbox"
 
@@ -193,7 +192,7 @@ class SuspensionRow(Base):
 
 
 class SettingRow(Base):
-    """What the service remembers of itself. Secrets do not belong here."""
+    """A setting of the service itself. Secrets do not belong here."""
 
     __tablename__ = "settings"
 
@@ -202,7 +201,7 @@ class SettingRow(Base):
 
 
 class ModelCostRow(Base):
-    """What a model was measured to cost, in bytes, on that device."""
+    """The measured memory of a model on a device, in bytes."""
 
     __tablename__ = "model_costs"
 

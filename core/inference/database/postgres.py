@@ -1,7 +1,7 @@
 """Connections to PostgreSQL that end when the server does not answer.
 
-The network's own time-outs see a machine that is gone. A server that is frozen, or that hangs on its disk, still
-acknowledges every packet: only a clock on this side sees that.
+Network time-outs detect a machine that is gone. A frozen server, or one whose disk hangs, still acknowledges every
+packet: only a clock on this side detects that.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from psycopg import conninfo
 
 from core.errors import InputError
 
-ANSWER_SECONDS = 35.0  # more than the server itself gives a statement
+ANSWER_SECONDS = 35.0  # more than the server's statement_timeout
 OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,  # a machine that is gone must show before the kernel's quarter of an hour is over
+    "tcp_user_timeout": 10_000,  # detect a dead machine before the kernel's quarter of an hour
     "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
 }
 
@@ -31,7 +31,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.answer_seconds = ANSWER_SECONDS
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
-        """As psycopg's, which asks the generator again and again while nothing comes."""
+        """As psycopg's, which polls the generator while nothing arrives."""
         return super().wait(self._bound(gen), *arguments, **options)
 
     def _bound(self, work: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -49,7 +49,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raises InputError for options behind the URL's `?` that are none."""
+    """Raise InputError for unknown options after the URL's `?`."""
     try:
         conninfo.make_conninfo(**options)
     except psycopg.ProgrammingError as error:
@@ -62,6 +62,6 @@ def connect_bounded(_dialect: object, _record: object, arguments: Any, options: 
 
 
 def disable_timeouts(connection: Any) -> None:
-    """Let this connection's statements take as long as they need: copying all tables does."""
+    """Let statements on this connection take as long as they need, such as copying all tables."""
     connection.execute("SET statement_timeout = 0")
     connection.patience = float("inf")

@@ -1,4 +1,4 @@
-"""Stored requests for cameras and rules: one row each, in the order in which they came."""
+"""Stores requests for cameras and rules, one row each, in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StoredRequest = TypeVar("StoredRequest", bound=BaseModel)
 def load_requests(
     database: Database, table: type[RequestRow], kind: type[StoredRequest], what: str
 ) -> list[StoredRequest]:
-    """All of a table. One that is no longer understood is told of as `what` and stays in it. Raises DatabaseError."""
+    """All requests of a table. Logs and skips an unreadable one, as `what`. Raises DatabaseError."""
     with database.read() as session:
         rows = session.execute(select(_key(table), table.request).order_by(table.position)).all()
     requests = []
@@ -34,7 +34,7 @@ def load_requests(
 
 
 def put_request(session: Session, table: type[RequestRow], key: str, request: BaseModel) -> None:
-    """Keep a request, in the place of one with its key or as the last."""
+    """Store a request; replaces one with its key."""
     content = request.model_dump(mode="json")
     row = session.get(table, key)
     if row is not None:

@@ -9,13 +9,13 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment. SQLite keeps it as text of one width, so that it sorts; PostgreSQL as `timestamp with time zone`."""
+    """A moment: in SQLite a text of fixed width, which sorts; in PostgreSQL `timestamp with time zone`."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Into the database. Raises ValueError for a naive datetime: nobody could say what it means."""
+        """Raises ValueError for a naive datetime, whose meaning is unknown."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -24,7 +24,6 @@ class Utc(TypeDecorator[datetime]):
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Out of it."""
         if value is None:
             return None
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)

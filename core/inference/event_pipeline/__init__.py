@@ -1,1 +1,1 @@
-"""The event pipeline, from decision to end: event, snapshot, facts, analysis, flow, notifications."""
+"""The event pipeline: event on disk, snapshot, facts, analysis, flow, notifications."""

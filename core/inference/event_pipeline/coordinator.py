@@ -1,9 +1,9 @@
 """The coordinator: takes each event from the first fsync to the last message.
 
     decided → on disk → snapshot → facts → analysis → flow → response time
-                                              ↘ too slow: the flow goes on without it, the answer follows when it comes
+                                              ↘ too slow: the flow starts without it, and the answer is added later
 
-Nothing here holds up a camera: `decided` returns once the event is on disk, everything else at once.
+Nothing here delays a camera: `decided` returns once the event is on disk, every other method at once.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from core.inference.models.analysis import Analyser, AnalyserDown, BadAnswer, Qu
 
 logger = logging.getLogger(__name__)
 
-FLOW_RETRY_SECONDS = 5.0  # seconds before a flow is run again that the database stopped
+FLOW_RETRY_SECONDS = 5.0  # before a flow that failed on the database is retried
 STOP_SECONDS = 4.0
-CAMERA_DETECTOR = "camera"  # the detector of what is wrong with the camera itself
+CAMERA_DETECTOR = "camera"  # the detector of problems of the camera itself
 
 
 class EventCoordinator:
     """The cameras' observer (`core.inference.cameras.observer.Observer`).
 
-    `find_facts` looks at a snapshot (JPEG); None: nobody does. `Recovery` does what is not done at once.
+    `find_facts` detects objects in a snapshot (JPEG), if given. `Recovery` calls back for everything that has to wait.
     """
 
     def __init__(
@@ -62,17 +62,16 @@ class EventCoordinator:
         self._flow_pool = PriorityPool("event-flow", 8)
         self._pending: dict[str, PendingEvent] = {}
         self._alert_events: dict[tuple[str, str], str] = {}
-        self._lock = threading.Lock()  # guards the two above, and what parts of its way a case has ahead
+        self._lock = threading.Lock()  # guards the two above, and the steps of pending events
         self._stopping = False
 
     def start(self) -> None:
-        """Begin."""
         self._writer.start()
         self._snapshot_pool.start()
         self._flow_pool.start()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Save what waits; flows under way get half of the time to end, the others are run after the next start."""
+        """Save what waits. Running flows get half of the time; the others run after the next start."""
         self._stopping = True
         deadline = time.monotonic() + seconds
         flows_deadline = deadline - seconds / 2
@@ -83,10 +82,10 @@ class EventCoordinator:
         if not self._writer.stop(deadline - time.monotonic()):
             logger.error("the disk did not accept every change to the newest events")
 
-    # -- what the cameras tell ------------------------------------------------------------------------------------
+    # -- called by the cameras ------------------------------------------------------------------------------------
 
     def decided(self, decision: Decision) -> None:
-        """An event begins; on return it is on disk, or, when the disk refuses, in memory until it takes it."""
+        """Start an event; on return it is on disk, or queued in memory while the disk refuses writes."""
         camera = decision.camera
         wants_analysis = camera.analyse and not self._analyser.off
         event = Event(
@@ -107,24 +106,23 @@ class EventCoordinator:
         self._start_event(event, camera.flow, decision.picture)
 
     def ended(self, event: str, ended: datetime, peak: float, picture: bytes | None) -> None:
-        """The anomaly is over."""
+        """End an event, with its highest score and, if any, a better picture."""
         self.save(event, ended=ended, score=peak)
         if picture is not None:
             self._snapshot_pool.submit(partial(self._keep_snapshot, event, picture))
 
     def clip_path(self, event: str) -> Path:
-        """Where the event's clip is to be written; its folder exists. Raises XaivaError when it cannot be made."""
+        """The path for the event's clip, in an existing folder. Raises XaivaError when that cannot be created."""
         path = self._media.prepare_clip(event)
         self.save(event, clip=Clip(state="recording"))
         return path
 
     def clip_done(self, event: str, seconds: float, size: int, why: str) -> None:
-        """The clip is closed."""
         clip = Clip(state="failed" if why else "done", seconds=seconds, bytes=size, why=why)
         self.save(event, clip=clip)
 
     def alert(self, camera: CameraRequest, alert: CameraAlert, active: bool) -> None:
-        """Something is wrong with the camera itself: an event of the type `camera_<kind>`, until it is over."""
+        """Start or end an event about the camera itself, of type `camera_<kind>`."""
         key = camera.id, alert.kind.value
         now = datetime.now(timezone.utc)
         with self._lock:
@@ -150,10 +148,10 @@ class EventCoordinator:
             self._writer.write_later(partial(self._logger.log, event))
             self._start_event(event, camera.flow, None)
 
-    # -- what the recovery calls ------------------------------------------------------------------------------------
+    # -- called by the recovery ------------------------------------------------------------------------------------
 
     def start_due_flows(self) -> None:
-        """Begin the flows that have waited long enough."""
+        """Start the flows whose wait is over."""
         now = time.monotonic()
         with self._lock:
             pending = list(self._pending.values())
@@ -162,29 +160,28 @@ class EventCoordinator:
                 self._start_flow(event)
 
     def is_pending(self, event: str) -> bool:
-        """Whether something is still to come of this event in this run."""
+        """Whether the event has pending steps in this run."""
         with self._lock:
             return event in self._pending
 
     def resume_flow(self, event: Event, flow: str) -> None:
-        """Run the flow of an event of an earlier run, from where it stopped."""
+        """Continue the flow of an event of an earlier run."""
         self._start_flow(self._add_step(PendingEvent(event, flow), PendingStep.FLOW))
 
     def ask_again(self, event: Event) -> None:
-        """Ask the analyser about an event whose flow has ended."""
+        """Ask the analyser about an event whose flow has finished."""
         try:
             picture = read_regular(self._media.snapshot_path(event.id))
         except OSError:
-            picture = None  # the facts must do
+            picture = None  # the analyser gets only the facts
         pending = self._add_step(PendingEvent(event, "", picture, flow_due=None), PendingStep.ANSWER)
         if not self._ask(pending):
             self._finish_step(pending, PendingStep.ANSWER)
 
     def save(self, event: str, **fields: object) -> None:
-        """Change fields of an event, soon."""
         self._writer.write_later(partial(self._logger.update, event, **fields))
 
-    # -- one event's way ------------------------------------------------------------------------------------------
+    # -- steps of an event ------------------------------------------------------------------------------------------
 
     def _start_event(self, event: Event, flow: str, picture: bytes | None) -> None:
         pending = self._add_step(PendingEvent(event, flow, picture), PendingStep.FLOW)
@@ -197,7 +194,7 @@ class EventCoordinator:
         return pending
 
     def _finish_step(self, pending: PendingEvent, step: PendingStep) -> None:
-        """That part of its way is behind it once what it changed is on disk: till then nobody takes it up anew."""
+        """Drop the step, but only after its changes are on disk: until then the event must not be recovered again."""
 
         def discard() -> None:
             with self._lock:
@@ -208,7 +205,7 @@ class EventCoordinator:
         self._writer.write_later(discard)
 
     def _enrich(self, pending: PendingEvent) -> None:
-        """Snapshot, facts, and the question to the analyser; then the flow, now or when the answer is there."""
+        """Save the snapshot, find facts, ask the analyser; then start the flow, now or with the answer."""
         asked = False
         try:
             if pending.picture is not None:
@@ -236,14 +233,14 @@ class EventCoordinator:
             return []
         try:
             return list(self._find_facts(picture))
-        except Exception as error:  # an event without facts is still an event
+        except Exception as error:  # an event does not need facts
             logger.warning(
                 "object detection in a snapshot failed: %s", error, exc_info=not isinstance(error, XaivaError)
             )
             return []
 
     def _ask(self, pending: PendingEvent) -> bool:
-        """Ask the analyser; False when it cannot be asked now: the event is completed later."""
+        """Ask the analyser; False when it is down: the recovery asks later."""
         picture, pending.picture = pending.picture, None
         pending.asked_at = time.monotonic()
         try:
@@ -258,7 +255,7 @@ class EventCoordinator:
         try:
             self._update(pending, **self._answer_fields(pending, answer.result()))
         except AnalyserDown:
-            pass  # asked again once it answers
+            pass  # the recovery asks again
         except BadAnswer as error:
             self._update(pending, analysis=self._analysis(pending, AnalysisState.FAILED, why=error.why))
         finally:
@@ -278,13 +275,13 @@ class EventCoordinator:
         )
 
     def _start_flow(self, pending: PendingEvent) -> None:
-        """Once, whoever comes first: the analyser's answer or the end of the wait for it."""
+        """Start the flow, unless the analyser's answer or the end of the wait has done so already."""
         if pending.claim_flow():
             self._flow_pool.submit(partial(self._run_flow, pending), pending.event.priority.rank)
 
     def _run_flow(self, pending: PendingEvent) -> None:
         if self._stopping:
-            return  # the next start finds that it has not ended
+            return  # the next start continues it
         try:
             self._flows.run(pending.flow, pending.event, partial(self._update, pending))
         except DatabaseError as error:

@@ -1,4 +1,4 @@
-"""Saves events and their changes in order; what the disk refuses is tried again until it succeeds."""
+"""Writes events and their changes in order, and retries what the disk refuses."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ RETRY_SECONDS = 1.0
 
 
 class OrderedWriter:
-    """A thread that does one piece of saving after the other."""
+    """A thread that runs one write after another."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()  # guards what waits, and the two flags
-        self._write_lock = threading.Lock()  # held while one piece is done, so that they keep their order
+        self._changed = threading.Condition()  # guards the queue and the two flags
+        self._write_lock = threading.Lock()  # held during a write, to keep the order
         self._stopping = False
         self._refused = False
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def write_now(self, write: Callable[[], None]) -> None:
-        """Do it before returning, whatever else waits; later, when the disk refuses.
+        """Write before returning, ahead of the queue; queue it when the disk refuses.
 
-        Raises InputError for what can never be kept.
+        Raises InputError for what can never be stored.
         """
         try:
             with self._write_lock:
@@ -44,13 +43,13 @@ class OrderedWriter:
             self.write_later(write)
 
     def write_later(self, write: Callable[[], None]) -> None:
-        """Do it soon; returns at once."""
+        """Queue a write; returns at once."""
         with self._changed:
             self._waiting.append(write)
             self._changed.notify()
 
     def stop(self, seconds: float) -> bool:
-        """Do what waits and end, within `seconds`; False when the disk did not take all of it."""
+        """Finish the queue and stop within `seconds`; False when writes are left."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -76,7 +75,7 @@ class OrderedWriter:
     def _write_first(self) -> bool:
         try:
             self._waiting[0]()
-        except InputError as error:  # it will never be taken
+        except InputError as error:  # no retry can help
             logger.error("a change to an event was lost: %s: %s", error.what, error.why)
         except XaivaError as error:
             self._log_refusal(error)

@@ -1,4 +1,4 @@
-"""One event in the pipeline: what is known of it, and which steps are still ahead."""
+"""An event in the pipeline, with the steps that are still pending."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.api_schema import Event
 
 
 class PendingStep(Enum):
-    """What a case may wait for."""
+    """What a pending event waits for."""
 
     FLOW = "flow"
     ANSWER = "answer"

@@ -1,4 +1,4 @@
-"""A thread pool that takes the most urgent work first. They are daemons: work that hangs must not hold up the end."""
+"""A thread pool that runs the most urgent task first. Its threads are daemons, so a task that hangs blocks no exit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 Task = Callable[[], None]
-_END_RANK = 1 << 30  # after everything that still waits
+_END_RANK = 1 << 30  # sorts after all tasks
 
 
 class PriorityPool:
-    """`count` threads named `name`. Work that raises is logged; the thread goes on."""
+    """`count` threads named after `name`. Exceptions of tasks are logged."""
 
     def __init__(self, name: str, count: int) -> None:
         self._queue: queue.PriorityQueue[tuple[int, int, Task | None]] = queue.PriorityQueue()
@@ -26,16 +26,16 @@ class PriorityPool:
         ]
 
     def start(self) -> None:
-        """Begin; what was put before is done now."""
+        """Start the threads; earlier tasks run now."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, task: Task, rank: int = 0) -> None:
-        """Have it done; a higher `rank` goes first, equals in order."""
+        """Queue a task; a higher `rank` runs first, equal ranks in order."""
         self._queue.put((-rank, next(self._numbers), task))
 
     def stop(self, seconds: float) -> bool:
-        """Do what waits and end; False when something is not done within `seconds`."""
+        """Finish the queue and stop; False when tasks are left after `seconds`."""
         until = time.monotonic() + seconds
         for _ in self._threads:
             self._queue.put((_END_RANK, next(self._numbers), None))
@@ -49,4 +49,4 @@ class PriorityPool:
             try:
                 task()
             except Exception:
-                logger.exception("a piece of work on an event failed")
+                logger.exception("a task for an event failed")

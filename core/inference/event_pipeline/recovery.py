@@ -1,4 +1,4 @@
-"""Recovery: continues overdue flows, outstanding analyses, and what an earlier run left unfinished."""
+"""Recovery: starts overdue flows, completes pending analyses, and finishes the events of an earlier run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from core.inference.models.analysis import Analyser
 
 logger = logging.getLogger(__name__)
 
-CLOCK_SECONDS = 0.25  # seconds between two looks at what has waited long enough
-ROUND_SECONDS = 5.0  # between two looks into the database
-MAX_EVENT_AGE = timedelta(hours=24)  # older events get neither messages nor an analysis any more
+CLOCK_SECONDS = 0.25  # seconds between checks for due flows
+ROUND_SECONDS = 5.0  # between two queries for pending events
+MAX_EVENT_AGE = timedelta(hours=24)  # older events get neither messages nor an analysis
 FLUSH_SECONDS = 5.0
 STOP_SECONDS = 2.0
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 class Recovery:
-    """Two threads: one looks at the clock, one at the database, which may not answer for a while.
+    """Two threads: one watches the clock, one the database, which may be slow.
 
-    `camera` gives the settings of a camera by its id, None when there is no such camera any more.
+    `camera_settings` returns a camera's settings by id, None for a removed camera.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Recovery:
         self._analyser = analyser
         self._coordinator = coordinator
         self._camera_settings = camera_settings
-        self._started = datetime.now(timezone.utc)  # what was decided before is an earlier run's
+        self._started = datetime.now(timezone.utc)  # older events are of an earlier run
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch_clock, name="event-clock", daemon=True),
@@ -58,12 +58,10 @@ class Recovery:
         ]
 
     def start(self) -> None:
-        """Begin, after the incidents."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End, before the incidents do."""
         self._stopping.set()
         until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
@@ -82,12 +80,12 @@ class Recovery:
                 self._complete_analyses()
             except DatabaseError as error:
                 logger.debug("recovery waits until the database answers: %s", error.why)
-            except Exception:  # the thread must go on
+            except Exception:  # the thread must survive
                 logger.exception("recovery failed and will be tried again")
             self._stopping.wait(ROUND_SECONDS)
 
     def _recover(self) -> bool:
-        """What an earlier run left, once its spool is in the database; False when there is more of it."""
+        """Finish the events of an earlier run, once the database has its spool; False when there are more."""
         if not self._logger.flush(FLUSH_SECONDS):
             return False
         interrupted = recovery_queries.interrupted_events(self._database, self._started)
@@ -106,7 +104,7 @@ class Recovery:
         return max(len(interrupted), len(unfinished_flows), given_up) < recovery_queries.MAX_EVENTS
 
     def _end_interrupted(self, ident: str) -> None:
-        """An event that went on when the service was killed ended then; its clip is as long as it got."""
+        """End an event that was open when the service was killed; its clip is what was recorded until then."""
         event = self._logger.get(ident)
         if event is None:
             return
@@ -129,7 +127,7 @@ class Recovery:
         return Clip(state="done", seconds=seconds, bytes=clip_stat.st_size, why=why), end
 
     def _complete_analyses(self) -> None:
-        """Ask about events whose analysis is still to come, as many as the analyser has room for."""
+        """Ask the analyser about events with a pending analysis, as many as its queue has room for."""
         room = self._analyser.room()
         for ident in recovery_queries.pending_analyses(self._database, datetime.now(timezone.utc) - 2 * MAX_EVENT_AGE):
             if self._coordinator.is_pending(ident) or self._give_up_analysis(ident):
@@ -142,7 +140,7 @@ class Recovery:
                 room -= 1
 
     def _give_up_analysis(self, ident: str) -> bool:
-        """Mark an event that nobody will analyse any more; False when there is still hope."""
+        """Mark the analysis failed if it can no longer succeed; returns whether it did."""
         event = self._logger.get(ident)
         if event is None or event.analysis.state is not AnalysisState.PENDING:
             return False

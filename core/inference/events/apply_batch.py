@@ -1,4 +1,4 @@
-"""Writes a batch of the spool to the database, in one transaction with the position in the spool."""
+"""Writes a batch of spool records to the database, in one transaction with the position in the spool."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from core.inference.events.spool_records import Record, changed_fields
 
 
 def spool_position(session: Session, spool: str) -> int | None:
-    """How far a spool has come into this database; None when it is not known here."""
+    """How much of a spool this database has; None for an unknown spool."""
     row = session.get(SpoolRow, spool)
     return row.position if row else None
 
 
 def apply_batch(session: Session, spool: str, records: Sequence[Record], position: int) -> list[Event]:
-    """Keep the records in their order; returns the events that are new or changed, as they are now.
+    """Write the records in order; returns the new and changed events as they are now.
 
-    An event that is there already is not added again, and a change of one that is not there (retention took it) is
-    passed over: applying a batch twice leaves the same as once.
+    Skips events that exist already, and changes to events that do not (retention removed them): applying a batch twice
+    has the same result as once.
     """
     new: dict[str, dict[str, Any]] = {}
     changes: dict[str, dict[str, Any]] = {}
@@ -46,7 +46,7 @@ def apply_batch(session: Session, spool: str, records: Sequence[Record], positio
 
 
 def _insert_events(session: Session, rows: list[dict[str, Any]]) -> set[str]:
-    """Insert what is not there; returns the ids of those."""
+    """Insert the missing events; returns their ids."""
     if not rows:
         return set()
     statement = _dialect_insert(session)(EventRow).on_conflict_do_nothing(index_elements=["id"])
@@ -54,7 +54,7 @@ def _insert_events(session: Session, rows: list[dict[str, Any]]) -> set[str]:
 
 
 def _store_position(session: Session, spool: str, position: int) -> None:
-    """In one statement: a killed service's last commit may still be under way on the server."""
+    """An upsert, because a killed service's last commit may still be running on the server."""
     statement = _dialect_insert(session)(SpoolRow).values(id=spool, position=position)
     session.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"position": position}))
 

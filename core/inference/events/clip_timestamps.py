@@ -1,4 +1,4 @@
-"""The times of a clip's packets: from 0, only growing, in the order in which the pictures are to be seen."""
+"""Timestamps of a clip's packets: they start at 0, only grow, and keep the order of display."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TypeAlias, cast
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-TIME_BASE = Fraction(1, 90000)  # a clip's own unit of time, seconds
-MAX_REORDERED = 16  # packets that a codec may hold back to bring its pictures into order
-SPEED_SMOOTHING = 0.2  # how fast the measured speed of a camera's clock follows
-MIN_SPEED, MAX_SPEED = 0.05, 20.0  # beyond this the distance of two stamps says nothing of the clock's speed
+TIME_BASE = Fraction(1, 90000)  # seconds
+MAX_REORDERED = 16  # packets that a codec may hold back to reorder its pictures
+SPEED_SMOOTHING = 0.2  # weight of a new measurement of the camera clock's speed
+MIN_SPEED, MAX_SPEED = 0.05, 20.0  # measurements outside are ignored
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 
 @dataclass(frozen=True)
 class TimedPacket:
-    """A packet and when it is to be decoded, in seconds on the monotonic clock."""
+    """A packet and its decoding time, in monotonic seconds."""
 
     packet: VideoPacket
     at: float
 
 
 class ClipTimestamps:
-    """Copies the packets of one clip and stamps the copies; `rate` counts until the packets tell theirs."""
+    """Copies the packets of one clip with new timestamps. `rate` is used until the packets' own rate is known."""
 
     def __init__(self, rate: Fraction) -> None:
         self._step = max(1, round(1 / rate / TIME_BASE))
@@ -37,11 +37,11 @@ class ClipTimestamps:
 
     @property
     def length(self) -> float:
-        """Seconds of what was stamped."""
+        """Length so far, in seconds."""
         return 0.0 if self._newest is None else float((self._newest + self._mean_step()) * TIME_BASE)
 
     def stamped_copies(self, packets: Iterable[TimedPacket]) -> Iterator[VideoPacket]:
-        """Each packet's copy, once the next one is known: it lasts until that begins."""
+        """Copies of the packets, each once the next one is known, because that sets its duration."""
         previous: VideoPacket | None = None
         for timed, delay in _delays(packets):
             copy = self._copy(timed, delay)
@@ -72,13 +72,13 @@ class ClipTimestamps:
 
 
 def _delays(packets: Iterable[TimedPacket]) -> Iterator[tuple[TimedPacket, float]]:
-    """Each packet, and how many seconds after its decoding it is shown."""
+    """Each packet, with the seconds from its decoding to its display."""
     speed = _ClockSpeed()
     pending: list[TimedPacket] = []
     for timed in packets:
         speed.add(_seconds(timed.packet.dts, timed.packet), timed.at)
         pending.append(timed)
-        # The first ones of an RTSP connection have no decoding time; the next one that has it tells theirs.
+        # The first packets of an RTSP connection have no decoding time; it follows from the next one that has.
         if (timed.packet.dts is None or not speed.is_measured) and len(pending) <= MAX_REORDERED:
             continue
         yield from _with_delays(pending, speed.value)
@@ -89,7 +89,9 @@ def _delays(packets: Iterable[TimedPacket]) -> Iterator[tuple[TimedPacket, float
 def _with_delays(pending: list[TimedPacket], speed: float) -> Iterator[tuple[TimedPacket, float]]:
     shown_times = [_seconds(timed.packet.pts, timed.packet) for timed in pending]
     known_times = [pts for pts in shown_times if pts is not None]
-    if known_times and known_times == shown_times[1:]:  # a key frame without a stamp is shown before what follows it
+    if (
+        known_times and known_times == shown_times[1:]
+    ):  # a key frame without a timestamp is shown before the packets after it
         shown_times[0] = min(known_times) - (pending[1].at - pending[0].at) / speed
     for timed, pts in zip(pending, shown_times, strict=True):
         reference = pending[-1] if timed.packet.dts is None else timed
@@ -105,7 +107,7 @@ def _seconds(stamp: int | None, packet: VideoPacket) -> float | None:
 
 
 class _ClockSpeed:
-    """Real seconds in a second of the camera's clock: what turns a delay on that clock into a real one."""
+    """Measures real seconds per second of the camera's clock, to convert delays on that clock."""
 
     def __init__(self) -> None:
         self.value = 1.0
@@ -113,7 +115,7 @@ class _ClockSpeed:
         self.is_measured = False
 
     def add(self, stamp: float | None, at: float) -> None:
-        """Note the stamp of a packet at that time."""
+        """Add a packet's timestamp (seconds) and arrival time (monotonic seconds)."""
         if stamp is None:
             return
         if self._previous is not None and stamp > self._previous[0]:

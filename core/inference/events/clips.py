@@ -1,4 +1,4 @@
-"""Clip files: packets copied into a fragmented MP4, which can be played however its writing ended."""
+"""Clip files: packets copied into a fragmented MP4, which stays playable even if writing is interrupted."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from core.inference.events.clip_timestamps import ClipTimestamps, TimedPacket, V
 
 logger = logging.getLogger(__name__)
 
-# Each fragment stands for itself: a key frame or a second, whichever comes first, is all that a kill can take.
+# A fragment ends at a key frame or after a second; a kill loses at most one fragment.
 MP4_OPTIONS = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "frag_duration": "1000000",
     "flush_packets": "1",
     "video_track_timescale": "90000",
 }
-BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
+BACKLOG = 64 * 1024 * 1024  # bytes that may wait to be written
 DEFAULT_RATE = Fraction(25)
-MIN_RATE, MAX_RATE = Fraction(1, 60), Fraction(240)  # frames a second that a stream may say of itself
-NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264; the stamps there are are invented
-MAX_LEADING_SECONDS = 1.0  # seconds that a picture may be shown before the key frame it came after
+MIN_RATE, MAX_RATE = Fraction(1, 60), Fraction(240)  # plausible frames per second of a stream
+NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS (MJPEG over HTTP, raw H.264): libav makes the timestamps up
+MAX_LEADING_SECONDS = 1.0  # how long before its key frame a leading picture may be shown
 CLOSE_SECONDS = 2.0
 
 ClipDone = Callable[[float, int, str], None]
@@ -42,10 +42,10 @@ ClipDone = Callable[[float, int, str], None]
 
 @dataclass(frozen=True)
 class Footage:
-    """What packets of one stream are, independent of the connection they come from.
+    """The parameters of a stream's packets, independent of its connection.
 
-    `template` is a copy of the stream's parameters; None when the picture's size changed on the way, and the parameters
-    are taken from the next key frame. `stamped`: its format has a clock.
+    `template` is a copy of the stream's parameters; None after a change of the picture size: then the parameters come
+    from the next key frame. `stamped`: the format has timestamps.
     """
 
     codec: str
@@ -57,20 +57,20 @@ class Footage:
     stamped: bool = True
 
     def with_size(self, width: int, height: int) -> Footage:
-        """The same with the size that the decoder found."""
+        """The same with the size that the decoder reports."""
         if (width, height) == (self.width, self.height):
             return self
         return replace(self, width=width, height=height, extradata=None, template=None)
 
 
 def footage_of(stream: VideoStream) -> Footage:
-    """What comes from `stream`; call it in the thread that reads the stream."""
+    """The footage of a stream; call it in the thread that reads the stream."""
     context = stream.codec_context
     try:
         template = av.open(io.BytesIO(), mode="w", format="mp4").add_stream_from_template(stream, opaque=True)
-    except (ValueError, av.error.FFmpegError):  # nothing that fits into an MP4: the clip will say so
+    except (ValueError, av.error.FFmpegError):  # an MP4 cannot hold it: the clip will fail with the reason
         template = None
-    rates = (stream.guessed_rate, stream.average_rate)  # made from time stamps: nonsense where those are
+    rates = (stream.guessed_rate, stream.average_rate)  # derived from timestamps, so as wrong as those
     slow = all(rate and 0 < rate < MIN_RATE for rate in rates)  # a time-lapse, when both agree
     rate = next((rate for rate in rates if rate and MIN_RATE <= rate <= MAX_RATE), MIN_RATE if slow else DEFAULT_RATE)
     usable = template if context.extradata and context.width else None
@@ -79,9 +79,9 @@ def footage_of(stream: VideoStream) -> Footage:
 
 
 class ClipWriter:
-    """Writes one clip in a thread of its own. `write` never waits; packets collect from the beginning on.
+    """Writes one clip in a thread of its own. `write` never blocks, and works before `start`.
 
-    `done(seconds, bytes, why)` is called once, from that thread; `why` is not empty when the clip failed.
+    The thread calls `on_done(seconds, bytes, why)` once; `why` is not empty when the clip failed.
     """
 
     def __init__(self, footage: Footage, packets: Iterable[TimedPacket], backlog: int = BACKLOG) -> None:
@@ -94,20 +94,20 @@ class ClipWriter:
         self._why = ""
         self._timestamps = ClipTimestamps(footage.rate)
         self._thread: threading.Thread | None = None
-        self._first_shown_at: float | None = None  # when the first key frame is shown, by its stamp
-        self._first_dts: int | None = None  # when it is decoded
+        self._first_shown_at: float | None = None  # of the first key frame, in seconds of its clock
+        self._first_dts: int | None = None
         self.newest: TimedPacket | None = None
         for packet in packets:
             self.write(packet)
 
     def start(self, path: Path, on_done: ClipDone) -> None:
-        """Begin writing to `path`, in place of what is there."""
+        """Start writing to `path`, replacing an existing file."""
         thread = threading.Thread(target=self._run, args=(path, on_done), name=f"clip-{path.stem}", daemon=True)
         thread.start()
-        self._thread = thread  # whoever joins it finds it started
+        self._thread = thread  # only now: `join` needs a started thread
 
     def write(self, timed: TimedPacket) -> None:
-        """One more packet; a clip begins with a key frame. Too many that wait for the disk fail the clip."""
+        """Add a packet; packets before the first key frame are dropped. Too large a backlog fails the clip."""
         packet = timed.packet
         with self._ready:
             if self._finished or not packet.size or (self.newest is None and not packet.is_keyframe):
@@ -124,7 +124,7 @@ class ClipWriter:
             self._ready.notify()
 
     def finish(self, why: str = "") -> None:
-        """No more packets come; `why` when the clip is to count as failed."""
+        """End the clip; with `why` it counts as failed."""
         with self._ready:
             self._finished = True
             if why:
@@ -132,22 +132,22 @@ class ClipWriter:
             self._ready.notify()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the file to be closed; whether it is."""
+        """Wait up to `seconds` for the file to be closed; returns whether it is."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
 
     def _is_leading(self, packet: VideoPacket) -> bool:
-        """Whether it is shown before the first key frame: it builds on pictures that the clip does not have."""
+        """Whether it is shown before the first key frame, and so depends on pictures outside the clip."""
         first_shown_at, shown_at = self._first_shown_at, _shown_at(packet)
         if first_shown_at is None or shown_at is None or shown_at == first_shown_at:
             return False
         later = (
             self._first_dts is None or packet.dts is None or packet.dts > self._first_dts
-        )  # else a clock was set back
+        )  # else the camera's clock was set back
         if later and 0 < first_shown_at - shown_at < MAX_LEADING_SECONDS and not packet.is_keyframe:
             return True
-        self._first_shown_at = None  # such pictures come directly after their key frame
+        self._first_shown_at = None  # leading pictures come directly after their key frame
         return False
 
     def _fail(self, why: str) -> None:
@@ -159,8 +159,8 @@ class ClipWriter:
     def _run(self, path: Path, on_done: ClipDone) -> None:
         size = 0
         try:
-            # A file of Python's: PyAV opens and closes its own under the interpreter's lock, and a disk that hangs
-            # would hang every thread.
+            # Opened by Python: PyAV holds the interpreter lock while it opens and closes a file, and a disk that hangs would
+            # block every thread.
             with open(path, "wb", buffering=0) as file:
                 self._record(file)
                 os.fsync(file.fileno())
@@ -173,7 +173,7 @@ class ClipWriter:
             self.finish("writing failed; see the log")
         seconds = self._timestamps.length
         if not seconds:
-            with contextlib.suppress(OSError):  # on a disk that cannot be written there may be none to remove
+            with contextlib.suppress(OSError):  # a disk that refuses writes may have no file to remove
                 path.unlink()
         why = self._why or ("" if seconds else "no key frame arrived")
         if why:
@@ -188,7 +188,7 @@ class ClipWriter:
                 try:
                     container.mux(copy)
                 except av.error.InvalidDataError:
-                    continue  # damaged on the way to us: what else came is kept
+                    continue  # damaged in transit: the rest of the clip is kept
 
     def _next(self) -> TimedPacket | None:
         with self._ready:
@@ -205,7 +205,7 @@ def _shown_at(packet: VideoPacket) -> float | None:
 
 
 def clip_seconds(path: Path) -> float:
-    """Seconds that a clip plays, by what is in the file; 0 when there is no picture in it."""
+    """Playing time of a clip file in seconds; 0 when it has no picture."""
     times: list[float] = []
     with contextlib.suppress(OSError, ValueError, av.error.FFmpegError), open(path, "rb") as file:
         for packet in av.open(file, mode="r").demux(video=0):
@@ -222,8 +222,8 @@ def _add_stream(container: OutputContainer, footage: Footage) -> Stream:
         stream = container.add_stream_from_template(footage.template, opaque=True)
     else:
         stream = container.add_mux_stream(footage.codec, footage.rate, width=footage.width, height=footage.height)
-    if footage.codec == "hevc" and stream.codec_context is not None:  # one without parameters has none
-        stream.codec_context.codec_tag = "hvc1"  # libav's own choice, hev1, is not played by Apple's players
+    if footage.codec == "hevc" and stream.codec_context is not None:  # missing without parameters
+        stream.codec_context.codec_tag = "hvc1"  # Apple's players cannot play libav's default, hev1
     return stream
 
 

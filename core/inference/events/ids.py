@@ -1,4 +1,4 @@
-"""The ids of events: UUIDs of version 7 (RFC 9562), which sort by time."""
+"""Event ids: UUIDs of version 7 (RFC 9562), which sort by time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.errors import InputError
 
 
 def new_id() -> str:
-    """A new id: 48 bits of milliseconds, 12 bits of the millisecond's share, 62 random ones."""
+    """A new id: 48 bits of milliseconds, 12 bits of the fraction of a millisecond, 62 random bits."""
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     share = rest * 4096 // 1_000_000
     random = int.from_bytes(os.urandom(8), "big") >> 2
@@ -19,7 +19,7 @@ def new_id() -> str:
 
 
 def time_of_id(event: str) -> datetime:
-    """When an id was made, to the millisecond. Raises InputError for anything else: it must not become a path."""
+    """When an id was created, to the millisecond. Raises InputError for other texts, which must not become paths."""
     try:
         number = uuid.UUID(event)
         if number.version != 7 or str(number) != event:
@@ -30,7 +30,7 @@ def time_of_id(event: str) -> datetime:
 
 
 def is_event_id(text: str) -> bool:
-    """Whether `text` is an id as `new_id` makes them."""
+    """Whether `text` has the form of `new_id`."""
     try:
         time_of_id(text)
     except InputError:

@@ -1,4 +1,4 @@
-"""The events as JSON lines, for programs that read files and no databases."""
+"""The events as JSON lines, for programs that read files instead of databases."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from core.api_schema import Event
 from core.files import fsync_folder
 
-LIMIT_BYTES = 64 << 20  # then the file becomes NAME.1
-OLD_FILES = 3  # older files
+LIMIT_BYTES = 64 << 20  # larger, the file becomes NAME.1
+OLD_FILES = 3  # older files to keep
 
 
 class JsonLog:
-    """A line a change: the whole event as it is then. The newest line of an id counts. One thread at a time."""
+    """One line per change with the complete event; the newest line of an id counts. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def append(self, events: Iterable[Event]) -> None:
-        """Write them; on return they are durable. Raises OSError."""
+        """Write and fsync the events. Raises OSError."""
         lines = b"".join(event.model_dump_json().encode() + b"\n" for event in events)
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(lines) > LIMIT_BYTES:
@@ -30,7 +30,7 @@ class JsonLog:
         with open(self._path, "a+b") as file:
             new = not file.tell()
             if not new and not _ends_with_newline(file.fileno()):
-                file.write(b"\n")  # a kill or a full disk tore the last line: it must not spoil the next one
+                file.write(b"\n")  # a kill or a full disk truncated the last line
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The event logger: on disk when an event is decided, in the database soon after, whatever happens in between."""
+"""The event logger: writes events to disk at once and to the database soon after, and survives any crash."""
 
 from __future__ import annotations
 
@@ -27,65 +27,63 @@ from core.inference.events.spool_records import Record
 
 logger = logging.getLogger(__name__)
 
-BATCH_RECORDS = 10  # records that are written without waiting for more
-MAX_WAIT_SECONDS = 1.0  # seconds that a record waits at most
-MAX_BATCH_RECORDS = 500  # records in one transaction when there is much to catch up with
-FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds until the database is tried again: doubled each time
-DATABASE_SILENT_SECONDS = 10.0  # seconds without an answer after which the database counts as hanging
-STOP_SECONDS = 5.0  # what a stop gives the database; what it does not take stays in the spool
+BATCH_RECORDS = 10  # so many records are written at once
+MAX_WAIT_SECONDS = 1.0  # for more records
+MAX_BATCH_RECORDS = 500  # in one transaction, while catching up
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds between retries, doubled each time
+DATABASE_SILENT_SECONDS = 10.0  # then the database counts as hanging
+STOP_SECONDS = 5.0  # for the database at shutdown; the rest stays in the spool
 
 
 class EventLogger:
-    """Keeps events. Any thread may call any method; `log` and `update` may do so before `start`.
+    """Keeps events. Thread-safe; `log` and `update` work before `start`.
 
-    `folder` is the spool's. With `json_log`, every event that is new or changed also goes there, a line each.
+    `folder` is the spool's. New and changed events also go to the file `json_log`, one per line.
     Raises SpoolError when the folder cannot be used.
     """
 
     def __init__(self, database: Database, folder: Path, *, json_log: Path | None = None) -> None:
         self._database = database
         self._spool = Spool(folder)
-        self._highest_position = (
-            self._spool.end
-        )  # how far the database can have come: the end as it was found, then as written
-        self._database_position: int | None = None  # how far the database says it has come
+        self._highest_position = self._spool.end  # the most that the database can have
+        self._database_position: int | None = None  # as the database reports it
         self._json_log = JsonLog(json_log) if json_log else None
         self._json_position = 0  # how far the JSON log has come in this run
         self._wake = (
             threading.Condition()
-        )  # guards everything below, but that the writing thread may read what it alone writes
+        )  # guards everything below; the writing thread reads its own fields without it
         self._subscribers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
-        self._position = self._spool.first  # how far the database has come
-        self._position_known = False  # of the above: the database has been asked, and took what came since
+        self._position = self._spool.first  # how much of the spool the database has
+        self._position_known = False  # whether `_position` was confirmed by the database
         self._write_now = self._retry_now = self._stopping = False
         self._behind_why = self._failing_why = self._refused_why = self._json_why = ""
         self._logged = self._written = 0
         self._waiting = 0
         self._oldest_at: float | None = None
-        self._last_progress = time.monotonic()  # when the database last took what there was
+        self._last_progress = time.monotonic()  # when the database last accepted a batch
         for record, _ in self._spool.records(self._position):
             self._oldest_at = self._oldest_at or record.at
             self._waiting += 1
 
     def start(self) -> None:
-        """Start writing to the database, first what an earlier run left."""
+        """Start writing to the database, beginning with what an earlier run left."""
         self._thread = threading.Thread(target=self._run, name="event-logger", daemon=True)
         self._thread.start()
 
     def log(self, event: Event) -> None:
-        """Keep an event: on return it survives any crash. Raises SpoolError when the disk refuses, and InputError."""
+        """Save an event; on return it survives any crash. Raises SpoolError for a refusing disk, and InputError."""
         self._append(spool_records.event_record(event), urgent=event.priority.rank >= Priority.HIGH.rank)
 
     def update(self, event: str, **fields: object) -> None:
-        """Change fields of an event, in the order of the calls; on return it survives any crash.
+        """Change fields of an event, in the order of the calls; on return the change survives any crash.
 
-        Raises as `log`, and TypeError for a field that no event has.
+        Raises as `log`, and TypeError for an unknown field.
         """
         self._append(spool_records.change_record(event, fields), urgent=False)
 
     def get(self, event: str) -> Event | None:
-        """An event as it is now, also what the database does not have yet. Raises DatabaseError."""
+        """An event with all changes, including those that only the spool has. Raises DatabaseError."""
         with self._wake:
             position = self._position
         waiting = [entry for entry in self._spool.records(position, event.encode()) if entry[0].event == event]
@@ -104,9 +102,9 @@ class EventLogger:
         return stored
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have `callback` called with every new or changed event once the database has it; returns what ends that.
+        """Call `callback` with every new or changed event once the database has it; returns the unsubscribe function.
 
-        It is called by the thread that writes, in the order of the changes, and must return at once.
+        The writing thread calls it, in the order of the changes; it must return at once.
         """
         with self._wake:
             self._subscribers = [*self._subscribers, callback]
@@ -118,7 +116,7 @@ class EventLogger:
         return unsubscribe
 
     def write(self, work: Callable[[Session], list[Event]]) -> list[Event]:
-        """Change events in the database itself; `work` returns them as they are then. Raises as `Database.write`."""
+        """Change events directly in the database; `work` returns the changed ones. Raises as `Database.write`."""
 
         def logged(session: Session) -> list[Event]:
             events = work(session)
@@ -138,7 +136,7 @@ class EventLogger:
                     logger.exception("a subscriber failed on event %s", event.id)
 
     def flush(self, timeout: float) -> bool:
-        """Write now what waits; True when the database has all that was logged before, within `timeout` seconds."""
+        """Write now; returns whether the database has everything logged so far within `timeout` seconds."""
         end = self._spool.end
         with self._wake:
             self._write_now = self._retry_now = True
@@ -146,7 +144,6 @@ class EventLogger:
             return self._wake.wait_for(lambda: self._position_known and self._position >= end, timeout)
 
     def status(self) -> LoggerStatus:
-        """How it is now."""
         with self._wake:
             oldest = max(0.0, time.time() - self._oldest_at) if self._oldest_at and self._waiting > 0 else None
             hangs = self._waiting > 0 and time.monotonic() - self._last_progress > DATABASE_SILENT_SECONDS
@@ -161,7 +158,7 @@ class EventLogger:
             )
 
     def stop(self) -> None:
-        """Write what waits, for 5 s at most, and end. What the database did not take is replayed at the next start."""
+        """Write what waits, for at most 5 s, and stop. The next start replays the rest."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
@@ -194,7 +191,7 @@ class EventLogger:
             try:
                 more = self._write_batch()
                 retry = FIRST_RETRY
-            except Exception as error:  # whatever it is, the next try may succeed, and events come on
+            except Exception as error:  # any error: the next try may succeed, and events keep coming
                 if not self._wait_for_retry(error, retry):
                     return
                 retry = min(LAST_RETRY, retry * 2)
@@ -206,7 +203,7 @@ class EventLogger:
                     self._wake.wait_for(lambda: self._write_now or self._stopping, MAX_WAIT_SECONDS)
 
     def _wait_for_retry(self, error: Exception, seconds: float) -> bool:
-        """Show that the database cannot be written, and wait; False when there is no time for another try."""
+        """Record the failure and wait; False when the service is stopping."""
         expected = isinstance(error, XaivaError)
         why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else f"{type(error).__name__}: {error}"
         with self._wake:
@@ -218,7 +215,7 @@ class EventLogger:
             return not self._stopping
 
     def _write_batch(self) -> bool:
-        """Bring one batch into the database; True when there was more than fits into one."""
+        """Write one batch to the database; True when there is more."""
         with self._wake:
             self._write_now = self._retry_now = False
         if not self._position_known:
@@ -231,7 +228,7 @@ class EventLogger:
         if batch:
             position = batch[-1][1]
         if not full:
-            position = max(position, end)  # behind the last record there can be a torn one
+            position = max(position, end)  # the last record may be followed by a truncated one
         self._finish_batch(position, batch)
         self._spool.release(position, self._database.make_durable)
         return full
@@ -250,7 +247,7 @@ class EventLogger:
             self._wake.notify_all()
 
     def _write(self, batch: list[tuple[Record, int]]) -> None:
-        """Write a batch; a record that the database refuses for what it holds is set aside, and the others go on."""
+        """Write a batch; records whose content the database refuses are set aside."""
         records, position = [record for record, _ in batch], batch[-1][1]
         try:
             self._apply(records, position)
@@ -275,7 +272,7 @@ class EventLogger:
                     f"Database {self._database.url_shown}", why, "the service writes the spool's records again"
                 )
             events = apply_batch(session, self._spool.id, records, position)
-            if position > self._json_position:  # else: only the commit failed, and is tried again
+            if position > self._json_position:  # else only the commit failed, and is retried
                 self._log_json(events)
                 self._json_position = position
             return events
@@ -285,7 +282,7 @@ class EventLogger:
         self._database_position = position
 
     def _log_json(self, events: list[Event]) -> None:
-        """Before the database commits: killed in between, the lines come again, and are never missing."""
+        """Called before the database commits: after a kill in between, lines are repeated but never missing."""
         if self._json_log is None or not events:
             return
         why, name = "", None
@@ -300,7 +297,7 @@ class EventLogger:
             logger.error("%s (%s)", why, name)
 
     def _find_position(self) -> None:
-        """Ask how far the database has come. What lies before it in the spool does not wait."""
+        """Ask the database for its position in the spool."""
         with self._database.read() as session:
             self._database_position = spool_position(session, self._spool.id)
         stored_position = self._database_position or 0
@@ -316,7 +313,7 @@ class EventLogger:
             self._position_known = True
 
     def _recheck_disk(self) -> None:
-        """A disk that refused counts as well again once it takes something."""
+        """After a refusal, probe whether the disk accepts writes again."""
         with self._wake:
             failing = self._failing_why
         if failing:

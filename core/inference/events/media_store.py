@@ -1,4 +1,4 @@
-"""Clips and snapshots on disk: a folder a day of UTC, files named by the event."""
+"""Clips and snapshots on disk: one folder per day (UTC), files named after the event."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from core.errors import XaivaError
 from core.files import write_atomic, write_remedy
 from core.inference.events.ids import is_event_id, time_of_id
 
-LOW_SPACE_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
-SPOOL_RESERVE_BYTES = 16 << 20  # bytes: the last of the disk is the spool's, and no clip or snapshot is begun on it
-_COUNT_SECONDS = 15.0  # how long a count of the files is good enough for a status
+LOW_SPACE_BYTES = 64 << 20  # below this, the next long clip may not fit
+SPOOL_RESERVE_BYTES = 16 << 20  # left free for the spool: below this, no clip or snapshot is started
+_COUNT_SECONDS = 15.0  # how long a status may use an old count
 CLIP, SNAPSHOT = ".mp4", ".jpg"
 
 
 @dataclass(frozen=True)
 class MediaFile:
-    """A clip or snapshot: `changed` is a Unix time."""
+    """A clip or snapshot; `changed` is a Unix time."""
 
     event: str
     path: Path
@@ -33,7 +33,7 @@ class MediaFile:
 
 
 class MediaStore:
-    """Where the clip and the snapshot of an event lie; its id alone says it. Any thread may call any method."""
+    """Clips and snapshots by event id. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,15 +43,15 @@ class MediaStore:
         self._refused_why = ""
 
     def clip_path(self, event: Event | str) -> Path:
-        """Where the clip of an event lies or will lie; an id says as much. Raises InputError for what is no id."""
+        """The path of an event's clip, which may not exist yet. Raises InputError for an invalid id."""
         return self._path(event, CLIP)
 
     def snapshot_path(self, event: Event | str) -> Path:
-        """As `clip_path`, of the snapshot: a JPEG."""
+        """As `clip_path`, for the snapshot (JPEG)."""
         return self._path(event, SNAPSHOT)
 
     def prepare_clip(self, event: Event | str) -> Path:
-        """As `clip_path`, and its folder exists afterwards. Raises XaivaError when it cannot be made."""
+        """As `clip_path`, and creates its folder. Raises XaivaError when that fails."""
         path = self.clip_path(event)
         try:
             self._check_room()
@@ -61,7 +61,7 @@ class MediaStore:
         return path
 
     def put_snapshot(self, event: Event | str, jpeg: bytes) -> None:
-        """Keep a snapshot, in place of an older one. Raises XaivaError when the disk refuses."""
+        """Save a snapshot, replacing an older one. Raises XaivaError when the disk refuses it."""
         path = self.snapshot_path(event)
         try:
             self._check_room()
@@ -71,7 +71,7 @@ class MediaStore:
         self._refused_why = ""
 
     def files(self) -> Iterator[MediaFile]:
-        """Every clip and snapshot, the oldest events first; one that vanishes meanwhile is left out. Raises OSError."""
+        """Every clip and snapshot, oldest events first; skips files that vanish meanwhile. Raises OSError."""
         for day in sorted(entry.path for entry in _entries(self.folder) if entry.is_dir()):
             for name in sorted(entry.name for entry in _entries(day)):
                 path = Path(day, name)
@@ -83,7 +83,7 @@ class MediaStore:
                     yield MediaFile(path.stem, path, file_stat.st_size, file_stat.st_mtime)
 
     def status(self) -> StorageStatus:
-        """How much there is, counted in the last 15 s."""
+        """Number and size of the files, at most 15 s old."""
         with self._lock:
             if not self._counted_at or time.monotonic() - self._counted_at > _COUNT_SECONDS:
                 self._status = self._count_files()
@@ -126,7 +126,7 @@ def nearest_existing(folder: Path) -> Path:
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing when it is gone."""
+    """The entries of a folder; none if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -1,4 +1,4 @@
-"""How long clips, snapshots and events stay: by age, by size, and by what must stay free on the disk."""
+"""Retention: removes clips, snapshots and events by age, total size and free disk space."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 ROUND_SECONDS = 60.0
 STOP_SECONDS = 3.0
 GB = 10**9
-FRESH_SECONDS = 60.0  # a file that changed within these may still be written
-EVENTS_AT_ONCE = 200  # events whose files go at once
-LEFTOVER_SECONDS = 3600.0  # nobody is that long about one file
+FRESH_SECONDS = 60.0  # a file changed so recently may still be open
+EVENTS_AT_ONCE = 200  # files of so many events are removed together
+LEFTOVER_SECONDS = 3600.0  # no file takes that long to write
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What one run took away."""
+    """What one run removed; `protected` counts protected events."""
 
     files: int = 0
     bytes: int = 0
@@ -47,7 +47,7 @@ class Removed:
 
 
 class Retention:
-    """Removes what is too old, then the oldest while there is too much; protected ones never by age, and else last."""
+    """Removes what is too old, then the oldest while there is too much; protected events only for space, and last."""
 
     def __init__(self, folder: Path, database: Database, settings: ServiceSettings) -> None:
         self._media = MediaStore(folder)
@@ -58,20 +58,20 @@ class Retention:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Run now and every minute."""
+        """Run now, then every minute."""
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step under way."""
+        """Stop after the current step."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
     def run_once(self) -> Removed:
-        """One run. Raises DatabaseError, without which nobody knows what is protected, and XaivaError for the disk."""
+        """One run. Raises DatabaseError (only the database knows what is protected), and XaivaError for the disk."""
         try:
-            removed = self._remove_files()  # first: on a full disk the database takes nothing before
+            removed = self._remove_files()  # first: a full disk blocks the database
             return replace(removed, events=self._remove_events())
         except OSError as error:
             what = f"{error.filename or self._media.folder}"
@@ -89,17 +89,19 @@ class Retention:
                 return
 
     def _remove_events(self) -> int:
-        """Events of days that are long over; what the statistics say of those days is kept. Protected ones stay."""
+        """Remove unprotected events of old days, and keep the statistics of those days."""
         first_kept = (_now() - timedelta(days=self._settings.events_days)).astimezone(self._statistics.zone).date()
         removed = 0
         while (day := self._oldest_day()) is not None and day < first_kept and not self._stop.is_set():
-            removed += self._database.write(partial(self._remove_day, day))  # by the day: others want to write, too
+            removed += self._database.write(
+                partial(self._remove_day, day)
+            )  # day by day, so that others can write in between
         if removed:
             logger.info("%d events from before %s were removed; their statistics stay", removed, first_kept)
         return removed
 
     def _oldest_day(self) -> date | None:
-        """Of what is not protected."""
+        """The day of the oldest unprotected event."""
         oldest = select(EventRow.started).where(EventRow.protected.is_(False)).order_by(EventRow.started, EventRow.id)
         with self._database.read() as session:
             started = session.scalar(oldest.limit(1))
@@ -121,7 +123,7 @@ class Retention:
         oldest = now - timedelta(days=days)
         too_old = [media for media in removable if media.moment < oldest]
         self._remove(too_old, f"removed after {days:g} days")
-        remaining = removable[len(too_old) :]  # aged ones come first
+        remaining = removable[len(too_old) :]  # `too_old` is the front of it
         excess = self._excess(sum(media.bytes for media in stored) - sum(media.bytes for media in too_old))
         in_excess = list(_take_oldest(remaining + [media for media in stored if media.event in protected], excess))
         self._remove(in_excess, "removed to make room")
@@ -132,7 +134,7 @@ class Retention:
         return Removed(sum(len(media.files) for media in removed), sum(media.bytes for media in removed), len(forced))
 
     def _excess(self, used: int) -> float:
-        """Bytes that must go."""
+        """How many bytes must go."""
         free = shutil.disk_usage(nearest_existing(self._media.folder)).free
         return max(used - self._settings.clips_gb * GB, self._settings.clips_free_gb * GB - free)
 
@@ -143,9 +145,9 @@ class Retention:
             return set(session.scalars(select(EventRow.id).where(EventRow.protected.is_(True))))
 
     def _remove(self, media: list[_EventMedia], why: str) -> None:
-        """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes.
+        """Mark them in the database, then delete the files: after a crash the next run deletes the rest.
 
-        On a full disk SQLite may say so only once they are gone.
+        On a full disk SQLite may only be able to write after the files are gone.
         """
         for at in range(0, len(media), EVENTS_AT_ONCE):
             step = media[at : at + EVENTS_AT_ONCE]
@@ -167,7 +169,7 @@ def _unlink(media: list[_EventMedia]) -> None:
         file.path.unlink(missing_ok=True)
     for folder in {file.path.parent for event_media in media for file in event_media.files}:
         with suppress(OSError):
-            folder.rmdir()  # only when nothing is left in it
+            folder.rmdir()  # only when it is empty
 
 
 def _mark_removed(events: list[str], why: str, session: Session) -> None:
@@ -193,7 +195,7 @@ class _EventMedia:
 
 
 def _by_event(files: Iterable[MediaFile]) -> list[_EventMedia]:
-    """Oldest first."""
+    """The files grouped by event, oldest first."""
     by_event: dict[str, _EventMedia] = {}
     for file in files:
         by_event.setdefault(file.event, _EventMedia(file.event, time_of_id(file.event), [])).files.append(file)
@@ -201,7 +203,7 @@ def _by_event(files: Iterable[MediaFile]) -> list[_EventMedia]:
 
 
 def _take_oldest(media: list[_EventMedia], excess: float) -> Iterator[_EventMedia]:
-    """As many from the front as it takes; what may still be written is passed over."""
+    """The oldest whose sizes add up to `excess`, without files that may still be open."""
     for event_media in media:
         if excess <= 0:
             return
@@ -211,7 +213,7 @@ def _take_oldest(media: list[_EventMedia], excess: float) -> Iterator[_EventMedi
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """What a killed process left half written."""
+    """Remove temporary files of killed processes."""
     for path in folder.glob(f"*/{TEMPORARY_PREFIX}*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:

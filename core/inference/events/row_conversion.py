@@ -13,7 +13,7 @@ _COLUMNS = tuple(column.key for column in EventRow.__table__.columns)
 
 
 def field_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an event (as attributes of one) as columns."""
+    """The columns for some fields of an event."""
     columns: dict[str, Any] = {}
     for name, value in fields.items():
         if name in _NESTED:
@@ -28,12 +28,10 @@ def field_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def event_columns(event: Event) -> dict[str, Any]:
-    """All columns of an event."""
     return field_columns({name: getattr(event, name) for name in Event.model_fields})
 
 
 def event_from_row(row: EventRow) -> Event:
-    """The event that a row holds."""
     values = {name: getattr(row, name) for name in _COLUMNS}
     for name, model in _NESTED.items():
         values[name] = {part: values.pop(f"{name}_{part}") for part in model.model_fields}
@@ -42,7 +40,7 @@ def event_from_row(row: EventRow) -> Event:
 
 
 def _storable(value: Any) -> Any:
-    """A text without what PostgreSQL cannot hold: NUL, halves of surrogate pairs. A model may answer such."""
+    """The value, in a text without NUL and lone surrogates: PostgreSQL refuses them, and a model may answer them."""
     if isinstance(value, str):
         text = str(getattr(value, "value", value))
         return text.replace("\0", "").encode("utf-8", "replace").decode()

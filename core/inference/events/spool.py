@@ -1,8 +1,8 @@
-"""The spool: a write-ahead log of records on disk that outlives any crash, until the database has them.
+"""The spool: a write-ahead log on disk that keeps records through any crash until the database has them.
 
-Its segments are files named by the position of their first byte in the spool as a whole, which only ever grows. A
-segment that an earlier run wrote is never appended to: its end may be torn. One is removed when the database has all
-of it. Threads that append at once share one fsync.
+Its segments are files named after the position of their first byte in the whole spool; positions only grow. Segments
+of earlier runs are never appended to, because their end may be truncated. A segment is removed once the database has
+all of it. Threads that append at the same time share one fsync.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from core.inference.events.spool_records import Record, decode
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 4 << 20
-_PROBE_BYTES = 64 << 10  # what must fit on the disk before it counts as well again
+_PROBE_BYTES = 64 << 10  # must fit on the disk before it counts as writable again
 _PRIVATE = 0o600
 
 
 class SpoolError(XaivaError):
-    """The disk refused: what was to be appended is not kept."""
+    """The disk refused a write: the record is not saved."""
 
 
 @dataclass
 class _Segment:
     path: Path
-    base: int  # its first byte's position in the spool
-    end: int  # behind its last byte that counts
+    base: int  # position of its first byte
+    end: int  # position after its last valid byte
     damaged: bool = False
 
 
 class _PendingLine:
-    """A line that a thread waits for, until it is `done` or until that thread is to write for all that wait."""
+    """A line whose thread waits until it is `done`, or until it is that thread's turn to write all waiting lines."""
 
     def __init__(self, line: bytes) -> None:
         self.line = line
@@ -51,14 +51,14 @@ class _PendingLine:
 
 
 class Spool:
-    """Appended to by any thread, read and released by one. Raises SpoolError when the folder cannot be used."""
+    """Any thread may append; one thread reads and releases. Raises SpoolError when the folder is unusable."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: list[_PendingLine] = []
-        self._writing = False  # a thread writes for all that wait, and then hands that on to the one that waits longest
-        self._lock = threading.Lock()  # _waiting, _writing, _segments
-        self._files = threading.Lock()  # the open segment
+        self._writing = False  # one thread writes for all that wait, then the longest waiting one takes over
+        self._lock = threading.Lock()  # guards _waiting, _writing, _segments
+        self._files = threading.Lock()  # guards the open segment
         self._file: int | None = None
         self._lock_handle: int | None = None
         try:
@@ -73,17 +73,17 @@ class Spool:
 
     @property
     def first(self) -> int:
-        """Where the oldest segment begins."""
+        """The position at which the oldest segment starts."""
         with self._lock:
             return self._segments[0].base if self._segments else self._end
 
     @property
     def end(self) -> int:
-        """Behind the newest record that is safe."""
+        """The position after the newest durable record."""
         return self._end
 
     def append(self, line: bytes) -> None:
-        """Make `line` durable. Raises SpoolError when the disk refuses."""
+        """Make `line` durable. Raises SpoolError when the disk refuses it."""
         entry = _PendingLine(line)
         with self._lock:
             self._waiting.append(entry)
@@ -96,9 +96,9 @@ class Spool:
             raise self._write_error(entry.error) from entry.error
 
     def records(self, position: int, only: bytes = b"") -> Iterator[tuple[Record, int]]:
-        """Safe records from `position` on, each with the position behind it; with `only`, those that hold these bytes.
+        """Durable records from `position` on, each with the position after it; with `only`, those that contain it.
 
-        A torn tail is passed over. A damaged line is told of, and its segment will be set aside instead of removed.
+        Skips a truncated tail. Logs a damaged line; its segment will be set aside instead of removed.
         """
         with self._lock:
             segments = [segment for segment in self._segments if segment.end > position]
@@ -112,7 +112,7 @@ class Spool:
                         yield record, at
 
     def release(self, position: int, make_durable: Callable[[], None]) -> None:
-        """Remove the segments before `position`, after `settle` has made sure that they are needed no more."""
+        """Remove the segments before `position`; first calls `make_durable`, so that the database really has them."""
         with self._lock:
             released = [segment for segment in self._segments[:-1] if segment.end <= position]
         if not released:
@@ -127,7 +127,7 @@ class Spool:
                 self._segments.remove(segment)
 
     def set_aside(self, line: bytes) -> Path:
-        """Keep a line that the database refuses in a file for people; returns the file. Raises OSError."""
+        """Move a line that the database refuses to a file for inspection; returns that file. Raises OSError."""
         path = self._folder / "refused.jsonl"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
         try:
@@ -138,7 +138,7 @@ class Spool:
         return path
 
     def probe(self) -> None:
-        """Raises SpoolError while the disk refuses."""
+        """Raise SpoolError while the disk refuses writes."""
         try:
             write_atomic(self._folder / "probe", b"\0" * _PROBE_BYTES, _PRIVATE)
             (self._folder / "probe").unlink()
@@ -146,7 +146,7 @@ class Spool:
             raise self._write_error(error) from error
 
     def close(self) -> None:
-        """Let another process have it. What is appended afterwards raises SpoolError."""
+        """Release the folder for other processes. Later appends raise SpoolError."""
         with self._files:
             self._close_segment()
             if self._lock_handle is not None:
@@ -182,12 +182,12 @@ class Spool:
             except BaseException:
                 self._abandon_segment(len(data))
                 raise
-            segment.end += len(data)  # before _end: whoever reads up to that must find all of it
+            segment.end += len(data)  # before _end: readers up to _end must find all of it
             self._end = segment.end
             return None
 
     def _open_segment(self) -> tuple[_Segment, int]:
-        """The segment to append to: this run's newest unless it is full."""
+        """The segment to append to: the newest of this run, or a new one when that is full."""
         if self._lock_handle is None:
             raise OSError("it was closed")
         newest = self._segments[-1] if self._segments else None
@@ -202,21 +202,21 @@ class Spool:
             os.close(file)
             raise
         self._file = file
-        if newest is None or newest.base != self._end:  # else: an empty one lies there, from a run that wrote nothing
+        if newest is None or newest.base != self._end:  # else an earlier run left an empty one
             newest = _Segment(path, self._end, self._end)
             with self._lock:
                 self._segments.append(newest)
         return newest, file
 
     def _abandon_segment(self, length: int) -> None:
-        """Leave a segment that may have taken part of a refused write; the next append opens another one."""
+        """Close a segment that may contain part of a refused write; the next append opens a new one."""
         if self._file is None:
             return
         segment = self._segments[-1]
         try:
             os.ftruncate(self._file, segment.end - segment.base)
         except OSError:
-            self._end = segment.end + length  # its file may be that long; no position may mean two things
+            self._end = segment.end + length  # the file may be that long, and positions must stay unique
         self._close_segment()
 
     def _close_segment(self) -> None:
@@ -241,7 +241,7 @@ class Spool:
 
 
 def _lock_folder(folder: Path) -> int:
-    """Keep other processes out; the kernel lets go when this one ends, however it does."""
+    """Lock out other processes; the kernel releases the lock when this process ends."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, _PRIVATE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -253,7 +253,7 @@ def _lock_folder(folder: Path) -> int:
 
 
 def _spool_id(folder: Path) -> str:
-    """The spool's name in databases: they remember how far each has come."""
+    """The spool's id, under which databases store its position."""
     path = folder / "id"
     if not path.exists():
         write_atomic(path, str(uuid.uuid4()), _PRIVATE)

@@ -1,4 +1,4 @@
-"""The records of the spool: an event, or a change of one, as JSON with a checksum."""
+"""Spool records: an event, or a change to one, as JSON with a checksum."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLANK_EVENT = Event(
 
 @dataclass(frozen=True)
 class Record:
-    """`fields` is the whole event when it is `new`, else those that changed; all as JSON. `at` is a Unix time."""
+    """`fields` holds the complete event if it is `new`, else the changed fields, as JSON. `at` is a Unix time."""
 
     event: str
     new: bool
@@ -37,19 +37,19 @@ class Record:
     fields: Mapping[str, Any]
 
     def applied_to(self, event: Event | None) -> Event | None:
-        """The event with this record applied; None when it is only a change and there is no event."""
+        """The event with this record applied; None for a change without an event."""
         if self.new:
             return event or Event.model_validate(self.fields)
         return event and Event.model_validate({**event.model_dump(), **self.fields})
 
 
 def event_record(event: Event) -> Record:
-    """A new event's record. Raises InputError for one that could not be read back."""
+    """The record of a new event. Raises InputError if it could not be read back."""
     return Record(event.id, True, time.time(), _validated(event).model_dump(mode="json"))
 
 
 def change_record(event: str, fields: Mapping[str, object]) -> Record:
-    """A change's record. Raises TypeError for a name that no event has, InputError for a value it cannot have."""
+    """The record of a change. Raises TypeError for an unknown field, InputError for an invalid value."""
     unknown = fields.keys() - (Event.model_fields.keys() - {"id"})
     if unknown:
         raise TypeError(f"an event has no {', '.join(sorted(unknown))} that could change")
@@ -58,13 +58,13 @@ def change_record(event: str, fields: Mapping[str, object]) -> Record:
 
 
 def changed_fields(record: Record) -> dict[str, Any]:
-    """The fields of a change as an event has them, without those that only a newer version knows."""
+    """The changed fields as attributes of an event; skips fields that only a newer version knows."""
     event = Event.model_validate({**_BLANK_EVENT.model_dump(), **record.fields})
     return {name: getattr(event, name) for name in record.fields if name in Event.model_fields}
 
 
 def encode(record: Record) -> bytes:
-    """The line. Raises InputError for a number that JSON does not have."""
+    """The record as a line. Raises InputError for a number that JSON does not have."""
     content = {"event": record.event, "new": record.new, "at": record.at, "fields": record.fields}
     try:
         text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
@@ -74,7 +74,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record:
-    """The record of a whole line. Raises ValueError when it is not what was written."""
+    """The record of a complete line. Raises ValueError when it is damaged."""
     text = line[_CHECKSUM_DIGITS + 1 : -1]
     if line[-1:] != b"\n" or line[: _CHECKSUM_DIGITS + 1] != b"%08x " % zlib.crc32(text):
         raise ValueError("the checksum does not fit")
@@ -82,7 +82,7 @@ def decode(line: bytes) -> Record:
 
 
 def _validated(event: Event | dict[str, Any]) -> Event:
-    """The event as it will be read back."""
+    """The event as it will be read back. Raises InputError."""
     values = event.model_dump() if isinstance(event, Event) else event
     try:
         event = Event.model_validate(values)

@@ -1,4 +1,4 @@
-"""Daily statistics in a time zone: how many events, of which type, at which hours. A day has 23, 24 or 25 of those."""
+"""Daily statistics in a time zone: events by type, priority and hour. A day has 23, 24 or 25 hours."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from core.api_schema import DayStatistics, Priority, Statistics
 from core.inference.database.engine import Database
 from core.inference.database.models import DailyStatisticsRow, EventRow
 
-SLOT_SECONDS = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
+SLOT_SECONDS = 900  # the database counts per slot: every zone's offset from UTC is a multiple of it
 HOUR = timedelta(hours=1)
 _KEPT_FIELDS = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
 
 
 class DailyStatistics:
-    """Counted from the events, and for days whose events were removed what was kept of them. Raises DatabaseError."""
+    """Counts the events; uses stored numbers for days whose events were removed. Raises DatabaseError."""
 
     def __init__(self, database: Database, zone: str) -> None:
         self._database = database
         self.zone = ZoneInfo(zone)
 
     def days(self, first: date, last: date, cameras: list[str] | None) -> Statistics:
-        """From `first` to `last`, both included, of these cameras (None: all); a day without events is left out."""
+        """The days from `first` to `last` inclusive of these cameras (None: all); days without events are left out."""
         with self._database.read() as session:
             kept_days = list(self._kept_days(session, first, last))
             kept_dates = {day.date for day in kept_days}
@@ -39,17 +39,17 @@ class DailyStatistics:
         return Statistics(zone=self.zone.key, days=sorted(visible, key=lambda day: (day.date, day.camera)))
 
     def keep_day(self, session: Session, day: date) -> None:
-        """Keep what is known of a day whose events are to go. One that was kept earlier stays as it is."""
+        """Store the numbers of a day whose events will be removed, unless that was done before."""
         if not any(self._kept_days(session, day, day)):
             for statistics in self._count_days(session, day, day):
                 session.add(DailyStatisticsRow(zone=self.zone.key, **statistics.model_dump()))
 
     def start(self, day: date) -> datetime:
-        """The first instant of a day, in UTC; where clocks jump over midnight, the one they jump to."""
+        """The first instant of a day in UTC; where clocks skip midnight, the instant they skip to."""
         return datetime.combine(day, time(0), self.zone).astimezone(timezone.utc)
 
     def _kept_days(self, session: Session, first: date, last: date) -> Iterator[DayStatistics]:
-        """Also those that were kept while the zone was another: their events are gone, nobody can count them again."""
+        """Includes days that were stored in another zone: their events are gone and cannot be counted again."""
         rows = session.scalars(select(DailyStatisticsRow).where(DailyStatisticsRow.date.between(first, last)))
         for row in rows:
             yield DayStatistics(date=row.date, camera=row.camera, **{name: getattr(row, name) for name in _KEPT_FIELDS})
@@ -91,7 +91,7 @@ class DailyStatistics:
 
 
 class _SlotTime(NamedTuple):
-    """Where a slot lies: in which hour of which day, and how many hours that day has."""
+    """The day and hour of a slot, and how many hours that day has."""
 
     day: date
     hour: int
@@ -99,7 +99,7 @@ class _SlotTime(NamedTuple):
 
 
 class _Count(NamedTuple):
-    """What the database counted of one kind in one slot."""
+    """One row of the counting query."""
 
     camera: str
     type: str
@@ -114,7 +114,7 @@ class _Count(NamedTuple):
 
 @dataclass
 class _Day:
-    """One camera's day while it is added up."""
+    """Running totals of one camera's day."""
 
     by_hour: list[int]
     events: int = 0
@@ -143,7 +143,7 @@ class _Day:
 
 
 def _slot(session: Session) -> ColumnElement[int]:
-    """The number of a moment's slot since 1970. Only this differs between the databases."""
+    """The number of an event's slot since 1970; the only part that differs between the databases."""
     if session.get_bind().dialect.name == "sqlite":
         return cast(ColumnElement[int], cast_to(func.strftime("%s", EventRow.started), Integer).op("/")(SLOT_SECONDS))
     return cast_to(func.floor(extract("epoch", EventRow.started) / SLOT_SECONDS), BigInteger)

@@ -1,4 +1,4 @@
-"""Queries on events: pages and single ones; acknowledging, protecting."""
+"""Queries events by page or id; acknowledges and protects them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MOMENT, _SCORE = TypeAdapter[datetime](Timestamp), TypeAdapter[float](FiniteFlo
 
 
 class EventStore:
-    """`cameras` is always what the asker may see, None for all. Every method raises DatabaseError."""
+    """`cameras` are always those the caller may see, None for all. Every method raises DatabaseError."""
 
     def __init__(self, database: Database, logger: EventLogger) -> None:
         self._database = database
         self._logger = logger
 
     def page(self, *, cameras: list[str] | None, query: EventQuery) -> EventPage:
-        """Events that fit all that the query names. Raises InputError for a cursor of another order."""
+        """A page of matching events. Raises InputError for a cursor of another sort order."""
         order = _Order(query)
         statement = order.apply_to(select(EventRow).where(*_conditions(cameras, query)), query.cursor)
         with self._database.read() as session:
@@ -42,11 +42,11 @@ class EventStore:
         return EventPage(events=events, next=order.cursor(events[-1]) if len(rows) > query.limit else "")
 
     def get(self, event: str) -> Event | None:
-        """One event, also while only the spool has it."""
+        """One event, even if only the spool has it."""
         return self._logger.get(event) if is_event_id(event) else None
 
     def acknowledge(self, ids: list[str], by: str, note: str, cameras: list[str] | None) -> int:
-        """Acknowledge what has not been yet; returns how many that were. An empty note leaves the one that is there."""
+        """Acknowledge events; returns how many were not acknowledged before. An empty note keeps the old one."""
         valid_ids = [event for event in ids if is_event_id(event)]
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
@@ -56,11 +56,11 @@ class EventStore:
         )
 
     def protect(self, event: str, protected: bool) -> bool:
-        """Keep an event, its clip and snapshot when others go; False when there is no such event."""
+        """Protect an event with its clip and snapshot from retention; False when it does not exist."""
         return is_event_id(event) and bool(self._change({"protected": protected}, EventRow.id == event))
 
     def unacknowledged(self, cameras: list[str] | None) -> int:
-        """How many wait for somebody."""
+        """How many events are not acknowledged."""
         waiting = select(func.count()).select_from(EventRow).where(EventRow.acknowledged.is_(None), *_visible(cameras))
         with self._database.read() as session:
             return session.scalar(waiting) or 0
@@ -70,14 +70,14 @@ class EventStore:
             changed = update(EventRow).where(*conditions).values(**values).returning(EventRow)
             return [event_from_row(row) for row in session.scalars(changed)]
 
-        self._logger.flush(FLUSH_SECONDS)  # a person may be faster than the next batch
+        self._logger.flush(FLUSH_SECONDS)  # the event may still be in the spool
         events = self._logger.write(work)
-        self._database.make_durable()  # what somebody protected must still be so after a power cut
+        self._database.make_durable()  # the change must survive a power cut
         return events
 
 
 class _Order:
-    """An order of events in which no two are equal, and the place of one in it as a cursor."""
+    """A total order of events, with cursors that name a position in it."""
 
     def __init__(self, query: EventQuery) -> None:
         self._name = f"{query.sort}{'+' if query.ascending else '-'}"
@@ -87,14 +87,14 @@ class _Order:
         self._columns = (by, EventRow.id)
 
     def apply_to(self, statement: Select[EventRow], cursor: str) -> Select[EventRow]:
-        """The query in this order, from behind the cursor on."""
+        """The statement in this order, starting after the cursor."""
         if cursor:
             key, place = tuple_(*self._columns), tuple_(*self._parse_cursor(cursor))
             statement = statement.where(key > place if self._ascending else key < place)
         return statement.order_by(*(column.asc() if self._ascending else column.desc() for column in self._columns))
 
     def cursor(self, event: Event) -> str:
-        """The place of an event."""
+        """The cursor after an event."""
         value = event.started.isoformat() if self._timed else event.score
         return base64.urlsafe_b64encode(json.dumps([self._name, value, event.id]).encode()).decode()
 
@@ -109,7 +109,7 @@ class _Order:
 
 
 def _conditions(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnElement[bool]]:
-    """What an event must pass; `priority` means that one or above."""
+    """The conditions of a query; `priority` means that one or above."""
     yield from _visible(cameras)
     if query.camera is not None:
         yield EventRow.camera == query.camera

@@ -10,18 +10,18 @@ from typing_extensions import Self
 from core.api_schema import CameraId, Event, Name, Priority, Schedule, Slug
 from core.api_schema.base import Fraction, require_known
 
-MAX_DEPTH = 3  # choices within choices
+MAX_DEPTH = 3  # levels of nested choices
 ListedPriority = Annotated[Priority, AfterValidator(require_known)]
 
 
 class _FileModel(BaseModel):
-    """A part of the file. Unknown keys are refused: a misspelt one must not be lost in silence."""
+    """A part of the flows file. Unknown keys are refused, so that a typo is not silently ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Condition(_FileModel):
-    """All of it must hold. Empty lists hold always; `facts` are labels and how many of each at least."""
+    """All fields must hold. An empty field always holds; `facts` maps labels to their least number."""
 
     types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
@@ -32,20 +32,20 @@ class Condition(_FileModel):
 
 
 class _Step(_FileModel):
-    """`name` is how the event speaks of the step; by default its kind."""
+    """`name` labels the step's result on the event; by default its kind."""
 
     name: Name | Literal[""] = ""
     when: Condition = Condition()
 
 
 class NotifyStep(_Step):
-    """Tell people, as the notification rules say."""
+    """Notify people according to the notification rules."""
 
     kind: Literal["notify"]
 
 
 class KeepClipStep(_Step):
-    """Keep clip and snapshot when others must go."""
+    """Protect clip and snapshot from retention."""
 
     kind: Literal["keep_clip"]
 
@@ -89,7 +89,7 @@ ChooseStep.model_rebuild()
 
 
 class Flow(_FileModel):
-    """`wait` are the seconds the flow gives the analyser before it begins without it."""
+    """The flow waits `wait` seconds for the analyser, then starts without its answer."""
 
     wait: Annotated[float, Field(ge=0, le=300)] = 10
     steps: Annotated[tuple[FlowStep, ...], Field(max_length=32)]
@@ -102,7 +102,7 @@ class Flow(_FileModel):
 
 
 def label_steps(steps: tuple[FlowStep, ...], prefix: str = "") -> list[tuple[str, FlowStep]]:
-    """Each step with how the event speaks of it: its name or kind, counted where it would be said twice."""
+    """Each step with its label: its name or kind, with a number where that would not be unique."""
     by_label: dict[str, FlowStep] = {}
     for step in steps:
         plain = f"{prefix}{step.name or step.kind}"

@@ -1,4 +1,4 @@
-"""Reads the file of flows, JSON or TOML, and explains its errors."""
+"""Reads the flows file (JSON or TOML) and explains its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REMEDY = "see docs/notifications.md for the format"
 
 
 def read_flows(file: Path | None) -> dict[str, Flow]:
-    """The flows by name; `default` (notify) is always among them. Raises InputError naming file and field or line."""
+    """The flows by name, always including `default` (notify). Raises InputError naming file and field or line."""
     flows = {DEFAULT_FLOW_NAME: DEFAULT_FLOW}
     if file is None:
         return flows
@@ -63,7 +63,7 @@ def _parse(file: Path, text: str) -> object:
 
 
 def _problems(error: ValidationError) -> str:
-    """Every problem with its place: `night.steps[2].to: …`. Values are not shown: a URL may hold a password."""
+    """Every problem with its place: `night.steps[2].to: …`. Values are hidden: a URL may contain a password."""
     return "; ".join(
         f"{_place(problem['loc'])}: {explain_error(problem)}" for problem in error.errors(include_url=False)
     )
@@ -75,7 +75,9 @@ def _place(path: tuple[int | str, ...]) -> str:
     for at, part in enumerate(path):
         if isinstance(part, int):
             text += f"[{part + 1}]"
-        elif not (part in kinds and at and isinstance(path[at - 1], int)):  # pydantic names the kind of a step, too
+        elif not (
+            part in kinds and at and isinstance(path[at - 1], int)
+        ):  # pydantic adds the kind of a step to the path
             text += f".{part}" if text else str(part)
     return text or "the file"
 

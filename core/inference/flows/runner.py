@@ -1,4 +1,4 @@
-"""Runs a flow for an event: each step's outcome is on the event before the next one begins."""
+"""Runs a flow for an event: each step's result is saved on the event before the next step starts."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _CHOICE_PREFIX = "chose "
 
 
 class SaveFields(Protocol):
-    """Keeps fields of the event that changed."""
+    """Saves changed fields of the event."""
 
     def __call__(self, **fields: object) -> None: ...
 
 
 class FlowRunner:
-    """Holds all flows; every method may be called from any thread."""
+    """Holds all flows. Thread-safe."""
 
     def __init__(self, flows: Mapping[str, Flow], notifier: Notifier, analyser: Analyser, zone: ZoneInfo) -> None:
         self._flows = flows
@@ -54,14 +54,14 @@ class FlowRunner:
         self._zone = zone
 
     def flow(self, name: str) -> Flow:
-        """A flow by name; `default` for one that is not there."""
+        """The flow of that name, or `default` if there is none."""
         return self._flows.get(name) or self._flows[DEFAULT_FLOW_NAME]
 
     def run(self, name: str, event: Event, save: SaveFields) -> Event:
-        """Do what the flow says, but not what the event says was done already; returns the event as it is then.
+        """Run the steps that have no result on the event yet; returns the changed event.
 
-        A step that fails is told of in the event's actions and the next one runs. Raises DatabaseError when the outbox
-        cannot be written: run it again later, so that nobody goes without a message.
+        A failed step is recorded on the event, and the next one runs. Raises DatabaseError when the outbox cannot be
+        written: run the flow again later, so that the message is not lost.
         """
         run = _FlowRun(self, event, save)
         if name not in self._flows:
@@ -70,7 +70,7 @@ class FlowRunner:
         return run.event
 
     def unmet_condition(self, condition: Condition, event: Event) -> str:
-        """Which part of a condition does not hold, as a sentence; empty when all of it does."""
+        """Why a condition does not hold, as a sentence; empty when it holds."""
         if condition.types and event.type not in condition.types:
             return f"type {event.type} is not among {', '.join(condition.types)}"
         if condition.cameras and event.camera not in condition.cameras:
@@ -86,7 +86,7 @@ class FlowRunner:
         return "" if is_open(condition.schedule, event.decided, self._zone) else "the event is outside the schedule"
 
     def run_step(self, step: FlowStep, label: str, event: Event, save: SaveFields) -> tuple[str, dict[str, object]]:
-        """Do a step that is no choice; what was done as a sentence, and the event's fields it changed."""
+        """Run a step other than a choice; returns a sentence about it, and the event fields it changed."""
         if isinstance(step, NotifyStep):
             return _describe(self._notifier.notify(event)), {}
         if isinstance(step, KeepClipStep):
@@ -101,7 +101,7 @@ class FlowRunner:
         return _call_webhook(step, label, event), {}
 
     def choose_option(self, step: ChooseStep, event: Event) -> tuple[str, str]:
-        """The option that is taken, and why it is not the model's choice (empty when it is). Raises XaivaError."""
+        """The option to take, and why it is not the model's choice (empty if it is). Raises XaivaError."""
         try:
             return self._analyser.choose(step.question, event, tuple(step.options)), ""
         except XaivaError as error:
@@ -111,7 +111,7 @@ class FlowRunner:
 
 
 class _FlowRun:
-    """One event on its way through one flow."""
+    """One run of one flow for one event."""
 
     def __init__(self, runner: FlowRunner, event: Event, save: SaveFields) -> None:
         self._runner = runner
@@ -119,7 +119,7 @@ class _FlowRun:
         self.event = event
 
     def run_steps(self, steps: list[tuple[str, FlowStep]]) -> None:
-        """Run each that was not run before."""
+        """Run the steps that have no result yet."""
         for label, step in steps:
             result = next((action for action in self.event.actions if action.step == label), None)
             if isinstance(step, ChooseStep):
@@ -128,7 +128,7 @@ class _FlowRun:
                 self._run_step(label, step)
 
     def add_result(self, label: str, state: str, detail: str, seconds: float = 0) -> None:
-        """Put an outcome on the event, once."""
+        """Record a step's result on the event, once."""
         if any(action.step == label for action in self.event.actions):
             return
         outcome = ActionResult(
@@ -159,7 +159,7 @@ class _FlowRun:
             self.run_steps(label_steps(step.options.get(option, ()), f"{label}.{option}."))
 
     def _run_guarded(self, label: str, step: FlowStep, work: Callable[[], str]) -> None:
-        """Run a step whose condition holds; note what became of it. Raises DatabaseError."""
+        """Run a step if its condition holds, and record the result. Raises DatabaseError."""
         if unmet_condition := self._runner.unmet_condition(step.when, self.event):
             self.add_result(label, SKIPPED, unmet_condition)
             return
@@ -178,7 +178,7 @@ class _FlowRun:
 
 def _describe(outcome: NotifyOutcome) -> str:
     if outcome.suspended:
-        return f"nobody was notified: the camera's notifications are suspended until {outcome.suspended:%Y-%m-%d %H:%M} UTC"
+        return f"nobody was notified: the camera is suspended until {outcome.suspended:%Y-%m-%d %H:%M} UTC"
     if not outcome.rules:
         return "no rule matches"
     messages = f"{outcome.messages} message{'' if outcome.messages == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""A process that sends one message through Apprise, and ends.
+"""A process that sends one message through Apprise, then exits.
 
-Apprise's services open their connections themselves, by several libraries. In a process of their own all of them go
-through the guard, no redirect is followed, and one that hangs is ended.
+Apprise's plugins open connections through several libraries. In a process of its own all of them can be guarded, follow
+no redirect, and are killed when they hang.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from core.errors import XaivaError
 from core.inference.address_guard import PROXIES, guard_process
 
-SEND_TIMEOUT = 20.0  # for all of it: Apprise waits 4 s to connect and 4 s for an answer, and may try several addresses
+SEND_TIMEOUT = 20.0  # in total: Apprise waits 4 s to connect and 4 s for an answer, per address
 _PREFIX = re.compile(r"^[\d: ,-]+- [A-Z]+ - ")
 
 
 def send(url: str, title: str, text: str, what: str) -> None:
-    """Send it and wait until it is taken. Raises XaivaError, which never holds the URL."""
+    """Send a message and wait until it is accepted. Raises XaivaError, which never contains the URL."""
     library = str(Path(__file__).resolve().parents[3])
     environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
@@ -48,12 +48,12 @@ def send(url: str, title: str, text: str, what: str) -> None:
 
 
 def main() -> None:
-    """Read the message from stdin; say on stdout why it was not sent (empty: it was)."""
+    """Read the message from stdin; write to stdout why it was not sent, empty for success."""
     message = json.load(sys.stdin)
-    answer, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    answer, sys.stdout = sys.stdout, sys.stderr  # keep the output of libraries out of the answer
     json.dump({"why": _notify(**message)}, answer)
     answer.flush()
-    os._exit(0)  # a thread that a service left behind must not hold up the end: the message would be sent again
+    os._exit(0)  # do not wait for threads of plugins: after a time-out the message would be sent again
 
 
 def _notify(url: str, title: str, text: str) -> str:
@@ -65,7 +65,7 @@ def _notify(url: str, title: str, text: str) -> str:
     service = apprise.Apprise.instantiate(url, asset=apprise.AppriseAsset(http_redirects=False))
     if service is None:
         return "Apprise knows no such service, or a part is missing"
-    service.redirects = False  # whatever the URL says
+    service.redirects = False  # even if the URL asks for them
     messenger = apprise.Apprise()
     messenger.add(service)
     outcome = messenger.notify(body=text, title=title)
@@ -78,7 +78,7 @@ def _notify(url: str, title: str, text: str) -> str:
 
 
 def _refuse_redirects(refusals: list[str]) -> None:
-    """Also where a service asks for them to be followed."""
+    """Refuse redirects even for plugins that want to follow them."""
     import requests
 
     def no_target(_session: object, response: Any) -> None:

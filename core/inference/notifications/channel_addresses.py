@@ -1,4 +1,4 @@
-"""The addresses of channels: checked when they are set, shown without their secrets."""
+"""Channel addresses: checks new ones, and shows them without secrets."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from core.inference.address_guard import check_host
 from core.inference.http_post import check_url
 from core.redaction import HIDDEN, has_placeholder, redact_address
 
-TYPO_SIMILARITY = 0.75  # how alike two schemes are at least for one to be the other, mistyped
+TYPO_SIMILARITY = 0.75  # least similarity of a mistyped scheme
 _MAIL = re.compile(r"^[^\s@,;<>\"\x00-\x1f]+@[^\s@,;<>\"\x00-\x1f]+$")
 _SCHEME = re.compile(r"^([a-z0-9]+)://", re.I)
-# Apprise schemas that speak to the machine the service runs on, not to people.
+# Apprise schemes that notify the service's own machine instead of people.
 _LOCAL_SCHEMES = frozenset(("blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
 _NAMES_A_FILE = re.compile(r"^(?:file:|~|\.{0,2}/)", re.I)
 _FILE_OPTIONS = re.compile(r"[?&](?:keyfile|subfile|pgpkey|pgpprv|attach|template)=([^&]*)", re.I)
 
 
 def shown_address(channel: Channel) -> str:
-    """The channel's address without what could be a secret.
+    """The channel's address without possible secrets.
 
-    A mail address has none; a web address loses what is not known to be harmless; of an Apprise URL,
-    where each service puts its token somewhere else, only the scheme is left.
+    A mail address has none; a web address keeps its harmless parts; an Apprise URL keeps only its scheme, because each
+    service puts its token elsewhere.
     """
     if channel.kind is ChannelKind.EMAIL:
         return channel.to
@@ -35,7 +35,7 @@ def shown_address(channel: Channel) -> str:
 
 
 def check_channel(channel: Channel) -> None:
-    """Raise InputError, which holds no secret, for an address that cannot work or must not be used."""
+    """Raise InputError, without secrets, for an invalid or forbidden address."""
     if has_placeholder(channel.to):
         why = "it contains *** in place of a secret, and there is no stored secret to fill in"
         raise InputError(f"Channel {channel.kind.value}: to", why, "enter the complete address")
@@ -60,7 +60,7 @@ def _check_apprise(url: str) -> None:
     for value in _FILE_OPTIONS.findall(url):
         if _NAMES_A_FILE.match(unquote(unquote(value))):
             raise InputError(what, "it names a file on the service's own machine", "leave that option out")
-    import apprise  # a quarter of a second; only where one is used
+    import apprise  # takes a quarter of a second
 
     schemes: list[str] = apprise.manager_plugins.NotificationManager().schemas()  # type: ignore[no-untyped-call]
     if scheme[1].lower() not in schemes:

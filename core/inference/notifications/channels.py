@@ -15,13 +15,13 @@ from core.inference.notifications.signature import webhook_headers
 from core.inference.settings import ServiceSettings
 
 WEBHOOK_SECONDS = 10.0
-WEBHOOK_REPLY_BYTES = 1 << 12  # bytes; nobody reads it
+WEBHOOK_REPLY_BYTES = 1 << 12  # bytes
 _LOGIN_STATUSES = (401, 403)
-_PERMANENT_STATUSES = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
+_PERMANENT_STATUSES = (400, 410, 413, 415, 422)  # the receiver will always refuse the same request
 
 
 class ChannelSender:
-    """Sends messages as the settings say. Raises InputError for a mail server that cannot be one."""
+    """Sends messages over all kinds of channels. Raises InputError for an invalid mail server."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._mail: MailServer | None = parse_server(settings.smtp_url) if settings.smtp_url else None
@@ -29,7 +29,7 @@ class ChannelSender:
         self._zone = ZoneInfo(settings.zone)
 
     def send(self, message: Message) -> None:
-        """Send it and wait until it is taken. Raises Refused (for good) and XaivaError (try again)."""
+        """Send a message and wait until it is accepted. Raises DeliveryRefused (final) and XaivaError (retry)."""
         if message.channel.kind is ChannelKind.EMAIL:
             self._send_mail(message)
         elif message.channel.kind is ChannelKind.WEBHOOK:
@@ -65,5 +65,5 @@ def _send_webhook(message: Message) -> None:
 
 
 def _send_apprise(message: Message, text: str) -> None:
-    check_channel(message.channel)  # what was stored by an older version, too
+    check_channel(message.channel)  # an older version may have stored it unchecked
     apprise_process.send(message.channel.to, message.subject(), text, shown_address(message.channel))

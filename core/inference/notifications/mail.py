@@ -21,16 +21,16 @@ Tls = Literal["implicit", "required", "offered", "none"]
 
 
 class DeliveryRefused(XaivaError):
-    """It was refused for good: trying again would not help."""
+    """The receiver refused the message for good."""
 
 
 class LoginRefused(XaivaError):
-    """The user, password or key was refused: many attempts would lock it out."""
+    """The receiver refused the login; repeated attempts could lock it out."""
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """A parsed XAIVA_SMTP_URL. `tls`: from the first byte, by STARTTLS, by STARTTLS when offered, or never."""
+    """A parsed XAIVA_SMTP_URL. `tls`: from the first byte, required STARTTLS, STARTTLS if offered, or never."""
 
     host: str
     port: int
@@ -40,9 +40,9 @@ class MailServer:
 
 
 def parse_server(url: str) -> MailServer:
-    """Read XAIVA_SMTP_URL. With a login encryption is required unless the URL says `?tls=none`.
+    """Parse XAIVA_SMTP_URL. With a login, encryption is required unless the URL says `?tls=none`.
 
-    Raises InputError that never holds the URL.
+    Raises InputError, which never contains the URL.
     """
     try:
         parts = urlsplit(url)
@@ -63,7 +63,7 @@ def parse_server(url: str) -> MailServer:
 
 
 def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str, key: str) -> None:
-    """Send one mail; `key` makes its Message-ID, the same at every attempt. Raises Refused, XaivaError."""
+    """Send one mail; the Message-ID derives from `key`, so retries share it. Raises DeliveryRefused, XaivaError."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, to, subject
     mail["Date"] = formatdate()
@@ -77,7 +77,7 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
                 connection.login(server.user, server.password)
             connection.send_message(mail, sender, [to])
             with contextlib.suppress(smtplib.SMTPException, OSError):
-                connection.quit()  # however it says goodbye: the mail was taken, and must not be sent again
+                connection.quit()  # the mail was accepted: an error here must not repeat it
     except smtplib.SMTPAuthenticationError as error:
         kind = LoginRefused if error.smtp_code >= 500 else XaivaError
         raise kind(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
@@ -94,14 +94,14 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
 
 
 class _Guarded(smtplib.SMTP):
-    """Connects to an address that was checked."""
+    """SMTP over guarded connections."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return connect_guarded(host, port, timeout, f"Mail server {host}:{port}")
 
 
 class _GuardedTls(smtplib.SMTP_SSL):
-    """The same, with TLS from the first byte."""
+    """SMTP over guarded connections, with TLS from the first byte."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = connect_guarded(host, port, timeout, f"Mail server {host}:{port}")

@@ -1,4 +1,4 @@
-"""The text of a message: one event, or several of the same camera and type with their count."""
+"""The text of a message about one event, or several of the same camera and type."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from zoneinfo import ZoneInfo
 
 from core.api_schema import Channel, Event
 
-MAX_EVENT_IDS = 500  # of the events in one message; the count goes on
+MAX_EVENT_IDS = 500  # listed in one message; the count includes all
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message over one channel. `id` stays the same over every attempt: receivers know a repetition by it."""
+    """One message over one channel. `id` is the same for every attempt, so that receivers can detect repetitions."""
 
     id: str
     rule: str
     channel: Channel
     event: Event  # the newest
     count: int = 1
-    first: datetime | None = None  # when the first of several began
+    first: datetime | None = None  # when the first event started
     events: tuple[str, ...] = ()
     test: bool = False
 
     def subject(self) -> str:
-        """One line."""
         event = self.event
         times = f" ×{self.count}" if self.count > 1 else ""
         text = f"{event.camera_name or event.camera}: {event.type}{times} ({event.priority.value})"
         return " ".join(f"{'Test: ' if self.test else ''}{text}".split())
 
     def text(self, zone: ZoneInfo) -> str:
-        """Some lines, times in `zone`."""
+        """The text of a mail, with times in `zone`."""
         event = self.event
         lines = [
             ("Camera", f"{event.camera_name} ({event.camera})" if event.camera_name else event.camera),
@@ -60,7 +59,7 @@ class Message:
         return f"This is a test of the rule {self.rule}.\n\n{text}" if self.test else text
 
     def payload(self) -> bytes:
-        """The same as JSON, byte for byte equal at every attempt."""
+        """The message as JSON, identical for every attempt."""
         content: dict[str, Any] = {
             "id": self.id,
             "rule": self.rule,

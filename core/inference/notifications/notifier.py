@@ -1,7 +1,7 @@
 """The notifier: matches events with rules, fills the outbox, and serves each channel independently.
 
-A channel that does not answer is tried less and less often and holds up no other. What was written into the outbox is
-sent after a restart too, under the same id: killed in between, a receiver may see a message twice, never not at all.
+A channel that does not answer is retried less and less often, and delays no other. Messages in the outbox survive a
+restart and keep their id: after a kill a receiver may get a message twice, but never misses one.
 """
 
 from __future__ import annotations
@@ -31,23 +31,21 @@ from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-BACKOFF_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
-LOGIN_BACKOFF_SECONDS = (120.0, 300.0, 600.0, 1800.0)  # after a refused login: servers lock out after a few wrong ones
-LOGIN_TURN_SECONDS = (
-    30.0  # seconds that one message has to try a login that is not known to be right, ahead of all others
-)
-GIVE_UP_AFTER = timedelta(hours=24)  # after its event a message is of no use
+BACKOFF_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)  # pauses of a failing channel; the last one repeats
+LOGIN_BACKOFF_SECONDS = (120.0, 300.0, 600.0, 1800.0)  # after a refused login, because servers lock accounts
+LOGIN_TURN_SECONDS = 30.0  # how long one message tries an unproven login before others may
+GIVE_UP_AFTER = timedelta(hours=24)  # an older message is useless
 IDLE_SECONDS = 30.0
-DATABASE_SECONDS = 5.0  # before a database that failed is asked again
+DATABASE_SECONDS = 5.0  # before a failed database is asked again
 PRUNE_SECONDS = 3600.0
 STOP_SECONDS = 3.0
 TEST_SECONDS = 25.0
-TESTS_AT_ONCE = 2  # of a rule; each has a thread for every channel
+TESTS_AT_ONCE = 2  # each has a thread for every channel of its rule
 
 
 @dataclass(frozen=True)
 class NotifyOutcome:
-    """What became of an event: the rules it fits, the messages it is in, until when its camera is suspended."""
+    """The result for one event: matching rules, number of messages, or until when its camera is suspended."""
 
     rules: tuple[str, ...] = ()
     messages: int = 0
@@ -56,12 +54,12 @@ class NotifyOutcome:
 
 @dataclass
 class _Lane:
-    """One channel's address: one message at a time, and a rest after each failure. Guarded by the notifier's lock."""
+    """One channel address: one message at a time, a pause after each failure. Guarded by `Notifier._lock`."""
 
     busy: bool = False
     failures: int = 0
     retry_at: float = 0.0
-    proven: bool = False  # it worked, and has not failed since
+    proven: bool = False  # the last attempt succeeded
 
     def failed(self, waits: tuple[float, ...]) -> None:
         self.retry_at = time.monotonic() + waits[min(self.failures, len(waits) - 1)]
@@ -75,7 +73,7 @@ class _Lane:
 
 
 class Notifier:
-    """Every method may be called from any thread. Raises InputError for a mail server that cannot be one."""
+    """Thread-safe. Raises InputError for an invalid mail server."""
 
     def __init__(self, database: Database, rules: RuleStore, settings: ServiceSettings) -> None:
         self._rules = rules
@@ -84,25 +82,24 @@ class Notifier:
         self._sender = ChannelSender(settings)
         self._zone = ZoneInfo(settings.zone)
         self._lanes: dict[tuple[str, str], _Lane] = {}
-        self._mail_login = _Lane()  # all mail goes through one server, with one login
-        self._sent_unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
+        self._mail_login = _Lane()  # all mail uses one server and one login
+        self._sent_unmarked: dict[str, datetime] = {}  # sent, but not yet marked in the database
         self._tests = Bulkhead("Tests of rules", TESTS_AT_ONCE, retry_after=10)
-        self._lock = threading.Lock()  # guards the lanes, what is not marked yet and the threads that send
+        self._lock = threading.Lock()  # guards _lanes, _mail_login, _sent_unmarked, _sending
         self._wake = threading.Event()
         self._stopping = False
         self._sending: set[threading.Thread] = set()
         self._pruned_at = float("-inf")
         self._database_why = ""
         self._status = OutboxStatus()
-        self._status_after = 0.0  # a database that does not answer is not asked at every look
+        self._status_after = 0.0  # a failing database is not asked each time
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
     def start(self) -> None:
-        """Send what waits and what comes."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within seconds; what is not sent by then waits in the outbox."""
+        """Stop within `STOP_SECONDS`; unsent messages stay in the outbox."""
         self._stopping = True
         self._wake.set()
         until = time.monotonic() + STOP_SECONDS
@@ -113,9 +110,9 @@ class Notifier:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def notify(self, event: Event) -> NotifyOutcome:
-        """Put what the rules say of an event into the outbox. Raises DatabaseError: then nothing is in it.
+        """Put the event's messages into the outbox. Raises DatabaseError: then none was added.
 
-        May be repeated: an event that is in the outbox already is not put in twice.
+        Idempotent: an event that is in the outbox already is not added again.
         """
         suspended = self._suspensions.until(event.camera)
         if suspended:
@@ -128,9 +125,9 @@ class Notifier:
         return NotifyOutcome(tuple(rule.name for rule in fitting), messages)
 
     def test(self, name: str) -> TestResult:
-        """Send a test over every channel of a rule, past outbox and suspensions.
+        """Send a test over every channel of a rule, bypassing outbox and suspensions.
 
-        Raises UnknownRule, and TooManyRequests when as many tests are under way as may be.
+        Raises UnknownRule, and TooManyRequests when too many tests are running.
         """
         rule = self._rules.get_with_secrets(name)
         return self._tests.submit(lambda: self._test_channels(rule)).result()
@@ -151,19 +148,19 @@ class Notifier:
         return TestResult(sent=[place for place in results if place not in failed], failed=failed)
 
     def suspend(self, camera: str, minutes: float) -> None:
-        """No notifications of this camera for that long; 0 ends it. What waits already is sent.
+        """Suspend the notifications of a camera; 0 minutes ends it. Waiting messages are still sent.
 
         Raises DatabaseError.
         """
         self._suspensions.set(camera, minutes)
 
     def suspended(self, camera: str) -> float | None:
-        """Until when, as a Unix time; None when it is not."""
+        """The end of the suspension as a Unix time; None when there is none."""
         until = self._suspensions.until(camera)
         return until.timestamp() if until else None
 
     def status(self) -> OutboxStatus:
-        """A snapshot; the last that was known, with the reason, while the database does not answer."""
+        """A snapshot; while the database does not answer, the last one with the reason."""
         if time.monotonic() >= self._status_after:
             try:
                 self._status = self._outbox.status()
@@ -208,13 +205,13 @@ class Notifier:
                 if error.why != self._database_why:
                     self._database_why = error.why
                     logger.error("no notification can be sent: %s: %s", error.what, error.why)
-            except Exception:  # the thread must go on: nobody else sends
-                logger.exception("the notifier failed and goes on")
+            except Exception:  # the thread must survive: nothing else sends
+                logger.exception("the notifier failed and continues")
                 pause = DATABASE_SECONDS
             self._wake.wait(pause)
 
     def _start_due(self) -> float:
-        """Start what is due and whose channel is free; seconds until something may be due next."""
+        """Start due messages whose channel is free; returns seconds until the next may be due."""
         self._mark_sent()
         self._prune()
         now = datetime.now(timezone.utc)
@@ -232,7 +229,7 @@ class Notifier:
         return max(0.0, pause)
 
     def _start_delivery(self, waiting: WaitingMessage, now: datetime) -> float:
-        """Send it in a thread of its own when its time has come; else how long to wait."""
+        """Send a due message in a thread of its own; returns seconds until it, or the next one, may be due."""
         clock_was_set_back = now < waiting.created
         early = 0.0 if clock_was_set_back else (waiting.due - now).total_seconds()
         if early > 0:
@@ -261,7 +258,7 @@ class Notifier:
             logger.warning("a notification's outcome cannot be written: %s", error.why)
             with self._lock:
                 lane.failed(BACKOFF_SECONDS)
-        except Exception as error:  # it cannot even be read
+        except Exception as error:  # the message cannot be read
             logger.exception("message %s is given up", message)
             self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); see the log")
         finally:
@@ -288,7 +285,7 @@ class Notifier:
             elif isinstance(error, LoginRefused):
                 login.failed(LOGIN_BACKOFF_SECONDS)
             else:
-                login.retry_at = 0.0  # the login was not at fault: the next one may try it
+                login.retry_at = 0.0  # not the login's fault: others may try it
                 lane.failed(BACKOFF_SECONDS)
         if not why:
             self._mark_sent()
@@ -298,7 +295,7 @@ class Notifier:
             self._outbox.mark_failed(ident, why)
 
     def _send(self, message: Message) -> tuple[str, Exception | None]:
-        """Why it was not taken (empty: it was), in words and as the error itself."""
+        """Why it was not accepted (empty for success), as text and as the error."""
         try:
             self._sender.send(message)
         except XaivaError as error:

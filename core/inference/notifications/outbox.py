@@ -1,4 +1,4 @@
-"""The durable outbox: a message is in the database before it is sent, and until it was."""
+"""The durable outbox: a message stays in the database until it is sent or given up."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from core.inference.events.ids import new_id
 from core.inference.notifications.channel_addresses import shown_address
 from core.inference.notifications.message import MAX_EVENT_IDS, Message
 
-KEPT_DAYS = 30  # how long a message that was sent or given up is still shown
+KEPT_DAYS = 30  # how long finished messages are shown
 KEPT_MESSAGES = 5000
-TRIES_BEFORE_OTHERS = 3  # of one message before others of its channel are tried: it may be the message that is wrong
-_RECENT_MESSAGES = 3  # messages of one key: an event told twice is among the newest
+TRIES_BEFORE_OTHERS = 3  # of one message before others of its channel: the message may be the problem
+_RECENT_MESSAGES = 3  # of one key: an event notified twice is among the newest
 
 WAITING, SENT, GIVEN_UP = "waiting", "sent", "given_up"
 
 
 @dataclass(frozen=True)
 class WaitingMessage:
-    """A message that waits, without its content."""
+    """A waiting message without its content."""
 
     id: str
     kind: str
@@ -47,9 +47,9 @@ class Outbox:
         self._database = database
 
     def put(self, event: Event, rules: Sequence[RuleRequest]) -> int:
-        """Write what `rules` say of an event, all of it or nothing; how many messages it is in now.
+        """Write the event's messages for `rules`, all or nothing; returns the number of messages.
 
-        An event that is in already (the service was killed in between) is not put in again.
+        An event that is there already (the service was killed in between) is not added again.
         """
         now = datetime.now(timezone.utc)
 
@@ -57,11 +57,11 @@ class Outbox:
             return sum(_add_event(session, rule, channel, event, now) for rule in rules for channel in rule.channels)
 
         messages = self._database.write(work)
-        self._database.make_durable()  # what the event then says was done must survive a power cut, too
+        self._database.make_durable()  # the event will say that this was done, so it must survive a power cut
         return messages
 
     def waiting(self) -> list[WaitingMessage]:
-        """All that waits, the most urgent first, but behind the others what has failed again and again."""
+        """Waiting messages, the most urgent first, but repeatedly failing ones last."""
         columns = [getattr(OutboxRow, name) for name in WaitingMessage.__annotations__]
         order = (OutboxRow.priority.desc(), OutboxRow.due, OutboxRow.id)
         with self._database.read() as session:
@@ -71,7 +71,7 @@ class Outbox:
         )
 
     def claim(self, message: str) -> Message | None:
-        """Count an attempt and return the message, which no event is added to from now on."""
+        """Count an attempt and return the message; from now on no event is merged into it."""
 
         def work(session: Session) -> Message | None:
             row = session.get(OutboxRow, message)
@@ -83,15 +83,12 @@ class Outbox:
         return self._database.write(work)
 
     def mark_sent(self, message: str, moment: datetime) -> None:
-        """It was taken."""
         self._set(message, state=SENT, sent=moment, why="")
 
     def mark_failed(self, message: str, why: str) -> None:
-        """It was not taken and is tried again."""
         self._set(message, why=why)
 
     def give_up(self, message: str, why: str) -> None:
-        """It is not tried again."""
         self._set(message, state=GIVEN_UP, why=why)
 
     def deliveries(self, limit: int) -> list[Delivery]:
@@ -102,7 +99,7 @@ class Outbox:
         return [_delivery(row) for row in rows]
 
     def status(self) -> OutboxStatus:
-        """How many wait, were sent and given up, of those still kept."""
+        """Numbers of waiting, sent and given up messages, of those still stored."""
         with self._database.read() as session:
             by_state = select(OutboxRow.state, func.count()).group_by(OutboxRow.state)
             counts = {row[0]: row[1] for row in session.execute(by_state)}
@@ -120,7 +117,6 @@ class Outbox:
         )
 
     def prune(self) -> None:
-        """Forget what was finished long ago."""
         limit = datetime.now(timezone.utc) - timedelta(days=KEPT_DAYS)
         finished = OutboxRow.state != WAITING
         newest = select(OutboxRow.id).where(finished).order_by(OutboxRow.created.desc(), OutboxRow.id.desc())
@@ -141,7 +137,7 @@ class Outbox:
 
 
 def readdress(session: Session, rule: str, old: Channel, new: Channel) -> None:
-    """What waits for a channel goes to its corrected address."""
+    """Send waiting messages of a channel to its corrected address."""
     secret = {"secret_variable": new.secret_variable}
     for row in session.scalars(_waiting_for(rule, old)):
         row.to, row.body = new.to, {**row.body, **secret}
@@ -157,14 +153,14 @@ def _waiting_for(rule: str, channel: Channel) -> Any:
 
 
 def _add_event(session: Session, rule: RuleRequest, channel: Channel, event: Event, now: datetime) -> bool:
-    """Put an event into a message of its key: a new one at once, one that waits, or a follow-up after the window.
+    """Add an event to a waiting message of its key, or start a new one, due now or after the window.
 
-    The first event of a camera and type goes at once. Those within `within` seconds after it become one more message,
-    sent when they are over, and so on. A more urgent event than the message before waits for nothing. A message that
-    was not tried yet (its channel does not answer) takes in whatever comes.
+    The first event of a camera and type is sent at once. Events in the `within` seconds after it are merged into one
+    more message at the end of that window, and so on. An event more urgent than the previous message is sent at once. A
+    message that was not tried yet (its channel is down) takes all further events.
     """
     key = _dedup_key(rule, channel, event)
-    before_clock_was_set_back = OutboxRow.created > now  # such a message looks like the newest until that time comes
+    before_clock_was_set_back = OutboxRow.created > now  # such a message would look like the newest
     order = (before_clock_was_set_back, OutboxRow.created.desc(), OutboxRow.id.desc())
     newest = select(OutboxRow).where(OutboxRow.dedup_key == key).order_by(*order)
     rows = session.scalars(newest.limit(_RECENT_MESSAGES)).all()

@@ -1,4 +1,4 @@
-"""The store of rules: kept with their passwords, shown without."""
+"""Stores notification rules with their secrets, and shows them without."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from core.redaction import has_placeholder, matches_redacted, restore_secrets
 
 
 class UnknownRule(InputError):
-    """There is no rule of that name."""
+    """No rule has that name."""
 
 
 class RuleExists(InputError):
-    """There is a rule of that name already."""
+    """Another rule has that name."""
 
 
 class RuleStore:
-    """Rules in the order in which they came, held in memory too: telling an event reads no database.
+    """Rules in the order of their creation, also in memory: notifying does not read the database.
 
-    Every method may be called from any thread. Raises DatabaseError.
+    Thread-safe. Raises DatabaseError.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()  # one change at a time: database and memory change together
+        self._lock = threading.Lock()  # one change at a time: database and memory stay the same
         self._rules = {rule.name: rule for rule in load_requests(database, NotificationRuleRow, RuleRequest, "rule")}
 
     def list(self) -> list[Rule]:
-        """All rules, as they are shown."""
+        """All rules without secrets."""
         return [_without_secrets(rule) for rule in self.list_with_secrets()]
 
     def get(self, name: str) -> Rule:
-        """One rule, as it is shown. Raises UnknownRule."""
+        """One rule without secrets. Raises UnknownRule."""
         return _without_secrets(self.get_with_secrets(name))
 
     def add(self, request: RuleRequest) -> Rule:
-        """Keep a rule as the last. Raises RuleExists, and InputError for an address that cannot work."""
+        """Add a rule at the end. Raises RuleExists, and InputError for an invalid address."""
         with self._lock:
             if request.name in self._rules:
                 raise RuleExists(
@@ -55,16 +55,16 @@ class RuleStore:
             return self._store(request, None)
 
     def change(self, request: RuleRequest) -> Rule:
-        """Keep a rule in the place of the one with its name.
+        """Replace the rule of that name.
 
-        What is hidden in an address that is given stands for what is kept. What waits for a channel whose address was
-        corrected goes to the new one. Raises UnknownRule, and InputError for an address that cannot work.
+        Hidden parts of an address keep their stored value. Waiting messages go to their channel's corrected address.
+        Raises UnknownRule, and InputError for an invalid address.
         """
         with self._lock:
             return self._store(request, self.get_with_secrets(request.name))
 
     def drop(self, name: str) -> None:
-        """Keep it no longer; what waits for it is given up. Raises UnknownRule."""
+        """Remove a rule; its waiting messages are given up. Raises UnknownRule."""
         with self._lock:
             self.get_with_secrets(name)
             statement = delete(NotificationRuleRow).where(NotificationRuleRow.name == name)
@@ -72,11 +72,11 @@ class RuleStore:
             del self._rules[name]
 
     def list_with_secrets(self) -> tuple[RuleRequest, ...]:
-        """All rules with their passwords: for sending, never for showing."""
+        """All rules with their secrets: for sending, never for showing."""
         return tuple(self._rules.copy().values())
 
     def get_with_secrets(self, name: str) -> RuleRequest:
-        """One rule with its passwords. Raises UnknownRule."""
+        """One rule with its secrets. Raises UnknownRule."""
         rule = self._rules.get(name)
         if rule is None:
             raise UnknownRule(f"Rule {name}", "there is no rule of that name", "list them: xaiva rule list")
@@ -95,7 +95,7 @@ class RuleStore:
 
 
 def _fill_hidden(channels: tuple[Channel, ...], stored: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    """The channels with what is hidden in their addresses filled in. Raises InputError where it is not clear how."""
+    """Fill the hidden parts of addresses from the stored channels. Raises InputError where that is ambiguous."""
     hidden = [channel for channel in channels if has_placeholder(channel.to)]
     addresses = {id(channel): _matching_addresses(channel, stored) for channel in hidden}
     for channel in hidden:
@@ -114,7 +114,7 @@ def _fill_hidden(channels: tuple[Channel, ...], stored: tuple[Channel, ...]) -> 
 
 
 def _matching_addresses(channel: Channel, stored: tuple[Channel, ...]) -> list[str]:
-    """The addresses that a channel with something hidden may mean: those shown so, else those of the same host."""
+    """The stored addresses that a hidden one may stand for: those shown the same, else those of the same host."""
     same = [other for other in stored if other.kind is channel.kind]
     alike = [other.to for other in same if matches_redacted(channel.to, shown_address(other))]
     if alike or channel.kind is not ChannelKind.WEBHOOK:

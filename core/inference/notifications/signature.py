@@ -1,4 +1,4 @@
-"""Signatures of webhooks: a receiver can check the sender, the content and the time."""
+"""Webhook signatures, with which a receiver can verify sender, content and time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 def webhook_headers(key: str, content: bytes, secret_variable: str) -> dict[str, str]:
-    """The headers of a webhook; signed when `secret_variable` names the environment variable of a secret.
+    """The headers of a webhook, signed if `secret_variable` names an environment variable with a secret.
 
-    The signature is `t=<Unix time>,v1=<hex HMAC-SHA256 of "<time>.<content>">`. Raises XaivaError without a secret in
-    that variable.
+    The signature is `t=<Unix time>,v1=<hex HMAC-SHA256 of "<time>.<content>">`. Raises XaivaError when that variable is
+    not set.
     """
     headers = {"Content-Type": "application/json", IDEMPOTENCY_KEY: key}
     if secret_variable:

@@ -13,7 +13,7 @@ from core.inference.database.models import SuspensionRow
 
 
 class Suspensions:
-    """Kept over a restart, and in memory for those who ask often. Raises DatabaseError."""
+    """Suspensions in the database, with a copy in memory for frequent queries. Raises DatabaseError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,7 +22,7 @@ class Suspensions:
             self._until = {row.camera: row.until for row in session.scalars(select(SuspensionRow))}
 
     def set(self, camera: str, minutes: float) -> None:
-        """From now on for that long; 0 ends it."""
+        """Suspend a camera from now on; 0 minutes ends it."""
         until = datetime.now(timezone.utc) + timedelta(minutes=minutes)
 
         def work(session: Session) -> None:
@@ -38,6 +38,6 @@ class Suspensions:
                 self._until.pop(camera, None)
 
     def until(self, camera: str) -> datetime | None:
-        """When it ends; None when the camera is not suspended now."""
+        """The end of the suspension; None when the camera is not suspended."""
         until = self._until.get(camera)
         return until if until and until > datetime.now(timezone.utc) else None
