@@ -46,7 +46,7 @@ def test_one_that_is_not_understood_leaves_the_others(database: Database, caplog
     later = {"id": "b", "source": "rtsp://u:secret@host/b", "lens": "wide"}
     database.write(lambda session: session.add(CameraRow(id="b", position=2, request=later)))
     assert [camera.id for camera in store.load()] == ["a"]
-    assert "camera b is left out" in caplog.text
+    assert "camera b is skipped" in caplog.text
     assert "lens" in caplog.text
     assert "secret" not in caplog.text
 

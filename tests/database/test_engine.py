@@ -306,8 +306,8 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("", "no URL"),
-        ("xaiva.db", "no URL"),
+        ("", "not a database URL"),
+        ("xaiva.db", "not a database URL"),
         ("mysql://root:hidden@host/x", "not supported"),
         ("sqlite://", "nothing would survive"),
         ("sqlite:///:memory:", "nothing would survive"),
@@ -369,7 +369,7 @@ def test_a_standby_is_told(postgres: Postgres) -> None:
         name = url.rpartition("/")[2]
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
     database.close()  # the setting counts for new connections
-    with pytest.raises(DatabaseError, match="takes no writes"):
+    with pytest.raises(DatabaseError, match="does not accept writes"):
         database.write(put("a", 1))
     database.close()
 

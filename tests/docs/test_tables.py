@@ -68,7 +68,7 @@ DEFAULTS: list[tuple[str, str, type[BaseModel], str]] = [
     ("docs/cameras.md", "Settings", CameraRequest, ""),
     ("docs/detectors.md", "`onnx`: your own model", ModelDescription, ""),
     ("docs/notifications.md", "Rules", RuleRequest, ""),
-    ("docs/events.md", "How long things stay", ServiceSettings, PREFIX),
+    ("docs/events.md", "Retention", ServiceSettings, PREFIX),
 ]
 
 

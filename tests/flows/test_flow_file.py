@@ -91,12 +91,12 @@ for _ in range(4):
         ("[]", r"the file: "),
         (
             '{"g": {"steps": [{"kind": "choose", "question": "?", "options": {"a": [], "b": []}, "otherwise": "c"}]}}',
-            r"g\.steps\[1\]: .*none of the options: a, b",
+            r"g\.steps\[1\]: .*not one of the options: a, b",
         ),
         (json.dumps({"g": {"steps": [DEEP]}}), "nested deeper than 3"),
         (
             '{"g": {"steps": [{"kind": "webhook", "url": "file://hunter2/x"}]}}',
-            r"g\.steps\[1\]\.url: it is no http",
+            r"g\.steps\[1\]\.url: it is not an http",
         ),
         (
             '{"g": {"steps": [{"kind": "choose", "question": "?", "options": {"a": [], "b": '

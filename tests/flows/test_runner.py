@@ -91,7 +91,7 @@ def test_steps_run_in_order_and_see_what_the_ones_before_did(site: Site) -> None
         "priority raised to critical",
         "clip and snapshot are kept",
         "1 message by ops",
-        "priority is critical already",
+        "priority is already critical",
     ]
     assert (after.priority, after.protected) == (Priority.CRITICAL, True)
     assert [set(fields) - {"actions"} for fields in site.saved if set(fields) != {"actions"}] == [

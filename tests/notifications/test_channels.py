@@ -149,7 +149,7 @@ def test_an_unsafe_apprise_url_of_an_older_database_is_not_used(sender: ChannelS
 
 
 def test_without_a_mail_server_it_is_said(sender: ChannelSender) -> None:
-    with pytest.raises(XaivaError, match="none is set"):
+    with pytest.raises(XaivaError, match="no mail server is set"):
         sender.send(message(mail("ops@example.org")))
 
 

@@ -169,7 +169,7 @@ def test_a_message_nobody_took_for_a_day_is_given_up_with_the_reason(
     database.write(lambda session: session.execute(update(OutboxRow).values(created=past)))
     notifier.notify(event("yard"))  # wakes it
     given_up = until(lambda: notifier.deliveries(5), lambda found: found[-1].state == "given_up")[-1]
-    assert "not taken within 24 hours" in given_up.why
+    assert "not delivered within 24 hours" in given_up.why
     assert "nothing listens" in given_up.why
 
 
@@ -250,7 +250,7 @@ def test_a_test_send_goes_past_everything_and_says_each_channel(rules: RuleStore
         notifier = start()
         result = notifier.test("ops")
         assert result.sent == [f"webhook http://***@127.0.0.1:{receiver.port}/x"]
-        assert "none is set" in result.failed["email ops@example.org"]
+        assert "no mail server is set" in result.failed["email ops@example.org"]
         assert receiver.received[0].json["test"] is True
         assert notifier.deliveries(10) == []
 

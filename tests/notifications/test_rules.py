@@ -53,7 +53,7 @@ def test_addresses_that_look_alike_are_not_guessed(rules: RuleStore) -> None:
     assert [channel.to for channel in rules.get_with_secrets("ops").channels] == [first, second]
     with pytest.raises(InputError, match="2 addresses"):
         rules.change(rule("ops", webhook(HOOK_SHOWN)))
-    with pytest.raises(InputError, match="not known"):
+    with pytest.raises(InputError, match="no stored secret"):
         rules.add(rule("new", webhook(HOOK_SHOWN)))
 
 

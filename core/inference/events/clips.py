@@ -159,8 +159,8 @@ class ClipWriter:
     def _run(self, path: Path, on_done: ClipDone) -> None:
         size = 0
         try:
-            # Opened by Python: PyAV holds the interpreter lock while it opens and closes a file, and a disk that hangs would
-            # block every thread.
+            # Opened by Python: PyAV holds the interpreter lock while it opens and closes a file, so a disk that hangs
+            # would block every thread.
             with open(path, "wb", buffering=0) as file:
                 self._record(file)
                 os.fsync(file.fileno())
