@@ -167,7 +167,7 @@ def test_a_wrong_password_and_too_many_are_in_words(running: Running, tmp_path: 
     for _ in range(5):
         with pytest.raises(NotLoggedIn, match="name or password is wrong"):
             client.login("someone", "a wrong password")
-    with pytest.raises(ServiceError, match=r"too many tries\n  → try again in \d+ s"):
+    with pytest.raises(ServiceError, match=r"too many attempts\n  → try again in \d+ s"):
         client.login("someone", "a wrong password")
     body = {"name": "someone", "password": "a wrong password"}
     answer = httpx.post(f"{running.url}/auth/login", json=body)
