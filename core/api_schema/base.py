@@ -30,7 +30,8 @@ from core.open_enum import OpenEnum
 from core.terminal_text import escape_invisible
 
 SERVICE_NAME = "xaiva-inference"
-API_VERSION = 2  # raised when an older client or service can no longer understand the other
+API_VERSION = 3  # raised when an older client or service can no longer understand the other
+READABLE_APIS = (2, API_VERSION)  # of services that this console can talk to
 VERSION_HEADER = "X-Xaiva-Api"  # in every response, with the service's API_VERSION
 
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from core.api_schema.base import (
@@ -15,10 +15,10 @@ from core.api_schema.base import (
     Day,
     RequestModel,
     ResponseModel,
-    Slug,
     StrictBool,
     Timestamp,
 )
+from core.api_schema.event_types import EventType, SeenType, counts_by_type
 from core.open_enum import OpenEnum
 
 MAX_STATISTICS_DAYS = 400  # days in one answer
@@ -102,8 +102,8 @@ class Event(ResponseModel):
     """A UUIDv7: ids sort by time."""
     camera: str
     camera_name: Annotated[str, ONE_VISIBLE_LINE] = ""
-    type: str
-    """The detector's word, until the analysis gives a more specific one."""
+    type: SeenType
+    """What was seen: one of `EVENT_TYPES`, until the analysis gives a more specific word."""
     priority: Priority = Priority.NORMAL
     started: Timestamp
     """When the score first crossed the threshold."""
@@ -133,7 +133,7 @@ class EventQuery(RequestModel):
     """A filter for events, their order, and the page to return. An event must match every field that is set."""
 
     camera: CameraId | None = None
-    type: Slug | None = None
+    type: EventType | None = None
     priority: Priority | None = None
     since: Timestamp | None = None
     """Only events that started at or after this time."""
@@ -202,7 +202,7 @@ class DayStatistics(ResponseModel):
     camera: str
     events: int = 0
     acknowledged: int = 0
-    by_type: dict[str, int] = {}
+    by_type: Annotated[dict[str, int], AfterValidator(counts_by_type)] = {}
     by_priority: dict[str, int] = {}
     by_hour: list[int] = []
     """Events per hour from midnight on: 23, 24 or 25 entries."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from core.api_schema.base import (
     CameraId,
@@ -12,10 +12,10 @@ from core.api_schema.base import (
     RequestModel,
     ResponseModel,
     Schedule,
-    Slug,
     StrictBool,
     Timestamp,
 )
+from core.api_schema.event_types import EventType, event_types
 from core.api_schema.events import Priority
 from core.open_enum import OpenEnum
 
@@ -45,7 +45,7 @@ class RuleRequest(RequestModel):
     enabled: StrictBool = True
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
     """Empty: all cameras."""
-    types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
+    types: Annotated[tuple[EventType, ...], Field(max_length=64), AfterValidator(event_types)] = ()
     """Empty: all types."""
     priority: Priority = Priority.NORMAL
     """The lowest priority that notifies."""
@@ -61,7 +61,7 @@ class Rule(ResponseModel):
     name: str
     enabled: bool
     cameras: tuple[str, ...]
-    types: tuple[str, ...]
+    types: Annotated[tuple[str, ...], AfterValidator(event_types)]
     priority: Priority
     schedule: Schedule
     channels: tuple[Channel, ...]

@@ -37,6 +37,7 @@ from core.api_schema import (
     UserRequest,
     UserUpdate,
 )
+from core.api_schema.event_types import SINCE_API, old_event_types
 from core.errors import InputError
 from core.natural_order import natural_key
 from core.service_client import text_formats
@@ -269,7 +270,13 @@ class ServiceClient:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def events(self, query: EventQuery | None = None) -> EventPage:
-        """One page of events. Its `next` is the `cursor` of the following page."""
+        """One page of events. Its `next` is the `cursor` of the following page.
+
+        Raises InputError for a type that an older service has several words for.
+        """
+        if query and query.type and self._types_are_old and len(words := old_event_types([query.type])[1:]) > 1:
+            why = f"this service is older and calls them {' or '.join(words)}"
+            raise InputError(f"Events of type {query.type}", why, "leave the type out, or update the service")
         return self._get("/events", EventPage, query)
 
     def all_events(self, query: EventQuery | None = None) -> Iterator[Event]:
@@ -353,11 +360,20 @@ class ServiceClient:
         return rule
 
     def add_rule(self, request: RuleRequest) -> Rule:
-        return self._request("POST", "/rules", Rule, request)
+        return self._request("POST", "/rules", Rule, self._spoken(request))
 
     def update_rule(self, request: RuleRequest) -> Rule:
         """Replace the rule of that name. A channel that is sent back as it was shown keeps its credentials."""
-        return self._request("PUT", _path("rules", request.name), Rule, request)
+        return self._request("PUT", _path("rules", request.name), Rule, self._spoken(request))
+
+    @property
+    def _types_are_old(self) -> bool:
+        return self._transport.api < SINCE_API
+
+    def _spoken(self, rule: RuleRequest) -> RuleRequest:
+        """The rule in the words of its service."""
+        old = rule.types and self._types_are_old
+        return rule.model_copy(update={"types": old_event_types(rule.types)}) if old else rule
 
     def remove_rule(self, name: str) -> None:
         self._transport.send("DELETE", _path("rules", name))

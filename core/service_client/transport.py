@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from core.api_schema import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
-from core.api_schema.base import LENIENT, NOTHING_READABLE, VERSION_HEADER, RequestModel, ResponseModel
+from core.api_schema.base import (
+    LENIENT,
+    NOTHING_READABLE,
+    READABLE_APIS,
+    VERSION_HEADER,
+    RequestModel,
+    ResponseModel,
+)
 from core.errors import InputError, XaivaError
 from core.service_client.address import ServiceAddress
 from core.service_client.errors import (
@@ -53,7 +60,15 @@ class HttpTransport:
         self._ca = ca
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._identified = False  # whether the other side is known to be xaiva's service with our version
+        self._identified = False  # whether the other side is known to be xaiva's service, with a version that can be read
+        self._api = 0  # its version, once it has answered
+
+    @property
+    def api(self) -> int:
+        """The version of the API that the service speaks; asks for it when nothing is known yet."""
+        if not self._api:
+            self.health()
+        return self._api
 
     def close(self) -> None:
         """Close idle connections. A later request opens new ones."""
@@ -77,8 +92,9 @@ class HttpTransport:
             httpx.codes.SERVICE_UNAVAILABLE,
         ):
             raise not_xaiva_error(self.address)
-        if health.api != API_VERSION:
+        if health.api not in READABLE_APIS:
             raise VersionMismatch(self.address, health.api, API_VERSION)
+        self._api = health.api
         return health
 
     def send(
@@ -301,8 +317,10 @@ class HttpTransport:
     def _check_version(self, response: httpx.Response) -> None:
         """Raise ServiceError if another program answered, VersionMismatch if the service is older or newer."""
         version = response.headers.get(VERSION_HEADER, "")
-        if version.isdecimal() and int(version) != API_VERSION:
-            raise VersionMismatch(self.address, int(version), API_VERSION)
+        if version.isdecimal():
+            if int(version) not in READABLE_APIS:
+                raise VersionMismatch(self.address, int(version), API_VERSION)
+            self._api = int(version)
         if not version and not self._identified:
             self.health()
         self._identified = True

@@ -11,13 +11,25 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, insert, inspect, select, text
+from sqlalchemy.orm import Session
 
+from core.api_schema import DayStatistics
 from core.inference.database import migrate, migrations
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.database.models import Base, CameraAccessRow, CameraRow, UserRow
+from core.inference.database.models import (
+    Base,
+    CameraAccessRow,
+    CameraRow,
+    DailyStatisticsRow,
+    EventRow,
+    NotificationRuleRow,
+    UserRow,
+)
+from core.inference.events.row_conversion import event_columns
 from tests.database.test_engine import NOW
+from tests.events.support import an_event
 
 STEP = """
 import sqlalchemy as sa
@@ -82,36 +94,36 @@ def test_an_older_database_is_backed_up_and_migrated(
     next_release()
     Database(database_url).close()
     with connected(database_url) as connection:
-        assert connection.execute(text("SELECT name, colour0002 FROM users")).all() == [("ada", "red")]
+        assert connection.execute(text("SELECT name, colour0003 FROM users")).all() == [("ada", "red")]
         # replacing a table must not take along what refers to it
         assert connection.execute(text('SELECT "user", camera FROM camera_access')).all() == [("ada", "gate")]
         if connection.dialect.name == "postgresql":
-            copied = text("SELECT name FROM xaiva_before_0002_from_0001.users")
+            copied = text("SELECT name FROM xaiva_before_0003_from_0002.users")
             assert connection.execute(copied).all() == [("ada",)]
-            assert not any(column["name"] == "colour0002" for column in _copied_columns(connection))
+            assert not any(column["name"] == "colour0003" for column in _copied_columns(connection))
             return
-    (backup,) = tmp_path.glob("xaiva.db.before-0002-from-0001-*")
+    (backup,) = tmp_path.glob("xaiva.db.before-0003-from-0002-*")
     assert backup.stat().st_mode & 0o777 == 0o600
     backup.rename(tmp_path / "xaiva.db")  # as it is put back: stop, rename, start the older version
     with sqlite3.connect(tmp_path / "xaiva.db") as copy:
-        assert copy.execute("SELECT * FROM alembic_version").fetchall() == [("0001",)]
+        assert copy.execute("SELECT * FROM alembic_version").fetchall() == [("0002",)]
         assert copy.execute("SELECT name FROM users").fetchall() == [("ada",)]
     copy.close()
 
 
 def _copied_columns(connection: Connection) -> list[object]:
-    return list(inspect(connection).get_columns("users", schema="xaiva_before_0002_from_0001"))
+    return list(inspect(connection).get_columns("users", schema="xaiva_before_0003_from_0002"))
 
 
 def test_a_step_that_fails_leaves_all_as_it_was(database_url: str, next_release: NextRelease) -> None:
     with_a_user(database_url)
     next_release()
     next_release('raise RuntimeError("in the middle")')
-    with pytest.raises(DatabaseError, match="migration to 0003 failed: in the middle"):
+    with pytest.raises(DatabaseError, match="migration to 0004 failed: in the middle"):
         Database(database_url)
     with connected(database_url) as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0001",)]
-        assert "colour0002" not in {column["name"] for column in inspect(connection).get_columns("users")}
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0002",)]
+        assert "colour0003" not in {column["name"] for column in inspect(connection).get_columns("users")}
         assert connection.execute(text("SELECT count(*) FROM camera_access")).scalar() == 1
 
 
@@ -130,7 +142,7 @@ def test_only_the_newest_backups_stay(next_release: NextRelease, tmp_path: Path)
         next_release()
         Database(url).close()
     steps = sorted(path.name.split("-")[1] for path in tmp_path.glob("xaiva.db.before-*"))
-    assert steps == ["0004", "0005", "0006"]
+    assert steps == ["0005", "0006", "0007"]
     assert len(steps) == migrate.BACKUPS_KEPT
 
 
@@ -139,6 +151,33 @@ def test_a_new_database_needs_no_backup(database_url: str, tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.before-*"))
     with connected(database_url) as connection:
         assert not [name for name in inspect(connection).get_schema_names() if name.startswith("xaiva_before")]
+
+
+def test_types_of_events_say_what_was_seen(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(Path(migrations.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "r0002_*"))
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "__file__", str(folder / "__init__.py"))
+        older.setattr(migrations, "HEAD", "0001")
+        database = Database(database_url)
+    rows = [event_columns(an_event()) | {"type": word} for word in ("memory", "onnx", "motion", "intrusion")]
+    request = {"name": "ops", "types": ["memory", "onnx", "fire"], "channels": [{"kind": "email", "to": "a@b"}]}
+    day = DayStatistics(date=NOW.date(), camera="gate", events=6, by_type={"intrusion": 1}).model_dump()
+    day |= {"zone": "UTC", "by_type": {"memory": 1, "onnx": 2, "motion": 3}}
+
+    def fill(session: Session) -> None:
+        session.execute(insert(EventRow), rows)
+        session.add(NotificationRuleRow(name="ops", position=1, request=request))
+        session.add(DailyStatisticsRow(**day))
+
+    database.write(fill)
+    database.close()
+    database = Database(database_url)
+    with database.read() as session:
+        assert sorted(session.scalars(select(EventRow.type))) == ["anomaly", "anomaly", "intrusion", "motion"]
+        assert session.scalars(select(NotificationRuleRow.request)).one() == request | {"types": ["anomaly", "fire"]}
+        assert session.scalars(select(DailyStatisticsRow.by_type)).one() == {"anomaly": 3, "motion": 3}
+    database.close()
 
 
 def test_settings_survive_a_migration(database_url: str, next_release: NextRelease) -> None:

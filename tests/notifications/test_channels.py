@@ -136,7 +136,7 @@ def test_apprise_takes_the_rest(sender: ChannelSender) -> None:
     with HttpReceiver() as receiver:
         sender.send(message(Channel(kind=ChannelKind.APPRISE, to=f"json://127.0.0.1:{receiver.port}/x"), count=2))
         (received,) = receiver.received
-        assert received.json["title"] == "gate: person ×2 (normal)"
+        assert received.json["title"] == "gate: person ×2, priority normal"
         assert "Began:" in received.json["message"]
         receiver.answer = lambda _: Answer(500)
         with pytest.raises(XaivaError, match="500"):

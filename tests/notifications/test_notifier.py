@@ -44,8 +44,8 @@ def test_an_event_reaches_every_channel_of_every_rule_it_fits(rules: RuleStore, 
         paths = sorted(received.path for received in receiver.wait(5))
         assert paths == ["/fire", "/ops", "/ops", "/urgent", "/yard"]
         assert {message["Subject"] for message in server.wait(2)} == {
-            "gate: person (normal)",
-            "yard: fire (critical)",
+            "gate: person, priority normal",
+            "yard: fire, priority critical",
         }
         until(lambda: notifier.status().sent, lambda sent: sent == 7)
         assert (notifier.status().waiting, notifier.status().why) == (0, "")

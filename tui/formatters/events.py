@@ -77,7 +77,7 @@ def detail(event: Event, width: int) -> list[Line]:
             "what",
             line(
                 event.type,
-                "  ",
+                ", priority ",
                 enum_span(PRIORITY_SPANS, event.priority),
                 Span("  protected" if event.protected else "", "ok"),
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from core.api_schema import CameraRequest
+from core.api_schema.event_types import event_type
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.hysteresis import AnomalyTrigger, Transition
@@ -85,7 +86,7 @@ class AnomalyTracker:
             decided=datetime.now(timezone.utc),
             score=score,
             detector=detector,
-            type=request.detection.detector,
+            type=event_type(request.detection.detector),
             zone=zone,
             picture=_encode_picture(frame),
         )

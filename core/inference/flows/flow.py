@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from core.api_schema import CameraId, Event, Name, Priority, Schedule, Slug
 from core.api_schema.base import Fraction, require_known
+from core.api_schema.event_types import EventType
 
 MAX_DEPTH = 3  # levels of nested choices
 ListedPriority = Annotated[Priority, AfterValidator(require_known)]
@@ -23,7 +24,7 @@ class _FileModel(BaseModel):
 class Condition(_FileModel):
     """All fields must hold. An empty field always holds; `facts` maps labels to their least number."""
 
-    types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
+    types: Annotated[tuple[EventType, ...], Field(max_length=64)] = ()
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
     priority: ListedPriority = Priority.LOW
     score: Fraction = 0

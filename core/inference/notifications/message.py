@@ -30,7 +30,7 @@ class Message:
     def subject(self) -> str:
         event = self.event
         times = f" ×{self.count}" if self.count > 1 else ""
-        text = f"{event.camera_name or event.camera}: {event.type}{times} ({event.priority.value})"
+        text = f"{event.camera_name or event.camera}: {event.type}{times}, priority {event.priority.value}"
         return " ".join(f"{'Test: ' if self.test else ''}{text}".split())
 
     def text(self, zone: ZoneInfo) -> str:
