@@ -64,7 +64,6 @@ EVENTS_SECONDS = 1.5  # the pipeline of events
 SAVING_SECONDS = 1.5  # the logger
 CLOSING_SECONDS = 0.5
 STOP_SECONDS = CAMERAS_SECONDS + EVENTS_SECONDS + SAVING_SECONDS + CLOSING_SECONDS
-OLD_CAMERAS = "cameras.json"  # where earlier versions kept them
 
 
 class InferenceService:
@@ -250,7 +249,6 @@ class InferenceService:
         return self._camera_locks.setdefault(camera, threading.Lock())
 
     def _restore_cameras(self, startup_cameras: Iterable[CameraRequest]) -> None:
-        self.camera_store.take_over(self.settings.data / OLD_CAMERAS)
         stored = {camera.id: camera for camera in self.camera_store.load()}
         new = []
         for camera in startup_cameras:

@@ -16,12 +16,8 @@ from core.strict_json import RepeatedKey, unique_keys
 from core.validation_errors import every_problem
 
 
-class InvalidCameraFile(InputError):
-    """The file is readable, but its content is invalid."""
-
-
 class CameraFile(BaseModel):
-    """The content of a `--config` file, and of the `cameras.json` of older versions."""
+    """The content of a `--config` file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +32,7 @@ def read_camera_file(path: Path) -> list[CameraRequest]:
     except OSError as error:
         raise InputError(f"{path}", error.strerror or "cannot be read", "pass a readable file with --config") from error
     except ValueError as error:
-        raise InvalidCameraFile(f"{path}", _explain(error), "see docs/cameras.md for the format") from None
+        raise InputError(f"{path}", _explain(error), "see docs/cameras.md for the format") from None
 
 
 def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequest]:

@@ -1,11 +1,8 @@
-"""The cameras in the database, and what an older version left in a file."""
+"""The cameras in the database."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -49,27 +46,3 @@ def test_one_that_is_not_understood_leaves_the_others(database: Database, caplog
     assert "camera b is skipped" in caplog.text
     assert "lens" in caplog.text
     assert "secret" not in caplog.text
-
-
-def test_what_an_older_version_kept_is_taken_over_once(database: Database, tmp_path: Path) -> None:
-    store = CameraStore(database)
-    file = tmp_path / "cameras.json"
-    store.take_over(file)
-    cameras = [a_camera("a"), a_camera("b")]
-    file.write_text(json.dumps({"cameras": [camera.model_dump(mode="json") for camera in cameras]}))
-    store.take_over(file)
-    assert store.load() == cameras
-    assert not file.exists()
-    store.drop("a")
-    store.take_over(file)
-    assert store.load() == cameras[1:]
-
-
-def test_a_broken_file_is_set_aside(database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR)
-    (tmp_path / "cameras.json").write_text("{")
-    store = CameraStore(database)
-    store.take_over(tmp_path / "cameras.json")
-    assert store.load() == []
-    assert [path.name.startswith("cameras.broken-") for path in tmp_path.glob("cameras*")] == [True]
-    assert "cameras.broken" in caplog.text

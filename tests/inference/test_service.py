@@ -59,13 +59,6 @@ def test_cameras_survive_a_kill_and_passwords_stay_put(serve: Serve, tmp_path: P
     assert "hidden-word" not in said
 
 
-def test_a_broken_file_of_cameras_is_kept_aside(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "data" / "cameras.json").write_text("{ not json")
-    service = serve().ready()
-    assert service.client.status().cameras == []
-    assert [path.read_text() for path in (tmp_path / "data").glob("cameras.broken-*.json")] == ["{ not json"]
-
-
 def test_sigterm_ends_it_cleanly_with_a_stream_open(serve: Serve, server: rtsp.RtspServer) -> None:
     service = serve("--camera", f"gate={server.url('cam')}", command=COMMAND).ready()
     stream = service.client.stream()

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from pathlib import Path
-
 from sqlalchemy.orm import Session
 
 from core.api_schema import CameraRequest
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
 from core.inference.database.request_rows import load_requests, put_request
-from core.inference.startup_cameras import InvalidCameraFile, read_camera_file
-
-logger = logging.getLogger(__name__)
 
 
 class CameraStore:
@@ -40,27 +33,3 @@ class CameraStore:
                 session.delete(row)
 
         self._database.write(work)
-
-    def take_over(self, file: Path) -> None:
-        """Keep what an older version kept in `cameras.json`, and set that file aside. Nothing happens without it.
-
-        A broken file is told of and set aside too, so that the other cameras are watched all the same.
-        Raises InputError when it cannot be read at all.
-        """
-        if not file.exists():
-            return
-        try:
-            cameras = read_camera_file(file)
-        except InvalidCameraFile as error:
-            aside = file.with_name(f"cameras.broken-{time.time_ns()}.json")
-            logger.error("%s; it is kept as %s", error, aside.name)
-            cameras = []
-        else:
-            aside = file.with_name("cameras.taken-over.json")
-
-        def work(session: Session) -> None:
-            for camera in cameras:
-                put_request(session, CameraRow, camera.id, camera)
-
-        self._database.write(work)
-        file.rename(aside)
