@@ -50,16 +50,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _run_service(options: argparse.Namespace) -> int:
-    from core.inference import startup_cameras
+    from core.inference import startup_cameras as given
     from core.inference.server import serve
     from core.inference.settings import read_settings
 
     settings = read_settings(os.environ, options.data)
-    cameras = startup_cameras.merge_cameras(
-        startup_cameras.read_camera_file(options.config) if options.config else [],
-        startup_cameras.cameras_from_environment(os.environ),
-        startup_cameras.parse_camera_entries(options.camera, "--camera"),
-    )
+    listed = given.read_camera_file(options.config) if options.config else []
+    cameras = given.parse_camera_entries(options.camera, "--camera")
+    cameras = given.merge_cameras(listed, given.cameras_from_environment(os.environ), cameras)
     serve(settings, cameras, options.host, options.port)
     return 0
 

@@ -120,9 +120,8 @@ def guard_process(refusals: list[str]) -> None:
             refusals.append("it speaks to the service's own machine")
             raise PermissionError(errno.EACCES, refusals[-1])
         try:
-            address_infos = socket.getaddrinfo(
-                lookup_name(str(address[0])), address[1], connection.family, connection.type
-            )
+            host, port = lookup_name(str(address[0])), address[1]
+            address_infos = socket.getaddrinfo(host, port, connection.family, connection.type)
             check_addresses(address_infos, "")
         except InputError as error:
             refusals.append(error.why)

@@ -21,6 +21,7 @@ from core.inference.address_guard import check_addresses, check_host, lookup_nam
 
 CONNECT_SECONDS = 5.0
 ANSWER_LIMIT = 1 << 20  # bytes read of an answer; the rest is dropped
+REACHABLE = "check that it is running and can be reached"
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -71,11 +72,9 @@ def post(
     try:
         return loop.run_until_complete(asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds))
     except (asyncio.TimeoutError, httpx.TimeoutException):
-        raise Unreachable(
-            what, f"no answer within {seconds:g} s", "check that it is running and can be reached"
-        ) from None
+        raise Unreachable(what, f"no answer within {seconds:g} s", REACHABLE) from None
     except httpx.HTTPError as error:
-        raise Unreachable(what, _describe_error(error), "check that it is running and can be reached") from None
+        raise Unreachable(what, _describe_error(error), REACHABLE) from None
     finally:
         loop.close()
 
@@ -83,9 +82,8 @@ def post(
 async def _post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
     target = httpx.URL(url)
     timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
-    async with httpx.AsyncClient(
-        timeout=timeout, verify=_trusted_certificates(), follow_redirects=False, trust_env=False
-    ) as client:
+    trusted = _trusted_certificates()
+    async with httpx.AsyncClient(timeout=timeout, verify=trusted, follow_redirects=False, trust_env=False) as client:
         failure: httpx.HTTPError | None = None
         for address in await _resolve(target, what):
             pinned = client.build_request(

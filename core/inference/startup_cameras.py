@@ -46,9 +46,8 @@ def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequ
         try:
             cameras.append(CameraRequest(id=name.strip(), source=source))
         except ValidationError as error:
-            raise InputError(
-                f"{origin}: {shown_name}", _explain(error), "an id consists of letters, digits, . _ and -"
-            ) from None
+            remedy = "an id consists of letters, digits, . _ and -"
+            raise InputError(f"{origin}: {shown_name}", _explain(error), remedy) from None
     return _check_unique(cameras, origin)
 
 
@@ -56,9 +55,8 @@ def _check_unique(cameras: list[CameraRequest], origin: str) -> list[CameraReque
     """Raise InputError for two cameras with one id: it is unclear which is meant."""
     for camera_id, count in Counter(camera.id for camera in cameras).items():
         if count > 1:
-            raise InputError(
-                f"{origin}: {camera_id}", f"this camera is listed {count} times", "give each camera its own id"
-            )
+            why = f"this camera is listed {count} times"
+            raise InputError(f"{origin}: {camera_id}", why, "give each camera its own id")
     return cameras
 
 

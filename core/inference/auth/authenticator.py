@@ -46,9 +46,8 @@ class Authenticator:
         self._limiter = LoginLimiter()
         self._secret = read_or_create_secret(data / SIGNING_SECRET_FILE)
         self._access_tokens = AccessTokens(self._secret)
-        self._service_token = (
-            _check_service_token(service_token).encode() or read_or_create_secret(data / SERVICE_TOKEN_FILE).encode()
-        )
+        token = _check_service_token(service_token) or read_or_create_secret(data / SERVICE_TOKEN_FILE)
+        self._service_token = token.encode()
         self.users = Users(database, self._passwords)
         if not service_token:
             logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token is in %s", data / SERVICE_TOKEN_FILE)

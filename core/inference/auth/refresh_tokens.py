@@ -84,10 +84,8 @@ def _next_token(token: str, secret: str) -> str:
 
 
 def _add(session: Session, user: str, family: str, token: str) -> None:
-    now = _now()
-    session.add(
-        RefreshTokenRow(id=_hash_token(token), user=user, family=family, created=now, expires=now + LOGIN_LIFETIME)
-    )
+    times = {"created": _now(), "expires": _now() + LOGIN_LIFETIME}
+    session.add(RefreshTokenRow(id=_hash_token(token), user=user, family=family, **times))
 
 
 def _revoke(session: Session, tokens: ColumnElement[bool]) -> None:

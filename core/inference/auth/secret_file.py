@@ -13,6 +13,7 @@ from core.files import TEMPORARY_PREFIX, describe_irregular_file, fsync_folder
 
 PRIVATE = 0o600
 SECRET_BYTES = 32
+_REMOVE = "remove it: the service creates a new one"
 MIN_SECRET_LENGTH = 32  # characters; the file holds 43
 
 
@@ -28,9 +29,7 @@ def read_or_create_secret(path: Path) -> str:
         with os.fdopen(handle, encoding="ascii", errors="replace") as file:
             mode = os.fstat(file.fileno()).st_mode
             if kind := describe_irregular_file(mode):
-                raise InputError(
-                    f"Secret {path}", f"it is {kind}, not a file", "remove it: the service creates a new one"
-                )
+                raise InputError(f"Secret {path}", f"it is {kind}, not a file", _REMOVE)
             secret = file.read().strip()
     except OSError as error:
         remedy = "give a writable data folder with --data DIR"
@@ -39,7 +38,7 @@ def read_or_create_secret(path: Path) -> str:
         remedy = f"chmod 600 {path}; if somebody may have read it, remove it instead: the service creates a new one"
         raise InputError(f"Secret {path}", f"other users can read it (mode {stat.S_IMODE(mode):o})", remedy)
     if len(secret) < MIN_SECRET_LENGTH:
-        raise InputError(f"Secret {path}", "it is incomplete", "remove it: the service creates a new one")
+        raise InputError(f"Secret {path}", "it is incomplete", _REMOVE)
     return secret
 
 

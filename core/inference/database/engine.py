@@ -26,6 +26,7 @@ from core.redaction import redact_address
 T = TypeVar("T")
 BUSY_SECONDS = 10  # a lock held longer is an error
 PRIVATE = 0o600  # it contains password hashes, and camera URLs with passwords
+_FORM = "write it as sqlite:///FILE or postgresql://…"
 _WRITES = "xaiva_writes"  # execution option of writing connections
 
 
@@ -124,15 +125,11 @@ def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the port is no number
-        raise InputError(
-            "XAIVA_DATABASE_URL", "it is not a database URL", "write it as sqlite:///FILE or postgresql://…"
-        ) from None
+        raise InputError("XAIVA_DATABASE_URL", "it is not a database URL", _FORM) from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise InputError(
-            f"Database {parsed.drivername}", "it is not supported", "write it as sqlite:///FILE or postgresql://…"
-        )
+        raise InputError(f"Database {parsed.drivername}", "it is not supported", _FORM)
     if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise InputError("Database in memory", "nothing would survive a restart", "write it as sqlite:///FILE")
     return parsed

@@ -50,18 +50,16 @@ def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
         raise DatabaseError(f"Database {url_shown}", why, "use that newer xaiva, or restore a backup")
     if revision is not None:
         backup = _backup_file(file, revision) if file else _backup_schema(connection, revision)
-        logger.info(
-            "database %s: migrating from %s to %s, backed up as %s", url_shown, revision, migrations.HEAD, backup
-        )
+        change = f"from {revision} to {migrations.HEAD}"
+        logger.info("database %s: migrating %s, backed up as %s", url_shown, change, backup)
     try:
         command.upgrade(config, "head")
     except Exception as error:
         if isinstance(error, exc.DBAPIError) and is_server_error(error):
             raise
         why = f"its migration to {migrations.HEAD} failed: {error}".partition("\n")[0]
-        raise DatabaseError(
-            f"Database {url_shown}", why, "the database is unchanged; report this together with the log"
-        ) from error
+        remedy = "the database is unchanged; report this together with the log"
+        raise DatabaseError(f"Database {url_shown}", why, remedy) from error
 
 
 @contextlib.contextmanager

@@ -224,7 +224,7 @@ class EventCoordinator:
         try:
             self._media.put_snapshot(event, picture)
         except XaivaError as error:
-            logger.error("the snapshot of event %s was not saved: %s: %s", event, error.what, error.why)
+            logger.error("the snapshot of event %s was not saved: %s", event, error.summary)
             return
         self.save(event, snapshot=True)
 
@@ -234,9 +234,8 @@ class EventCoordinator:
         try:
             return list(self._find_facts(picture))
         except Exception as error:  # an event does not need facts
-            logger.warning(
-                "object detection in a snapshot failed: %s", error, exc_info=not isinstance(error, XaivaError)
-            )
+            expected = isinstance(error, XaivaError)
+            logger.warning("object detection in a snapshot failed: %s", error, exc_info=not expected)
             return []
 
     def _ask(self, pending: PendingEvent) -> bool:
@@ -270,9 +269,8 @@ class EventCoordinator:
 
     def _analysis(self, pending: PendingEvent, state: AnalysisState, **fields: object) -> Analysis:
         seconds = round(time.monotonic() - pending.asked_at, 2)
-        return Analysis.model_validate(
-            {"state": state, "backend": self._analyser.backend, "seconds": seconds, **fields}
-        )
+        fields |= {"state": state, "backend": self._analyser.backend, "seconds": seconds}
+        return Analysis.model_validate(fields)
 
     def _start_flow(self, pending: PendingEvent) -> None:
         """Start the flow, unless the analyser's answer or the end of the wait has done so already."""

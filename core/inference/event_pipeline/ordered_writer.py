@@ -76,7 +76,7 @@ class OrderedWriter:
         try:
             self._waiting[0]()
         except InputError as error:  # no retry can help
-            logger.error("a change to an event was lost: %s: %s", error.what, error.why)
+            logger.error("a change to an event was lost: %s", error.summary)
         except XaivaError as error:
             self._log_refusal(error)
             return False
@@ -91,4 +91,4 @@ class OrderedWriter:
         with self._changed:
             again, self._refused = self._refused, True
         if not again:
-            logger.error("an event waits in memory: %s: %s", error.what, error.why)
+            logger.error("an event waits in memory: %s", error.summary)

@@ -98,9 +98,8 @@ class Recovery:
             if event is not None and event.response_time is None and not self._coordinator.is_pending(ident):
                 camera = self._camera_settings(event.camera)
                 self._coordinator.resume_flow(event, camera.flow if camera else DEFAULT_FLOW_NAME)
-        given_up = sum(
-            self._give_up_analysis(ident) for ident in recovery_queries.pending_analyses(self._database, _EPOCH)
-        )
+        pending = recovery_queries.pending_analyses(self._database, _EPOCH)
+        given_up = sum(map(self._give_up_analysis, pending))
         return max(len(interrupted), len(unfinished_flows), given_up) < recovery_queries.MAX_EVENTS
 
     def _end_interrupted(self, ident: str) -> None:

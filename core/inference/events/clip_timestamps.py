@@ -89,9 +89,7 @@ def _delays(packets: Iterable[TimedPacket]) -> Iterator[tuple[TimedPacket, float
 def _with_delays(pending: list[TimedPacket], speed: float) -> Iterator[tuple[TimedPacket, float]]:
     shown_times = [_seconds(timed.packet.pts, timed.packet) for timed in pending]
     known_times = [pts for pts in shown_times if pts is not None]
-    if (
-        known_times and known_times == shown_times[1:]
-    ):  # a key frame without a timestamp is shown before the packets after it
+    if known_times and known_times == shown_times[1:]:  # a key frame without a timestamp comes before the others
         shown_times[0] = min(known_times) - (pending[1].at - pending[0].at) / speed
     for timed, pts in zip(pending, shown_times, strict=True):
         reference = pending[-1] if timed.packet.dts is None else timed

@@ -142,9 +142,8 @@ class ClipWriter:
         first_shown_at, shown_at = self._first_shown_at, _shown_at(packet)
         if first_shown_at is None or shown_at is None or shown_at == first_shown_at:
             return False
-        later = (
-            self._first_dts is None or packet.dts is None or packet.dts > self._first_dts
-        )  # else the camera's clock was set back
+        # An earlier decoding time means that the camera's clock was set back.
+        later = self._first_dts is None or packet.dts is None or packet.dts > self._first_dts
         if later and 0 < first_shown_at - shown_at < MAX_LEADING_SECONDS and not packet.is_keyframe:
             return True
         self._first_shown_at = None  # leading pictures come directly after their key frame

@@ -38,11 +38,8 @@ class JsonLog:
             fsync_folder(self._path.parent)
 
     def _rotate(self) -> None:
-        names = [
-            self._path,
-            *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, OLD_FILES + 1)),
-        ]
-        for newer, older in reversed(list(pairwise(names))):
+        old = (self._path.with_name(f"{self._path.name}.{number}") for number in range(1, OLD_FILES + 1))
+        for newer, older in reversed(list(pairwise([self._path, *old]))):
             with suppress(FileNotFoundError):
                 newer.replace(older)
 

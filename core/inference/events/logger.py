@@ -172,7 +172,7 @@ class EventLogger:
             self._spool.append(line)
         except SpoolError as error:
             with self._wake:
-                self._failing_why = f"{error.what}: {error.why}"
+                self._failing_why = error.summary
             raise
         with self._wake:
             self._failing_why = ""
@@ -205,7 +205,7 @@ class EventLogger:
     def _wait_for_retry(self, error: Exception, seconds: float) -> bool:
         """Record the failure and wait; False when the service is stopping."""
         expected = isinstance(error, XaivaError)
-        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else f"{type(error).__name__}: {error}"
+        why = error.summary if isinstance(error, XaivaError) else f"{type(error).__name__}: {error}"
         with self._wake:
             if why != self._behind_why:
                 logger.error("events wait on disk: %s", why, exc_info=None if expected else error)
@@ -268,9 +268,8 @@ class EventLogger:
         def work(session: Session) -> list[Event]:
             if spool_position(session, self._spool.id) != self._database_position:
                 why = "it is not in the state in which this service left it (was a backup restored?)"
-                raise DatabaseError(
-                    f"Database {self._database.url_shown}", why, "the service writes the spool's records again"
-                )
+                what, remedy = f"Database {self._database.url_shown}", "the service writes the spool's records again"
+                raise DatabaseError(what, why, remedy)
             events = apply_batch(session, self._spool.id, records, position)
             if position > self._json_position:  # else only the commit failed, and is retried
                 self._log_json(events)

@@ -93,9 +93,7 @@ class Retention:
         first_kept = (_now() - timedelta(days=self._settings.events_days)).astimezone(self._statistics.zone).date()
         removed = 0
         while (day := self._oldest_day()) is not None and day < first_kept and not self._stop.is_set():
-            removed += self._database.write(
-                partial(self._remove_day, day)
-            )  # day by day, so that others can write in between
+            removed += self._database.write(partial(self._remove_day, day))  # by day: others write in between
         if removed:
             logger.info("%d events from before %s were removed; their statistics stay", removed, first_kept)
         return removed

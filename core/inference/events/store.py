@@ -51,9 +51,8 @@ class EventStore:
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
             values["note"] = note
-        return len(
-            self._change(values, EventRow.id.in_(valid_ids), EventRow.acknowledged.is_(None), *_visible(cameras))
-        )
+        unseen = (EventRow.id.in_(valid_ids), EventRow.acknowledged.is_(None))
+        return len(self._change(values, *unseen, *_visible(cameras)))
 
     def protect(self, event: str, protected: bool) -> bool:
         """Protect an event with its clip and snapshot from retention; False when it does not exist."""

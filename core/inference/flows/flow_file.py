@@ -34,9 +34,7 @@ def read_flows(file: Path | None) -> dict[str, Flow]:
     try:
         text = read_regular(file).decode("utf-8")
     except OSError as error:
-        raise InputError(
-            f"{file}", error.strerror or "cannot be read", "correct XAIVA_FLOWS, or make the file readable"
-        ) from error
+        raise InputError(f"{file}", error.strerror or "cannot be read", "correct XAIVA_FLOWS") from error
     except UnicodeDecodeError:
         raise InputError(f"{file}", "it is not UTF-8 text", _REMEDY) from None
     try:

@@ -169,7 +169,7 @@ class _FlowRun:
         except DatabaseError:
             raise
         except XaivaError as error:
-            state, detail = FAILED, f"{error.what}: {error.why}" if error.why else error.what
+            state, detail = FAILED, error.summary
         except Exception as error:  # a step must not end the flow
             logger.exception("event %s: step %s failed", self.event.id, label)
             state, detail = FAILED, f"an unexpected error ({type(error).__name__}); see the log"

@@ -35,13 +35,11 @@ def send(url: str, title: str, text: str, what: str) -> None:
             env=environment,
         )
     except subprocess.TimeoutExpired:
-        raise XaivaError(
-            what, f"no answer within {SEND_TIMEOUT:g} s", "check that it is running and can be reached"
-        ) from None
+        remedy = "check that it is running and can be reached"
+        raise XaivaError(what, f"no answer within {SEND_TIMEOUT:g} s", remedy) from None
     if process.returncode:
-        raise XaivaError(
-            what, f"Apprise crashed (exit code {process.returncode})", "see Apprise's documentation of the service"
-        )
+        why = f"Apprise crashed (exit code {process.returncode})"
+        raise XaivaError(what, why, "see Apprise's documentation of the service")
     why = json.loads(process.stdout)["why"]
     if why:
         raise XaivaError(what, why, "it will be tried again")

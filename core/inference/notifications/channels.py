@@ -39,11 +39,8 @@ class ChannelSender:
 
     def _send_mail(self, message: Message) -> None:
         if self._mail is None:
-            raise XaivaError(
-                "Mail server",
-                "no mail server is set",
-                "set XAIVA_SMTP_URL in the service's environment, then restart the service",
-            )
+            remedy = "set XAIVA_SMTP_URL in the service's environment, then restart the service"
+            raise XaivaError("Mail server", "no mail server is set", remedy)
         text = message.text(self._zone)
         send_mail(self._mail, self._from, message.channel.to, message.subject(), text, message.id)
 

@@ -165,7 +165,7 @@ class Notifier:
             try:
                 self._status = self._outbox.status()
             except DatabaseError as error:
-                self._status = self._status.model_copy(update={"why": _in_words(error)})
+                self._status = self._status.model_copy(update={"why": error.summary})
                 self._status_after = time.monotonic() + DATABASE_SECONDS
         return self._status
 
@@ -189,7 +189,7 @@ class Notifier:
             self._sender.send(Message(new_id(), rule.name, channel, event, test=True))
             outcomes[channel] = ""
         except XaivaError as error:
-            outcomes[channel] = _in_words(error)
+            outcomes[channel] = error.summary
         except Exception as error:  # what a channel's library raises
             logger.exception("test of rule %s over %s failed", rule.name, channel.kind.value)
             outcomes[channel] = f"an unexpected error ({type(error).__name__}); see the log"
@@ -204,7 +204,7 @@ class Notifier:
                 pause = DATABASE_SECONDS
                 if error.why != self._database_why:
                     self._database_why = error.why
-                    logger.error("no notification can be sent: %s: %s", error.what, error.why)
+                    logger.error("no notification can be sent: %s", error.summary)
             except Exception:  # the thread must survive: nothing else sends
                 logger.exception("the notifier failed and continues")
                 pause = DATABASE_SECONDS
@@ -218,12 +218,9 @@ class Notifier:
         pause = IDLE_SECONDS
         for waiting in self._outbox.waiting():
             if now - waiting.created > GIVE_UP_AFTER:
-                self._outbox.give_up(
-                    waiting.id,
-                    f"not delivered within {GIVE_UP_AFTER.total_seconds() / 3600:.0f} hours; {waiting.why}".rstrip(
-                        "; "
-                    ),
-                )
+                hours = GIVE_UP_AFTER.total_seconds() / 3600
+                why = f"not delivered within {hours:.0f} hours; {waiting.why}".rstrip("; ")
+                self._outbox.give_up(waiting.id, why)
                 continue
             pause = min(pause, self._start_delivery(waiting, now))
         return max(0.0, pause)
@@ -299,7 +296,7 @@ class Notifier:
         try:
             self._sender.send(message)
         except XaivaError as error:
-            why = _in_words(error)
+            why = error.summary
             logger.warning("notification by rule %s: %s", message.rule, why)
             return why, error
         except Exception as error:  # what a channel's library raises
@@ -328,7 +325,3 @@ class Notifier:
         if time.monotonic() - self._pruned_at > PRUNE_SECONDS:
             self._outbox.prune()
             self._pruned_at = time.monotonic()
-
-
-def _in_words(error: XaivaError) -> str:
-    return f"{error.what}: {error.why}" if error.why else error.what

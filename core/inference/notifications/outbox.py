@@ -66,9 +66,8 @@ class Outbox:
         order = (OutboxRow.priority.desc(), OutboxRow.due, OutboxRow.id)
         with self._database.read() as session:
             rows = session.execute(select(*columns).where(OutboxRow.state == WAITING).order_by(*order)).all()
-        return sorted(
-            (WaitingMessage(*row) for row in rows), key=lambda message: message.attempts // TRIES_BEFORE_OTHERS
-        )
+        messages = (WaitingMessage(*row) for row in rows)
+        return sorted(messages, key=lambda message: message.attempts // TRIES_BEFORE_OTHERS)
 
     def claim(self, message: str) -> Message | None:
         """Count an attempt and return the message; from now on no event is merged into it."""

@@ -84,9 +84,8 @@ class RuleStore:
 
     def _store(self, request: RuleRequest, previous: RuleRequest | None) -> Rule:
         """The caller holds the lock."""
-        rule = request.model_copy(
-            update={"channels": _fill_hidden(request.channels, previous.channels if previous else ())}
-        )
+        channels = _fill_hidden(request.channels, previous.channels if previous else ())
+        rule = request.model_copy(update={"channels": channels})
         for channel in rule.channels:
             check_channel(channel)
         self._database.write(lambda session: _put_rule(session, rule, previous))
