@@ -119,7 +119,7 @@ def test_protected_ones_go_last(
     assert there(media) == {newer}
     assert removed.protected == 1
     assert row(database, old) is not None
-    assert "nothing but protected events was left" in caplog.text
+    assert "only protected events were left" in caplog.text
 
 
 @SQLITE_ALONE
@@ -176,7 +176,7 @@ def test_the_last_of_a_disk_is_for_events(tmp_path: Path) -> None:
         media = MediaStore(disk / "media")
         media.put_snapshot(new_id(), b"j" * 5 * MEGA)
         for refused in (lambda: media.put_snapshot(new_id(), b"j"), lambda: media.prepare_clip(new_id())):
-            with pytest.raises(XaivaError, match="kept for events"):
+            with pytest.raises(XaivaError, match="reserved for events"):
                 refused()
         assert media.status().state == "full"
 

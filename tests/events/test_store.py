@@ -170,7 +170,7 @@ def test_what_is_no_cursor_is_bad_input(parts: Parts, cursor: str) -> None:
 def test_a_cursor_of_another_order_is_bad_input(parts: Parts) -> None:
     parts.keep(at(0), at(1))
     following = parts.store.page(cameras=None, query=EventQuery(limit=1)).next
-    with pytest.raises(InputError, match="of this order"):
+    with pytest.raises(InputError, match="another sort order"):
         parts.ids(cursor=following, sort="score")
-    with pytest.raises(InputError, match="of this order"):
+    with pytest.raises(InputError, match="another sort order"):
         parts.ids(cursor=following, ascending=True)
