@@ -8,7 +8,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +19,9 @@ from core.site import ServiceClientSettings, Site, SiteSettings
 from tests.support import proofs
 from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
+
+if TYPE_CHECKING:
+    from core.inference.database.engine import Database
 
 # The tests must not see the developer's own settings of a site or an engine.
 # NO_COLOR is removed, because tests check colours.
@@ -177,3 +182,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.new_database()
     yield url
     server.give_back(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An open database of each kind."""
+    from core.inference.database.engine import Database
+
+    with closing(Database(database_url)) as database:
+        yield database

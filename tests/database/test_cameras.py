@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from core.api_schema import CameraRequest, Detection, Zone
 from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 def a_camera(name: str, **fields: object) -> CameraRequest:

@@ -9,7 +9,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -31,18 +32,24 @@ from core.inference.database.models import CameraAccessRow, SettingRow, Suspensi
 from core.inference.database.types import Utc
 from tests.support.disks import fill, read_only, small_disk
 from tests.support.postgres import Postgres
+from tests.support.race import together
 
 THREADS = 8
 NOW = datetime(2026, 3, 29, 1, 0, 0, 123456, timezone.utc)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(f"sqlite:///{tmp_path / 'xaiva.db'}")) as database:
+        yield database
 
 
 def put(key: str, number: int) -> Callable[[Session], object]:
     return lambda session: session.merge(SettingRow(key=key, value={"number": number}))
 
 
-def test_writers_come_one_after_the_other(database_url: str) -> None:
+def test_writers_come_one_after_the_other(database: Database) -> None:
     """A write that reads first sees what the one before it left: nothing is lost, nobody is refused."""
-    database = Database(database_url)
 
     def add(session: Session) -> int:
         row = session.get(SettingRow, "count")
@@ -51,19 +58,11 @@ def test_writers_come_one_after_the_other(database_url: str) -> None:
         return number
 
     results: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: results.extend(database.write(add) for _ in range(10))) for _ in range(THREADS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(THREADS, lambda _: results.extend(database.write(add) for _ in range(10)))
     assert sorted(results) == list(range(1, THREADS * 10 + 1))
-    database.close()
 
 
-def test_a_write_is_kept_whole_or_not_at_all(database_url: str) -> None:
-    database = Database(database_url)
+def test_a_write_is_kept_whole_or_not_at_all(database: Database) -> None:
 
     def half(session: Session) -> None:
         session.add(SettingRow(key="a", value={}))
@@ -77,11 +76,9 @@ def test_a_write_is_kept_whole_or_not_at_all(database_url: str) -> None:
     database.write(lambda session: session.add(SettingRow(key="a", value={})))
     with pytest.raises(IntegrityError):
         database.write(lambda session: session.add(SettingRow(key="a", value={})))
-    database.close()
 
 
-def test_a_reader_waits_for_no_writer(database_url: str) -> None:
-    database = Database(database_url)
+def test_a_reader_waits_for_no_writer(database: Database) -> None:
     inside, go = threading.Event(), threading.Event()
 
     def slow(session: Session) -> None:
@@ -99,51 +96,32 @@ def test_a_reader_waits_for_no_writer(database_url: str) -> None:
     writer.join()
     with database.read() as session:
         assert session.get(SettingRow, "a") is not None
-    database.close()
 
 
-def test_a_reader_sees_one_moment(database_url: str) -> None:
-    database = Database(database_url)
+def test_a_reader_sees_one_moment(database: Database) -> None:
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(SettingRow)) == 0
         database.write(put("a", 1))
         assert session.scalar(select(func.count()).select_from(SettingRow)) == 0
-    database.close()
 
 
-def test_who_is_told_of_writes_is_told_in_their_order(database_url: str) -> None:
-    database = Database(database_url)
+def test_who_is_told_of_writes_is_told_in_their_order(database: Database) -> None:
     outcomes: list[int] = []
 
     def add(session: Session) -> int:
         session.add(SettingRow(key=str(number := len(outcomes)), value={}))
         return number
 
-    def work() -> None:
+    def work(_: int) -> None:
         for _ in range(10):
             database.write(add, outcomes.append)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(THREADS, work)
     assert outcomes == list(range(THREADS * 10))
-    database.close()
 
 
-def test_what_belongs_to_a_user_goes_with_it(database_url: str) -> None:
-    database = Database(database_url)
-    user = UserRow(
-        name="ada",
-        password_hash="",
-        role="viewer",
-        active=True,
-        limited=True,
-        created=NOW,
-        generation=0,
-        last_login=None,
-    )
+def test_what_belongs_to_a_user_goes_with_it(database: Database) -> None:
+    user = UserRow(name="ada", password_hash="", role="viewer", active=True, limited=True, created=NOW, generation=0)
 
     def add(session: Session) -> None:
         session.add(user)
@@ -156,18 +134,12 @@ def test_what_belongs_to_a_user_goes_with_it(database_url: str) -> None:
         assert session.scalars(select(CameraAccessRow)).all() == []
     with pytest.raises(IntegrityError):
         database.write(lambda session: session.add(CameraAccessRow(user="nobody", camera="gate")))
-    database.close()
 
 
-def test_moments_are_utc_and_sort(database_url: str) -> None:
-    database = Database(database_url)
+def test_moments_are_utc_and_sort(database: Database) -> None:
     summer = timezone(timedelta(hours=2))
-    moments = [
-        NOW,
-        NOW.replace(microsecond=0),
-        (NOW + timedelta(hours=1)).astimezone(summer),
-        NOW - timedelta(days=9999),
-    ]
+    later = (NOW + timedelta(hours=1)).astimezone(summer)
+    moments = [NOW, NOW.replace(microsecond=0), later, NOW - timedelta(days=9999)]
     for number, moment in enumerate(moments):
         database.write(lambda session, n=number, m=moment: session.add(SuspensionRow(camera=str(n), until=m)))
     with database.read() as session:
@@ -176,7 +148,6 @@ def test_moments_are_utc_and_sort(database_url: str) -> None:
     assert all(row.until.tzinfo is timezone.utc for row in rows)
     with pytest.raises(StatementError, match="no time zone"):
         database.write(lambda session: session.add(SuspensionRow(camera="x", until=NOW.replace(tzinfo=None))))
-    database.close()
 
 
 @given(st.datetimes(timezones=st.timezones(), min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)))
@@ -210,9 +181,8 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "xaiva.db").exists()
 
 
-def test_a_lock_held_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_elsewhere_is_told(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
-    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     code = (
         f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'xaiva.db')!r}, isolation_level=None)\n"
         "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); input(); c.execute('ROLLBACK')"
@@ -222,31 +192,28 @@ def test_a_lock_held_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         assert other.stdout
         assert other.stdout.readline() == "held\n"
         with pytest.raises(DatabaseError, match="another process holds its lock"):
-            database.write(put("a", 1))
-        with database.read() as session:  # readers go on
+            sqlite.write(put("a", 1))
+        with sqlite.read() as session:  # readers go on
             assert session.get(SettingRow, "a") is None
         other.communicate("\n")
-    database.write(put("a", 1))
-    database.close()
+    sqlite.write(put("a", 1))
 
 
-def test_a_write_that_hangs_does_not_hang_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_hangs_does_not_hang_the_others(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
-    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     inside, go = threading.Event(), threading.Event()
 
     def slow(session: Session) -> None:
         inside.set()
         assert go.wait(10)
 
-    writer = threading.Thread(target=database.write, args=(slow,))
+    writer = threading.Thread(target=sqlite.write, args=(slow,))
     writer.start()
     assert inside.wait(10)
     with pytest.raises(DatabaseError, match="takes too long"):
-        database.write(put("a", 1))
+        sqlite.write(put("a", 1))
     go.set()
     writer.join()
-    database.close()
 
 
 def test_a_full_disk_is_told_and_the_file_stays_whole(tmp_path: Path) -> None:
@@ -374,10 +341,9 @@ def test_a_standby_is_told(postgres: Postgres) -> None:
     database.close()
 
 
-def test_settled_writes_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settled_writes_are_on_the_disk(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a power cut leaves cannot be seen here; that both files are fsynced can."""
-    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
-    database.write(put("a", 1))
+    sqlite.write(put("a", 1))
     synced: list[str] = []
     real = os.fsync
 
@@ -386,26 +352,12 @@ def test_settled_writes_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monk
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    database.make_durable()
+    sqlite.make_durable()
     assert synced == ["xaiva.db-wal", "xaiva.db", tmp_path.name]
-    database.close()
 
 
 def test_two_open_an_empty_database_at_once(database_url: str) -> None:
-    failures: list[BaseException] = []
-
-    def open_it() -> None:
-        try:
-            Database(database_url).close()
-        except BaseException as error:  # told of below
-            failures.append(error)
-
-    threads = [threading.Thread(target=open_it) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    together(4, lambda _: Database(database_url).close())
 
 
 def test_it_is_a_database_of_its_own_kind(tmp_path: Path) -> None:

@@ -14,13 +14,6 @@ Start = Callable[[], EventLogger]
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def start(database: Database, tmp_path: Path) -> Iterator[Start]:
     """Starts one logger after the other on the same spool."""
     running: list[EventLogger] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from core.inference.events.spool_records import Record, encode
 from tests.events.conftest import Start
 from tests.events.support import an_event, full_event, kept, urgent
 from tests.support import PATIENCE, until
+from tests.support.race import together
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_many_threads_and_many_changes(start: Start, database: Database) -> None
     logger = start()
     ids: list[str] = []
 
-    def work() -> None:
+    def work(_: int) -> None:
         for _ in range(25):
             event = an_event()
             logger.log(event)
@@ -185,11 +185,7 @@ def test_many_threads_and_many_changes(start: Start, database: Database) -> None
             for number in range(3):
                 logger.update(event.id, note=str(number))
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(8, work)
     assert logger.flush(PATIENCE)
     rows = kept(database)
     assert sorted(rows) == sorted(ids)
