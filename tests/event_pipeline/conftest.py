@@ -1,4 +1,4 @@
-"""Incidents with every real part but the cameras: logger, media, analyser, flows, notifier."""
+"""The event pipeline with every real part but the cameras: logger, media, analyser, flows, notifier."""
 
 from __future__ import annotations
 
@@ -53,39 +53,30 @@ class Run:
         self.notifier = Notifier(self.database, self.rules, self.settings)
         self.pool = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
         self.analyser: Analyser = create_analyser(self.settings, self.pool)
-        path = None
-        if flows:
-            path = data / "flows.json"
-            path.write_text(flows)
+        path = data / "flows.json"
+        path.write_text(flows or "{}")
         runner = FlowRunner(read_flows(path), self.notifier, self.analyser, ZoneInfo("UTC"))
         self.camera = CameraRequest(id="gate", name="Gate", source="rtsp://camera")
         self.coordinator = EventCoordinator(self.logger, self.media, self.analyser, runner, facts)
-        self.recovery = Recovery(
-            self.database, self.logger, self.media, self.analyser, self.coordinator, lambda _: self.camera
-        )
-
+        parts = (self.logger, self.media, self.analyser, self.coordinator)
+        self.recovery = Recovery(self.database, *parts, lambda _: self.camera)
+        self._parts = (self.logger, self.notifier, self.analyser, self.coordinator, self.recovery)
         self._stopped = False
 
     def start(self) -> Run:
-        for part in (self.logger, self.notifier, self.analyser, self.coordinator, self.recovery):
+        for part in self._parts:
             part.start()
         return self
 
     def stop(self) -> None:
-        """Once is enough; more do no harm."""
+        """Stop all parts; a second call does nothing."""
         if self._stopped:
             return
         self._stopped = True
-        for part in (
-            self.recovery,
-            self.coordinator,
-            self.analyser,
-            self.notifier,
-            self.logger,
-            self.pool,
-            self.database,
-        ):
-            part.stop() if hasattr(part, "stop") else part.close()
+        for part in reversed(self._parts):
+            part.stop()
+        self.pool.close()
+        self.database.close()
 
     def decide(self, **fields: Any) -> str:
         """An anomaly at the gate; returns the event's id."""

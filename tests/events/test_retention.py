@@ -29,7 +29,7 @@ from core.inference.events.retention import Retention
 from core.inference.events.spool_records import event_record
 from core.inference.events.statistics import DailyStatistics
 from core.inference.settings import ServiceSettings
-from tests.events.support import an_event, id_of
+from tests.events.support import an_event, id_of, sqlite
 from tests.support import SQLITE_ALONE, until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
@@ -130,9 +130,11 @@ def test_what_is_still_written_stays(database: Database, media: MediaStore, keep
     assert there(media) == {fresh}
 
 
-def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@SQLITE_ALONE
+def test_room_is_made_on_a_disk_that_others_fill(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(media_module, "SPOOL_RESERVE_BYTES", MEGA)
-    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     with small_disk(tmp_path / "disk", "8m") as disk:
         media = MediaStore(disk / "media")
         ids = [id_of(10 - number) for number in range(4)]
@@ -146,13 +148,11 @@ def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: py
         Retention(media.folder, database, settings(tmp_path, clips_free_gb=0.0015)).run_once()
         assert there(media) == set(ids[2:])
         media.put_snapshot(ids[3], b"j")
-    database.close()
 
 
 def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_module, "SPOOL_RESERVE_BYTES", MEGA)
-    with small_disk(tmp_path / "disk", "8m") as disk:
-        database = Database(f"sqlite:///{disk / 'xaiva.db'}")
+    with small_disk(tmp_path / "disk", "8m") as disk, sqlite(disk) as database:
         media = MediaStore(disk / "media")
         event = id_of(3)
         started = time_of_id(event)
@@ -168,7 +168,6 @@ def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path, monkeypa
         assert gone is not None
         assert gone.clip_why == "removed to make room"
         assert there(media) == set()
-        database.close()
 
 
 def test_the_last_of_a_disk_is_for_events(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.store import EventStore
-from tests.events.support import an_event
+from tests.events.support import an_event, logging_to
 from tests.support import PATIENCE, SQLITE_ALONE
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
@@ -37,13 +37,9 @@ class Parts:
 
 
 @pytest.fixture
-def parts(database_url: str, tmp_path: Path) -> Iterator[Parts]:
-    database = Database(database_url)
-    logger = EventLogger(database, tmp_path / "spool")
-    logger.start()
-    yield Parts(database, logger, EventStore(database, logger))
-    logger.stop()
-    database.close()
+def parts(database: Database, tmp_path: Path) -> Iterator[Parts]:
+    with logging_to(database, tmp_path / "spool") as logger:
+        yield Parts(database, logger, EventStore(database, logger))
 
 
 def at(minutes: float, **fields: object) -> Event:

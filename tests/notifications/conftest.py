@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -41,17 +42,15 @@ def event(camera: str = "gate", kind: str = "person", priority: Priority = Prior
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
-    yield opened
-    opened.close()
+    with closing(Database(f"sqlite:///{tmp_path / 'xaiva.db'}")) as opened:
+        yield opened
 
 
 @pytest.fixture
 def either(database_url: str) -> Iterator[Database]:
     """A database of each kind."""
-    opened = Database(database_url)
-    yield opened
-    opened.close()
+    with closing(Database(database_url)) as opened:
+        yield opened
 
 
 @pytest.fixture
