@@ -38,7 +38,6 @@ class _Connection(H11Protocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Called by asyncio."""
         self.opened_at = time.monotonic()
         is_full = len(self.connections) >= MAX_CONNECTIONS
         others = self.connections if is_full else ()
@@ -70,7 +69,6 @@ class Server(uvicorn.Server):
         super().__init__(_config(self.app, service.settings))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called with the signal."""
         super().handle_exit(sig, frame)
         self.close_streams()
 

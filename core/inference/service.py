@@ -187,7 +187,6 @@ class InferenceService:
         )
 
     def camera_statuses(self) -> list[CameraStatus]:
-        """Every camera, in the order of their addition."""
         return [self._with_details(status) for status in self.cameras.statuses()]
 
     def camera_status(self, camera: str) -> CameraStatus:
@@ -317,6 +316,5 @@ def own_version() -> str:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

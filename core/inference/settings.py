@@ -65,7 +65,6 @@ class ServiceSettings(BaseModel):
 
     @property
     def database(self) -> str:
-        """The database's URL for SQLAlchemy."""
         return self.database_url or f"sqlite:///{self.data / 'xaiva.db'}"
 
 

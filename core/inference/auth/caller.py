@@ -18,7 +18,6 @@ class Caller:
     cameras: frozenset[str] | None = None
 
     def sees(self, camera: str) -> bool:
-        """Whether this camera exists for the caller."""
         return self.cameras is None or camera in self.cameras
 
     @property

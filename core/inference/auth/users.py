@@ -26,7 +26,6 @@ class Users:
         self._passwords = passwords
 
     def all(self) -> list[User]:
-        """Every user, sorted by name."""
         with self._database.read() as session:
             rows = session.scalars(select(UserRow).order_by(UserRow.name)).all()
             return [as_user(session, row) for row in rows]

@@ -21,12 +21,9 @@ class CameraStore:
         return load_requests(self._database, CameraRow, CameraRequest, "camera")
 
     def put(self, camera: CameraRequest) -> None:
-        """Store a camera; replaces one with its id."""
         self._database.write(lambda session: put_request(session, CameraRow, camera.id, camera))
 
     def drop(self, camera: str) -> None:
-        """Remove a camera, if it is stored."""
-
         def work(session: Session) -> None:
             row = session.get(CameraRow, camera)
             if row is not None:

@@ -103,7 +103,6 @@ class Database:
             raise driver_error(self.url_shown, error.strerror or str(error)) from error
 
     def close(self) -> None:
-        """Close every connection."""
         self._engine.dispose()
         if self.file is not None:
             disk_reserve.create_reserve(self.file)

@@ -34,7 +34,6 @@ def load_requests(
 
 
 def put_request(session: Session, table: type[RequestRow], key: str, request: BaseModel) -> None:
-    """Store a request; replaces one with its key."""
     content = request.model_dump(mode="json")
     row = session.get(table, key)
     if row is not None:

@@ -151,7 +151,6 @@ class EventCoordinator:
     # -- called by the recovery ------------------------------------------------------------------------------------
 
     def start_due_flows(self) -> None:
-        """Start the flows whose wait is over."""
         now = time.monotonic()
         with self._lock:
             pending = list(self._pending.values())

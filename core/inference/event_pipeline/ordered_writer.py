@@ -43,7 +43,6 @@ class OrderedWriter:
             self.write_later(write)
 
     def write_later(self, write: Callable[[], None]) -> None:
-        """Queue a write; returns at once."""
         with self._changed:
             self._waiting.append(write)
             self._changed.notify()

@@ -18,43 +18,41 @@ class PendingStep(Enum):
 
 @dataclass
 class PendingEvent:
-    """`due`: when the flow begins whatever the analyser does, in monotonic seconds; None once it has begun.
-
-    `asked` is when the analyser was asked. `picture` is held only until the analyser has it. `parts` belong to the
-    coordinator, which changes them together with its table of cases.
-    """
+    """The state of one event in the pipeline; it does nothing itself. Times are monotonic seconds."""
 
     event: Event
     flow: str
     picture: bytes | None = None
+    """The snapshot, until the analyser has it."""
     flow_due: float | None = float("inf")
+    """When the flow starts without the analyser's answer; None once it has started."""
     asked_at: float = 0.0
+    """When the analyser was asked."""
     steps: set[PendingStep] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # guards `event` and `due`
+    """Guarded by the coordinator, together with its table of pending events."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # guards `event` and `flow_due`
 
     def change(self, **fields: object) -> None:
-        """Know more of the event."""
         with self._lock:
             self.event = self.event.model_copy(update=fields)
 
     def wait_until(self, due: float) -> None:
-        """The flow begins then, unless it has begun already."""
+        """Start the flow then, unless it has started already."""
         with self._lock:
             if self.flow_due is not None:
                 self.flow_due = due
 
     def run_again_at(self, due: float) -> None:
-        """The flow that has begun could not be run; it begins again then."""
+        """Start the flow again then, because it could not run."""
         with self._lock:
             self.flow_due = due
 
     def is_flow_due(self, now: float) -> bool:
-        """Whether the flow has waited long enough."""
         with self._lock:
             return self.flow_due is not None and self.flow_due <= now
 
     def claim_flow(self) -> bool:
-        """True for the one who may begin the flow: whoever comes first."""
+        """True for the first caller only, who then starts the flow."""
         with self._lock:
             first, self.flow_due = self.flow_due is not None, None
             return first

@@ -46,7 +46,6 @@ def apply_batch(session: Session, spool: str, records: Sequence[Record], positio
 
 
 def _insert_events(session: Session, rows: list[dict[str, Any]]) -> set[str]:
-    """Insert the missing events; returns their ids."""
     if not rows:
         return set()
     statement = _dialect_insert(session)(EventRow).on_conflict_do_nothing(index_elements=["id"])

@@ -101,7 +101,6 @@ class ClipWriter:
             self.write(packet)
 
     def start(self, path: Path, on_done: ClipDone) -> None:
-        """Start writing to `path`, replacing an existing file."""
         thread = threading.Thread(target=self._run, args=(path, on_done), name=f"clip-{path.stem}", daemon=True)
         thread.start()
         self._thread = thread  # only now: `join` needs a started thread

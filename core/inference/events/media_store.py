@@ -47,7 +47,6 @@ class MediaStore:
         return self._path(event, CLIP)
 
     def snapshot_path(self, event: Event | str) -> Path:
-        """As `clip_path`, for the snapshot (JPEG)."""
         return self._path(event, SNAPSHOT)
 
     def prepare_clip(self, event: Event | str) -> Path:

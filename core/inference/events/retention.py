@@ -58,12 +58,10 @@ class Retention:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Run now, then every minute."""
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the current step."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
@@ -99,7 +97,6 @@ class Retention:
         return removed
 
     def _oldest_day(self) -> date | None:
-        """The day of the oldest unprotected event."""
         oldest = select(EventRow.started).where(EventRow.protected.is_(False)).order_by(EventRow.started, EventRow.id)
         with self._database.read() as session:
             started = session.scalar(oldest.limit(1))
@@ -132,7 +129,6 @@ class Retention:
         return Removed(sum(len(media.files) for media in removed), sum(media.bytes for media in removed), len(forced))
 
     def _excess(self, used: int) -> float:
-        """How many bytes must go."""
         free = shutil.disk_usage(nearest_existing(self._media.folder)).free
         return max(used - self._settings.clips_gb * GB, self._settings.clips_free_gb * GB - free)
 
@@ -211,7 +207,6 @@ def _take_oldest(media: list[_EventMedia], excess: float) -> Iterator[_EventMedi
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of killed processes."""
     for path in folder.glob(f"*/{TEMPORARY_PREFIX}*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:

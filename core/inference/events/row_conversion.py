@@ -13,7 +13,6 @@ _COLUMNS = tuple(column.key for column in EventRow.__table__.columns)
 
 
 def field_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns for some fields of an event."""
     columns: dict[str, Any] = {}
     for name, value in fields.items():
         if name in _NESTED:

@@ -138,7 +138,6 @@ class Spool:
         return path
 
     def probe(self) -> None:
-        """Raise SpoolError while the disk refuses writes."""
         try:
             write_atomic(self._folder / "probe", b"\0" * _PROBE_BYTES, _PRIVATE)
             (self._folder / "probe").unlink()

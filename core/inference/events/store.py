@@ -59,7 +59,6 @@ class EventStore:
         return is_event_id(event) and bool(self._change({"protected": protected}, EventRow.id == event))
 
     def unacknowledged(self, cameras: list[str] | None) -> int:
-        """How many events are not acknowledged."""
         waiting = select(func.count()).select_from(EventRow).where(EventRow.acknowledged.is_(None), *_visible(cameras))
         with self._database.read() as session:
             return session.scalar(waiting) or 0
@@ -93,7 +92,6 @@ class _Order:
         return statement.order_by(*(column.asc() if self._ascending else column.desc() for column in self._columns))
 
     def cursor(self, event: Event) -> str:
-        """The cursor after an event."""
         value = event.started.isoformat() if self._timed else event.score
         return base64.urlsafe_b64encode(json.dumps([self._name, value, event.id]).encode()).decode()
 

@@ -119,7 +119,6 @@ class _FlowRun:
         self.event = event
 
     def run_steps(self, steps: list[tuple[str, FlowStep]]) -> None:
-        """Run the steps that have no result yet."""
         for label, step in steps:
             result = next((action for action in self.event.actions if action.step == label), None)
             if isinstance(step, ChooseStep):

@@ -170,7 +170,6 @@ class Notifier:
         return self._status
 
     def deliveries(self, limit: int) -> list[Delivery]:
-        """The newest messages. Raises DatabaseError."""
         return self._outbox.deliveries(limit)
 
     def _fits(self, rule: RuleRequest, event: Event) -> bool:

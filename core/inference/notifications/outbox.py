@@ -91,7 +91,6 @@ class Outbox:
         self._set(message, state=GIVEN_UP, why=why)
 
     def deliveries(self, limit: int) -> list[Delivery]:
-        """The newest messages, whatever became of them."""
         order = (OutboxRow.created.desc(), OutboxRow.id.desc())
         with self._database.read() as session:
             rows = session.scalars(select(OutboxRow).order_by(*order).limit(limit)).all()

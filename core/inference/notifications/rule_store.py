@@ -38,11 +38,9 @@ class RuleStore:
         self._rules = {rule.name: rule for rule in load_requests(database, NotificationRuleRow, RuleRequest, "rule")}
 
     def list(self) -> list[Rule]:
-        """All rules without secrets."""
         return [_without_secrets(rule) for rule in self.list_with_secrets()]
 
     def get(self, name: str) -> Rule:
-        """One rule without secrets. Raises UnknownRule."""
         return _without_secrets(self.get_with_secrets(name))
 
     def add(self, request: RuleRequest) -> Rule:
@@ -83,7 +81,7 @@ class RuleStore:
         return rule
 
     def _store(self, request: RuleRequest, previous: RuleRequest | None) -> Rule:
-        """The caller holds the lock."""
+        """Store a rule; the caller holds the lock."""
         channels = _fill_hidden(request.channels, previous.channels if previous else ())
         rule = request.model_copy(update={"channels": channels})
         for channel in rule.channels:

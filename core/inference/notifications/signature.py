@@ -30,6 +30,5 @@ def webhook_headers(key: str, content: bytes, secret_variable: str) -> dict[str,
 
 
 def sign(secret: str, content: bytes, moment: int) -> str:
-    """The value of the signature header."""
     signed = hmac.new(secret.encode(), f"{moment}.".encode() + content, hashlib.sha256).hexdigest()
     return f"t={moment},v1={signed}"
