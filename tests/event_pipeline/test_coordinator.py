@@ -22,7 +22,7 @@ from core.api_schema import (
     Priority,
     RuleRequest,
 )
-from core.inference.event_pipeline import coordinator as incidents_module
+from core.inference.event_pipeline import coordinator as coordinator_module
 from core.inference.event_pipeline import ordered_writer, recovery_queries
 from core.inference.events.ids import new_id
 from tests.analyser.servers import chat_answer, verdict_answer
@@ -237,7 +237,7 @@ def test_a_full_disk_loses_no_event_and_people_are_told(
 def test_a_database_that_is_down_delays_the_message_and_loses_nothing(
     run: Make, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incidents_module, "FLOW_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(coordinator_module, "FLOW_RETRY_SECONDS", 0.1)
     with HttpReceiver() as hook:
         pipeline = run(database_url=postgres.new_database()).start()
         pipeline.rules.add(told(hook.url, within=0))

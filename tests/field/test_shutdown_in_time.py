@@ -45,7 +45,7 @@ def test_what_hangs_is_left_behind_and_named(caplog: pytest.LogCaptureFixture) -
     release = threading.Event()
     service._stop_together(0.0, {"the cameras": lambda: release.wait(60)})
     release.set()
-    assert "the cameras did not end in time" in caplog.text
+    assert "the cameras did not stop in time" in caplog.text
 
 
 # -- parts that hang at their outermost edge ---
