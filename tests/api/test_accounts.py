@@ -294,9 +294,9 @@ def test_users_are_refused_with_reasons(accounts: Authenticator) -> None:
         accounts.users.add(UserRequest(name="anna", password=PASSWORD))
     with pytest.raises(UserExists):
         accounts.users.add(UserRequest(name="service", password=PASSWORD))
-    with pytest.raises(InputError, match="sees all of them"):
+    with pytest.raises(InputError, match="sees, all cameras"):
         accounts.users.add(UserRequest(name="carl", password=PASSWORD, role=Role.ADMIN, cameras=["gate"]))
-    with pytest.raises(InputError, match="sees all of them"):
+    with pytest.raises(InputError, match="sees, all cameras"):
         accounts.users.update("victor", UserUpdate(role=Role.ADMIN))
     with pytest.raises(InputError, match="one of the two"):
         accounts.users.update("victor", UserUpdate(cameras=["gate"], all_cameras=True))
@@ -325,7 +325,7 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["secret"]
 
     path.chmod(0o644)
-    with pytest.raises(InputError, match="others may read it"):
+    with pytest.raises(InputError, match="other users can read it"):
         read_or_create_secret(path)
     path.chmod(0o600)
     path.write_text("short")

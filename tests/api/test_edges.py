@@ -103,7 +103,7 @@ def test_an_address_that_is_none_and_a_method_that_is_none(running: Running) -> 
 def test_every_answer_says_its_version_and_is_kept_by_nobody(running: Running) -> None:
     for path in ("/health", "/status", "/nothing", "/openapi.json"):
         headers = httpx.get(running.url + path).headers
-        assert headers["X-Xaiva-Api"] == "2"
+        assert headers["X-Xaiva-Api"] == "3"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert "server" not in headers
@@ -119,7 +119,7 @@ def test_an_unforeseen_error_is_a_problem_and_its_trace_goes_to_the_log(
     with caplog.at_level(logging.ERROR):
         answer = httpx.get(f"{running.url}/models", headers=BEARER)
     assert (answer.status_code, answer.json()["why"]) == (500, "an unexpected error")
-    assert answer.headers["X-Xaiva-Api"] == "2"
+    assert answer.headers["X-Xaiva-Api"] == "3"
     assert "a secret of the inside" in caplog.text
 
 
@@ -150,7 +150,7 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
     assert not client.test_camera(shown).ok
     with pytest.raises(InputError, match="use the same id"):
         client._transport.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
-    with pytest.raises(InputError, match="in the place of a secret"):  # another camera gets no login
+    with pytest.raises(InputError, match="in place of a secret"):  # another camera gets no login
         client.add_camera(CameraRequest(id="fresh", source=shown.source))
 
     channel = Channel.model_validate({"kind": "webhook", "to": "https://user:hidden-word@10.0.0.1/hook"})

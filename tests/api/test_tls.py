@@ -53,7 +53,7 @@ def test_a_client_that_knows_the_certificate_is_served_and_others_are_told_why(m
 @pytest.mark.parametrize(
     ("certificate", "key", "why"),
     [
-        ("cert.pem", "other.pem", "not the certificate's"),
+        ("cert.pem", "other.pem", "does not belong to the certificate"),
         ("cert.pem", "locked.pem", "encrypted"),
         ("garbage.pem", "key.pem", "PEM"),
         ("cert.pem", None, "PEM"),

@@ -124,7 +124,7 @@ def test_what_is_not_known_is_refused_at_every_door(service: Running, camera: Ca
         answer = ask(service, method, path, body)
         assert answer.status_code == 422, (method, path, answer.text)
         assert "source" in answer.json()["what"]
-        assert "in the place of a secret" in answer.json()["why"]
+        assert "in place of a secret" in answer.json()["why"]
     assert service.service.cameras.get("gate").request == camera
     assert len(service.service.camera_store.load()) == 1
 
@@ -168,7 +168,7 @@ def test_the_command_line_keeps_the_login(
     assert run([*edit, "--source", "rtsp://***@127.0.0.1:9/new"]) == 0
     assert service.service.cameras.get("gate").request.source == "rtsp://admin:p%40ss@127.0.0.1:9/new"
     assert run([*edit, "--source", "rtsp://***@127.0.0.2/new"]) == 2
-    assert "Camera gate: source: it holds ***" in capsys.readouterr().err
+    assert "Camera gate: source: it contains ***" in capsys.readouterr().err
 
 
 # -- at the start ------------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_start_keeps_a_login_and_refuses_one_that_is_not_known(tmp_path: Path)
         ("host", "gate", "rtsp://***@127.0.0.2/new"),
         ("id", "fresh", "rtsp://***@127.0.0.1:9/new"),
     ):
-        with pytest.raises(InputError, match=r"ource: it holds \*\*\* in the place of a secret"):
+        with pytest.raises(InputError, match=r"ource: it contains \*\*\* in place of a secret"):
             start(folder, camera, source)
 
 
@@ -202,7 +202,7 @@ def test_a_start_keeps_a_login_and_refuses_one_that_is_not_known(tmp_path: Path)
     ],
 )
 def test_a_variable_that_holds_a_placeholder_is_refused(variable: str, value: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{variable}: it holds"):
+    with pytest.raises(InputError, match=f"{variable}: it contains"):
         read_settings({variable: value}, tmp_path)
     assert parse_server("smtp://u:p@10.0.0.6").password == "p"
 
@@ -211,7 +211,7 @@ def test_a_variable_that_holds_a_placeholder_is_refused(variable: str, value: st
 def test_a_launch_gives_no_placeholder_to_a_container(site: Site, value: str) -> None:
     (site.root / "site.env").write_text(f"ACME={value}\n")
     for run_settings in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
-        with pytest.raises(InputError, match="variable ACME: it holds"):
+        with pytest.raises(InputError, match="variable ACME: it contains"):
             read_run_settings(site, "plain", preset(**run_settings), dev=False)
     assert (
         read_run_settings(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"]

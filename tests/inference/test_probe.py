@@ -48,7 +48,7 @@ def test_a_service_that_is_well(
         monkeypatch.setenv("XAIVA_HOST", "0.0.0.0")
         monkeypatch.setenv("XAIVA_TLS_CERTIFICATE", str(pair[0]) if pair else "")
         assert main(["health", "--port", port]) == 0
-        assert capsys.readouterr().out == "well: 0 of 0 cameras live\n"
+        assert capsys.readouterr().out == "healthy: 0 of 0 cameras live\n"
         monkeypatch.setenv("XAIVA_TLS_CERTIFICATE", "" if tls else "/any.pem")
         assert main(["health", "--port", port]) == 1
     assert main(["health", "--port", port]) == 1
@@ -60,7 +60,7 @@ def test_a_service_that_is_well(
     [
         (503, Health(live=True, ready=False, version="1").model_dump_json(), "have not been started"),
         (503, Health(live=False, ready=True, version="1").model_dump_json(), "no longer watches"),
-        (200, '{"status": "ok"}', "not as the service does"),
+        (200, '{"status": "ok"}', "not like the service"),
         (404, '["nothing here"]', "answers 404"),
         (200, "<html>", "does not answer"),
     ],
