@@ -60,7 +60,7 @@ class HttpTransport:
         self._ca = ca
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._identified = False  # whether the other side is known to be xaiva's service, with a version that can be read
+        self._identified = False  # whether the other side is xaiva's service, in a version that can be read
         self._api = 0  # its version, once it has answered
 
     @property
