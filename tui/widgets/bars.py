@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
@@ -17,20 +16,15 @@ from textual.widget import Widget
 from tui.actions import SCREENS, SHORT_TITLES
 from tui.app_protocol import THIS_CONSOLE, console_of
 from tui.formatters.cells import Line, Span, truncate
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 USER_COLUMNS = 16  # columns of a user's name where lines are narrow
 
 
-class Bar(Widget):
+class Bar(RoleStyled, Widget):
     """One line of parts, some of which do something when clicked."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "line--cursor", "line--cursor-idle"}
     user = reactive("")  # who is logged in: another one is drawn at once
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._brush = RoleRenderer(self)
 
     @abstractmethod
     def parts(self) -> list[tuple[Line, str]]:
@@ -38,12 +32,7 @@ class Bar(Widget):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002
         """The line."""
-        return self._brush.strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
-
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._brush.forget_styles()
+        return self.role_strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
 
     async def on_click(self, event: events.Click) -> None:
         """Run the action under the pointer."""

@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.formatters.cells import Cell, Column, Line, Span, layout_columns, plain_text, table_heading, table_row
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 MARK = "●"
 GUTTER = 2  # columns before the first cell: the mark
@@ -51,10 +51,9 @@ def _with_unique_keys(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
     return result
 
 
-class ChoiceList(ScrollView, can_focus=True):
+class ChoiceList(RoleStyled, ScrollView, can_focus=True):
     """Rows with a cursor. Posts Highlighted when the cursor comes to another row, Chosen on Enter or a second click."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "line--cursor", "line--cursor-idle"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -97,7 +96,6 @@ class ChoiceList(ScrollView, can_focus=True):
         self._order: list[str] = []  # the keys of the rows, and the one under the cursor, when there were any
         self._cursor_key = ""
         self._layout: list[tuple[int, int]] = []
-        self._brush = RoleRenderer(self)
 
     # -- what the screen says and asks --------------------------------------------------------------------------------
 
@@ -168,15 +166,15 @@ class ChoiceList(ScrollView, can_focus=True):
         """The heading stays; rows scroll below it."""
         width = self.scrollable_content_region.width
         if y == 0:
-            return self._brush.strip((Span(" " * GUTTER), *table_heading(self.columns, self._layout)), width)
+            return self.role_strip((Span(" " * GUTTER), *table_heading(self.columns, self._layout)), width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
-            return self._brush.strip(self._hint(index), width)
+            return self.role_strip(self._hint(index), width)
         row = self._rows[index]
         over = ""
         if index == self._cursor:
             over = "cursor" if self.has_focus else "cursor-idle"
-        return self._brush.strip(self._line(row), width, over)
+        return self.role_strip(self._line(row), width, over)
 
     def _line(self, row: ChoiceRow) -> Line:
         mark = Span(f"{MARK} " if row.key in self.marked else "  ", "accent")
@@ -194,11 +192,6 @@ class ChoiceList(ScrollView, can_focus=True):
                 "dim",
             ),
         )
-
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._brush.forget_styles()
 
     def on_resize(self) -> None:
         """Columns share the new width."""

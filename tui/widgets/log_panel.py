@@ -20,22 +20,20 @@ from core.errors import InputError
 from core.log_lines import FilteredLines, Lines, compile_search, find_line
 from tui.formatters.cells import Span
 from tui.widgets.log_view import LogView
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 T = TypeVar("T")
 _COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes to a file
 
 
-class LogStatus(Widget):
+class LogStatus(RoleStyled, Widget):
     """One line of its own, so that its news cost one line."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
     DEFAULT_CSS = "LogStatus { height: 1; }"
 
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
-        self._brush = RoleRenderer(self)
 
     def show(self, text: str) -> None:
         """Show this."""
@@ -43,14 +41,9 @@ class LogStatus(Widget):
             self.text = text
             self.refresh()
 
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._brush.forget_styles()
-
     def render_line(self, y: int) -> Strip:
         """The line."""
-        return self._brush.strip((Span("" if y else self.text, "dim"),), self.size.width)
+        return self.role_strip((Span("" if y else self.text, "dim"),), self.size.width)
 
 
 class LogPanel(Vertical):

@@ -24,7 +24,7 @@ from core.log_lines import Lines
 from tui.formatters.cells import Line
 from tui.widgets.log_lines import fold_line, format_log_line
 from tui.widgets.log_reader import LineRange, LogWindow, LogWindowReader
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 LATE_SECONDS = 0.3  # seconds after which lines that have not come are said to be waited for
 _SCREENS_AROUND = 2  # screens kept ready above and below the view
@@ -33,10 +33,9 @@ _MAX_STRIPS = 512  # drawn lines kept
 _WHEEL_LINES = 3  # lines one notch of the wheel moves
 
 
-class LogView(Widget, can_focus=True):
+class LogView(RoleStyled, Widget, can_focus=True):
     """Shows one `Lines`. Posts `Changed` when what a status line says may have changed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
     DEFAULT_CSS = "LogView { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll(1)", "Down", show=False),
@@ -84,7 +83,6 @@ class LogView(Widget, can_focus=True):
         self._texts: tuple[str, ...] = ()  # the lines in view
         self._rows: list[Line] = []
         self._late_timer: Timer | None = None
-        self._brush = RoleRenderer(self)
         self._strips: dict[Line, Strip] = {}
 
     # -- what others call ------------------------------------------------------
@@ -163,9 +161,8 @@ class LogView(Widget, can_focus=True):
         self.redraw()
 
     def notify_style_update(self) -> None:
-        """The theme changed."""
+        """Draw the lines again: the theme may have changed."""
         super().notify_style_update()
-        self._brush.forget_styles()
         self._strips.clear()
 
     # -- drawing ---------------------------------------------------------------
@@ -207,9 +204,9 @@ class LogView(Widget, can_focus=True):
     def _draw_strip(self, line: Line) -> Strip:
         width = self.size.width
         if not self._left:
-            return self._brush.strip(line, width)
-        strip = Strip([Segment(text, self._brush.style(role)) for text, role in line])
-        return strip.crop(self._left).adjust_cell_length(width, self._brush.style(""))
+            return self.role_strip(line, width)
+        strip = Strip([Segment(text, self.role_style(role)) for text, role in line])
+        return strip.crop(self._left).adjust_cell_length(width, self.role_style(""))
 
     def _screens(self, number: int) -> int:
         """So many screens in lines."""

@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.formatters.cells import Line, wrap
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 log = logging.getLogger(__name__)
 Formatter: TypeAlias = Callable[[int], list[Line]]
@@ -23,10 +23,9 @@ def empty_content(_width: int) -> list[Line]:
     return []
 
 
-class Panel(ScrollView, inherit_bindings=False):
+class Panel(RoleStyled, ScrollView, inherit_bindings=False):
     """Shows what a formatter makes of the panel's width. `state` stands in the frame: "", "stale 7 s", "no engine"."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll_down", "Down", show=False),
         Binding("up,k", "scroll_up", "Up", show=False),
@@ -42,7 +41,6 @@ class Panel(ScrollView, inherit_bindings=False):
         self.border_title = title
         self._format: Formatter = empty_content
         self._lines: list[Line] = []
-        self._brush = RoleRenderer(self)
 
     def show(self, formatter: Formatter, state: str = "", role: str = "") -> None:
         """Show what `formatter(width)` gives; `role` colours the state in the frame ("stale", "error")."""
@@ -58,14 +56,9 @@ class Panel(ScrollView, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
         index = y + self.scroll_offset.y
-        return self._brush.strip(
+        return self.role_strip(
             self._lines[index] if index < len(self._lines) else (), self.scrollable_content_region.width
         )
-
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._brush.forget_styles()
 
     def on_resize(self) -> None:
         """The width is part of the content."""

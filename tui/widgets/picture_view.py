@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from textual.geometry import Region, Size
 from textual.strip import Strip
@@ -24,7 +24,7 @@ from tui.picture import blocks, kitty, sixel
 from tui.picture.raster import DEFAULT_CELL_SIZE, Raster, fit_cells, read_ppm, refine_shape, resize
 from tui.picture.rate_control import RateControl
 from tui.terminal.picture_surface import Graphics, PictureSurface, surface_of
-from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
+from tui.widgets.role_styles import RoleStyled
 
 Fetch: TypeAlias = Callable[[int], bytes]  # a width in pixels → the picture as PPM; raises XaivaError
 
@@ -56,16 +56,14 @@ class _RenderedPicture:
     number: int = 0
 
 
-class PictureView(Widget):
+class PictureView(RoleStyled, Widget):
     """Shows what `aim` points it at. The next picture is asked for when the terminal has drawn the last: no queue."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
     can_focus = False
 
     def __init__(self, title: str = "Picture", *, id: str | None = None) -> None:
         super().__init__(id=id, classes="panel")
         self.border_title = title
-        self._brush = RoleRenderer(self)
         self._fetch: Fetch | None = None
         self._key = ""
         self._live = False
@@ -301,22 +299,17 @@ class PictureView(Widget):
 
     # -- drawing in cells ---------------------------------------------------------------------------------------------
 
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._brush.forget_styles()
-
     def render_line(self, y: int) -> Strip:
         """Half blocks, words, or blanks below the terminal's own picture."""
         width = self.content_size.width
         if self._rendered is None or not self._rendered.strips:
-            return self._brush.strip(self._placeholder_line(y, width), width)
+            return self.role_strip(self._placeholder_line(y, width), width)
         left, top = self._margin(self._rendered)
         if not 0 <= y - top < len(self._rendered.strips):
-            return self._brush.strip((), width)
+            return self.role_strip((), width)
         middle = self._rendered.strips[y - top]
         right = width - left - middle.cell_length
-        blank = self._brush.strip
+        blank = self.role_strip
         return Strip.join([blank((), left), middle, blank((), right)]) if right >= 0 else middle.crop(0, width)
 
     def _placeholder_line(self, y: int, width: int) -> Line:
