@@ -1,12 +1,10 @@
-"""Opens the console, called by the command line. Textual is imported only when the terminal has been looked at."""
+"""Opens the console, called by the command line. Most imports wait until `environment.prepare()` has run."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from core.redaction.log_format import RedactingFormatter
-from core.site import Site
 from tui.terminal import environment
 
 
@@ -15,10 +13,14 @@ def run(site_root: Path | str = ".", *, service: str = "", read_only: bool = Fal
 
     Raises InputError when the site cannot be opened or there is no terminal.
     """
+    environment.prepare(low_bandwidth)
+    environment.collect_garbage_seldom()
+    from core.redaction.log_format import RedactingFormatter
+    from core.site import Site
+
     site = Site.open(site_root)
     site.service = (service, "--service") if service else None
     environment.require_terminal()
-    environment.prepare(low_bandwidth)
     environment.use_one_heap()
     from tui.app import XaivaApp
     from tui.terminal.incremental_render import run as run_app

@@ -25,7 +25,7 @@ from textual.strip import Strip
 
 from core.errors import XaivaError
 from core.redaction import redact_text
-from tui.terminal import clipboard
+from tui.terminal import clipboard, environment
 from tui.terminal.driver import ConsoleDriver
 from tui.terminal.frame import TerminalFrame
 
@@ -40,11 +40,6 @@ else:
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GRACE_SECONDS = 2.0  # seconds an orderly end may take after a signal
-_GC_THRESHOLDS = (
-    5000,
-    20,
-    20,
-)  # allocations and rounds between two collections of garbage: seldom, as frames make none
 _SYNC_FROM_BYTES = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
 
 
@@ -212,7 +207,7 @@ def _erase_keeps_background() -> bool:
 def run(app: Any) -> None:
     """Run the application and leave the process: no worker thread may hold it. Never returns."""
     gc.freeze()  # what is imported stays: without this, looking through it for garbage holds a key up to 0.1 s
-    gc.set_threshold(*_GC_THRESHOLDS)
+    environment.collect_garbage_seldom()
     app.run()
     code = app.return_code or 0
     for stream in (sys.stdout, sys.stderr):
