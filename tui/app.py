@@ -22,6 +22,7 @@ from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
 from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES, Sources
 from tui.store import Store
+from tui.stylesheet import ConsoleStylesheet
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
 from tui.terminal.input_queue import InputQueue
@@ -79,6 +80,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         for theme in CONSOLE_THEMES:
             self.register_theme(theme)
         self.theme = TERMINAL_THEME if low_bandwidth else CONSOLE_THEMES[0].name
+        self.stylesheet = ConsoleStylesheet(variables=self.get_css_variables())
         self.animation_level = "none"
 
     # -- life ----------------------------------------------------------------------------------------------------------

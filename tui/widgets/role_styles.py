@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-# The roles of tui.formatters.cells.ROLES in Textual's style language. Not CSS component classes: those are computed anew
-# for each role of each widget whenever the widget's style is, which took a third of the time to the first frame.
+# The roles of tui.formatters.cells.ROLES in Textual's style language. Not CSS component classes: those are computed
+# again for each role of each widget whenever the widget's style is, and took 45 ms of the time to the first frame.
 ROLE_STYLES = {
     "dim": "$xaiva-dim",
     "title": "$foreground bold",
