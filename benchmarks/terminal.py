@@ -21,6 +21,7 @@ import pyte
 
 from tests.support.fake_nvml import FakeNvml
 from tests.support.pty_session import PtySession, _emulated
+from tests.support.terminal_emulator import ByteStream, Screen
 
 ROOT = Path(__file__).parent.parent
 STARTS = 5
@@ -265,9 +266,9 @@ class _Replay:
     """Feeds recorded output to an emulated terminal and counts the cells that each piece really changes."""
 
     def __init__(self, columns: int, rows: int) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = Screen(columns, rows)
         self.screen.reset_mode(7, private=True)
-        self._stream = pyte.ByteStream(self.screen)
+        self._stream = ByteStream(self.screen)
         self._rows = [self._row(y) for y in range(rows)]
 
     def feed(self, data: bytes) -> int:

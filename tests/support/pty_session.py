@@ -25,6 +25,7 @@ import psutil
 import pyte
 
 from tests.support.signals import usual_signals
+from tests.support.terminal_emulator import ByteStream, Screen
 
 KEYS = {
     "enter": "\r",
@@ -56,7 +57,8 @@ def key_bytes(key: str) -> bytes:
 class PtySession:
     """A command in a terminal of `columns` x `rows`. Use it with `with`: it ends the command and its children.
 
-    `bits_per_second` paces the line as a slow link does; `answers` False is a terminal that never answers a query.
+    `bits_per_second` paces the line as a slow link does; `answers` False is a terminal that never answers a query, and
+    `repeats` False one that does not know how to repeat a character.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class PtySession:
         cwd: Path | None = None,
         bits_per_second: float = 0,
         answers: bool = True,
+        repeats: bool = True,
         before_exec: Callable[[], object] = lambda: None,
     ) -> None:
         self.chunks: list[tuple[float, bytes]] = []
         self.bits_per_second = bits_per_second
         self._answers = answers
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
+        self._cursor = b"\x1b[1;5R" if repeats else b"\x1b[1;2R"  # after a character, repeated three times
+        self.screen: pyte.Screen = Screen(columns, rows)
+        self._stream = ByteStream(self.screen)
         self._fed = 0
         self._master, slave = os.openpty()
         self.resize(columns, rows, emulate=False)
@@ -248,7 +252,7 @@ class PtySession:
     def _answer(self, data: bytes) -> None:
         for match in _QUERIES.finditer(data):
             mode = match[1]
-            reply = b"\x1b[?%s;0$y" % mode if mode else b"\x1b[0n" if match[0].endswith(b"5n") else b"\x1b[1;1R"
+            reply = b"\x1b[?%s;0$y" % mode if mode else b"\x1b[0n" if match[0].endswith(b"5n") else self._cursor
             with contextlib.suppress(OSError):
                 os.write(self._master, reply)
 

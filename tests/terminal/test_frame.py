@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pyte
 import pytest
 
+from tests.support.terminal_emulator import Screen, Stream
 from tui.terminal.frame import TerminalFrame
 from tui.terminal.sgr import DEFAULT_STYLE, parse_blank_sgr, parse_sgr, style_change
 
@@ -17,7 +17,7 @@ class Shown:
     def __init__(self, width: int = 60, height: int = 4) -> None:
         self.frame = TerminalFrame()
         self.frame.resize(width, height)
-        self.screen = pyte.Screen(width, height)
+        self.screen = Screen(width, height)
         self.screen.reset_mode(7, private=True)
         self.flush()
 
@@ -27,7 +27,7 @@ class Shown:
 
     def flush(self) -> str:
         sent = self.frame.flush()
-        pyte.Stream(self.screen).feed(sent)
+        Stream(self.screen).feed(sent)
         return sent
 
 
@@ -60,7 +60,7 @@ def test_what_a_picture_saved_is_not_taken_for_ours() -> None:
     shown = Shown()
     shown.put(0, 0, "a", WHITE_ON_BLUE)
     shown.put(5, 1, "b", "38;2;1;2;3")
-    pyte.Stream(shown.screen).feed("\x1b7\x1b[3;3Hpicture\x1b8")
+    Stream(shown.screen).feed("\x1b7\x1b[3;3Hpicture\x1b8")
     shown.frame.forget_saved_style()
     assert "\x1b8" not in shown.put(9, 3, "c", WHITE_ON_BLUE)
     cell = shown.screen.buffer[3][9]
@@ -122,3 +122,27 @@ def test_the_way_between_two_looks() -> None:
     assert style_change(parse_sgr("1;2;31"), parse_sgr("2;31"))[0] in ("\x1b[22;2m", "\x1b[0;2;31m")
     assert style_change(bold_red, parse_blank_sgr("32"))[0] == ""  # nobody sees a blank's foreground
     assert style_change(parse_sgr("4;31"), parse_blank_sgr(""))[0] != ""  # but an underline shows
+
+
+def test_a_line_is_repeated_by_a_terminal_that_can() -> None:
+    shown = Shown()
+    sent = shown.put(0, 1, "─" * 40)
+    assert "─" * 40 in sent
+    shown.frame.can_repeat = True
+    assert "─\x1b[39b" in shown.put(0, 2, "─" * 40)
+    assert shown.screen.display[2] == shown.screen.display[1]
+    assert "\x1b[3b" not in shown.put(0, 3, "aaaa")  # four bytes either way
+    shown.put(20, 0, "═" * 40 + "x")  # to the last column, where only an absolute move is safe
+    shown.put(0, 3, "end")
+    assert [line.rstrip() for line in shown.screen.display] == [" " * 20 + "═" * 40, "─" * 40, "─" * 40, "enda"]
+
+
+def test_a_large_frame_goes_out_style_by_style_where_that_is_shorter() -> None:
+    shown = Shown(80, 24)
+    for y in range(24):
+        for x in range(0, 80, 8):
+            shown.frame.set_text(x, y, "│", "38;2;52;64;74")
+            shown.frame.set_text(x + 1, y, f"{x:03d}{y:03d}", "38;2;215;220;224")
+    sent = shown.flush()
+    assert sent.count("\x1b[38;2;52;64;74m") == 1
+    assert shown.screen.display[7] == "".join(f"│{x:03d}007 " for x in range(0, 80, 8))

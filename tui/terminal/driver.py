@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from textual.app import App
 
 _READ = 4096
+# A line, repeated three times (REP), and where is the cursor? Some terminals, and mosh, do not know how to repeat.
+_REPEAT_QUERY = "\x1b[H─\x1b[3b\x1b[6n"
+_REPEAT_ANSWER = re.compile(r"\x1b\[1;(\d+)R")
+_REPEAT_ANSWER_START = re.compile(r"\x1b\[(?:1(?:;\d*)?)?$")
+_REPEATED_COLUMN = "5"
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 # Escape, not the begin of a sequence. On a slow line the next key may come in the same read: that is no Alt with a key
 _ESCAPE = re.compile(r"(\x1b)(?![\[\]OP_\\\x1b])")
@@ -38,6 +43,9 @@ class DriverListener(Protocol):
 
     def terminal_ready(self) -> None:
         """The terminal takes frames again."""
+
+    def terminal_repeats(self) -> None:
+        """The terminal can repeat a character."""
 
     def terminal_lost(self) -> None:
         """The terminal is gone."""
@@ -57,6 +65,7 @@ class ConsoleDriver(LinuxDriver):
         self._parser: XTermParser
         self._held_input = ""
         self._pasting = False
+        self._asks_for_repeat = False
         self._capabilities: TerminalCapabilities | None = None
         self._capability_callbacks: list[Callable[[TerminalCapabilities], object]] = []
 
@@ -109,6 +118,8 @@ class ConsoleDriver(LinuxDriver):
         self._listener.terminal_started()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self._output.ask_for_receipts()
+        self._asks_for_repeat = True
+        self.write(_REPEAT_QUERY)  # before the first frame, which clears the screen
 
     def resume_application_mode(self) -> None:
         """Take the terminal over again after a stop; it may be gone by now."""
@@ -199,14 +210,21 @@ class ConsoleDriver(LinuxDriver):
             if self._output is not None:
                 self._output.receipt_arrived()
         text = text.replace(RECEIPT_ANSWER, "")
+        if self._asks_for_repeat and (answer := _REPEAT_ANSWER.search(text)):
+            self._asks_for_repeat = False
+            text = text[: answer.start()] + text[answer.end() :]
+            if answer[1] == _REPEATED_COLUMN:
+                self._listener.terminal_repeats()
         if self._capabilities is not None:
             was_incomplete = not self._capabilities.complete
             text = self._capabilities.consume_answers(text)
             if was_incomplete and self._capabilities.complete:
                 self._report_capabilities()
         is_querying = self._capabilities is not None and not self._capabilities.complete
-        if text.endswith(("\x1b", "\x1b[", "\x1b[0")) or (
-            is_querying and TerminalCapabilities.may_begin_answer(text)
+        if (
+            text.endswith(("\x1b", "\x1b[", "\x1b[0"))
+            or (is_querying and TerminalCapabilities.may_begin_answer(text))
+            or (self._asks_for_repeat and _REPEAT_ANSWER_START.search(text))
         ):  # the first part of an answer
             self._held_input = text
             self._loop.call_later(constants.ESCAPE_DELAY, self._release_held_input)

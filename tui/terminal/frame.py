@@ -13,15 +13,13 @@ from typing import NamedTuple
 from rich.cells import split_graphemes
 
 from tui.terminal.cursor_moves import UNKNOWN_POSITION, move
+from tui.terminal.runs import CellRow, Run, TerminalCell, by_style
 from tui.terminal.sgr import DEFAULT_STYLE, CellStyle, parse_blank_sgr, parse_sgr, style_change
-
-TerminalCell = tuple[str, CellStyle]
-CellRow = list[TerminalCell]
 
 EMPTY: TerminalCell = (" ", parse_blank_sgr(""))
 UNKNOWN_CELL: TerminalCell = ("\0", DEFAULT_STYLE)  # whatever is wanted there, the terminal shows something else
 _SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
-_SORTED_CELLS = 400  # a larger frame is seen coming in on a thin line: from top to bottom, as one reads
+_SORTED_CELLS = 400  # a larger frame goes out row by row, or style by style, whichever takes fewer bytes
 # DECSC and DECRC: a style of 20 bytes comes back for 4. Saved again at once, for emulators that forget it.
 _SAVE = "\x1b7"
 _RESTORE = "\x1b8\x1b7"
@@ -67,15 +65,6 @@ def cells_of(text: str, codes: str) -> tuple[TerminalCell, ...]:
     return tuple(cells)
 
 
-class _Run(NamedTuple):
-    """Cells [x, stop) of row `y` that are to be drawn, or a row's blank end that is to be erased."""
-
-    y: int
-    x: int
-    stop: int
-    erase: bool = False
-
-
 class _SavedStyle(NamedTuple):
     """What the terminal has saved of itself: a style, and with it a place of the cursor."""
 
@@ -96,6 +85,7 @@ class TerminalFrame:
         self.height = 0
         self.sent_cells = 0  # cells drawn so far, for measuring
         self.full_redraws = 0  # how often everything was drawn anew
+        self.can_repeat = False  # whether the terminal is known to repeat a character (REP)
         self._erase_keeps_background = erase_keeps_background
         self._target: list[CellRow] = []
         self._current: list[CellRow] = []
@@ -168,8 +158,7 @@ class TerminalFrame:
                 nearest = min(runs, key=self._cost_to_begin)
                 runs.remove(nearest)
                 self._draw_run(nearest)
-        for run in runs:
-            self._draw_run(run)
+        self._draw_cheaper(runs, by_style(runs, self._target, self._style))
         for y in dirty:
             self._current[y] = self._target[y].copy()
         self._dirty.clear()
@@ -181,44 +170,70 @@ class TerminalFrame:
         self._move(max(0, min(x, self.width - 1)), max(0, min(y, self.height - 1)))
         return "".join(self._out)
 
+    # ------------------------------------------------------------------ order
+
+    def _draw_cheaper(self, runs: list[Run], other: list[Run]) -> None:
+        """Draw in whichever of two orders takes fewer bytes."""
+        start, changes = self._state, self._style_changes.copy()
+        before = len(self._out)
+        for run in other:
+            self._draw_run(run)
+        drawn, end, changes_then = self._out[before:], self._state, self._style_changes
+        del self._out[before:]
+        self._state, self._style_changes = start, changes
+        for run in runs:
+            self._draw_run(run)
+        if len("".join(drawn)) < len("".join(self._out[before:])):
+            self._out[before:] = drawn
+            self._state, self._style_changes = end, changes_then
+
+    @property
+    def _state(self) -> tuple[int, int, CellStyle, _SavedStyle | None, int]:
+        """What drawing changes of what is known about the terminal."""
+        return self._x, self._y, self._style, self._saved, self.sent_cells
+
+    @_state.setter
+    def _state(self, state: tuple[int, int, CellStyle, _SavedStyle | None, int]) -> None:
+        self._x, self._y, self._style, self._saved, self.sent_cells = state
+
     # ------------------------------------------------------------------ one row
 
-    def _runs(self, y: int) -> list[_Run]:
+    def _runs(self, y: int) -> list[Run]:
         """The stretches of a row that changed; its blank end, if it can be erased at one stroke, is one of its own."""
         target = self._target[y]
         changed = self._changed(y)
         if len(changed) >= _SHIFT_SAVES and self._shift(y, changed):
             changed = self._changed(y)
         tail = self._blank_tail(target)
-        runs: list[_Run] = []
+        runs: list[Run] = []
         for x in changed:
             if x >= tail:
-                runs.append(_Run(y, x, self.width, erase=True))
+                runs.append(Run(y, x, self.width, erase=True))
                 break
             if runs and runs[-1].stop == x:
                 runs[-1] = runs[-1]._replace(stop=x + 1)
             else:
-                runs.append(_Run(y, x, x + 1))
+                runs.append(Run(y, x, x + 1))
         return runs
 
     def _changed(self, y: int) -> list[int]:
         pairs = enumerate(zip(self._target[y], self._current[y], strict=True))
         return [x for x, (target, current) in pairs if target is not current and target != current]
 
-    def _cost_to_begin(self, run: _Run) -> int:
+    def _cost_to_begin(self, run: Run) -> int:
         """The bytes it takes before a run can be drawn next: a move, and a change of style."""
         style = self._target[run.y][run.x][1]
         plain = len(move(self._x, self._y, run.x, run.y)) + len(style_change(self._style, style)[0])
         return min(plain, self._cost_to_restore(run, style))
 
-    def _cost_to_restore(self, run: _Run, style: CellStyle) -> int:
+    def _cost_to_restore(self, run: Run, style: CellStyle) -> int:
         """The same by way of what the terminal has saved."""
         saved = self._saved
         if saved is None or style_change(saved.look, style)[0]:
             return _UNREACHABLE_COST
         return len(_RESTORE) + len(move(saved.x, saved.y, run.x, run.y))
 
-    def _draw_run(self, run: _Run) -> None:
+    def _draw_run(self, run: Run) -> None:
         target, current = self._target[run.y], self._current[run.y]
         self._begin_run(run, target[run.x][1])
         if run.erase:
@@ -228,7 +243,7 @@ class TerminalFrame:
         while x < run.stop:
             x = self._draw_from(x, run, target, current)
 
-    def _begin_run(self, run: _Run, style: CellStyle) -> None:
+    def _begin_run(self, run: Run, style: CellStyle) -> None:
         """Bring back the saved style where that is shorter than naming it; save the style that is asked for most."""
         sequence, after = style_change(self._style, style)
         if len(sequence) <= len(_RESTORE) or style.blank:
@@ -245,7 +260,7 @@ class TerminalFrame:
             self._out.append(_SAVE)
             self._saved = _SavedStyle(self._style, self._x, self._y)
 
-    def _draw_from(self, x: int, run: _Run, target: CellRow, current: CellRow) -> int:
+    def _draw_from(self, x: int, run: Run, target: CellRow, current: CellRow) -> int:
         """Draw the run's cells from `x` on, to its end or behind a stretch of blanks. Returns the column reached."""
         y = run.y
         if target[x][0] == "" and x:
@@ -262,9 +277,26 @@ class TerminalFrame:
             if self._x == UNKNOWN_POSITION:
                 self._move(x, y)
             self._set_style(style)
-            self._put(text, 2 if x + 1 < self.width and target[x + 1][0] == "" else 1)
-            x += 2 if x + 1 < self.width and target[x + 1][0] == "" else 1
+            width = 2 if x + 1 < self.width and target[x + 1][0] == "" else 1
+            self._put(text, width)
+            x += width
+            if self.can_repeat and self._x == x:
+                x += self._repeat(x, run.stop, target)
         return x
+
+    def _repeat(self, x: int, stop: int, target: CellRow) -> int:
+        """Have the character before column `x` repeated; returns how often, 0 where that saves nothing."""
+        cell = target[x - 1]
+        end = x
+        while end < stop and target[end] == cell:
+            end += 1
+        sequence = f"\x1b[{end - x}b"
+        if len(cell[0].encode()) * (end - x) <= len(sequence):
+            return 0
+        self._out.append(sequence)
+        self.sent_cells += end - x
+        self._x = end if end < self.width else UNKNOWN_POSITION
+        return end - x
 
     def _put(self, text: str, width: int) -> None:
         self._out.append(text)
@@ -272,9 +304,7 @@ class TerminalFrame:
         self._x += width
         doubtful = len(text) > 1 or ord(text[0]) >= _EMOJI
         if self._x >= self.width or doubtful:
-            self._x = (
-                UNKNOWN_POSITION  # after the last column, and where terminals disagree, only an absolute move is safe
-            )
+            self._x = UNKNOWN_POSITION  # only an absolute move is safe in the last column, and where terminals disagree
 
     def _blank_run(self, x: int, stop: int, target: CellRow) -> int:
         """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""

@@ -129,6 +129,7 @@ class IncrementalRender(_Base):
     def terminal_started(self) -> None:
         """The terminal is ours: nothing is known of what it shows."""
         self.frame.invalidate()
+        self.frame.can_repeat = False
         for number in _ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -136,6 +137,10 @@ class IncrementalRender(_Base):
         """The last frame has arrived: draw the newest state, if there is one."""
         if self.frame.pending:
             self._send_frame()
+
+    def terminal_repeats(self) -> None:
+        """The terminal can repeat a character: lines take a few bytes."""
+        self.frame.can_repeat = True
 
     def terminal_lost(self) -> None:
         """The terminal is gone: there is nobody to show anything to."""
