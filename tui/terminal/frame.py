@@ -210,11 +210,17 @@ class TerminalFrame:
             if x >= tail:
                 runs.append(Run(y, x, self.width, erase=True))
                 break
-            if runs and runs[-1].stop == x:
+            if runs and (runs[-1].stop == x or self._is_one_stroke(target, runs[-1].stop - 1, x)):
                 runs[-1] = runs[-1]._replace(stop=x + 1)
             else:
                 runs.append(Run(y, x, x + 1))
         return runs
+
+    def _is_one_stroke(self, target: CellRow, first: int, last: int) -> bool:
+        """Whether all these cells are alike, and erased or repeated together: what is right already costs nothing."""
+        cell = target[first]
+        one_stroke = self._can_erase(cell[1]) if cell[1].blank else self.can_repeat
+        return one_stroke and all(target[x] == cell for x in range(first + 1, last + 1))
 
     def _changed(self, y: int) -> list[int]:
         pairs = enumerate(zip(self._target[y], self._current[y], strict=True))
