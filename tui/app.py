@@ -108,7 +108,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
 
     def tick(self) -> None:
         """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
-        if not (self.is_running and self._screen_stack):
+        if not (self.is_running and self.screen_stack):
             return
         self._check_settings()
         self._check_login()
@@ -121,7 +121,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
 
     def on_source_changed(self, message: SourceChanged) -> None:
         """News that should not wait for the tick."""
-        if self._screen_stack and message.name in getattr(self.screen, "SOURCES", ()):
+        if self.screen_stack and message.name in getattr(self.screen, "SOURCES", ()):
             self.tick()
 
     def _check_settings(self) -> None:

@@ -17,9 +17,10 @@ from textual.app import App, ComposeResult  # noqa: E402
 from textual.widgets import Static  # noqa: E402
 
 from tui.terminal.incremental_render import IncrementalRender, run  # noqa: E402
+from tui.terminal.input_queue import InputQueue  # noqa: E402
 
 
-class Sample(IncrementalRender, App[int]):
+class Sample(InputQueue, IncrementalRender, App[int]):
     """`counting` shows a counter; `flood` changes every cell all the time; `stuck` holds the event loop."""
 
     BINDINGS = [
@@ -34,9 +35,9 @@ class Sample(IncrementalRender, App[int]):
     CSS = "Static { height: 1fr; }"
 
     def __init__(self, mode: str, console_log: str) -> None:
-        super().__init__()
         self.mode = mode
         self.console_log = Path(console_log) if console_log else None
+        super().__init__()
         self.count = 0
 
     def compose(self) -> ComposeResult:

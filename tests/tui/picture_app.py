@@ -16,6 +16,7 @@ from textual.widgets import Label
 
 from tui.terminal import environment
 from tui.terminal.incremental_render import IncrementalRender, run
+from tui.theme import TERMINAL_VARIABLES
 from tui.widgets.picture_view import PictureView
 
 COUNT = itertools.count()
@@ -53,6 +54,10 @@ class PictureApp(IncrementalRender, App[int]):
     CSS = "PictureView { height: 20; width: 60; border: round white; } #keys { height: 1; }"
     BINDINGS = [("d", "over", "Dialog"), ("q", "quit", "Quit"), ("w", "words", "Words")]
     low_bandwidth = False
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The colours of roles."""
+        return TERMINAL_VARIABLES
 
     def compose(self) -> ComposeResult:
         """The picture above, the keys below."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import constants, events
-from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal.capabilities import QUERY_SECONDS, TerminalCapabilities
 from tui.terminal.output_buffer import RECEIPT_ANSWER, OutputBuffer
 from tui.terminal.stdio_capture import StdioCapture
+from tui.terminal.textual_private import XTermParser
 
 if TYPE_CHECKING:
     from textual.app import App

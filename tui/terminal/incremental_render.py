@@ -1,7 +1,7 @@
 """`IncrementalRender`: an application mix-in that sends only changed cells and ends cleanly.
 
-It leans on names Textual keeps to itself (`App._display`, `_batch_count`, `ChopsUpdate`, `LayoutUpdate`), so Textual is
-pinned to one version and `tests/terminal/test_frames_equal.py` compares its pictures with Textual's own.
+It uses names that Textual keeps to itself (`textual_private`). Without one of them Textual draws as it always does.
+`tests/terminal/test_frames_equal.py` compares the pictures with Textual's own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.color import ColorSystem
 from rich.text import Text
-from textual._ansi_sequences import SYNC_END, SYNC_START
-from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
 from core.errors import XaivaError
@@ -28,6 +26,7 @@ from core.redaction import redact_text
 from tui.terminal import clipboard, environment
 from tui.terminal.driver import ConsoleDriver
 from tui.terminal.frame import TerminalFrame
+from tui.terminal.textual_private import SYNC_END, SYNC_START, ChopsUpdate, LayoutUpdate, missing_names
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -44,7 +43,7 @@ _SYNC_FROM_BYTES = 512  # bytes from which a frame may arrive in pieces and is b
 
 
 class IncrementalRender(_Base):
-    """`class XaivaApp(FrameDifference, App[int])`. Set `console_log` to keep what others print."""
+    """`class XaivaApp(IncrementalRender, App[int])`. Set `console_log` first, to keep what others print."""
 
     console_log: Path | None = None
 
@@ -54,16 +53,28 @@ class IncrementalRender(_Base):
         self._ending = False
 
     def get_driver_class(self) -> Any:
-        """Ours, unless the environment names another."""
-        return ConsoleDriver if not os.environ.get("TEXTUAL_DRIVER") else super().get_driver_class()
+        """The console's, unless the environment names another, or Textual has changed too much for it."""
+        if os.environ.get("TEXTUAL_DRIVER"):
+            return super().get_driver_class()
+        if missing := missing_names():
+            what = f"This Textual has no {', '.join(missing)}"
+            _append_to_log(self.console_log, f"{what}: its own driver is used, which sends many times the bytes.")
+            return super().get_driver_class()
+        return ConsoleDriver
+
+    @property
+    def console_driver(self) -> ConsoleDriver | None:
+        """The console's own driver; None while another one runs the application."""
+        driver = getattr(self, "_driver", None)
+        return driver if isinstance(driver, ConsoleDriver) else None
 
     # -- frames ----------------------------------------------------------------
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        driver = self._driver
-        if not isinstance(driver, ConsoleDriver) or not isinstance(renderable, (ChopsUpdate, LayoutUpdate)):
+        is_own = self.console_driver is not None
+        if not is_own or not isinstance(renderable, (ChopsUpdate, LayoutUpdate)):
             super()._display(screen, renderable)
-            if isinstance(driver, ConsoleDriver) and renderable is not None:
+            if is_own and renderable is not None:
                 self.frame.invalidate()
             return
         if not self._batch_count and self._running and not self._closed:
@@ -96,8 +107,8 @@ class IncrementalRender(_Base):
 
     def _send_frame(self) -> None:
         """Send what changed, or leave it for when the terminal has taken the last frame."""
-        driver = self._driver
-        if not isinstance(driver, ConsoleDriver) or not driver.ready:
+        driver = self.console_driver
+        if driver is None or not driver.ready:
             return
         text = self.frame.flush() if self.frame.pending else ""
         if getattr(self.focused, "cursor_screen_offset", None) is not None:  # where input methods show what is composed
@@ -110,9 +121,9 @@ class IncrementalRender(_Base):
 
     def send_picture(self, text: str) -> None:
         """Send a picture that is drawn over the cells, in order with the frames. It saves and restores the cursor."""
-        if isinstance(self._driver, ConsoleDriver):
+        if self.console_driver is not None:
             self.frame.forget_saved_style()
-            self._driver.send_frame(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
+            self.console_driver.send_frame(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
 
     def redraw_region(self, place: Region) -> None:
         """Draw these cells again: a picture was over them."""
@@ -167,12 +178,15 @@ class IncrementalRender(_Base):
             timer.start()
 
     def _force_end(self, number: int) -> None:
-        if isinstance(self._driver, ConsoleDriver):
-            self._driver.restore_terminal_now()
+        if self.console_driver is not None:
+            self.console_driver.restore_terminal_now()
         os._exit(128 + number)
 
     def _fatal_error(self) -> None:
         """A fault of ours: all of it to the log, and to the user what to do about it."""
+        if missing_names():
+            super()._fatal_error()
+            return
         log_hint = _append_to_log(self.console_log, redact_text(traceback.format_exc()))
         error = XaivaError(
             "The console has failed",
@@ -186,6 +200,9 @@ class IncrementalRender(_Base):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put `text` into the clipboard of the user's own terminal, also through SSH, tmux and screen."""
+        if missing_names():
+            super().copy_to_clipboard(text)
+            return
         self._clipboard = text
         if self._driver is not None:
             self._driver.write(clipboard.osc52_sequence(text, os.environ))

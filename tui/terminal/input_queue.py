@@ -4,7 +4,7 @@ Textual sends a key to the widget that has the focus when the key arrives. What 
 the focus moves, a list is filtered. The keys of one burst would all go to the widget that had the focus at its start.
 Here a key waits until everything that the key before it set off is done. Pastes and the mouse wait in the same row.
 
-It leans on names that Textual keeps to itself (`_message_queue`, `_is_mounted`, `_task`), as `IncrementalRender` does.
+It uses names that Textual keeps to itself (`textual_private`). Without one of them keys go the usual way at once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from weakref import WeakSet
 from textual import events
 from textual.message_pump import MessagePump
 from textual.worker import Worker
+
+from tui.terminal.textual_private import missing_names
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -50,6 +52,9 @@ class InputQueue(_Base):
 
     async def on_event(self, event: events.Event) -> None:
         """Put input in the queue; what comes out of it goes the usual way."""
+        if missing_names():
+            await super().on_event(event)
+            return
         is_input = isinstance(event, (events.InputEvent, events.Paste)) and not event.is_forwarded
         past_the_keys = bool(self._pending_boxes) and isinstance(
             event, events.MouseEvent

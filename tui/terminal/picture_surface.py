@@ -84,5 +84,5 @@ class TerminalSurface(PictureSurface):
 
 def surface_of(app: Any) -> PictureSurface:
     """The surface of an application."""
-    driver = getattr(app, "_driver", None)
-    return TerminalSurface(app, driver) if isinstance(driver, ConsoleDriver) else PictureSurface()
+    driver = getattr(app, "console_driver", None)
+    return TerminalSurface(app, driver) if driver is not None else PictureSurface()

@@ -252,7 +252,7 @@ class PictureView(RoleStyled, Widget):
             return
         left, top = self._margin(drawn)
         for y, (old, new) in enumerate(zip(before.strips, drawn.strips, strict=True)):
-            if old._segments != new._segments:
+            if [*old] != [*new]:
                 self.refresh(Region(left, top + y, drawn.columns, 1))
 
     def _region_on_screen(self) -> Region | None:
