@@ -27,6 +27,7 @@ from tui.formatters.cells import Column
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
 from tui.screens.preset_name import AskName
+from tui.theme import TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 PASSWORD = "correct horse battery"
@@ -34,6 +35,10 @@ PASSWORD = "correct horse battery"
 
 class OneList(App[None]):
     """Nothing but a list."""
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The colours of roles."""
+        return TERMINAL_VARIABLES
 
     def compose(self) -> ComposeResult:
         """The list."""
