@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -18,6 +16,7 @@ from core.site import Site
 from core.terminal_text import escape_invisible
 from tui.actions import ACTION_BY_ID, SCREENS, bindings
 from tui.app_protocol import THIS_CONSOLE
+from tui.background_work import BackgroundWork
 from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
 from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES, Sources
@@ -25,7 +24,6 @@ from tui.store import Store
 from tui.stylesheet import ConsoleStylesheet
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
-from tui.terminal.input_queue import InputQueue
 from tui.theme import CONSOLE_THEMES, TERMINAL_THEME, TERMINAL_VARIABLES, THEME_NAMES
 from tui.widgets.choice_list import ChoiceList
 
@@ -34,10 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
-WAIT_NOTICE_SECONDS = 0.7  # seconds that keys may wait for an answer before the console says so
 TALL_LINES = 36  # lines from which a toast has room for a title of its own
 TICK = 1.0  # seconds between two feeds of the screen in view
-log = logging.getLogger(__name__)
 
 
 def screen_class(name: str) -> type[Screen[Any]]:
@@ -46,7 +42,7 @@ def screen_class(name: str) -> type[Screen[Any]]:
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
 
-class XaivaApp(InputQueue, IncrementalRender, App[int]):
+class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
     """The console over one site."""
 
     TITLE = "xaiva"
@@ -86,7 +82,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def on_mount(self) -> None:
-        """Begin to tick."""
         if self._first_screen != self.DEFAULT_MODE:
             await self.switch_mode(self._first_screen)
         self._start_ticking()
@@ -116,7 +111,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             self.screen.update_now()
 
     def _source_changed(self, name: str) -> None:
-        """From a source's thread."""
         self.post_message(SourceChanged(name))
 
     def on_source_changed(self, message: SourceChanged) -> None:
@@ -132,7 +126,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             return
         self._settings = state
         if reading.error is not None:
-            words = f"{reading.error}\nThe settings of before stay."
+            words = f"{reading.error}\nThe previous settings stay in force."
             self.notify(words, title="Settings", severity="error", timeout=15)
         else:
             self.notify("site.toml and .env were read again", title="Settings")
@@ -146,10 +140,10 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             return
         ended = f"The site's login ({before.site_user}) has ended"
         words = f"The site's login is {who.site_user} now" if who.site_user else ended
-        stays = f"This console stays {who.user}" if who.user else "Nobody is logged in in this console"
+        stays = f"This console stays {who.user}" if who.user else "Nobody is logged in to this console"
         offer = f"; F4 offers {who.site_user}." if who.offered else "."
         if before.shared and not who.site_user:
-            stays, offer = "It was this console's as well: F4 logs in again", "."
+            stays, offer = "This console used it too: F4 logs in again", "."
         self.notify(f"{words}. {stays}{offer}", title="Login", timeout=15)
 
     # -- what screens use ----------------------------------------------------------------------------------------------
@@ -180,7 +174,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self._preset = self._sources.preset = name
 
     def _service_found(self, address: ServiceAddress) -> None:
-        """From a source's thread."""
         self.service_address = address
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
@@ -205,62 +198,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         if who is None or not who.user:
             return ""
         return who.user if who.shared else who.user + THIS_CONSOLE
-
-    def background(
-        self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
-    ) -> None:
-        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told to `failed`.
-
-        Not Textual's workers: their pool is shared and small, and one hung engine would use it up.
-        """
-
-        def run() -> None:
-            try:
-                result = work()
-            except XaivaError as error:
-                self.call_later(self._deliver, failed or self.show_error, error)
-            except Exception as error:
-                log.exception("background work")
-                unforeseen = XaivaError("That did not work", f"{type(error).__name__}: {error}")
-                self.call_later(self._deliver, failed or self.show_error, unforeseen)
-            else:
-                self.call_later(self._deliver, done, result)
-
-        threading.Thread(target=run, name="background", daemon=True).start()
-
-    def load_then_open(
-        self, work: Callable[[], T], open_box: Callable[[T], object], abandoned: Callable[[], object] | None = None
-    ) -> None:
-        """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box.
-
-        Escape leaves the box before it is there: `left` is called instead.
-        """
-        given_up = False
-        words = "asking… what is typed waits for the answer; Esc leaves"
-        notice_timer = self.set_timer(WAIT_NOTICE_SECONDS, partial(self.notify, words))
-
-        def give_up() -> None:
-            nonlocal given_up
-            given_up = True
-            notice_timer.stop()
-            if abandoned is not None:
-                abandoned()
-
-        release = self.hold_keys(give_up)
-
-        def deliver(callback: Callable[[Any], object], outcome: Any) -> None:
-            try:
-                if not given_up:
-                    callback(outcome)
-            finally:
-                notice_timer.stop()
-                release()
-
-        self.background(work, partial(deliver, open_box), partial(deliver, self.show_error))
-
-    def _deliver(self, callback: Callable[[T], object], outcome: T) -> object:
-        """Hand over how background work went, unless the console is ending: its screens have lost their widgets."""
-        return callback(outcome) if self.is_running else None
 
     def show_error(self, error: XaivaError) -> None:
         """What failed, why and what to do, until it is closed; a lost login is asked for."""
@@ -296,7 +233,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""
         if not text:
-            self.notify("nothing to copy here")
+            self.notify("There is nothing to copy here")
             return
         self.background(lambda: clipboard.copy(self, text, self.site.state / "clips"), self.notify)
 
@@ -318,7 +255,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):
             self.exit()
         elif not isinstance(self.screen, Confirm):
-            question = Confirm("Leave without saving?", "What was typed is lost.", "Leave")
+            question = Confirm("Leave without saving?", "What you typed will be lost.", "Leave")
             self.push_screen(question, lambda yes: self.exit() if yes else None)
 
     async def action_go(self, name: str) -> None:
@@ -326,7 +263,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         await self.switch_mode(name)
 
     def action_next_theme(self) -> None:
-        """The next theme."""
         index = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
         self.theme = THEME_NAMES[(index + 1) % len(THEME_NAMES)]
         self.notify(self.theme, title="Theme", timeout=2)
@@ -339,13 +275,12 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self.theme = TERMINAL_THEME if self.low_bandwidth else CONSOLE_THEMES[0].name
 
     def action_choose_service(self) -> None:
-        """Of those that run."""
         from core.containers.service_discovery import running_services
         from tui.screens.pick import Pick
 
         def offer(names: list[str]) -> None:
             if not names:
-                self.notify("no container with an inference service runs: launch a preset (2, then L)")
+                self.notify("No container runs an inference service: launch a preset (2, then L)")
                 return
             current = self.service_address.container if self.service_address else ""
             self.push_screen(Pick("Which inference service", names, current), chosen)
@@ -369,9 +304,9 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
 
         def ask(name: str) -> None:
             if not name:
-                self.notify("nobody is logged in here: F4 logs in")
+                self.notify("Nobody is logged in here: F4 logs in")
                 return
-            words = f"{name}: the password is changed; every other login of theirs has ended"
+            words = f"{name}: the password was changed. All other logins of {name} have ended"
             dialog = PasswordDialog(f"Change the password of {name}", self.site)
             self.push_screen(dialog, lambda changed: self.notify(words) if changed else None)
 
@@ -386,7 +321,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         """End this console's login; the service's token, if the site has one, counts again."""
 
         def done(before: LoginIdentity) -> None:
-            words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
+            words = f"{before.user} is logged out of this console" if before.user else "Nobody was logged in here"
             site = before.site_user
             stays = f". The site's login is still {site}; `xaiva logout` ends it" if site else ""
             self.notify(words + stays)
@@ -404,7 +339,6 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self.store.ask_now("login", "cameras", "events", "statistics", "service")
 
     def action_help(self) -> None:
-        """The keys in view."""
         from tui.screens.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen))

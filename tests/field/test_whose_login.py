@@ -258,7 +258,7 @@ async def test_another_terminals_login_is_said_and_offered(site_at: Site) -> Non
         assert "ben (this console)" not in text(pilot)
 
         ServiceClient.for_site(site_at).logout()
-        await says(app, pilot, "The site's login (ben) has ended. It was this console's as well: F4 logs in again.")
+        await says(app, pilot, "The site's login (ben) has ended. This console used it too: F4 logs in again.")
         ServiceClient.for_site(site_at).login("ben", PASSWORD)
         await until(pilot, lambda: app.who and app.who.site_user == "ben")
         await pilot.press("f6")

@@ -44,7 +44,6 @@ class Over(ModalScreen[None]):
     BINDINGS = [("escape", "dismiss", "Close")]
 
     def compose(self) -> ComposeResult:
-        """Some words."""
         yield Label("a dialog over the picture")
 
 
@@ -56,7 +55,6 @@ class PictureApp(IncrementalRender, App[int]):
     low_bandwidth = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The colours of roles."""
         return TERMINAL_VARIABLES
 
     def compose(self) -> ComposeResult:
@@ -65,7 +63,6 @@ class PictureApp(IncrementalRender, App[int]):
         yield Label("no key", id="keys")
 
     def on_mount(self) -> None:
-        """Show it."""
         view = self.query_one(PictureView)
         view.set_source("one", picture, live="live" in sys.argv)
 
@@ -80,7 +77,6 @@ class PictureApp(IncrementalRender, App[int]):
         self.push_screen(Over(), lambda _: view.set_in_view(True))
 
     def action_words(self) -> None:
-        """No picture."""
         self.query_one(PictureView).set_source("none", None, words="nothing to see")
 
 

@@ -47,7 +47,7 @@ def test_what_the_service_sends_is_read() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0", b"P6 2 2 255\nshort", b"P6 0 0 255\n"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(XaivaError, match="no picture"):
+    with pytest.raises(XaivaError, match="not a picture"):
         read_ppm(data)
 
 

@@ -28,7 +28,9 @@ def read_ppm(data: bytes) -> Raster:
         rgb = data[head.end() :]
         if width and height and len(rgb) == width * height * 3:
             return Raster(width, height, rgb)
-    raise XaivaError("Picture", "what the service sent is no picture", "use the xaiva that came with the service")
+    raise XaivaError(
+        "Picture", "the service sent something that is not a picture", "use the version of xaiva that the service has"
+    )
 
 
 def fit_cells(

@@ -42,7 +42,6 @@ class RateControl:
         return self._sent is None and now >= self._due
 
     def sent(self, now: float) -> None:
-        """A picture goes out."""
         self._sent, self._shown = now, self.level
 
     def drained(self, now: float) -> None:

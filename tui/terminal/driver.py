@@ -82,7 +82,6 @@ class ConsoleDriver(LinuxDriver):
         return self._output is not None and self._output.gives_receipts
 
     def send_frame(self, text: str) -> None:
-        """Send a frame."""
         if self._output is not None:
             self._output.send_frame(text)
 
@@ -111,7 +110,6 @@ class ConsoleDriver(LinuxDriver):
     # -- life ------------------------------------------------------------------
 
     def start_application_mode(self) -> None:
-        """Take the terminal over."""
         terminal = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._output = OutputBuffer(terminal, self._listener.terminal_ready, self._listener.terminal_lost)
         self._stdio_capture = StdioCapture(getattr(self._app, "console_log", None))
@@ -263,7 +261,6 @@ class ConsoleDriver(LinuxDriver):
             self.process_message(event)
 
     def disable_input(self) -> None:
-        """No more input."""
         signal.signal(signal.SIGWINCH, signal.SIG_DFL)
         self._stop_reading()
         self._disable_mouse_support()

@@ -52,12 +52,12 @@ def require_terminal() -> None:
     if not (os.isatty(0) and os.isatty(2)):
         raise InputError(
             "The console needs a terminal",
-            "standard input or standard error is not one",
+            "standard input or standard error is not a terminal",
             "run it in a terminal (ssh -t), or use the commands: xaiva --help",
         )
     if os.environ.get("TERM", "") in ("", "dumb"):
         raise InputError(
             "The console needs a terminal that can move its cursor",
             f"TERM is {os.environ.get('TERM', '') or 'not set'}",
-            "set TERM (mostly xterm-256color), or use the commands: xaiva --help",
+            "set TERM (usually xterm-256color), or use the commands: xaiva --help",
         )

@@ -191,7 +191,7 @@ class IncrementalRender(_Base):
         error = XaivaError(
             "The console has failed",
             f"{type(self._exception).__name__}: {self._exception}",
-            f"start it again: operations go on without it. {log_hint}",
+            f"start it again; running operations continue without it. {log_hint}",
         )
         self._exit_renderables.append(Text(str(error)))
         self._close_messages_no_wait()
@@ -216,9 +216,9 @@ def _append_to_log(path: Path | None, text: str) -> str:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{text}\n")
         except OSError:
-            return f"The details could not be kept in {path}."
+            return f"The details could not be written to {path}."
         return f"The details are in {path}."
-    return "No log is kept."
+    return "There is no log."
 
 
 def _erase_keeps_background() -> bool:

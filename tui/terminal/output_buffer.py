@@ -79,7 +79,6 @@ class OutputBuffer:
         self.write(RECEIPT)
 
     def receipt_arrived(self) -> None:
-        """A receipt came in."""
         self._gives_receipts = True
         if self._bytes_in_flight:
             self._bytes_in_flight.popleft()

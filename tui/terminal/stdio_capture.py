@@ -23,7 +23,6 @@ class StdioCapture:
         os.close(target)
 
     def stop(self) -> None:
-        """Point them back."""
         for number, saved in enumerate(self._saved, 1):
             os.dup2(saved, number)
             os.close(saved)

@@ -31,7 +31,6 @@ class Bar(RoleStyled, Widget):
         """What stands in the line, each with the action its click runs ("" for none)."""
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002
-        """The line."""
         return self.role_strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
 
     async def on_click(self, event: events.Click) -> None:
@@ -81,7 +80,6 @@ class TabBar(Bar):
 
     @property
     def has_room(self) -> bool:
-        """Whether that stands here."""
         return any(self.required_text in span.text for part, _ in self.parts() for span in part)
 
     @staticmethod
@@ -99,7 +97,6 @@ class KeyBar(Bar):
     """The keys that work now, from the live bindings; what does not fit is in the help."""
 
     def on_mount(self) -> None:
-        """Follow the bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, _screen: Screen[object]) -> None:

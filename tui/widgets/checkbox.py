@@ -18,5 +18,4 @@ class Checkbox(widgets.Checkbox, inherit_bindings=False):
 
     @property
     def BUTTON_INNER(self) -> str:  # type: ignore[override]
-        """The mark."""
         return "[✓]" if self.value else "[ ]"

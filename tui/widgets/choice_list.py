@@ -75,7 +75,6 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
 
         @property
         def control(self) -> ChoiceList:
-            """The list."""
             return self.choice_list
 
     class Chosen(Highlighted):
@@ -200,11 +199,9 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self.refresh()
 
     def on_focus(self) -> None:
-        """The cursor shows it."""
         self._refresh_row(self._cursor)
 
     def on_blur(self) -> None:
-        """The cursor shows it."""
         self._refresh_row(self._cursor)
 
     def _apply_filter(self) -> None:
@@ -273,7 +270,6 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
             self.post_message(self.Highlighted(self, self._reported_key))
 
     def action_move(self, step: int) -> None:
-        """Up or down."""
         self._set_cursor(self._cursor + step)
 
     def action_page(self, step: int) -> None:
@@ -285,7 +281,6 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self._set_cursor(0 if side < 0 else len(self._rows) - 1)
 
     def action_choose(self) -> None:
-        """Enter."""
         if self._rows:
             self.post_message(self.Chosen(self, self.key))
 

@@ -36,13 +36,11 @@ class LogStatus(RoleStyled, Widget):
         self.text = ""
 
     def show(self, text: str) -> None:
-        """Show this."""
         if text != self.text:
             self.text = text
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The line."""
         return self.role_strip((Span("" if y else self.text, "dim"),), self.size.width)
 
 
@@ -90,7 +88,6 @@ class LogPanel(Vertical):
 
     @property
     def view(self) -> LogView:
-        """The log view."""
         return self.query_one(LogView)
 
     def show(self, lines: Lines | None, title: str | None = None) -> None:
@@ -148,7 +145,7 @@ class LogPanel(Vertical):
         """Open the line that takes an expression."""
         self._input_purpose = purpose
         line = self.query_one(Input)
-        line.placeholder = f"{purpose}: a regular expression; Enter, or Esc to leave it"
+        line.placeholder = f"{purpose}: a regular expression · Enter applies · Esc cancels"
         line.value = (self._filter.pattern if self._filter else "") if purpose == "filter" else ""
         line.add_class("-open")
         line.focus()

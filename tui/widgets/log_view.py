@@ -54,14 +54,12 @@ class LogView(RoleStyled, Widget, can_focus=True):
         """Lines came, or the view moved."""
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
             return isinstance(message, LogView.Changed)
 
     class LinesArrived(Message):
         """From the reading thread: there is more, or what was wanted."""
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
             return isinstance(message, LogView.LinesArrived)
 
     def __init__(self, lines: Lines | None = None, *, id: str | None = None) -> None:
@@ -123,7 +121,6 @@ class LogView(RoleStyled, Widget, can_focus=True):
     # -- life ------------------------------------------------------------------
 
     def on_unmount(self) -> None:
-        """Read no more."""
         if self._reader is not None:
             self._reader.close()
 
@@ -192,7 +189,6 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.post_message(self.Changed())
 
     def render_line(self, y: int) -> Strip:
-        """One row."""
         line = self._rows[y] if y < len(self._rows) else ()
         strip = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
         if strip is None:
@@ -324,7 +320,6 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.action_scroll(pages * max(1, self.size.height - 1))
 
     def action_first(self) -> None:
-        """The first line."""
         self.follow = self._downwards = False
         self.top = self._row = self._pending_scroll = 0
         self.redraw()
@@ -336,7 +331,6 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.redraw()
 
     def action_side(self, steps: int) -> None:
-        """To the side."""
         if not self.wrap:
             widest = max((sum(cell_len(span.text) for span in row) for row in self._rows), default=0)
             farthest = max(self._left, widest - self.size.width // 2)
@@ -353,11 +347,9 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.redraw()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The wheel."""
         event.stop()
         self.action_scroll(_WHEEL_LINES)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The wheel."""
         event.stop()
         self.action_scroll(-_WHEEL_LINES)

@@ -93,5 +93,7 @@ class Panel(RoleStyled, ScrollView, inherit_bindings=False):
                 raise
             log.exception("panel %s", self.id)
             return wrap(
-                f"this could not be drawn ({type(error).__name__}: {error}); see .xaiva/console.log", width, "error"
+                f"This panel could not be drawn ({type(error).__name__}: {error}); see .xaiva/console.log",
+                width,
+                "error",
             )

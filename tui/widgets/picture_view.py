@@ -292,7 +292,7 @@ class PictureView(RoleStyled, Widget):
         thin = console_of(self).low_bandwidth
         state = f"of {coarse_duration(age)} ago" if age >= STALE_SECONDS else ""
         if thin and self._arrived and self._fetch is not None:
-            state = " · ".join(word for word in (state, "v: another") if word)
+            state = " · ".join(word for word in (state, "v: new picture") if word)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
         self.set_class(bool(state) and not thin, "-stale")
