@@ -252,7 +252,8 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         """Leave; what was typed and not saved is asked about first, on whichever screen it stands."""
         from tui.screens.confirm import Confirm
 
-        if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):
+        stacks = getattr(self, "_screen_stacks", {"": self.screen_stack})
+        if not any(getattr(screen, "unsaved", False) for stack in stacks.values() for screen in stack):
             self.exit()
         elif not isinstance(self.screen, Confirm):
             question = Confirm("Leave without saving?", "What you typed will be lost.", "Leave")

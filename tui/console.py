@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def run(site_root: Path | str = ".", *, service: str = "", read_only: bool = Fal
     Raises InputError when the site cannot be opened or there is no terminal.
     """
     environment.prepare(low_bandwidth)
-    environment.collect_garbage_seldom()
+    gc.disable()  # until the application runs: imports leave no garbage, and to look for it took 50 ms
     from core.redaction.log_format import RedactingFormatter
     from core.site import Site
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 from collections.abc import MutableMapping
 
@@ -16,8 +15,6 @@ _ALWAYS = {
     "TEXTUAL_DISABLE_KITTY_KEY": "1",
     "PYDANTIC_DISABLE_PLUGINS": "__all__",  # there are none, and to look for them takes 10 ms of the start
 }
-# Allocations, and rounds, between two collections. With Python's own (700, 10, 10) imports alone take 50 ms longer.
-_GC_THRESHOLDS = (20_000, 20, 20)
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
 _FRAMES_OVER_SSH = "30"  # a frame's time also bounds how long a key waits for its paint: 33 ms
 _FRAMES_ON_LOW_BANDWIDTH = "10"
@@ -32,11 +29,6 @@ def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | Non
         environ.setdefault("TEXTUAL_FPS", _FRAMES_ON_LOW_BANDWIDTH)
     elif environ.get("SSH_CONNECTION"):
         environ.setdefault("TEXTUAL_FPS", _FRAMES_OVER_SSH)
-
-
-def collect_garbage_seldom() -> None:
-    """Search for garbage less often: imports make none, and frames hardly any."""
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def use_one_heap() -> None:

@@ -23,7 +23,7 @@ from textual.strip import Strip
 
 from core.errors import XaivaError
 from core.redaction import redact_text
-from tui.terminal import clipboard, environment
+from tui.terminal import clipboard
 from tui.terminal.driver import ConsoleDriver
 from tui.terminal.frame import TerminalFrame
 from tui.terminal.textual_private import SYNC_END, SYNC_START, ChopsUpdate, LayoutUpdate, missing_names
@@ -39,6 +39,7 @@ else:
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GRACE_SECONDS = 2.0  # seconds an orderly end may take after a signal
+_GC_THRESHOLDS = (20_000, 20, 20)  # allocations, and rounds, between two collections: frames leave hardly any garbage
 _SYNC_FROM_BYTES = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
 
 
@@ -229,7 +230,8 @@ def _erase_keeps_background() -> bool:
 def run(app: Any) -> None:
     """Run the application and leave the process: no worker thread may hold it. Never returns."""
     gc.freeze()  # what is imported stays: without this, looking through it for garbage holds a key up to 0.1 s
-    environment.collect_garbage_seldom()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
     app.run()
     code = app.return_code or 0
     for stream in (sys.stdout, sys.stderr):
