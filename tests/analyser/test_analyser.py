@@ -207,9 +207,9 @@ def test_a_stop_ends_those_who_wait_and_hangs_on_nobody(make: Make) -> None:
         began = time.monotonic()
         analyser.stop()
         assert time.monotonic() - began < 10  # not the 20 s of the answer
-        with pytest.raises(AnalyserDown, match="the service is ending"):
+        with pytest.raises(AnalyserDown, match="the service is stopping"):
             waiting.result(0)
-        with pytest.raises(AnalyserDown, match="the service is ending"):
+        with pytest.raises(AnalyserDown, match="the service is stopping"):
             ask(analyser)
         release.set()
 

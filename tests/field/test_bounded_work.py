@@ -290,7 +290,7 @@ def test_a_connection_test_that_hangs_is_given_up_and_keeps_its_place(
     request = CameraRequest(id="new", source="/mnt/hangs/clip.mp4")
     tried = cameras.test(request)
     assert (tried.ok, tried.cause) == (False, "timeout")
-    assert tried.reason.startswith("connecting hangs; it was given up after")
+    assert tried.reason.startswith("connecting hung and was abandoned after")
     with pytest.raises(TooManyRequests):
         cameras.test(request)
     release.set()

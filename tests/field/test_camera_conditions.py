@@ -189,8 +189,8 @@ def test_what_comes_from_a_camera_and_is_no_picture(
     expected = {
         "silent": ("timeout", "no answer within 1 s"),
         "no-key": ("no_key_frame", "packets arrive, but no key frame for"),
-        "refused": ("codec", "key frames arrive, but the decoder of h264 refuses them"),
-        "sound": ("codec", "what answers there sends sound alone"),
+        "refused": ("codec", "key frames arrive, but the decoder of h264 rejects them"),
+        "sound": ("codec", "the camera sends only sound"),
     }
     with ClockCamera(streams, 1 / FPS) as camera, ThreadPoolExecutor(len(streams)) as at_once:
         requests = [CameraRequest(id="x", source=camera.url(name), timeout=1) for name in streams]
@@ -211,7 +211,7 @@ def test_a_codec_without_a_decoder_is_named(tmp_path: Path, manager: MultiCamera
     clip = encode(tmp_path / "clip.mp4", *GROUPS["closed"], seconds=1)
     clip.write_bytes(clip.read_bytes().replace(b"avc1", b"evc1").replace(b"avcC", b"evcC"))
     result = manager.test(CameraRequest(id="x", source=str(clip)))
-    assert (result.cause, result.reason) == ("codec", "there is no decoder for the codec of its video")
+    assert (result.cause, result.reason) == ("codec", "there is no decoder for its video codec")
 
 
 # -- what answers in the place of a camera ---
@@ -229,12 +229,12 @@ WEB = {
     "json": (200, "application/json", b'{"error": "no"}', "codec", "answers with application/json, not with video"),
     "text": (200, "text/plain", b"busy", "codec", "the address answers with text/plain, not with video"),
     "xml": (200, "application/xml", b"<a/>", "codec", "the address answers with application/xml, not with video"),
-    "empty": (200, "video/mp2t", b"", "codec", "the address answers with nothing: the answer is empty"),
+    "empty": (200, "video/mp2t", b"", "codec", "the address answers with an empty body"),
     "no-content": (204, "", b"", "error", "the camera answers with status 204 (No Content)"),
     "not-modified": (304, "", b"", "error", "the camera answers with status 304 (Not Modified)"),
-    "playlist": (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n", "codec", "in which no video is found"),
+    "playlist": (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n", "codec", "which contains no video"),
     "broken-picture": (200, "image/jpeg", b"\xff\xd8\xff\xe0" * 99, "codec", "a picture that cannot be decoded"),
-    "no-type": (200, "", b"abc", "codec", "what answers there sends no video that can be decoded"),
+    "no-type": (200, "", b"abc", "codec", "the server there sends no video that can be decoded"),
     "moved": (
         301,
         "text/html",
@@ -250,8 +250,8 @@ WEB = {
         "it answers with status 302 and leads to /login: redirects are not followed",
     ),
     "bad-request": (400, "text/html", b"", "rejected", "rejects the request: status 400 (Bad Request)"),
-    "login": (401, "text/html", b"", "auth", "the camera asks for a user name and password, and the address has none"),
-    "forbidden": (403, "text/html", b"", "auth", "the camera forbids it (status 403)"),
+    "login": (401, "text/html", b"", "auth", "the camera asks for a user name and password, but the address has none"),
+    "forbidden": (403, "text/html", b"", "auth", "the camera denies access (status 403)"),
     "missing": (404, "text/html", b"", "not_found", "there is no such stream or file"),
     "too-many": (429, "text/html", b"", "rejected", "rejects the request: status 429 (Too Many Requests)"),
     "fault": (500, "text/html", b"", "error", "the camera answers with status 500 (Internal Server Error)"),
@@ -314,20 +314,38 @@ def rtsp_answer(status: str) -> bytes:
 
 # name: (scheme, what comes before any question, what is answered, cause, what is said)
 PORTS = {
-    "ssh": ("rtsp", b"SSH-2.0-OpenSSH_9.6\r\n", b"", "codec", 'speaks no RTSP: it says "SSH-2.0-OpenSSH_9.6"'),
-    "mail": ("rtsp", b"220 mail ESMTP\r\n", b"", "codec", 'speaks no RTSP: it says "220 mail ESMTP"'),
-    "ssh for http": ("http", b"SSH-2.0-OpenSSH_9.6\r\n", b"", "codec", 'speaks no HTTP: it says "SSH-2.0-OpenSSH_9.6"'),
-    "ssh for tcp": ("tcp", b"SSH-2.0-OpenSSH_9.6\r\n", b"", "codec", 'sends no video: it says "SSH-2.0-OpenSSH_9.6"'),
-    "web": ("rtsp", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", "codec", "speaks no RTSP, but HTTP: write http://"),
-    "rtsp for http": ("http", b"", rtsp_answer("400 Bad Request"), "codec", "speaks no HTTP, but RTSP: write rtsp://"),
-    "tls for rtsp": ("rtsp", b"", b"\x15\x03\x01\0\2\2\x28", "codec", "speaks no RTSP, but TLS: write rtsps://"),
-    "tls for http": ("http", b"", b"\x15\x03\x01\0\2\2\x28", "codec", "speaks no HTTP, but TLS: write https://"),
-    "closes": ("rtsp", b"", b"", "codec", "speaks no RTSP: it closes the connection without a word"),
-    "mail for https": ("https", b"220 mail ESMTP\r\n", b"", "tls", "what answers there speaks no TLS"),
-    "mail for rtsps": ("rtsps", b"220 mail ESMTP\r\n", b"", "tls", "what answers there speaks no TLS"),
+    "ssh": ("rtsp", b"SSH-2.0-Open\r\n", b"", "codec", 'does not speak RTSP: it answers "SSH-2.0-Open"'),
+    "mail": ("rtsp", b"220 mail ESMTP\r\n", b"", "codec", 'does not speak RTSP: it answers "220 mail ESMTP"'),
+    "ssh for http": (
+        "http",
+        b"SSH-2.0-Open\r\n",
+        b"",
+        "codec",
+        'does not speak HTTP: it answers "SSH-2.0-Open"',
+    ),
+    "ssh for tcp": (
+        "tcp",
+        b"SSH-2.0-Open\r\n",
+        b"",
+        "codec",
+        'sends no video: it answers "SSH-2.0-Open"',
+    ),
+    "web": ("rtsp", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", "codec", "does not speak RTSP, but HTTP: use http://"),
+    "rtsp for http": (
+        "http",
+        b"",
+        rtsp_answer("400 Bad Request"),
+        "codec",
+        "does not speak HTTP, but RTSP: use rtsp://",
+    ),
+    "tls for rtsp": ("rtsp", b"", b"\x15\x03\x01\0\2\2\x28", "codec", "does not speak RTSP, but TLS: use rtsps://"),
+    "tls for http": ("http", b"", b"\x15\x03\x01\0\2\2\x28", "codec", "does not speak HTTP, but TLS: use https://"),
+    "closes": ("rtsp", b"", b"", "codec", "does not speak RTSP: it closes the connection without an answer"),
+    "mail for https": ("https", b"220 mail ESMTP\r\n", b"", "tls", "the server there does not speak TLS"),
+    "mail for rtsps": ("rtsps", b"220 mail ESMTP\r\n", b"", "tls", "the server there does not speak TLS"),
     "bad request": ("rtsp", b"", rtsp_answer("400 Bad Request"), "rejected", "status 400 (Bad Request)"),
     "asks": ("rtsp", b"", rtsp_answer("401 Unauthorized"), "auth", "the camera asks for a user name and password"),
-    "forbids": ("rtsp", b"", rtsp_answer("403 Forbidden"), "auth", "the camera forbids it (status 403)"),
+    "forbids": ("rtsp", b"", rtsp_answer("403 Forbidden"), "auth", "the camera denies access (status 403)"),
     "no stream": ("rtsp", b"", rtsp_answer("404 Not Found"), "not_found", "there is no such stream"),
     "viewers": ("rtsp", b"", rtsp_answer("453 Not Enough Bandwidth"), "rejected", "status 453 (Not Enough Bandwidth)"),
     "session": ("rtsp", b"", rtsp_answer("454 Session Not Found"), "rejected", "status 454 (Session Not Found)"),
@@ -344,10 +362,14 @@ PORTS = {
 
 # name: (what the camera answers to each request that it does not take, cause, what is said)
 DIALOGUES = {
-    "transport": ({"SETUP": "461 Unsupported Transport"}, "rejected", "this transport (status 461): set the other one"),
-    "viewers": ({"SETUP": "453 Not Enough Bandwidth"}, "rejected", "describes its stream, and then rejects to send it"),
-    "play": ({"PLAY": "455 Method Not Valid in This State"}, "rejected", "and then rejects to send it (status 4xx)"),
-    "fault": ({"SETUP": "503 Service Unavailable"}, "error", "and then fails to send it (status 5xx)"),
+    "transport": (
+        {"SETUP": "461 Unsupported Transport"},
+        "rejected",
+        "this transport (status 461): use the other one",
+    ),
+    "viewers": ({"SETUP": "453 Not Enough Bandwidth"}, "rejected", "describes its stream but refuses to send it"),
+    "play": ({"PLAY": "455 Method Not Valid in This State"}, "rejected", "but refuses to send it (status 4xx)"),
+    "fault": ({"SETUP": "503 Service Unavailable"}, "error", "but fails to send it (status 5xx)"),
     "no track": ({"SETUP": "404 Not Found"}, "not_found", "there is no such stream"),
 }
 SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
@@ -422,9 +444,9 @@ def test_a_file_that_is_none_or_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "sound.ts").write_bytes(sound(tmp_path))
     assert try_connection(str(tmp_path / "empty.mp4")).reason == "the file is empty"
-    assert try_connection(str(tmp_path / "sound.ts")).reason == "the file holds sound alone"
+    assert try_connection(str(tmp_path / "sound.ts")).reason == "the file contains only sound"
     assert try_connection(str(tmp_path / "none.mp4")).reason == "there is no such file"
-    assert try_connection(str(tmp_path / "notes.mp4")).reason == "the file holds no video that can be decoded"
+    assert try_connection(str(tmp_path / "notes.mp4")).reason == "the file contains no video that can be decoded"
 
 
 # -- names ---
@@ -528,15 +550,15 @@ def test_quotes_that_an_engine_keeps_in_an_env_file_belong_to_no_camera() -> Non
 
 
 REFUSED = {  # what cannot be known for certain: what is said
-    "192.168.1.5:554/stream": "names no scheme",
-    "192.168.1.5/stream": "names no scheme",
-    "admin:hidden@192.168.1.5:554/stream": "names no scheme",
-    "camera.local:554/stream": "names no scheme",
-    "[::1]:554/1": "names no scheme",
-    "//192.168.1.5/stream": "names no scheme",
-    "2001:db8::5": "names no scheme",
-    "fe80::1%eth0/1": "names no scheme",
-    "camera.local/stream": "names no scheme",
+    "192.168.1.5:554/stream": "has no scheme",
+    "192.168.1.5/stream": "has no scheme",
+    "admin:hidden@192.168.1.5:554/stream": "has no scheme",
+    "camera.local:554/stream": "has no scheme",
+    "[::1]:554/1": "has no scheme",
+    "//192.168.1.5/stream": "has no scheme",
+    "2001:db8::5": "has no scheme",
+    "fe80::1%eth0/1": "has no scheme",
+    "camera.local/stream": "has no scheme",
     "rtsp//192.168.1.5/1": "has no :// after its scheme",
     "rtsp:/192.168.1.5/1": "has no :// after its scheme",
     "rtsp:h/1": "has no :// after its scheme",
@@ -544,34 +566,34 @@ REFUSED = {  # what cannot be known for certain: what is said
     "rtsp;//h/1": "has no :// after its scheme",
     "rtsp:\\h\\1": "has no :// after its scheme",
     "rtsp:／／h/1": "has no :// after its scheme",
-    "(rtsp://u:hidden@h/1)": "text stands before the address",
-    '"rtsp://u:hidden@h/1': "text stands before the address",
-    "- rtsp://u:hidden@h/1": "text stands before the address",
-    "ffplay -i rtsp://u:hidden@h/1": "text stands before the address",
-    "URL: http://h/1": "text stands before the address",
-    "rtspsrc location=rtsp://u:hidden@h/1": "text stands before the address",
-    "rtsp :// h/1": "text stands before the address, or its scheme is not in plain letters",
-    "ｒｔｓｐ：//h/1": "its scheme is not in plain letters",
-    "rtsp://h/1 rtsp://u:hidden@h/2": "holds two addresses",
-    "rtsp://192,168,1,5/1": "a character that no name has",
-    "rtsp://<ip>:554/1": "a character that no name has",
-    "rtsp://{ip}/1": "a character that no name has",
-    "rtsp://$CAMERA/1": "a character that no name has",
+    "(rtsp://u:hidden@h/1)": "there is text before the address",
+    '"rtsp://u:hidden@h/1': "there is text before the address",
+    "- rtsp://u:hidden@h/1": "there is text before the address",
+    "ffplay -i rtsp://u:hidden@h/1": "there is text before the address",
+    "URL: http://h/1": "there is text before the address",
+    "rtspsrc location=rtsp://u:hidden@h/1": "there is text before the address",
+    "rtsp :// h/1": "there is text before the address, or its scheme contains special characters",
+    "ｒｔｓｐ：//h/1": "its scheme contains special characters",
+    "rtsp://h/1 rtsp://u:hidden@h/2": "contains two addresses",
+    "rtsp://192,168,1,5/1": "a character that host names cannot have",
+    "rtsp://<ip>:554/1": "a character that host names cannot have",
+    "rtsp://{ip}/1": "a character that host names cannot have",
+    "rtsp://$CAMERA/1": "a character that host names cannot have",
     "rtsp://h:0/1": "port is 0",
-    "udp://@:5000": "names no host",
-    "0": "a device is named without its whole path",
-    "video0": "a device is named without its whole path",
-    "dev/video0": "a device is named without its whole path",
-    "C:\\videos\\a.mp4": "a path of Windows",
-    "\\\\nas\\videos\\a.mp4": "a path of Windows",
-    "file:///C:/videos/a.mp4": "a path of Windows",
+    "udp://@:5000": "has no host",
+    "0": "the device is given without its full path",
+    "video0": "the device is given without its full path",
+    "dev/video0": "the device is given without its full path",
+    "C:\\videos\\a.mp4": "a Windows path",
+    "\\\\nas\\videos\\a.mp4": "a Windows path",
+    "file:///C:/videos/a.mp4": "a Windows path",
     "file://nas/a.mp4": "names another host",
-    "rtsp://2001:db8::5:554/1": "where an IPv6 address ends",
+    "rtsp://2001:db8::5:554/1": "where the IPv6 address ends",
     "rtsp://h\nx/1": "a control character",
     "rtsp://10.0.0.5/hidden@1": "has an @ after its host",
     "rtmp://h/1": "rtmp: is not supported",
-    "rtsp://h:99999/1": "host or port cannot be read",
-    "rtsp://": "names no host",
+    "rtsp://h:99999/1": "host or port of the URL is invalid",
+    "rtsp://": "has no host",
 }
 
 

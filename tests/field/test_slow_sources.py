@@ -369,7 +369,10 @@ def test_what_is_larger_than_a_picture_is_said_to_be(
     monkeypatch.setattr(web_client, "MAX_ANSWER_BYTES", 1000)
     with SnapshotCamera(still) as camera:
         result = manager.test(CameraRequest(id="x", source=camera.url(), timeout=30))
-    assert (result.cause, result.reason) == ("codec", "the address answers with more than 32 MiB, which is no picture")
+    assert (result.cause, result.reason) == (
+        "codec",
+        "the address answers with more than 32 MiB, too large for a picture",
+    )
 
 
 def test_a_picture_leads_to_no_other_address(manager: MultiCameraManager) -> None:

@@ -123,7 +123,7 @@ def test_values_changed_inside_a_sound_file_are_found(store: BankStore, bank: Me
 
 def test_bank_of_another_network_is_not_used(store: BankStore, bank: MemoryBank) -> None:
     store.save("gate", replace(bank, model="b" * 64))
-    with pytest.raises(BrokenBank, match="another network"):
+    with pytest.raises(BrokenBank, match="a different network"):
         store.load("gate")
 
 

@@ -39,7 +39,7 @@ def test_cameras_of_one_kind_share_a_key() -> None:
     ("detection", "why"),
     [
         (Detection(detector="magic"), "use motion, memory, onnx"),
-        (Detection(detector="motion", model="a.onnx"), "only onnx takes"),
+        (Detection(detector="motion", model="a.onnx"), "only onnx uses"),
         (Detection(detector="onnx"), "path under the models folder"),
         (Detection(detector="onnx", model="../a.onnx"), "path under the models folder"),
     ],

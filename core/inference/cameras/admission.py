@@ -1,4 +1,4 @@
-"""Admission of cameras: whether the machine can decode one more, by the measured cost of the others."""
+"""Admission control: decides from the measured load of the running cameras whether the machine can decode one more."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DECODING_SHARE = 0.85  # of the cores; the rest is for models and the service it
 
 
 class NoCores(XaivaError):
-    """Decoding one more camera would starve those that run."""
+    """Decoding one more camera would starve the running ones."""
 
 
 def admit(camera: str, loads: Sequence[float | None], cores: float) -> None:
-    """Raise NoCores when the running cameras, each taking that many cores, leave too little for one more like them.
+    """Raise NoCores when the running cameras leave too little CPU for one more like them.
 
-    None: it was let in and is not measured yet. It is expected to take what the others do.
+    `loads` are the cores each of them uses; None for one that is not measured yet, which is expected to use the median.
     """
     measured = [load for load in loads if load is not None]
     if not measured:
@@ -32,13 +32,13 @@ def admit(camera: str, loads: Sequence[float | None], cores: float) -> None:
             f"decoding {len(loads)} cameras takes {used:.2f} cores"
             + (f" ({unmeasured} of them not measured yet)" if unmeasured else "")
             + f" and one more about {expected:.2f}; "
-            f"{limit:.2f} of {cores:g} are for decoding"
+            f"{limit:.2f} of {cores:g} may be used for decoding"
         )
-        raise NoCores(f"Camera {camera}", why, "remove a camera, or give a smaller stream of each (its sub-stream)")
+        raise NoCores(f"Camera {camera}", why, "remove a camera, or use a smaller stream (sub-stream) for each")
 
 
 def usable_cores() -> float:
-    """The cores this process may use: its affinity, and the quota of its control group."""
+    """The cores this process may use, by its CPU affinity and the quota of its control group."""
     cores = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

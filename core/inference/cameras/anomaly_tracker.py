@@ -1,4 +1,4 @@
-"""From scores to events: a camera's current anomaly, its best picture and its clip."""
+"""Turns scores into events: follows a camera's current anomaly, its best picture and its clip."""
 
 from __future__ import annotations
 
@@ -18,42 +18,40 @@ from core.inference.events.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-NO_FOOTAGE = "the camera was gone before its clip could begin"
-RING_MARGIN_SECONDS = 3.0  # seconds that the ring holds above pre-roll and minimum duration: latency, and a slow disk
+NO_FOOTAGE = "the camera disconnected before its clip could start"
+RING_MARGIN_SECONDS = 3.0  # seconds kept in the ring beyond pre-roll and minimum duration, for latency and slow disks
 
 
 @dataclass
 class _OpenAnomaly:
-    """What has been seen of it."""
-
-    event: str
+    event: str  # the id
     recording: Recording | None
     peak: float
-    best: Frame | None = None  # a better picture than the decision's
+    best: Frame | None = None  # with a higher score than the decision's picture
 
 
 class AnomalyTracker:
-    """Fed by the pipeline's thread alone."""
+    """Not thread-safe: only the pipeline's thread feeds it."""
 
     def __init__(self, observer: Observer, recorder: ClipRecorder) -> None:
         self._observer = observer
         self._recorder = recorder
         self._trigger = AnomalyTrigger()
-        self._candidate: tuple[float, Frame, str] | None = None  # the highest score since it crossed
+        self._candidate: tuple[float, Frame, str] | None = None  # score, frame, zone: the best so far
         self._current: _OpenAnomaly | None = None
 
     @property
     def event(self) -> str:
-        """The id of the event under way; empty when all is quiet."""
+        """The id of the current event; empty without one."""
         return self._current.event if self._current else ""
 
     @property
     def idle(self) -> bool:
-        """Whether nothing has begun that must be ended."""
+        """Whether there is neither a current event nor a score above the threshold."""
         return self._trigger.since is None and self._current is None
 
     def feed(self, score: float, frame: Frame, zone: str, request: CameraRequest, detector: str) -> None:
-        """One scored frame."""
+        """Process one scored frame; `zone` is the zone with the most change, "" for none."""
         transition = self._trigger.feed(score, frame.arrived, request.detection)
         if transition is Transition.QUIET:
             self._candidate = None
@@ -69,7 +67,7 @@ class AnomalyTracker:
             self._end(frame.arrived, request.post_roll)
 
     def end(self, at: float, request: CameraRequest) -> None:
-        """Nothing more is seen of the scene from `at` on."""
+        """End the current anomaly at `at` (monotonic seconds), because nothing is seen or scored any more."""
         self._candidate = None
         if self._trigger.end(at, request.detection):
             self._end(at, request.post_roll)
@@ -105,7 +103,7 @@ class AnomalyTracker:
         except Exception as error:
             self._recorder.cancel(recording)
             logger.exception("clip of event %s", event)
-            observer.clip_done(event, 0.0, 0, f"there is no place for it: {error}")
+            observer.clip_done(event, 0.0, 0, f"the clip file cannot be created: {error}")
             return
         recording.clip.start(path, lambda seconds, size, why: observer.clip_done(event, seconds, size, why))
 
@@ -120,7 +118,7 @@ class AnomalyTracker:
 
 
 def _encode_picture(frame: Frame) -> bytes:
-    """As JPEG; an event without a picture is better than none."""
+    """The frame as JPEG; empty when it cannot be encoded, because an event without a picture is better than none."""
     try:
         return encode_jpeg(frame.image)
     except Exception:

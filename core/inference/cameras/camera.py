@@ -25,16 +25,20 @@ RECONNECT_FIELDS = (
     "transport",
     "loop",
     "poll_interval",
-)  # a change of these needs a new connection
-RESTART_DELAYS = (1.0, 5.0, 15.0, 30.0, 60.0)  # seconds to wait before each; one more failure is FAILED
-RESTART_MEMORY_SECONDS = 600.0  # seconds after which a restart no longer counts
-CHANGE_WAIT_SECONDS = (
-    2.0  # seconds that a stop waits for a change under way (a model may be loading) before it goes without
-)
+)  # changing one of these needs a new connection
+RESTART_DELAYS = (
+    1.0,
+    5.0,
+    15.0,
+    30.0,
+    60.0,
+)  # seconds before each; one more failure is FAILED
+RESTART_MEMORY_SECONDS = 600.0  # after which a restart no longer counts
+CHANGE_WAIT_SECONDS = 2.0  # how long a stop waits for another change (a model may be loading)
 
 
 class Camera:
-    """Every method may be called from any thread. Raises InputError for a source that cannot be one."""
+    """Thread-safe. Raises InputError for an invalid source."""
 
     def __init__(self, request: CameraRequest, lease_scorer: LeaseScorer, context: PipelineContext) -> None:
         self.request = request
@@ -42,19 +46,23 @@ class Camera:
         self._lease_scorer = lease_scorer
         self._context = context
         self._listeners: list[FrameListener] = []
-        self._change_lock = threading.Lock()  # one change at a time; never held while a status is taken
+        self._change_lock = threading.Lock()  # one change at a time; `status` does not take it
         self._should_run = False
         self._scorer: Scorer | None = None
         self._pipeline: CameraPipeline | None = None
-        self._idle_status = (CameraState.STOPPED, "", time.time())  # what is said while there is no pipeline
+        self._idle_status = (
+            CameraState.STOPPED,
+            "",
+            time.time(),
+        )  # the status without a pipeline
         self._restarts: deque[float] = deque()
         self._restart_count = 0
         self._restart_at: float | None = None
 
     def start(self, *, retry: bool = False) -> None:
-        """Lease the model, which may take its loading time, and begin; nothing happens when it runs.
+        """Lease the model, which blocks while it loads, and start; does nothing when the camera runs.
 
-        Raises NoRoom and what else leasing raises; the camera is FAILED then. With `insist` it tries again instead, as
+        Raises NoRoom and whatever leasing raises, and the camera is FAILED. With `retry` it is restarted instead, as
         often as the restart budget allows.
         """
         self._should_run = True
@@ -62,22 +70,22 @@ class Camera:
             self._restarts.clear()
             self._restart_at = None
             if self._pipeline is not None and self._pipeline.source.status().connection.state is CameraState.STOPPED:
-                self._stop_and_release()  # a file that was played to its end
+                self._stop_and_release()  # a file was played to its end
             if self._pipeline is not None:
                 return
             try:
                 self._start_pipeline()
-            except Exception as error:  # of any kind: one camera must not keep the others from starting
+            except Exception as error:  # of any kind: one camera must not prevent the others from starting
                 if not retry:
                     self._fail(_describe_error(error))
                     raise
                 self._plan_restart(_describe_error(error))
 
     def stop(self, *, wait_seconds: float = CHANGE_WAIT_SECONDS) -> None:
-        """Stop from any state within 5 s. A thread that hangs is cut off and ends by its time-outs."""
+        """Stop from any state, within 5 s. A hanging thread is abandoned and ends after its time-outs."""
         self.signal_stop()
         if not self._change_lock.acquire(timeout=wait_seconds):
-            return  # whoever changes it sees at the end that it is not wanted any more
+            return  # the other change stops the camera when it is done
         try:
             self._should_run, self._restart_at = False, None
             self._set_idle_status(CameraState.STOPPED, "")
@@ -86,7 +94,7 @@ class Camera:
             self._change_lock.release()
 
     def signal_stop(self) -> None:
-        """Begin to stop, without waiting."""
+        """Begin to stop without waiting for the threads."""
         self._should_run = False
         pipeline = self._pipeline
         if pipeline is not None:
@@ -94,29 +102,29 @@ class Camera:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing of it runs."""
+        """Whether none of the camera's threads runs."""
         pipeline = self._pipeline
         return pipeline is None or pipeline.ended
 
     @property
     def active(self) -> bool:
-        """Whether it reads its source, or will by itself: also one that is lost, and one that waits for a restart."""
+        """Whether the camera is started; also true while it is disconnected or waits for a restart."""
         pipeline = self._pipeline
         if pipeline is None:
             return self._restart_at is not None
         return pipeline.source.status().connection.state is not CameraState.STOPPED
 
     def update(self, request: CameraRequest) -> None:
-        """Take other settings: without a reconnection, unless the source itself changed.
+        """Apply new settings; reconnects only when one of RECONNECT_FIELDS changed.
 
-        Raises InputError, NoRoom and what else leasing raises; the old settings go on then.
+        Raises InputError, NoRoom and whatever leasing raises; the old settings then stay in effect.
         """
         redacted = parse_source(request.source).redacted
         with self._changing():
             before, redacted_before = self.request, self._redacted_source
             reconnect = any(getattr(before, name) != getattr(request, name) for name in RECONNECT_FIELDS)
             if reconnect:
-                self._context.login_backoff.forget(parse_source(request.source))  # somebody set it: try at once
+                self._context.login_backoff.forget(parse_source(request.source))  # somebody changed it: try immediately
             if self._pipeline is not None:
                 self._apply_settings(self._pipeline, request)
                 if reconnect:
@@ -133,7 +141,7 @@ class Camera:
                 raise
 
     def watch(self) -> None:
-        """Call a few times a second: sees a stuck reader, and replaces a pipeline that broke."""
+        """Detect a stuck reader and replace a broken pipeline. To be called a few times a second."""
         pipeline, restart_at = self._pipeline, self._restart_at
         if pipeline is not None:
             pipeline.source.watch()
@@ -144,7 +152,6 @@ class Camera:
             threading.Thread(target=self._restart, name=f"restart-{self.request.id}", daemon=True).start()
 
     def status(self) -> CameraStatus:
-        """A snapshot."""
         pipeline, restart_at, (state, reason, since) = self._pipeline, self._restart_at, self._idle_status
         if pipeline is not None:
             return pipeline.status().model_copy(update={"restarts": self._restart_count})
@@ -164,16 +171,16 @@ class Camera:
         """The newest sampled frame as JPEG, and its age in seconds. Raises NoPicture when the camera is not live."""
         pipeline = self._pipeline
         if pipeline is None:
-            raise NoPicture(f"Camera {self.request.id}", "it is not live", "its status says why")
+            raise NoPicture(f"Camera {self.request.id}", "it is not live", "see its status")
         return pipeline.snapshot()
 
     def load(self) -> float | None:
-        """The cores that reading and decoding it takes; None when that was not measured."""
+        """The CPU cores used for reading and decoding; None while not measured."""
         pipeline = self._pipeline
         return None if pipeline is None else pipeline.source.status().load
 
     def add_frame_listener(self, callback: FrameListener) -> Callable[[], None]:
-        """Call `callback` with each sampled frame, in the pipeline's thread, until what is returned is called."""
+        """Call `callback` with each sampled frame, in the pipeline's thread, until the returned function is called."""
         self._listeners.append(callback)
 
         def close() -> None:
@@ -190,12 +197,12 @@ class Camera:
             try:
                 yield
             finally:
-                if not self._should_run and self._scorer is not None:  # a stop did not wait for this change
+                if not self._should_run and self._scorer is not None:  # stop() gave up waiting for this change
                     self._set_idle_status(CameraState.STOPPED, "")
                     self._stop_and_release()
 
     def _start_pipeline(self) -> None:
-        self._set_idle_status(CameraState.CONNECTING, "its model is being loaded")
+        self._set_idle_status(CameraState.CONNECTING, "its model is loading")
         try:
             self._scorer = self._lease_scorer(self.request)
             if self._should_run:
@@ -215,7 +222,7 @@ class Camera:
             logger.warning("camera %s: a thread hangs; it is cut off and ends by its time-out", self.request.id)
 
     def _release_lease(self) -> None:
-        """Of the pipeline, without waiting for its threads, and of the lease."""
+        """Release the lease, and the pipeline without waiting for its threads."""
         if self._pipeline is not None:
             self._pipeline.signal_stop()
         scorer, self._pipeline, self._scorer = self._scorer, None, None
@@ -224,7 +231,7 @@ class Camera:
             scorer.release()
 
     def _apply_settings(self, pipeline: CameraPipeline, request: CameraRequest) -> None:
-        """Settings that need no connection; a lease of another model when it scores by another."""
+        """Apply settings without reconnecting; leases another model when the detector changed."""
         assert self._scorer is not None
         before = self.request.detection
         scorer = self._scorer
@@ -237,7 +244,7 @@ class Camera:
             self._scorer = scorer
 
     def _reconnect(self, request: CameraRequest) -> None:
-        """A new connection under the same lease."""
+        """Start a new pipeline with the present lease."""
         assert self._pipeline is not None
         assert self._scorer is not None
         self._stop_pipeline(self._pipeline)
@@ -249,7 +256,7 @@ class Camera:
 
     def _replace_broken(self, pipeline: CameraPipeline, why: str) -> None:
         if not self._change_lock.acquire(blocking=False):
-            return  # somebody changes it: the next look sees what came of it
+            return  # it is being changed: the next call sees the result
         try:
             if pipeline is self._pipeline and self._should_run:
                 self._plan_restart(why)
@@ -268,7 +275,7 @@ class Camera:
         self._restarts.append(now)
         self._restart_count += 1
         self._restart_at = now + delay
-        self._set_idle_status(CameraState.DISCONNECTED, f"{why}; it starts again in a moment")
+        self._set_idle_status(CameraState.DISCONNECTED, f"{why}; it will be restarted")
         logger.warning("camera %s: %s; it is started again in %g s", self.request.id, why, delay)
 
     def _restart(self) -> None:

@@ -1,4 +1,4 @@
-"""Connects to a source the way it wants to be read: as a stream, or picture by picture."""
+"""Connects to a source, as a stream or as a snapshot camera."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def connect(
     poll_interval: float,
     key_frame_timeout: float = KEY_FRAME_SECONDS,
 ) -> AnyConnection:
-    """An open source. What a web address answers with decides, not how the address is written."""
+    """Open a source. For HTTP the answer decides between stream and snapshot camera, not the form of the address."""
     connection = Connection(address, timeout, transport, silence=silence, key_frame_timeout=key_frame_timeout)
     format_name = connection.format
     if address.kind is not SourceKind.HTTP or not (is_picture(format_name) or format_name in JPEG_FORMATS):

@@ -14,14 +14,14 @@ from core.inference.cameras.failures import NoFrames, StreamEnded, classify
 from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import parse_source
 
-MEASURE_SECONDS = 1.0  # of frames, from which their rate is told
-BUFFERED_SECONDS = 0.25  # in which what came while the source was opened is decoded, all at once
+MEASURE_SECONDS = 1.0  # of frames, to measure their rate
+BUFFERED_SECONDS = 0.25  # after the first frame, in which the frames buffered while opening are decoded in one burst
 
 
 def run_connection_test(request: CameraRequest) -> ConnectionTest:
-    """Connect, wait for the first frame, measure. Takes at most a little over twice the camera's time-out.
+    """Connect, wait for the first frame and measure. Takes at most a little over twice the camera's time-out.
 
-    Raises InputError for a source that cannot be one.
+    Raises InputError for an invalid source.
     """
     address = parse_source(request.source)
     began = time.monotonic()
@@ -60,7 +60,7 @@ def _measure_stream(connection: AnyConnection, began: float) -> ConnectionTest:
                 upright = connection.upright(image)
                 width, height = upright.width, upright.height
                 now = time.monotonic()
-                if connection.live:  # a camera's clock may run wrong
+                if connection.live:  # measured by arrival: a camera's clock may be wrong
                     stamps += [now] if now - first > BUFFERED_SECONDS else []
                 elif image.time is not None:
                     stamps.append(image.time)
@@ -69,7 +69,7 @@ def _measure_stream(connection: AnyConnection, began: float) -> ConnectionTest:
             if len(stamps) > 1 and stamps[-1] - stamps[0] > MEASURE_SECONDS:
                 break  # a file is read faster than it plays
     except (StreamEnded, NoFrames, TimeoutError, ExitError):
-        if first is None:  # else it works, if slowly
+        if first is None:  # otherwise the camera works, but slowly
             raise
     span = stamps[-1] - stamps[0] if len(stamps) > 1 else 0.0
     return ConnectionTest(

@@ -40,7 +40,9 @@ def diagnose(error: Exception, address: SourceAddress, addresses: Sequence[str],
     if isinstance(error, av.error.HTTPForbiddenError):
         return Failure(Cause.AUTH, FORBIDDEN_SENTENCE)
     if address.kind is SourceKind.RTSP and getattr(error, "errno", None) == errno.EPROTONOSUPPORT:  # libav's for 461
-        return Failure(Cause.REJECTED, "the camera rejects this transport (status 461): set the other one (tcp, udp)")
+        return Failure(
+            Cause.REJECTED, "the camera rejects this transport (status 461): use the other one (tcp, udp)"
+        )
     # libav reads whatever comes over TCP, and waits for video in it
     silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
     if isinstance(error, _SELF_EXPLANATORY) and not silent:
@@ -86,7 +88,7 @@ def status_failure(answer: httpx.Response) -> Failure | None:
     if status == httpx.codes.NOT_FOUND:
         return Failure(Cause.NOT_FOUND, CAUSE_SENTENCES[Cause.NOT_FOUND])
     if 400 <= status < 500:
-        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {status_text}")
+        return Failure(Cause.REJECTED, f"the camera answers but rejects the request: {status_text}")
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
         return Failure(Cause.ERROR, f"the camera answers with {status_text}")
     return None
@@ -100,7 +102,7 @@ def content_type_failure(answer: httpx.Response) -> Failure | None:
     if kind and (kind.startswith("text/") or kind.endswith(("json", "xml"))):
         return Failure(Cause.CODEC, f"the address answers with {kind}, not with video")
     if answer.headers.get("Content-Length") == "0":
-        return Failure(Cause.CODEC, "the address answers with nothing: the answer is empty")
+        return Failure(Cause.CODEC, "the address answers with an empty body")
     return None
 
 
@@ -110,7 +112,7 @@ def _content_type(answer: httpx.Response) -> str:
 
 def _other_type_failure(answer: httpx.Response) -> Failure | None:
     kind = _content_type(answer)
-    return Failure(Cause.CODEC, f"the address answers with {kind}, in which no video is found") if kind else None
+    return Failure(Cause.CODEC, f"the address answers with {kind}, which contains no video") if kind else None
 
 
 def _diagnose_stream(
@@ -134,14 +136,14 @@ def _diagnose_stream(
         return Failure(Cause.ERROR, f"the camera answers with {status_text}")
     if status >= 400 and status != httpx.codes.UNAUTHORIZED:
         return (
-            Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {status_text}") if rejected else None
+            Failure(Cause.REJECTED, f"the camera answers but rejects the request: {status_text}") if rejected else None
         )
     if status >= 300:
         return None
     if rejected:
-        return Failure(Cause.REJECTED, "the camera describes its stream, and then rejects to send it (status 4xx)")
+        return Failure(Cause.REJECTED, "the camera describes its stream but refuses to send it (status 4xx)")
     if isinstance(error, av.error.HTTPServerError):
-        return Failure(Cause.ERROR, "the camera describes its stream, and then fails to send it (status 5xx)")
+        return Failure(Cause.ERROR, "the camera describes its stream but fails to send it (status 5xx)")
     return None
 
 
@@ -163,21 +165,21 @@ def _greeting_failure(greeting: bytes, expected: str) -> Failure | None:
     """What the first bytes say of a protocol that is not the one that was `wanted`."""
     if not expected and not greeting.isascii():
         return None
-    mismatch = f"speaks no {expected}" if expected else "sends no video"
+    mismatch = f"does not speak {expected}" if expected else "sends no video"
     if not greeting:
-        return Failure(Cause.CODEC, f"what answers there {mismatch}: it closes the connection without a word")
+        return Failure(Cause.CODEC, f"the server there {mismatch}: it closes the connection without an answer")
     if greeting.startswith(_TLS_RECORD):
         return Failure(
             Cause.CODEC,
-            f"what answers there {mismatch}, but TLS: write {'https' if expected == 'HTTP' else 'rtsps'}://",
+            f"the server there {mismatch}, but TLS: use {'https' if expected == 'HTTP' else 'rtsps'}://",
         )
     for name in (b"HTTP", b"RTSP"):
         if greeting.startswith(name + b"/") and name.decode() != expected:
             scheme = name.decode().lower()
-            return Failure(Cause.CODEC, f"what answers there {mismatch}, but {name.decode()}: write {scheme}://")
+            return Failure(Cause.CODEC, f"the server there {mismatch}, but {name.decode()}: use {scheme}://")
     line = _printable(greeting.splitlines()[0])
     return Failure(
-        Cause.CODEC, f'what answers there {mismatch}: it says "{line}"' if line else f"what answers there {mismatch}"
+        Cause.CODEC, f'the server there {mismatch}: it answers "{line}"' if line else f"the server there {mismatch}"
     )
 
 
@@ -187,7 +189,7 @@ def _printable(text: bytes) -> str:
 
 def _tls_failure(error: ssl.SSLError) -> Failure:
     if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER" in str(error):
-        return Failure(Cause.TLS, "the encrypted connection cannot be set up: what answers there speaks no TLS")
+        return Failure(Cause.TLS, "the encrypted connection cannot be set up: the server there does not speak TLS")
     return Failure(
         Cause.TLS,
         f"the encrypted connection cannot be set up: {(error.reason or 'no reason').lower().replace('_', ' ')}",

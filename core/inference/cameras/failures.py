@@ -61,25 +61,25 @@ CAUSE_SENTENCES = {
     Cause.AUTH: "the camera refuses the user name or password",
     Cause.REFUSED: "nothing listens at that host and port",
     Cause.NOT_FOUND: "there is no such stream or file",
-    Cause.REJECTED: "the camera answers, and rejects the request",
-    Cause.UNREACHABLE: "there is no way to the host",
-    Cause.CODEC: "what answers there sends no video that can be decoded",
+    Cause.REJECTED: "the camera answers but rejects the request",
+    Cause.UNREACHABLE: "there is no route to the host",
+    Cause.CODEC: "the server there sends no video that can be decoded",
     Cause.END: "the stream ended",
 }
-LOGIN_MISSING = "the camera asks for a user name and password, and the address has none"
-FORBIDDEN_SENTENCE = "the camera forbids it (status 403): this user or this machine may not see the stream"
-LOGIN_RETRY_NOTE = "it is tried minutes apart, because cameras lock out after a few wrong logins"
+LOGIN_MISSING = "the camera asks for a user name and password, but the address has none"
+FORBIDDEN_SENTENCE = "the camera denies access (status 403): this user or this machine may not view the stream"
+LOGIN_RETRY_NOTE = "attempts are minutes apart, because cameras lock accounts after a few wrong logins"
 REFUSED_LOGIN = f"{CAUSE_SENTENCES[Cause.AUTH]}; {LOGIN_RETRY_NOTE}"
 FILE_SENTENCES = {
     Cause.AUTH: "this user may not read the file",
     Cause.NOT_FOUND: "there is no such file",
-    Cause.CODEC: "the file holds no video that can be decoded",
+    Cause.CODEC: "the file contains no video that can be decoded",
 }
 DEVICE_SENTENCES = {
     Cause.AUTH: "this user may not open the device",
-    Cause.REFUSED: "another program uses the device",
+    Cause.REFUSED: "another program is using the device",
     Cause.NOT_FOUND: "there is no such device",
-    Cause.CODEC: "the device is no camera, or offers no format that can be decoded",
+    Cause.CODEC: "the device is not a camera, or offers no format that can be decoded",
     Cause.END: "the device was unplugged",
 }
 SENTENCES_BY_KIND = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENTENCES}

@@ -1,4 +1,4 @@
-"""Hysteresis: when scores become an anomaly, and when it is over. Pure: no clock of its own, no side effects."""
+"""Hysteresis: decides when scores become an anomaly, and when it is over. Pure: no clock, no side effects."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from enum import Enum
 
 from core.api_schema import Detection
 
-RELEASE_RATIO = 0.8  # of the threshold, unless the camera says otherwise
+RELEASE_RATIO = 0.8  # of the threshold, unless the camera sets its own `release`
 
 
 class Transition(Enum):
-    """What one score changed."""
+    """What one score changed in the state of an anomaly."""
 
     QUIET = "nothing"
-    RISING = "rising"  # at or above the threshold, not for long enough yet
+    RISING = "rising"  # at or above the threshold, but not for long enough yet
     STARTED = "begun"
     ONGOING = "going on"
     ENDED = "ended"
@@ -22,15 +22,15 @@ class Transition(Enum):
 
 @dataclass
 class AnomalyTrigger:
-    """Follows one camera's scores. `since` is when the score first crossed, None when all is quiet."""
+    """Follows one camera's scores. Times are monotonic seconds."""
 
-    since: float | None = None
+    since: float | None = None  # when the score crossed the threshold; None while it is below
     anomalous: bool = False
     _below_since: float | None = None
     _cooldown_until: float = float("-inf")
 
     def feed(self, score: float, at: float, detection: Detection) -> Transition:
-        """One score of a frame that arrived at `at` (monotonic seconds), under the settings of now."""
+        """Process the score of a frame that arrived at `at`, with the camera's present settings."""
         if self.anomalous:
             return self._feed_anomalous(score, at, detection)
         if score < detection.threshold or at < self._cooldown_until:
@@ -44,7 +44,7 @@ class AnomalyTrigger:
         return Transition.STARTED
 
     def end(self, at: float, detection: Detection) -> bool:
-        """Nothing more is seen from `at` on; whether an anomaly ended by it."""
+        """Reset at `at`, because no more scores follow. Returns whether this ended an anomaly."""
         was_anomalous = self.anomalous
         if was_anomalous:
             self._cooldown_until = at + detection.cooldown

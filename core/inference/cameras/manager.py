@@ -215,7 +215,7 @@ class MultiCameraManager:
             return ConnectionTest(
                 ok=False,
                 cause=Cause.TIMEOUT.value,
-                reason=f"connecting hangs; it was given up after {elapsed:.0f} s",
+                reason=f"connecting hung and was abandoned after {elapsed:.0f} s",
                 seconds=round(elapsed, 2),
             )
         address = parse_source(request.source)
@@ -250,7 +250,7 @@ class MultiCameraManager:
 
     def _check_limit(self, camera: str) -> None:
         if camera in self._cameras:
-            raise CameraExists(f"Camera {camera}", "there is one with that id", "remove it, or take another id")
+            raise CameraExists(f"Camera {camera}", "a camera with that id exists", "remove it, or choose another id")
         if len(self._cameras) >= self._maximum:
             why = f"the service holds {len(self._cameras)} cameras, and may hold {self._maximum}"
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")

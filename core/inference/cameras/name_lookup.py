@@ -10,9 +10,9 @@ from typing import Any
 from core.inference.address_guard import lookup_name
 from core.inference.cameras.failures import Cause, SourceError
 
-UNKNOWN_HOST = "the host's name is unknown: no name server has it"
-NO_NAME_SERVER_ANSWER = "the host's name cannot be looked up at the moment: the name server does not answer"
-INVALID_HOST = "the host's name is not one that a name server could have"
+UNKNOWN_HOST = "the host name is unknown: no name server knows it"
+NO_NAME_SERVER_ANSWER = "the host name cannot be resolved now: the name server does not answer"
+INVALID_HOST = "the host name is invalid"
 _NOT_THERE = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 

@@ -224,7 +224,7 @@ class CameraPipeline:
         """The newest sampled frame as JPEG, and its age in seconds. Raises NoPicture when the camera is not live."""
         frame = self._newest_sampled
         if frame is None or self.source.status().connection.state is not CameraState.LIVE:
-            raise NoPicture(f"Camera {self.request.id}", "it is not live", "its status says why")
+            raise NoPicture(f"Camera {self.request.id}", "it is not live", "see its status")
         return encode_jpeg(frame.image), time.monotonic() - frame.arrived
 
     def _offer(self, frame: Frame) -> None:

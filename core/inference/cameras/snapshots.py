@@ -167,8 +167,9 @@ def _as_source_error(error: Exception) -> Exception:
         return SourceError(Cause.TIMEOUT, "no picture within the time-out")
     if isinstance(error, TooLarge):
         return SourceError(
-            Cause.CODEC, f"the address answers with more than {MAX_ANSWER_BYTES >> 20} MiB, which is no picture"
+            Cause.CODEC,
+            f"the address answers with more than {MAX_ANSWER_BYTES >> 20} MiB, too large for a picture",
         )
     if isinstance(error, httpx.ConnectError) and isinstance(cause := root_cause(error), OSError):
         return cause
-    return SourceError(Cause.END, "the camera closes the connection before a whole picture came")
+    return SourceError(Cause.END, "the camera closed the connection before a complete picture arrived")

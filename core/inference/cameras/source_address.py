@@ -1,4 +1,4 @@
-"""The address of a camera's source: parsed, shown without its secrets, and completed from the one that is kept."""
+"""The address of a camera's source: parse it, redact its secrets, and restore them from the stored address."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from core.redaction import has_placeholder, host_of, redact_address, restore_sec
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
 _WINDOWS_PATH = re.compile(r"/?[A-Za-z]:[\\/]|\\\\")  # C:\… and \\server\…
-_MISSING_SCHEME = re.compile(  # a login, a host with its port or an IP address, where no file is
+_MISSING_SCHEME = re.compile(  # a login, a host with a port, or an IP address; not a file's path
     r"(?://)?(?:[^/\s]*@)?(?:[\w.-]+:\d+|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:.]+\](?::\d+)?)(?:[/?].*)?"
     r"|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?(?:[/?].*)?"
-    r"|[\w-]+\.(?:local|lan|internal)(?:[/?].*)?"  # such names are never looked up elsewhere, and files do not end so
+    r"|[\w-]+\.(?:local|lan|internal)(?:[/?].*)?"  # file names do not end like this
     r"|(?://)?[^/\s:]+:[^/\s@]*@[^/\s]+.*",
     re.I | re.S,
 )
 _ANY_SCHEME = r"(?:rtsps?|https?|udp|tcp)"
-_MISSING_SLASHES = re.compile(rf"{_ANY_SCHEME}(?:[:;].*|[:;]?/.*)", re.I | re.S)  # of what is no URL
+_MISSING_SLASHES = re.compile(rf"{_ANY_SCHEME}(?:[:;].*|[:;]?/.*)", re.I | re.S)  # in text that is not a URL
 _PREFIXED_SCHEME = re.compile(rf"{_ANY_SCHEME}\s*:\s*//", re.I)
 _TWO_ADDRESSES = re.compile(rf"%20{_ANY_SCHEME}://", re.I)
 _BARE_DEVICE = re.compile(r"(?:(?:dev/)?video)?\d+")
@@ -61,20 +61,17 @@ URL_EXAMPLES = {
 
 @dataclass(frozen=True)
 class SourceAddress:
-    """A checked source. `url` is for libav alone and may hold credentials; `shown` never does. Files have no `host`.
+    """A parsed source."""
 
-    `live` sources come at the camera's own pace and may stall; files are read at their own speed.
-    """
-
-    url: str
+    url: str  # for libav only; may contain credentials
     redacted: str
     kind: SourceKind
-    host: str = ""
+    host: str = ""  # empty for files and devices
     encrypted: bool = False
 
     @property
     def live(self) -> bool:
-        """Whether it comes at its own pace."""
+        """Whether frames arrive at the camera's pace and may stall; a file is read at its own speed."""
         return self.kind is not SourceKind.FILE
 
     def __repr__(self) -> str:
@@ -82,16 +79,16 @@ class SourceAddress:
 
 
 def redact_for_viewers(redacted: str) -> str:
-    """What viewers see of a source: its kind, and its host where it has one."""
+    """What users with the role `viewer` see of a source: scheme and host, or the kind of source."""
     if "://" in redacted:
         return host_of(redacted)
     return SourceKind.DEVICE.value if _DEVICE.match(redacted) else SourceKind.FILE.value
 
 
 def restore_source_secrets(source: str, stored: str, camera: str) -> str:
-    """`source` with what is hidden in it filled in from `kept`, the source of that camera as it is set ("" for none).
+    """Replace each `***` in `source` by the secret in `stored`, the camera's present source ("" for a new camera).
 
-    Raises InputError where scheme, host or port differ, or nothing is kept in that place.
+    Raises InputError when scheme, host or port differ, or `stored` has no secret there.
     """
     source = normalised_source(source)
     if not has_placeholder(source):
@@ -102,15 +99,15 @@ def restore_source_secrets(source: str, stored: str, camera: str) -> str:
 
 
 def parse_source(source: str) -> SourceAddress:
-    """Read a camera's source: an rtsp(s), http(s), udp, tcp or file URL, a V4L2 device or the path of a video file.
+    """Parse a camera's source: an rtsp(s), http(s), udp, tcp or file URL, a V4L2 device or the path of a video file.
 
-    Raises InputError; its text never holds the source itself, which may carry a password.
+    Raises InputError; its text never contains the source, which may include a password.
     """
     source = normalised_source(source)
     if not source or "\0" in source:
         raise _source_error("it is empty, or holds a NUL character", _SOURCE_REMEDY)
     if _WINDOWS_PATH.match(source):
-        raise _source_error("it is a path of Windows", "give the path as the service sees it, such as /media/clip.mp4")
+        raise _source_error("it is a Windows path", "give the path as the service sees it, such as /media/clip.mp4")
     scheme = _SCHEME.match(source)
     name = scheme[1].lower() if scheme else ""
     if name in SCHEMES and source[len(name) :].startswith("://"):
@@ -120,18 +117,19 @@ def parse_source(source: str) -> SourceAddress:
             "the address has no :// after its scheme", f"write one of {_SUPPORTED_SCHEMES} before the host"
         )
     if _PREFIXED_SCHEME.search(unicodedata.normalize("NFKC", source)):
-        why = "text stands before the address, or its scheme is not in plain letters"
-        raise _source_error(why, f"give the address alone, from its {_SUPPORTED_SCHEMES} on")
+        why = "there is text before the address, or its scheme contains special characters"
+        raise _source_error(why, f"enter only the address, starting with its scheme: {_SUPPORTED_SCHEMES}")
     if _MISSING_SCHEME.fullmatch(source):
         raise _source_error(
-            "the address names no scheme", f"write one of {_SUPPORTED_SCHEMES} before the host, or a file's whole path"
+            "the address has no scheme",
+            f"write one of {_SUPPORTED_SCHEMES} before the host, or give an absolute path",
         )
     if _BARE_DEVICE.fullmatch(source):
         raise _source_error(
-            "a device is named without its whole path", "write /dev/video0, or ./0 for a file of that name"
+            "the device is given without its full path", "write /dev/video0, or ./0 for a file of that name"
         )
     if name == "file":
-        raise _source_error("the file's URL names another host", "mount its folder, and give the path")
+        raise _source_error("the file URL names another host", "mount the folder, and give the path in the container")
     if name:
         raise _source_error(
             f"{name}: is not supported", f"use {_SUPPORTED_SCHEMES}, a device such as /dev/video0 or the path of a file"
@@ -143,10 +141,9 @@ def parse_source(source: str) -> SourceAddress:
 
 
 def _expand_home(path: str) -> str:
-    """A path that begins with ~ in the home of the service's own user."""
     try:
         return str(Path(path).expanduser())
-    except RuntimeError:  # it has none
+    except RuntimeError:  # the user has no home
         return path
 
 
@@ -155,28 +152,29 @@ def _parse_url(source: str, kind: SourceKind, scheme: str) -> SourceAddress:
     if has_placeholder(source):
         raise _placeholder_error("Camera source")
     if re.search(r"[\s\x00-\x1f\x7f]", source):
-        raise _source_error("the URL holds a space or a control character", hint)
+        raise _source_error("the URL contains a space or a control character", hint)
     if re.match(r"\w+://(?:[^/]*@)?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9]+(?:/|$)", source):
         raise _source_error(
-            "where an IPv6 address ends and its port begins is not clear", "write it as rtsp://[2001:db8::5]:554/path"
+            "it is not clear where the IPv6 address ends and the port begins",
+            "write it as rtsp://[2001:db8::5]:554/path",
         )
     if _TWO_ADDRESSES.search(source):
-        raise _source_error("it holds two addresses", "give one; each camera has one source")
+        raise _source_error("it contains two addresses", "give one; each camera has one source")
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _source_error("the URL's host or port cannot be read", hint) from None
+        raise _source_error("the host or port of the URL is invalid", hint) from None
     if not host:
-        raise _source_error("the URL names no host", hint)
+        raise _source_error("the URL has no host", hint)
     if _INVALID_HOST_CHARACTER.search(host):
         raise _source_error(
-            "its host holds a character that no name has", "write the host's name or its IP address there"
+            "the host contains a character that host names cannot have", "use a host name or an IP address"
         )
     if port == 0:
         raise _source_error("the URL's port is 0", hint)
     if kind is SourceKind.STREAM and port is None:
-        raise _source_error("the URL names no port", hint)
+        raise _source_error("the URL has no port", hint)
     if "@" in parts.path + parts.query + parts.fragment:
         # A "/" or "?" in an unencoded password ends the host part early, and the rest would be shown as a path.
         raise _source_error("the URL has an @ after its host", hint)
@@ -190,5 +188,5 @@ def _source_error(why: str, remedy: str) -> InputError:
 
 
 def _placeholder_error(what: str) -> InputError:
-    why = "it contains *** in place of a secret, which is kept for the same scheme, host and port alone"
-    return InputError(what, why, "enter the complete address, with its user name and password")
+    why = "it contains *** in place of a secret, which is stored only for the same scheme, host and port"
+    return InputError(what, why, "enter the full address, with user name and password")

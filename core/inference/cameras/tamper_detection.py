@@ -42,7 +42,7 @@ Gradients = NDArray[np.float32]
 REASONS = {
     AlertKind.FROZEN: "the picture has not changed at all",
     AlertKind.BLACK: "the picture is black",
-    AlertKind.MOVED: "the camera shows another view than before",
+    AlertKind.MOVED: "the camera shows a different view than before",
 }
 
 

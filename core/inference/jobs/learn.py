@@ -88,13 +88,13 @@ class Learner:
         """Begin to learn. Raises UnknownCamera, AlreadyLearning, NotRunning."""
         state = self._cameras.get(camera).status().state
         if state in (CameraState.STOPPED, CameraState.FAILED):
-            why = f"it is {state.value}, and only a camera that runs can be learned"
+            why = f"it is {state.value}, and only a running camera can be learned"
             raise NotRunning(f"Camera {camera}", why, f"start it first: xaiva camera start {camera}")
         with self._change_lock:
             running = self._jobs.get(camera)
             if running is not None and running.running:
-                remedy = f"wait for it, or end it: xaiva camera learn {camera} --minutes 0"
-                raise AlreadyLearning(f"Camera {camera}", "it is being learned already", remedy)
+                remedy = f"wait until it is done, or cancel it: xaiva camera learn {camera} --minutes 0"
+                raise AlreadyLearning(f"Camera {camera}", "it is already being learned", remedy)
             target_seconds = minutes * 60
             return self._begin(
                 _LearningJob(

@@ -106,8 +106,8 @@ class Dispatcher(Generic[SampleT]):
                 waiting.append(entry)
                 self._changed.notify()
                 return entry.future
-        why = f"{MAX_WAITING} pictures of it wait for {self._name} already"
-        entry.future.set_exception(ModelBusy(f"Camera {sample.camera}", why, "score fewer frames a second"))
+        why = f"{MAX_WAITING} of its pictures are already waiting for {self._name}"
+        entry.future.set_exception(ModelBusy(f"Camera {sample.camera}", why, "lower the camera's fps"))
         return entry.future
 
     def forget(self, camera: str) -> None:
@@ -197,7 +197,7 @@ class Dispatcher(Generic[SampleT]):
             scores = self._score([entry.sample for entry in batch if entry.sample is not None])
             if len(scores) != len(batch):
                 why = f"it gave {len(scores)} scores for {len(batch)} pictures"
-                raise XaivaError(f"Model {self._name}", why, "look at the log; the model is not what it declares")
+                raise XaivaError(f"Model {self._name}", why, "see the log: the model does not do what it declares")
         except BaseException as error:
             for entry in batch:
                 entry.future.set_exception(error)

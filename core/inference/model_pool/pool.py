@@ -415,7 +415,7 @@ def _load_failure(key: str, error: BaseException) -> XaivaError:
     if isinstance(error, XaivaError):
         return error if isinstance(error, NoRoom) else LoadFailed(error.what, error.why, error.remedy)
     logger.error("%s: loading failed", key, exc_info=error)
-    return LoadFailed(f"Model {key}", f"{type(error).__name__}: {error}", "the service's log has the whole of it")
+    return LoadFailed(f"Model {key}", f"{type(error).__name__}: {error}", "see the service's log for details")
 
 
 def _stopping_error(key: str) -> XaivaError:

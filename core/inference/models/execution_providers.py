@@ -80,7 +80,7 @@ def runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        remedy = "lock the preset again: the layer of the service brings it"
+        remedy = "lock the preset again: the service's layer includes it"
         raise XaivaError("ONNX Runtime", f"it cannot be imported ({error})", remedy) from error
     return onnxruntime
 

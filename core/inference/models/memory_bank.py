@@ -130,9 +130,9 @@ class BankStore:
         except Exception as error:  # a byte of a zip file that says something else makes its readers raise anything
             raise BrokenBank(f"{path}", "the file is damaged", remedy) from error
         if bank is None:
-            raise BrokenBank(f"{path}", f"another version of xaiva wrote it, this one reads {BANK_VERSION}", remedy)
+            raise BrokenBank(f"{path}", f"it is of another version; this xaiva reads {BANK_VERSION}", remedy)
         if bank.model != self._model:
-            raise BrokenBank(f"{path}", "it was learned with another network than this version has", remedy)
+            raise BrokenBank(f"{path}", "it was learned with a different network than this version uses", remedy)
         return bank
 
     def why_unusable(self, camera: str) -> str:

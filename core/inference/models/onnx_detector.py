@@ -22,7 +22,7 @@ from core.validation_errors import first_problem
 
 MAX_BATCH = 8  # pictures at once, at most, of a model whose first axis is free
 MODEL_SUFFIX = ".onnx"
-DESCRIPTION_HELP = "docs/detectors.md explains the file"
+DESCRIPTION_HELP = "see docs/detectors.md"
 
 _FORMATS = {"rgb": "rgb24", "bgr": "bgr24", "gray": "gray"}
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
@@ -144,7 +144,7 @@ class OnnxDetector:
         answer = self._engine.run_batch({description.input.name: prepared}, [description.output.name])[0]
         if answer.size % len(pictures) or (answer.ndim and answer.shape[0] != len(pictures) != 1):
             why = f"output.name: {description.output.name} gives {answer.shape} for {len(pictures)} pictures"
-            raise InputError(f"{self._description_path}", why, "choose an output with the pictures as its first axis")
+            raise InputError(f"{self._description_path}", why, "choose an output whose first axis counts the pictures")
         return answer.reshape(len(pictures), -1).astype(np.float64)
 
     def _score(self, values: NDArray[np.float64]) -> float:
@@ -157,7 +157,7 @@ class OnnxDetector:
                 values = 1 / (1 + np.exp(-values))
         value = float(values.max() if output.index is None else values[output.index])
         if not np.isfinite(value):
-            raise XaivaError(f"Model {self._engine.path.name}", "it gives no number for this picture")
+            raise XaivaError(f"Model {self._engine.path.name}", "it returned no finite number for this picture")
         return min(1.0, max(0.0, (value - output.low) / (output.high - output.low)))
 
     def _check_input(self) -> None:
@@ -170,7 +170,7 @@ class OnnxDetector:
             raise self._description_error("input.type", f"{declared.type} is declared, the model takes {tensor.type}")
         if len(tensor.shape) != 4:
             raise self._description_error(
-                "input.layout", f"the model takes {_format_tensor(tensor)}, which is no batch of pictures"
+                "input.layout", f"the model takes {_format_tensor(tensor)}, which is not a batch of pictures"
             )
         fixed = [size if isinstance(size, int) else None for size in tensor.shape]
         if any(size not in (None, want) for size, want in zip(fixed[1:], declared.shape, strict=True)):
@@ -197,7 +197,7 @@ def model_path(folder: Path, name: str) -> Path:
     relative = relative_name(name)
     path = (folder / relative).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise InputError(f"Model {name}", f"it lies outside of {folder}", "copy it into the models folder")
+        raise InputError(f"Model {name}", f"it is outside of {folder}", "copy it into the models folder")
     if not path.is_file():
         raise InputError(f"Model {name}", f"there is no such file in {folder}", "put it and its .json file there")
     return path

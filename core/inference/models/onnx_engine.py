@@ -33,11 +33,15 @@ _ERROR_MEANINGS = (
     (("NO_SUCHFILE",), "there is no such file", "put it into the models folder"),
     (
         ("INVALID_PROTOBUF", "INVALID_GRAPH", "No graph"),
-        "it is no valid ONNX model",
+        "it is not a valid ONNX model",
         "export it again, and compare its SHA-256",
     ),
     (("NOT_IMPLEMENTED",), "it uses an operator that this ONNX Runtime lacks", "export it for an older opset"),
-    (("INVALID_ARGUMENT",), "its input is not what it is given", "compare the declared input with the model's"),
+    (
+        ("INVALID_ARGUMENT",),
+        "its input does not fit",
+        "compare the declared input with the model's",
+    ),
 )
 
 
@@ -91,7 +95,7 @@ class OnnxEngine:
         if self._session.get_providers()[0] != self._execution_provider.providers[0]:
             why = f"ONNX Runtime fell back from {self.provider} to the CPU"
             self.close()
-            raise XaivaError(f"Model {self.path.name}", why, "the service's log has its words; or set it to cpu")
+            raise XaivaError(f"Model {self.path.name}", why, "see the service's log, or set XAIVA_ONNX_PROVIDER=cpu")
         counts = [tensor.shape[0] for tensor in self.inputs if tensor.shape]
         fixed = any(isinstance(count, int) and count > 1 for count in counts)
         if not self._execution_provider.on_gpu and not fixed and threads() > 1:
@@ -192,6 +196,6 @@ class _explain_errors:
                 raise XaivaError(f"Model {self._path}", stand_in.description, stand_in.remedy()) from error
             text = str(error)
             meaning = next((row for row in _ERROR_MEANINGS if any(word in text for word in row[0])), None)
-            why, remedy = (meaning[1], meaning[2]) if meaning else (text, "the service's log has the whole of it")
+            why, remedy = (meaning[1], meaning[2]) if meaning else (text, "see the service's log for details")
             detail = text.rpartition("failed:")[2].strip() or text
             raise XaivaError(f"Model {self._path}", f"{why} ({' '.join(detail.split())[:300]})", remedy) from error

@@ -35,10 +35,12 @@ def model_key(detection: Detection) -> str:
         return f"{ONNX}:{relative_name(detection.model)}"
     if detection.detector not in detector_types():
         raise InputError(
-            f"Detector {detection.detector}", "there is none of that name", f"use {', '.join(detector_types())}"
+            f"Detector {detection.detector}",
+            "there is no such detector",
+            f"use {', '.join(detector_types())}",
         )
     if detection.model:
-        why = "detection.model is given, which only onnx takes"
+        why = "detection.model is set, but only onnx uses it"
         raise InputError(f"Detector {detection.detector}", why, "leave it empty, or use onnx")
     return detection.detector
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
 STOP_SECONDS = 2.0
-_STOPPING_TEXT = "the service is ending"
+_STOPPING_TEXT = "the service is stopping"
 
 AnswerT = TypeVar("AnswerT")
 
@@ -152,7 +152,7 @@ class Analyser:
             if self._breaker.retry_in() is not None:
                 raise self._down_error(self._breaker.why)
             raise AnalyserBusy(
-                "The analyser", f"{self._jobs.qsize()} questions wait already", "it catches up by itself"
+                "The analyser", f"{self._jobs.qsize()} questions are already waiting", "wait: it will catch up"
             )
         future: Future[AnswerT] = Future()
         self._jobs.put(_Job((-priority.rank, next(self._numbers)), prompt, parse, future))
@@ -215,7 +215,7 @@ class Analyser:
             _fail_job(job, self._down_error(why))
 
     def _down_error(self, why: str) -> AnalyserDown:
-        return AnalyserDown("The analyser", why, "the event is completed once it answers again")
+        return AnalyserDown("The analyser", why, "the event will be completed when it answers again")
 
     def _release(self) -> None:
         lease, self._current_lease = self._current_lease, None

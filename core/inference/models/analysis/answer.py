@@ -50,7 +50,7 @@ def parse_choice(text: str, options: Sequence[str]) -> str:
     for option in options:
         if _normalise_word(option) == chosen:
             return option
-    raise BadAnswer("The analyser", "it chose none of the options", "name the options more plainly")
+    raise BadAnswer("The analyser", "it chose none of the options", "give the options clearer names")
 
 
 def _find_object(text: str) -> dict[str, object]:
@@ -65,7 +65,7 @@ def _find_object(text: str) -> dict[str, object]:
         if isinstance(value, dict):
             return value
         break
-    raise BadAnswer("The analyser", "its answer holds no JSON object", "another model may keep to JSON better")
+    raise BadAnswer("The analyser", "its answer contains no JSON object", "try a model that follows JSON schemas")
 
 
 def _normalise_word(value: object) -> str:

@@ -50,7 +50,7 @@ class DemoModel:
             return str(answer["choices"][0]["message"]["content"])
         except Exception as error:  # the binding raises what C++ throws
             why = f"it gave no answer: {type(error).__name__}: {error}"
-            raise XaivaError(_MODEL_NAME, why, "ask less at once, or name another GGUF file") from error
+            raise XaivaError(_MODEL_NAME, why, "use another GGUF file") from error
 
     def close(self) -> None:
         """Free the model."""
@@ -75,4 +75,4 @@ def _start_server(path: Path) -> Any:
     try:
         return xllamacpp.Server(parameters)
     except RuntimeError as error:
-        raise XaivaError(f"{path}", "llama.cpp cannot load it", "is it a whole GGUF file?") from error
+        raise XaivaError(f"{path}", "llama.cpp cannot load it", "check that the GGUF file is complete") from error

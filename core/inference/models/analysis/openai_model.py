@@ -88,9 +88,9 @@ def _refusal(status: int) -> XaivaError:
         return Misconfigured(_SERVER_NAME, f"it refuses the key (status {status})", "check XAIVA_ANALYSER_KEY")
     if status == 404:
         return Misconfigured(
-            _SERVER_NAME, "it knows no such address or model (status 404)", "check XAIVA_ANALYSER_URL and _MODEL"
+            _SERVER_NAME, "it does not know this address or model (status 404)", "check XAIVA_ANALYSER_URL and _MODEL"
         )
-    return XaivaError(_SERVER_NAME, f"it answers with status {status}", "its own log says more")
+    return XaivaError(_SERVER_NAME, f"it answers with status {status}", "see the server's log")
 
 
 def _answer_text(body: bytes) -> str:
@@ -99,5 +99,5 @@ def _answer_text(body: bytes) -> str:
     except (ValueError, KeyError, IndexError, TypeError):
         text = None
     if not isinstance(text, str):
-        raise XaivaError(_SERVER_NAME, "its answer is not that of a chat endpoint", "check XAIVA_ANALYSER_URL")
+        raise XaivaError(_SERVER_NAME, "its answer is not a chat completion", "check XAIVA_ANALYSER_URL")
     return text
