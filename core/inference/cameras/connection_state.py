@@ -1,13 +1,13 @@
 """The connection states of a camera, as a state machine.
 
-    STOPPED ──begin──▶ CONNECTING ──live──▶ LIVE
+    STOPPED ──start──▶ CONNECTING ─connected─▶ LIVE
                         ▲      │             │
                      retry   failed        failed
                         │      ▼             ▼
-                        └──── DISCONNECTED ◀─┘          end, finished: from every state to STOPPED
+                        └──── DISCONNECTED ◀─┘          stop, finish: from every state to STOPPED
 
-Each `begin` and `end` makes a new generation. Whoever speaks for an older one (a reader that hung in a dead connection
-and wakes up after a stop or a restart) changes nothing and is told so.
+Each `start` and `stop` begins a new generation. Calls with the token of an older one (from a reader that hung in a dead
+connection and wakes up after a stop or a restart) change nothing and say so in their result.
 """
 
 from __future__ import annotations
@@ -33,21 +33,18 @@ WITHOUT_PICTURE = frozenset({CameraState.CONNECTING, CameraState.DISCONNECTED})
 
 @dataclass(frozen=True)
 class ConnectionState:
-    """The life as it stands. `since` is a Unix time; `entered` and `retry_at` are on the monotonic clock.
-
-    `since` is when the state began; of one without a picture when that began, however often it was tried since.
-    """
+    """The state of a connection. `since` is a Unix time; `entered` and `retry_at` are on the monotonic clock."""
 
     state: CameraState = CameraState.STOPPED
-    since: float = 0
+    since: float = 0  # of CONNECTING and DISCONNECTED: since there has been no picture, over all attempts
     entered: float = 0
     failure: Failure | None = None
     retry_at: float | None = None
-    connections: int = 0  # how often it became live
+    connections: int = 0  # how often it became LIVE
 
 
 class ConnectionStateMachine:
-    """Owns the state; every method may be called from any thread."""
+    """Owns the connection's state. Thread-safe."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
@@ -58,11 +55,10 @@ class ConnectionStateMachine:
 
     @property
     def current(self) -> ConnectionState:
-        """A snapshot."""
         return self._current
 
     def start(self) -> int | None:
-        """STOPPED → CONNECTING; returns the token of the new generation, None when it has begun already."""
+        """STOPPED → CONNECTING. Returns the token of the new generation, None when already started."""
         with self._lock:
             if not self._transition(CameraState.CONNECTING):
                 return None
@@ -71,42 +67,42 @@ class ConnectionStateMachine:
             return self._generation
 
     def stop(self) -> None:
-        """Any state → STOPPED; tokens given before are stale from here on."""
+        """Any state → STOPPED; older tokens become stale."""
         with self._lock:
             self._generation += 1
             self._transition(CameraState.STOPPED)
 
     def finish(self, generation: int, failure: Failure) -> None:
-        """What was to be read once has been: STOPPED, with the reason, unless the token is stale."""
+        """The source was read to its end: STOPPED with the reason, unless the token is stale."""
         with self._lock:
             if self.is_current(generation):
                 self._generation += 1
                 self._transition(CameraState.STOPPED, failure=failure)
 
     def is_current(self, generation: int) -> bool:
-        """Whether that token is the newest."""
+        """Whether the token is not stale."""
         return generation == self._generation
 
     def connected(self, generation: int) -> bool:
-        """The first frame of a connection came. False: stale, or given up in the meantime."""
+        """The first frame arrived: CONNECTING → LIVE. Returns False for a stale token or an abandoned connection."""
         with self._lock:
             connections = self._current.connections + 1
             return self.is_current(generation) and self._transition(CameraState.LIVE, connections=connections)
 
     def note_waiting(self, generation: int, failure: Failure) -> None:
-        """Something comes, and no picture yet: CONNECTING goes on, and says what it waits for."""
+        """Packets arrive, but no picture yet: stay CONNECTING, with the reason."""
         with self._lock:
             if self.is_current(generation) and self._current.state is CameraState.CONNECTING:
                 self._current = replace(self._current, failure=failure)
 
     def stalled(self, observed: ConnectionState, failure: Failure) -> None:
-        """Somebody watching from outside found the reader stuck in that moment, if it still lasts: DISCONNECTED."""
+        """A watcher found the reader stuck in state `observed`: DISCONNECTED, unless the state changed since then."""
         with self._lock:
             if self._current is observed:
                 self._disconnect(failure)
 
     def failed(self, generation: int, failure: Failure) -> float | None:
-        """The connection failed; returns the seconds to wait before the next attempt, None for a stale token."""
+        """The connection failed. Returns the seconds to wait before the next attempt, None for a stale token."""
         with self._lock:
             if not self.is_current(generation):
                 return None
@@ -118,7 +114,7 @@ class ConnectionStateMachine:
             return delay
 
     def postpone(self, generation: int, failure: Failure, seconds: float) -> None:
-        """The next attempt must wait for that long: DISCONNECTED, unless the token is stale."""
+        """The next attempt must wait so many seconds: DISCONNECTED, unless the token is stale."""
         with self._lock:
             if self.is_current(generation):
                 self._disconnect(failure)
@@ -132,7 +128,7 @@ class ConnectionStateMachine:
             )
 
     def _disconnect(self, failure: Failure) -> None:
-        """LIVE or CONNECTING → DISCONNECTED; nothing happens when `late` was faster: its word stays."""
+        """LIVE or CONNECTING → DISCONNECTED; when `stalled` came first, its failure stays."""
         if (
             self._current.state is CameraState.LIVE
             and time.monotonic() - self._current.entered >= self._backoff.stable_seconds

@@ -1,7 +1,7 @@
-"""Converts frames: to the input of a detector, and to a JPEG for people.
+"""Converts frames to a detector's input, and to JPEG for people.
 
-Each conversion has a converter of its own: that of the frame itself (`image.reformat`) serves one thread alone, and a
-frame is scored while people look at it. Two threads in one converter hang there for ever, or end the process.
+Each conversion uses its own converter: the frame's own one (`image.reformat`) is not thread-safe, and a frame may be
+scored while people look at it. Two threads in the same converter hang, or crash the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def convert(image: VideoFrame, width: int, height: int, pixel_format: str) -> Pi
 
 
 def encode_jpeg(image: VideoFrame) -> bytes:
-    """The frame as a JPEG file, in its own size."""
+    """The frame as a JPEG file, at full size."""
     encoder = av.CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, VideoCodecContext)
     encoder.width, encoder.height = image.width, image.height

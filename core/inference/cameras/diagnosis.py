@@ -1,6 +1,7 @@
-"""What answers where libav could not read anything: the address is asked once more, and the answer is looked at.
+"""Diagnosis after a failed connection: asks the address a second time and examines the answer.
 
-libav says "invalid data" or "input/output error" for a web page, another protocol, a redirect and a broken stream.
+libav reports "invalid data" or "input/output error" alike for a web page, another protocol, a redirect and a broken
+stream.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from core.inference.cameras.source_address import SourceAddress, SourceKind
 from core.inference.cameras.web_client import WebClient, unverified_context
 from core.redaction import redact_address
 
-PROBE_SECONDS = 3.0  # for the second question
+PROBE_SECONDS = 3.0  # for the second request
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-_GREETING_BYTES = 200  # bytes of a first answer that are looked at
+_GREETING_BYTES = 200  # bytes of the first answer to examine
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
-_SELF_EXPLANATORY = (  # nothing is to be found out, and a wrong login would be tried once more
+_SELF_EXPLANATORY = (  # the cause is known, and a second request would try a wrong login once more
     av.error.HTTPUnauthorizedError,
     av.error.HTTPNotFoundError,
     ConnectionRefusedError,
@@ -36,13 +37,11 @@ _SELF_EXPLANATORY = (  # nothing is to be found out, and a wrong login would be 
 
 
 def diagnose(error: Exception, address: SourceAddress, addresses: Sequence[str], timeout: float) -> Failure | None:
-    """Why `error` came, as far as a second question to the host's `addresses` can tell; None where it cannot."""
+    """The cause of `error`, found by a second request to one of the host's `addresses`; None when it stays unknown."""
     if isinstance(error, av.error.HTTPForbiddenError):
         return Failure(Cause.AUTH, FORBIDDEN_SENTENCE)
     if address.kind is SourceKind.RTSP and getattr(error, "errno", None) == errno.EPROTONOSUPPORT:  # libav's for 461
-        return Failure(
-            Cause.REJECTED, "the camera rejects this transport (status 461): use the other one (tcp, udp)"
-        )
+        return Failure(Cause.REJECTED, "the camera rejects this transport (status 461): use the other one (tcp, udp)")
     # libav reads whatever comes over TCP, and waits for video in it
     silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
     if isinstance(error, _SELF_EXPLANATORY) and not silent:
@@ -75,7 +74,7 @@ def _diagnose_web(address: SourceAddress, addresses: Sequence[str], seconds: flo
 
 
 def status_failure(answer: httpx.Response) -> Failure | None:
-    """What the status of an answer over HTTP says against a video or a picture in it; None for nothing."""
+    """The failure that the status of an HTTP answer means; None for a success."""
     status = answer.status_code
     status_text = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
     if status in REDIRECT_STATUSES:
@@ -95,7 +94,7 @@ def status_failure(answer: httpx.Response) -> Failure | None:
 
 
 def content_type_failure(answer: httpx.Response) -> Failure | None:
-    """What the type of an answer that could not be read says; some cameras declare a picture as text/plain."""
+    """The failure that the type of an unreadable HTTP answer means. Some cameras send a picture as text/plain."""
     kind = _content_type(answer)
     if kind in ("text/html", "application/xhtml+xml"):
         return Failure(Cause.CODEC, f"the address answers with a web page ({kind}), not with video")
@@ -118,7 +117,7 @@ def _other_type_failure(answer: httpx.Response) -> Failure | None:
 def _diagnose_stream(
     error: Exception, address: SourceAddress, addresses: Sequence[str], seconds: float
 ) -> Failure | None:
-    """RTSP, or MPEG-TS over TCP, which says nothing first and is asked nothing."""
+    """Diagnose RTSP, or MPEG-TS over TCP, where the sender talks first."""
     url = urlsplit(address.url)
     if address.kind is not SourceKind.RTSP:
         return _greeting_failure(_read_greeting(address, addresses, seconds, b""), "") if url.scheme == "tcp" else None
@@ -148,7 +147,7 @@ def _diagnose_stream(
 
 
 def _read_greeting(address: SourceAddress, addresses: Sequence[str], seconds: float, question: bytes) -> bytes:
-    """The first bytes that come from there, asked or not. Raises OSError, TimeoutError when none come in time."""
+    """Send `question` and return the first bytes received. Raises OSError, TimeoutError when none arrive in time."""
     url = urlsplit(address.url)
     port = url.port or _PORTS[url.scheme]
     with socket.create_connection((addresses[0], port), seconds) as connection:
@@ -162,7 +161,7 @@ def _read_greeting(address: SourceAddress, addresses: Sequence[str], seconds: fl
 
 
 def _greeting_failure(greeting: bytes, expected: str) -> Failure | None:
-    """What the first bytes say of a protocol that is not the one that was `wanted`."""
+    """The failure that the first bytes mean when the server does not speak the `expected` protocol."""
     if not expected and not greeting.isascii():
         return None
     mismatch = f"does not speak {expected}" if expected else "sends no video"

@@ -1,4 +1,4 @@
-"""Errors of libav, grouped into a few causes with a sentence for the reader."""
+"""Groups errors of libav into a few causes, each with a sentence for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.redaction import login_of
 
 
 class Cause(str, Enum):
-    """The stable words of `CameraStatus.cause`; docs/cameras.md says what to do about each."""
+    """The values of `CameraStatus.cause`, part of the API; docs/cameras.md says what to do about each."""
 
     AUTH = "auth"
     REFUSED = "refused"
@@ -31,14 +31,14 @@ class Cause(str, Enum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a camera was lost: a word and a sentence."""
+    """Why a connection failed."""
 
     cause: Cause
     reason: str
 
 
 class SourceError(Exception):
-    """It is not opened, or not read on, for a cause that was found."""
+    """The source cannot be opened or read, for a known cause."""
 
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(reason)
@@ -46,15 +46,15 @@ class SourceError(Exception):
 
 
 class StreamEnded(Exception):
-    """The source came to its normal end, which for a camera is a failure too."""
+    """The source ended normally, which for a camera is a failure, too."""
 
 
 class NoFrames(Exception):
-    """No frame came for too long."""
+    """No frame arrived for too long."""
 
 
 class NoVideo(Exception):
-    """The source holds no video."""
+    """The source contains no video."""
 
 
 CAUSE_SENTENCES = {
@@ -99,9 +99,9 @@ _DEVICE_ERRORS = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errn
 
 
 def classify(error: Exception, address: SourceAddress, *, opening: bool, elapsed: float, timeout: float) -> Failure:
-    """The cause of `error`, raised `elapsed` seconds into opening the source, or into reading it.
+    """The cause of `error`, raised `elapsed` seconds after opening (or reading) began.
 
-    libav's own text is shown only where no cause fits; it is taken without the address.
+    libav's own text, without the address, is shown only where no cause fits.
     """
     if isinstance(error, SourceError):
         return error.failure
@@ -123,7 +123,7 @@ def _find_cause(error: Exception, address: SourceAddress, *, opening: bool, time
         if isinstance(error, types):
             return cause
     if isinstance(error, av.error.InvalidDataError):
-        # A port that accepts and never answers ends so when the time-out strikes; a server that dies in mid-stream too.
+        # A port that accepts but never answers ends like this at the time-out; a server that dies in mid-stream, too.
         if not opening:
             return Cause.END
         return Cause.TIMEOUT if timed_out else Cause.CODEC
@@ -135,5 +135,5 @@ def _find_cause(error: Exception, address: SourceAddress, *, opening: bool, time
     if number in _UNREACHABLE_ERRORS:
         return Cause.UNREACHABLE
     if number == errno.EIO and opening and timed_out:
-        return Cause.TIMEOUT  # libav says so of silence, too
+        return Cause.TIMEOUT  # libav reports silence like this, too
     return Cause.ERROR

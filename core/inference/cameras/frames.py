@@ -1,4 +1,4 @@
-"""A decoded frame, and what holds, samples and measures frames."""
+"""A decoded frame, and the classes that hold, sample and measure frames."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from dataclasses import dataclass
 
 from av.video.frame import VideoFrame
 
-LONGEST_LAG = 2.0  # seconds between what a camera's clock and ours count from one frame to the next; more is a jump
+LONGEST_LAG = 2.0  # seconds by which the camera's clock may differ from ours between two frames; more is a jump
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame, not yet converted. `arrived` is on the monotonic clock, in seconds.
+    """A decoded frame, not yet converted.
 
-    All that is measured about a camera goes by arrival: its own clock may drift, jump or stand still.
-    `connection` counts the connections of its camera: a new one may show another view. `snapshot`: it was asked for as
-    a single picture, which the camera may renew more rarely than it is asked.
+    Everything is measured by arrival, because a camera's own clock may drift, jump or stand still.
     """
 
     image: VideoFrame
-    arrived: float
-    connection: int
-    snapshot: bool = False
+    arrived: float  # monotonic seconds
+    connection: int  # number of the connection; a new one may show another view
+    snapshot: bool = False  # from a snapshot camera, which may repeat a picture
 
 
 class ClockRate:
-    """How fast a camera's clock runs against ours, by its time stamps. For people to see; nothing goes by it."""
+    """How fast a camera's clock runs compared with ours, by its time stamps. Only for display."""
 
-    SETTLING = 1.0  # seconds after the first frame in which a connection may deliver what lay in buffers
+    SETTLING = 1.0  # seconds after the first frame in which a connection may deliver buffered frames
     WINDOW = 10.0
     MIN_SECONDS = 3.0
 
@@ -39,7 +37,7 @@ class ClockRate:
         self._settled: float | None = None
 
     def mark(self, stamp: float | None, arrived: float) -> None:
-        """Note the stamp of one frame (seconds, None: it has none). Called by one thread."""
+        """Record the time stamp of a frame in seconds, None when it has none. Not thread-safe."""
         if self._settled is None:
             self._settled = arrived + self.SETTLING
         if stamp is None or arrived < self._settled:
@@ -53,7 +51,7 @@ class ClockRate:
             self._marks.popleft()
 
     def value(self) -> float | None:
-        """Seconds that its clock counts in a real second; None before some seconds were seen."""
+        """Seconds that the camera's clock counts in a real second; None in the first seconds."""
         marks = list(self._marks)
         if len(marks) < 2 or marks[-1][0] - marks[0][0] < self.MIN_SECONDS:
             return None
@@ -61,7 +59,7 @@ class ClockRate:
 
 
 class LatestFrame:
-    """One slot between two threads: a newer frame takes the place of one that nobody took, which counts as dropped."""
+    """A slot between two threads: a newer frame replaces one that was not taken, which then counts as dropped."""
 
     def __init__(self) -> None:
         self._ready = threading.Condition()
@@ -70,7 +68,7 @@ class LatestFrame:
         self.dropped = 0
 
     def put(self, frame: Frame) -> None:
-        """Offer the newest frame; never waits."""
+        """Offer the newest frame, without blocking."""
         with self._ready:
             if self._frame is not None:
                 self.dropped += 1
@@ -79,42 +77,41 @@ class LatestFrame:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is taken any more."""
         return self._closed
 
     def take(self, seconds: float) -> Frame | None:
-        """Wait for a frame; None once closed, or when none came within `seconds`."""
+        """Wait for a frame; None when closed, or when none arrived within `seconds`."""
         with self._ready:
             self._ready.wait_for(lambda: self._frame is not None or self._closed, seconds)
             frame, self._frame = self._frame, None
             return None if self._closed else frame
 
     def close(self) -> None:
-        """Wake the taker for good."""
+        """Accept no more frames, and wake the thread that waits."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
 
 
 class StallTimeout:
-    """How long a camera may be silent: its time-out, and longer for one whose frames come rarely by nature."""
+    """How long a camera may send no frame: its time-out, or longer for a camera with rare frames."""
 
-    USUAL_DISTANCES = 3  # times the usual distance of two frames
+    USUAL_DISTANCES = 3  # times the usual interval of frames
     LONGEST = 60.0  # seconds
-    BUFFERED = 3  # frames that libav may have read while it opened the stream: they come at once, however rare they are
+    BUFFERED = 3  # frames that libav may have read while opening the stream; they arrive in one burst
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.limit = timeout
-        self._buffered_until = 0.0  # when the last frame came that may have been read while the stream was opened
+        self._buffered_until = 0.0  # when the last of these frames arrived
         self._count = 0
 
     def connected(self) -> None:
-        """The frames of a new connection follow."""
+        """Start again for the frames of a new connection."""
         self._count = 0
 
     def mark(self, arrived: float) -> None:
-        """One frame."""
+        """Record the arrival of a frame (monotonic seconds)."""
         self._count += 1
         if self._count <= self.BUFFERED:
             self._buffered_until = arrived
@@ -123,7 +120,7 @@ class StallTimeout:
             self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
 
     def stalled(self) -> None:
-        """Nothing came for `limit`. After a few frames that may be its rate: the next time it waits longer."""
+        """Record that no frame arrived within `limit`. After only a few frames the limit doubles."""
         if 0 < self._count <= self.BUFFERED:
             self.limit = min(2 * self.limit, max(self._timeout, self.LONGEST))
 
@@ -131,23 +128,23 @@ class StallTimeout:
 class RateMeter:
     """Events a second over the last few seconds, or over the last few events where they are rarer."""
 
-    WINDOW = 5.0  # seconds: steady to look at, and quick to show a change
-    MIN_EVENTS = 4  # events that are kept however old they are
-    SILENT_DISTANCES = 3  # times the usual distance without an event: nothing comes any more
+    WINDOW = 5.0  # seconds: long enough for a steady value, short enough to show a change
+    MIN_EVENTS = 4  # kept however old they are
+    SILENT_DISTANCES = 3  # usual intervals without an event, after which the rate is 0
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
         self._lock = threading.Lock()
 
     def tick(self) -> None:
-        """One more."""
+        """Count one event."""
         now = time.monotonic()
         with self._lock:
             self._times.append(now)
             self._forget(now)
 
     def value(self) -> float:
-        """The rate now; it falls to zero when nothing comes any more."""
+        """Events a second now; 0 when no more arrive."""
         now = time.monotonic()
         with self._lock:
             self._forget(now)
@@ -165,16 +162,16 @@ class RateMeter:
 
 
 class FrameSampler:
-    """Chooses which frames are due when only so many a second are wanted."""
+    """Selects frames so that at most `per_second` are processed."""
 
-    TOLERANCE = 0.25  # of a period: frames of a camera at exactly the wanted rate jitter around the grid
+    TOLERANCE = 0.25  # of a period, because the frames of a camera with exactly that rate jitter
 
     def __init__(self, per_second: float) -> None:
         self._period = 1 / per_second
         self._due = 0.0
 
     def due(self, now: float) -> bool:
-        """Whether the frame that came at `now` (seconds) is wanted."""
+        """Whether the frame that arrived at `now` (seconds) is due."""
         if now < self._due - self.TOLERANCE * self._period:
             return False
         fell_behind = now > self._due + self._period
@@ -183,7 +180,7 @@ class FrameSampler:
 
 
 class CpuMeter:
-    """What a thread's work costs: its CPU seconds a second, and a frame, over the last few seconds."""
+    """Measures a thread's CPU time, a second and a frame, over the last few seconds."""
 
     WINDOW = 5.0
 
@@ -191,14 +188,14 @@ class CpuMeter:
         self._marks: deque[tuple[float, float, int]] = deque()  # monotonic, CPU of the thread, frames so far
 
     def mark(self, now: float, frames: int) -> None:
-        """Take note, in the thread that is measured; cheap enough for every frame."""
+        """Record the thread's CPU time; to be called in that thread, for every frame."""
         if not self._marks or now - self._marks[-1][0] >= 0.5:
             self._marks.append((now, time.thread_time(), frames))
             while now - self._marks[0][0] > self.WINDOW:
                 self._marks.popleft()
 
     def values(self) -> tuple[float, float] | None:
-        """(CPU seconds a second, CPU seconds a frame); None before a second has been seen."""
+        """(CPU seconds a second, CPU seconds a frame); None in the first second."""
         marks = list(self._marks)
         if len(marks) < 2 or marks[-1][0] - marks[0][0] < 1:
             return None

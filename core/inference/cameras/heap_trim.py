@@ -1,4 +1,4 @@
-"""Limits the memory that the camera threads' allocations keep, and returns it to the system."""
+"""Limits how much freed memory glibc keeps for the camera threads, and returns it to the system."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import ctypes
 import gc
 
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
-MAX_HEAPS = 2  # glibc's own eight a core each keep what dead connections left there
+MAX_HEAPS = 2  # by default there are eight for each core, and each keeps what dead connections left
 
 
 def limit_heaps() -> None:
-    """Let threads that start from now on share a few heaps. Does nothing with another C library."""
+    """Make threads that start from now on share a few heaps. Does nothing with another C library."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, MAX_HEAPS)
 
 
 def trim_heap() -> None:
-    """Collect Python's cycles, which may hold decoders and pictures that it does not see the size of, then let glibc
-    return what it keeps of them. Takes some tens of milliseconds; on another C library only the first half is done.
+    """Collect garbage, because cycles may keep decoders and pictures, then let glibc return free memory.
+
+    Takes some tens of milliseconds. With another C library only garbage is collected.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,7 +1,7 @@
-"""Wrong logins: tried minutes apart, by one camera at a time, however many cameras a recorder has.
+"""Backoff after refused logins: one camera at a time tries a login, minutes apart, for all cameras of a recorder.
 
-A camera or recorder locks an account, or everybody, out after a few wrong logins, mostly for half an hour. What was
-refused is remembered over a restart of the service; only a change of the login and a person make it tried at once.
+Cameras and recorders lock an account or everybody out after a few wrong logins, usually for half an hour. Refusals are
+remembered over a restart of the service; only a changed login or a user's request makes an immediate attempt.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from core.redaction import login_of
 
 logger = logging.getLogger(__name__)
 
-# Seconds after the first, second, … refusal. Makers lock out after 3 to 7 wrong logins within half an hour or so: three
-# come in the first seven minutes, in which somebody may set the password right, then one in ten and in thirty minutes.
+# Seconds after the first, second, … refusal. Cameras lock out after 3 to 7 wrong logins in half an hour or so: three
+# follow in the first seven minutes, while somebody may correct the password, then one after ten and thirty minutes.
 REFUSAL_DELAYS = (120.0, 300.0, 600.0, 1800.0)
-TURN_SECONDS = 5.0  # seconds that one camera has to try a login that is not known to be right before the next one may
+TURN_SECONDS = 5.0  # seconds that one camera has to try an unproven login before the next one may
 
 
 @dataclass
 class _LoginState:
-    """One user at one host. Times are monotonic: the machine's clock may be set at any moment."""
+    """One login at one host. Times are monotonic."""
 
     refused: int = 0
-    until: float = 0.0  # no attempt before, after a refusal
-    turn_until: float = 0.0  # somebody tries it till then
+    until: float = 0.0  # no attempt before this time
+    turn_until: float = 0.0  # until then a camera is trying it
     known_good: bool = False
 
 
 class LoginBackoff:
-    """Every method may be called from any thread. `file` keeps what was refused; hashes stand there for the logins."""
+    """Thread-safe. `file` stores the refusals; it contains hashes in place of the logins."""
 
     def __init__(self, file: Path | None = None, delays: tuple[float, ...] = REFUSAL_DELAYS) -> None:
         self._file = file
@@ -52,9 +52,9 @@ class LoginBackoff:
             self._load(file)
 
     def wait(self, address: SourceAddress) -> tuple[float, bool]:
-        """Seconds until this login may be tried, and whether that is because it was refused; (0, False): go on.
+        """Seconds until this login may be tried, and whether that is because of a refusal; (0, False): try now.
 
-        Who may go on says what came of it: `accepted`, `refused` or `unknown`.
+        After the attempt, call `accepted`, `refused` or `inconclusive`.
         """
         key, now = self._key(address), time.monotonic()
         if key is None:
@@ -71,7 +71,7 @@ class LoginBackoff:
             return 0.0, False
 
     def accepted(self, address: SourceAddress) -> None:
-        """The camera let us in: nobody waits any more."""
+        """The camera accepted the login: no camera waits any more."""
         key = self._key(address)
         if key is not None:
             with self._lock:
@@ -81,20 +81,20 @@ class LoginBackoff:
                     self._save()
 
     def refused(self, address: SourceAddress) -> None:
-        """The camera refused it."""
+        """The camera refused the login: all cameras with this login wait."""
         key, now = self._key(address), time.monotonic()
         if key is None:
             return
         with self._lock:
             login = self._logins.setdefault(key, _LoginState())
-            if now >= login.until:  # two that tried at the same time are one step
+            if now >= login.until:  # two simultaneous attempts count once
                 login.refused += 1
                 login.until = now + nth_delay(self._delays, login.refused)
             login.known_good, login.turn_until = False, 0.0
             self._save()
 
     def inconclusive(self, address: SourceAddress) -> None:
-        """Something else went wrong: the next one may try."""
+        """The attempt failed for another reason: the next camera may try."""
         key = self._key(address)
         if key is not None:
             with self._lock:
@@ -102,7 +102,7 @@ class LoginBackoff:
                 login.known_good, login.turn_until = False, 0.0
 
     def forget(self, address: SourceAddress) -> None:
-        """Somebody asked for an attempt, or set the source: try at once."""
+        """A user asked for an attempt, or changed the source: try immediately."""
         key = self._key(address)
         if key is not None:
             with self._lock:
@@ -110,7 +110,7 @@ class LoginBackoff:
                 self._save()
 
     def _key(self, address: SourceAddress) -> str | None:
-        """The host with what it is logged in with, as a hash; None for what has no login."""
+        """A hash of host and login; None for an address without a login."""
         if not address.host or not (login := login_of(address.url)):
             return None
         return hashlib.sha256("\0".join((self._salt, _canonical_host(address.host), *login)).encode()).hexdigest()
@@ -120,7 +120,7 @@ class LoginBackoff:
             stored = json.loads(read_regular(file))
             self._salt = str(stored["salt"])
             for key, (refused, until) in stored["refused"].items():
-                # The clock may have been set since: it is waited no longer than after the refusal.
+                # The system clock may have been changed: never wait longer than right after the refusal.
                 left = min(float(until) - time.time(), nth_delay(self._delays, int(refused)))
                 self._logins[str(key)] = _LoginState(int(refused), time.monotonic() + left)
         except FileNotFoundError:
@@ -140,7 +140,7 @@ class LoginBackoff:
 
 
 def _canonical_host(host: str) -> str:
-    """A host, however it is written."""
+    """The same text for every spelling of a host."""
     try:
         return str(ip_address(host))
     except ValueError:

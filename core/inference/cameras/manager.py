@@ -1,4 +1,4 @@
-"""All cameras of the service."""
+"""The manager of all cameras: adds, changes, removes, admits and watches them."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 3.0
 HEAP_TRIM_SECONDS = 60.0
-MAX_CONNECTION_TESTS = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
-TEST_TIMEOUTS = 5  # time-outs that a test may take: four to look up and open the source, one for its first frame
-TEST_GRACE = 5.0  # seconds more, to measure and for a slow name server
+MAX_CONNECTION_TESTS = 4  # each decodes beside the cameras, and may wait for its time-outs
+TEST_TIMEOUTS = 5  # for a test: four time-outs to resolve and open the source, one for its first frame
+TEST_GRACE = 5.0  # additional seconds, to measure and for a slow name server
 
 
 class UnknownCamera(InputError):
-    """There is no camera of that id."""
+    """There is no camera with that id."""
 
 
 class CameraExists(InputError):
-    """There is one of that id already."""
+    """A camera with that id already exists."""
 
 
 class TooManyCameras(XaivaError):
-    """The service holds as many as it may."""
+    """The service has its maximum number of cameras."""
 
 
 class MultiCameraManager:
-    """Adds, changes, removes and watches cameras; one never waits for another. Any thread may call any method.
+    """Thread-safe; no camera waits for another.
 
-    `observer` is told of events and alerts, `lease` gives a camera its share of a model (it may block while that
-    loads, and refuse), `zone` is the one schedules are meant in.
+    `observer` receives events and alerts. `lease_scorer` leases a camera's model; it may block while the model loads,
+    and may raise. Schedules are in `time_zone`.
     """
 
     def __init__(
@@ -72,22 +72,22 @@ class MultiCameraManager:
         self._maximum = maximum
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
-        self._starting: Counter[str] = Counter()  # ids of those that were admitted and do not run yet
+        self._starting: Counter[str] = Counter()  # ids of admitted cameras that do not run yet
         self._running = False
-        self._lock = threading.Lock()  # guards the three above: who is admitted and who runs change together
+        self._lock = threading.Lock()  # guards the three above, which change together
         self._tests = Bulkhead("Connection tests", MAX_CONNECTION_TESTS, retry_after=5)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-cameras", daemon=True)
 
     @property
     def watching(self) -> bool:
-        """Whether the thread that finds stuck cameras is alive."""
+        """Whether the thread that watches for stuck cameras is alive."""
         return self._watcher.is_alive()
 
     def start(self) -> None:
-        """Start every enabled camera, one after the other and without waiting; those added later start at once.
+        """Start every enabled camera in the background; cameras added later start immediately. To be called once.
 
-        One whose model is refused tries again, as often as the restart budget allows, then is FAILED. Called once.
+        A camera whose model is refused is restarted as often as the restart budget allows, then FAILED.
         """
         limit_heaps()
         with self._lock:
@@ -98,7 +98,7 @@ class MultiCameraManager:
         threading.Thread(target=self._start_all, args=(waiting,), name="start-cameras", daemon=True).start()
 
     def stop(self) -> list[str]:
-        """Stop all of them at the same time, within 3 s; returns the ids of those that hang in native code."""
+        """Stop all cameras in parallel, within 3 s. Returns the ids of those that hang in native code."""
         self._stop.set()
         with self._lock:
             self._running = False
@@ -156,9 +156,9 @@ class MultiCameraManager:
         return camera.status()
 
     def update(self, request: CameraRequest) -> CameraStatus:
-        """Change the camera of that id, and no other; its connection stays unless its source changed.
+        """Change the camera with that id; it reconnects only when its source changed.
 
-        Raises UnknownCamera, InputError, NoCores, and what leasing raises; the old settings go on then.
+        Raises UnknownCamera, InputError, NoCores, and whatever leasing raises; the old settings then stay in effect.
         """
         camera = self.get(request.id)
         if request.enabled and not camera.request.enabled:
@@ -169,7 +169,7 @@ class MultiCameraManager:
         return camera.status()
 
     def remove(self, camera: str) -> None:
-        """Stop a camera and forget it. Raises UnknownCamera."""
+        """Stop and remove a camera. Raises UnknownCamera."""
         with self._lock:
             removed = self._cameras.pop(camera, None)
         if removed is None:
@@ -177,21 +177,21 @@ class MultiCameraManager:
         removed.stop()
 
     def start_camera(self, camera: str) -> CameraStatus:
-        """Start one that is stopped or failed. Raises UnknownCamera, NoCores, and what leasing raises."""
+        """Start a stopped or failed camera. Raises UnknownCamera, NoCores, and whatever leasing raises."""
         with self._admitted(camera) as admitted:
             admitted.start()
         return admitted.status()
 
     def stop_camera(self, camera: str) -> CameraStatus:
-        """Stop one until it is started again or the service is. Raises UnknownCamera."""
+        """Stop a camera until it, or the service, is started again. Raises UnknownCamera."""
         stopped = self.get(camera)
         stopped.stop()
         return stopped.status()
 
     def restart_camera(self, camera: str) -> CameraStatus:
-        """Stop it and start it again, with a new lease of its model; a refused login is tried at once.
+        """Stop a camera and start it with a new lease of its model; a refused login is tried immediately.
 
-        Raises as `start_camera`.
+        Raises the same as `start_camera`.
         """
         with self._admitted(camera) as admitted:
             admitted.stop()
@@ -200,17 +200,15 @@ class MultiCameraManager:
         return admitted.status()
 
     def test(self, request: CameraRequest) -> ConnectionTest:
-        """Try one connection and tell what came of it; the camera need not be known.
+        """Test one connection; the camera need not exist.
 
-        Raises InputError, and TooManyRequests when as many are under way as may be.
+        Raises InputError, and TooManyRequests when too many tests are running.
         """
         began = time.monotonic()
         test = self._tests.submit(lambda: run_connection_test(request))
         try:
             result = test.result(TEST_TIMEOUTS * request.timeout + TEST_GRACE)
-        except (
-            ResultTimeout
-        ):  # in a mount, a driver or a name server that hangs; its thread keeps its place until it ends
+        except ResultTimeout:  # a mount, driver or name server hangs; the thread keeps its place until it ends
             elapsed = time.monotonic() - began
             return ConnectionTest(
                 ok=False,
@@ -226,14 +224,14 @@ class MultiCameraManager:
         return result
 
     def add_frame_listener(self, camera: str, callback: FrameListener) -> Callable[[], None]:
-        """Call `callback` with each sampled frame of a camera, in its thread, until what is returned is called.
+        """Call `callback` with each sampled frame of a camera, in its thread, until the returned function is called.
 
         Raises UnknownCamera.
         """
         return self.get(camera).add_frame_listener(callback)
 
     def get(self, camera: str) -> Camera:
-        """One camera. Raises UnknownCamera."""
+        """The camera with that id. Raises UnknownCamera."""
         with self._lock:
             entry = self._cameras.get(camera)
         if entry is None:
@@ -241,7 +239,7 @@ class MultiCameraManager:
         return entry
 
     def statuses(self) -> list[CameraStatus]:
-        """Snapshots, in the order the cameras were added."""
+        """The status of every camera, in the order they were added."""
         return [camera.status() for camera in self._all()]
 
     def _all(self) -> list[Camera]:
@@ -256,7 +254,7 @@ class MultiCameraManager:
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
 
     def _admit(self, camera: str) -> None:
-        """Raise NoCores when decoding it beside the others would take too much. The caller holds the lock."""
+        """Raise NoCores when decoding the camera beside the others needs too much CPU. The caller holds the lock."""
         others = [
             other for name, other in self._cameras.items() if name != camera and (other.active or self._starting[name])
         ]
@@ -266,7 +264,7 @@ class MultiCameraManager:
     def _admitted(self, camera: str) -> Iterator[Camera]:
         """Admit a camera that is started inside the block; other admissions count it meanwhile.
 
-        One that runs was admitted before. Raises UnknownCamera, and NoCores.
+        A running camera is already admitted. Raises UnknownCamera and NoCores.
         """
         with self._lock:
             entry = self._cameras.get(camera)
@@ -281,7 +279,7 @@ class MultiCameraManager:
             self._finish_starting(camera)
 
     def _finish_starting(self, camera: str) -> None:
-        """Its start has come to an end: from here on it counts as long as it runs."""
+        """The start is over: from now on the camera counts only while it runs."""
         with self._lock:
             self._starting -= Counter([camera])
 
@@ -303,6 +301,6 @@ class MultiCameraManager:
 
 
 def unknown_camera(camera: str) -> UnknownCamera:
-    """The error for an id that no camera has."""
+    """The error for an unknown camera id."""
     remedy = "see: xaiva camera list, or GET /cameras"
     return UnknownCamera(f"Camera {camera}", "there is no camera with that id", remedy)

@@ -1,4 +1,4 @@
-"""A host's name, looked up before a source is opened: libav reports an unknown name and a dead network as one thing."""
+"""Resolves a host name before a source is opened, because libav does not tell an unknown name from a dead network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_THERE = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME
 
 
 def look_up_host(host: str, seconds: float) -> list[Any]:
-    """What `getaddrinfo` answers for it, within that time. Raises Refused, which says why there is nothing."""
+    """The answer of `getaddrinfo` within that time. Raises SourceError with the reason."""
     answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -26,7 +26,7 @@ def look_up_host(host: str, seconds: float) -> list[Any]:
         except (OSError, UnicodeError) as error:
             answers.put(error)
 
-    threading.Thread(target=ask, name="look-up", daemon=True).start()  # nothing ends a look-up that hangs
+    threading.Thread(target=ask, name="look-up", daemon=True).start()  # nothing can end a hanging look-up
     try:
         answer = answers.get(timeout=seconds)
     except queue.Empty:

@@ -12,7 +12,7 @@ from core.api_schema import CameraAlert, CameraRequest
 
 @dataclass(frozen=True)
 class Decision:
-    """An anomaly that lasted long enough. Times are UTC; `picture` is the JPEG of the highest score so far."""
+    """An anomaly that lasted long enough to become an event. Times are UTC."""
 
     event: str  # its id, a UUIDv7
     camera: CameraRequest
@@ -22,23 +22,23 @@ class Decision:
     detector: str
     type: str
     zone: str
-    picture: bytes
+    picture: bytes  # JPEG of the frame with the highest score so far
 
 
 class Observer(Protocol):
-    """Called by the pipelines' threads. Everything but `decided` must return at once."""
+    """Called by the pipelines' threads. Every method except `decided` must return immediately."""
 
     def decided(self, decision: Decision) -> None:
-        """An event begins; on return it is safely on disk. What the disk refuses is the observer's to try again."""
+        """An event starts. Returns once it is on disk; if it cannot be written, the observer retries."""
 
     def ended(self, event: str, ended: datetime, peak: float, picture: bytes | None) -> None:
-        """The anomaly is over; `picture` when a better one than the decision's was seen."""
+        """The anomaly is over. `picture` is a JPEG with a higher score than the decision's, if there was one."""
 
     def clip_path(self, event: str) -> Path:
-        """Where the event's clip is to be written; its folder exists."""
+        """The path for the event's clip, in an existing folder."""
 
     def clip_done(self, event: str, seconds: float, size: int, why: str) -> None:
-        """The clip is closed; `why` is not empty when it failed."""
+        """The clip is complete (`seconds` long, `size` bytes), or failed because of `why`."""
 
     def alert(self, camera: CameraRequest, alert: CameraAlert, active: bool) -> None:
-        """Something is wrong with the camera itself, or no longer."""
+        """A problem of the camera itself began (`active`) or ended."""

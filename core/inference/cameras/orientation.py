@@ -1,4 +1,4 @@
-"""Turns frames upright: cameras and phones say beside the picture how it is to be rotated or mirrored."""
+"""Turns frames upright: cameras and phones store beside the picture how to rotate or mirror it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
-# By the signs of the display matrix: across and down stay so, or change places.
+# By the signs of the display matrix: the axes are kept, or swapped.
 _STRAIGHT = {(1, 1): (), (-1, 1): ("hflip",), (1, -1): ("vflip",), (-1, -1): ("hflip", "vflip")}
 _TURNED = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
 _BY_ANGLE = {90: (("transpose", "cclock"),), -90: (("transpose", "clock"),), -180: (("hflip", ""), ("vflip", ""))}
 
 
 class Upright:
-    """Frames of one connection as people see them; one thread calls it."""
+    """Turns the frames of one connection upright. Not thread-safe."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._graph_key: tuple[object, ...] = ()
 
     def __call__(self, image: VideoFrame) -> VideoFrame:
-        """The frame itself, or a turned copy with the same time."""
+        """The frame itself, or a turned copy with the same time stamp."""
         filters = _filters(image)
         if not filters:
             return image
@@ -36,11 +36,11 @@ class Upright:
 
 
 def _filters(image: VideoFrame) -> tuple[tuple[str, str], ...]:
-    """libav's filters, each with its argument. Angles between the right ones are left as they are."""
+    """libav's filters with their arguments. Angles other than multiples of 90 degrees are ignored."""
     try:
         matrix = image.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub speaks of names
-    except ValueError:  # PyAV lists none at all where libav knows one more kind, such as a picture's Exif
-        return _BY_ANGLE.get(image.rotation, ())  # whether it is mirrored is not known
+    except ValueError:  # PyAV lists no side data at all when libav has a newer kind, such as Exif
+        return _BY_ANGLE.get(image.rotation, ())  # it may also be mirrored, which is unknown here
     if matrix is None:
         return ()
     right_right, right_down, _, down_right, down_down = struct.unpack("5i", bytes(matrix)[:20])

@@ -1,31 +1,31 @@
-"""When each packet of a camera was made, on our clock: by its time stamps as long as they agree with arrival."""
+"""When each packet of a camera was made, on our clock: its time stamps count while they agree with arrival."""
 
 from __future__ import annotations
 
-TOLERATED_DEVIATION = 0.1  # seconds between stamps and arrival that are a network's delays
+TOLERATED_DEVIATION = 0.1  # seconds between stamps and arrival that are normal network delays
 TOLERATED_LATENESS = (
-    0.5  # seconds of being late that are a network's, too: a delayed packet is followed by the others at once
+    0.5  # seconds of lateness that are still the network: the packets after a delayed one follow at once
 )
-GAIN = 0.2  # of a deviation, corrected with each packet: seen as a slightly changed speed
-LONGEST_LAG = 2.0  # seconds; more is corrected at once: nothing came for so long
-SETTLING = 1.0  # seconds after the first packet in which what lay in buffers comes
-BURST_GAP = 0.03  # seconds between two packets out of a buffer
-LONGEST_STEP = 1.0  # seconds between the stamps of two such packets, or that a stamp may lie behind
+GAIN = 0.2  # share of a deviation that each packet corrects, visible as a slight change of speed
+LONGEST_LAG = 2.0  # seconds; a longer lag is corrected at once, because nothing arrived for so long
+SETTLING = 1.0  # seconds after the first packet in which buffered packets arrive
+BURST_GAP = 0.03  # seconds between two buffered packets
+LONGEST_STEP = 1.0  # seconds between the stamps of two such packets, or by which a stamp may be behind
 FASTEST_STEP, SLOWEST_STEP, STEP_TOLERANCE = (
     1.5,
     0.5,
     0.02,
-)  # a step is believed within these shares of what arrival says, and seconds over it
-MEAN_PACKETS = 64  # packets of which the usual distance is a mean: more than a network holds back
-MEAN_PACKETS_RELEARNING = 4  # the same, once the mean proves wrong
+)  # accepted steps: shares of the gap between arrivals, plus seconds
+MEAN_PACKETS = 64  # for the mean of the usual gap: more packets than a network holds back
+MEAN_PACKETS_RELEARNING = 4  # the same, after the mean proved wrong
 
 
 class PacketClock:
-    """One connection's packets, in the order in which they came.
+    """Computes the times of one connection's packets, in the order of arrival.
 
-    Arrival counts in the long run, stamps from one packet to the next: a network bunches packets, and a clip must not.
-    `usual` is the distance of two packets that the stream tells, `stamped` whether its format has a clock at all.
-    Without stamps, or where they stand still, jump or run wrong, packets follow each other at their usual distance.
+    Arrival counts in the long run, time stamps from one packet to the next: a network bunches packets, and a clip must
+    not. Without stamps, or where they stand still, jump or run wrong, packets follow at their usual gap. `usual` is
+    the gap that the stream declares, in seconds; `stamped` says whether its format has time stamps.
     """
 
     def __init__(self, usual: float, stamped: bool) -> None:
@@ -37,7 +37,7 @@ class PacketClock:
         self._late_since: float | None = None
 
     def at(self, stamp: float | None, arrived: float) -> float:
-        """The monotonic time of a packet with that stamp (its decoding time, seconds) and arrival; it only grows."""
+        """The monotonic time of a packet, from its decoding time stamp (seconds) and arrival; it never decreases."""
         if not self._count:
             self._began, self._at, self._stamp = arrived, arrived, stamp
         else:
@@ -52,7 +52,7 @@ class PacketClock:
         return self._at
 
     def _measure(self, gap: float, arrived: float) -> None:
-        """Learn the usual distance, and quickly where what was learned makes the clock run ahead or fall behind."""
+        """Learn the usual gap, faster while the learned one makes the clock run ahead or fall behind."""
         self._gaps += 1
         ahead = self._late < -TOLERATED_LATENESS and BURST_GAP < gap < self._usual
         behind = self._is_late_for(TOLERATED_LATENESS, arrived) and gap > self._usual
@@ -67,7 +67,7 @@ class PacketClock:
         if not self._stamped:
             return self._usual
         before, self._stamp = self._stamp, stamp
-        if stamp is None or before is None:  # the first ones of an RTSP connection have none
+        if stamp is None or before is None:  # the first packets of an RTSP connection have none
             step = accepted = self._nominal
         else:
             step = stamp - before
@@ -77,11 +77,11 @@ class PacketClock:
             self._lead -= step - gap
             return step
         if before is not None and -LONGEST_STEP < step <= 0:
-            self._stamp = before + accepted  # it stands still, and may catch up
+            self._stamp = before + accepted  # the camera's clock stands still, and may catch up
         return accepted
 
     def _correction(self, arrived: float, at: float) -> float:
-        """What brings the clock nearer to arrival, once they disagree by more than a network's delays."""
+        """The correction towards arrival, once the two disagree by more than network delays."""
         before, late = self._late, arrived - at - self._lead
         self._late = late
         if late < -TOLERATED_DEVIATION:
@@ -89,7 +89,7 @@ class PacketClock:
         if late <= TOLERATED_DEVIATION:
             self._late_since = None
             return 0.0
-        delayed = late - before > TOLERATED_LATENESS > before  # however long it was a little late
+        delayed = late - before > TOLERATED_LATENESS > before  # however long it was slightly late
         if self._late_since is None or delayed:
             self._late_since = arrived
         if not self._is_late_for(TOLERATED_LATENESS, arrived):

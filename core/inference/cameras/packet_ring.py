@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from core.inference.events.clip_timestamps import TimedPacket
 
-MAX_RING_BYTES = 32 * 1024 * 1024  # bytes: 30 s at 8 Mbit/s; a camera that sends more has a shorter time before
+MAX_RING_BYTES = 32 * 1024 * 1024  # 30 s at 8 Mbit/s; a camera with a higher bit rate has a shorter pre-roll
 
 
 @dataclass
 class _Gop:
-    """A key frame and what follows it up to the next: the smallest part that can be played."""
+    """Group of pictures: a key frame and the packets up to the next one, the smallest part that can be played."""
 
     began: float
     packets: list[TimedPacket] = field(default_factory=list)
@@ -20,7 +20,7 @@ class _Gop:
 
 
 class PacketRing:
-    """Whole groups of pictures, bounded by seconds and bytes. Not thread-safe: its recorder guards it."""
+    """Whole groups of pictures, bounded by seconds and bytes. Not thread-safe."""
 
     def __init__(self, seconds: float, max_bytes: int = MAX_RING_BYTES) -> None:
         self.seconds = seconds
@@ -29,7 +29,7 @@ class PacketRing:
         self.size = 0
 
     def append(self, timed: TimedPacket, at: float) -> None:
-        """Keep a packet that came at `at` (monotonic seconds); what comes before any key frame is of no use."""
+        """Keep a packet that arrived at `at` (monotonic seconds). Packets before the first key frame are dropped."""
         if timed.packet.is_keyframe:
             self._gops.append(_Gop(at))
         elif not self._gops:
@@ -40,7 +40,7 @@ class PacketRing:
         self._trim(at)
 
     def since(self, moment: float) -> list[TimedPacket]:
-        """From the last key frame at or before `moment` on; from the oldest one when none is that old."""
+        """The packets from the last key frame at or before `moment`, or from the oldest key frame."""
         first = 0
         for index, gop in enumerate(self._gops):
             if gop.began <= moment:
@@ -48,12 +48,11 @@ class PacketRing:
         return [packet for gop in list(self._gops)[first:] for packet in gop.packets]
 
     def clear(self) -> None:
-        """Forget all of it."""
         self._gops.clear()
         self.size = 0
 
     def _trim(self, now: float) -> None:
         while len(self._gops) > 1 and (self._gops[1].began <= now - self.seconds or self.size > self._max_bytes):
             self.size -= self._gops.popleft().size
-        if self.size > self._max_bytes:  # one endless group: nothing can be played until its next key frame
+        if self.size > self._max_bytes:  # a single endless group: nothing can be played until the next key frame
             self.clear()

@@ -1,4 +1,4 @@
-"""One camera from source to decision: sampling, zones, the score, and what follows from it."""
+"""The pipeline of one camera, from source to decision: sampling, zones, scoring, anomalies and alerts."""
 
 from __future__ import annotations
 
@@ -33,25 +33,23 @@ from core.inference.schedule import is_open
 
 logger = logging.getLogger(__name__)
 
-SCORE_HISTORY = 60  # what a sparkline shows
-LATENCY_HISTORY = 300  # a minute at five decisions a second: enough for a 99th percentile
-IDLE_SECONDS = 0.5  # how often the deciding thread looks up while no frame comes
-SCORE_TIMEOUT_SECONDS = 10.0  # how long a model may take for one picture
-DISCONNECTED_ALERT_SECONDS = (
-    30.0  # without a frame: then it is an alert. A camera that restarts by itself is back by then
-)
-BROKEN_SECONDS = 10.0  # scoring that failed for so long without one success is a broken pipeline
+SCORE_HISTORY = 60  # for the sparkline
+LATENCY_HISTORY = 300  # a minute at five scores a second, enough for a 99th percentile
+IDLE_SECONDS = 0.5  # how long the scoring thread waits for a frame before it checks the connection
+SCORE_TIMEOUT_SECONDS = 10.0  # that a model may take for one picture
+DISCONNECTED_ALERT_SECONDS = 30.0  # without a frame before an alert; a camera that reboots is back by then
+BROKEN_SECONDS = 10.0  # of failed scoring without one success, after which the pipeline is broken
 
 FrameListener = Callable[["SampledFrame"], None]
 
 
 class NoPicture(XaivaError):
-    """The camera has no picture of now."""
+    """The camera has no current picture."""
 
 
 @dataclass(frozen=True)
 class PipelineContext:
-    """What every pipeline uses: whom it tells, and in which zone schedules are meant."""
+    """What all pipelines share."""
 
     observer: Observer
     time_zone: ZoneInfo
@@ -62,7 +60,7 @@ class PipelineContext:
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """What a frame is decided by; replaced as a whole, so that each frame sees one of them."""
+    """The settings for scoring a frame; replaced as a whole, so that each frame sees a consistent set."""
 
     request: CameraRequest
     scorer: Scorer
@@ -71,21 +69,21 @@ class PipelineConfig:
 
 @dataclass(frozen=True)
 class SampledFrame:
-    """One sampled frame, for whoever taps a camera."""
+    """One sampled frame, as frame listeners get it."""
 
     frame: Frame
     regions: RegionMask
 
     def sample(self, width: int, height: int, pixel_format: str) -> Sample:
-        """The frame as a detector of that kind would get it: uint8, height x width (x channels), masks applied."""
+        """The frame as a detector's input: uint8, height x width (x channels), with zones and masks applied."""
         return self.regions.sample(self.frame, width, height, pixel_format)
 
 
 class CameraPipeline:
-    """Owns a source and a thread that decides. Raises InputError for a source that cannot be one.
+    """Owns a source and a scoring thread. Raises InputError for an invalid source.
 
-    What the deciding thread knows it alone writes, each field as a whole and never in place, so that a status needs no
-    lock; scores and latencies are copied in one step. `update` replaces the plan and the sampler in the same way.
+    Only the scoring thread writes its fields, each as a whole and never in place, so that `status` needs no lock;
+    scores and latencies are copied in one step. `update` replaces the configuration and the sampler in the same way.
     """
 
     def __init__(
@@ -119,7 +117,7 @@ class CameraPipeline:
         self._rate = RateMeter()
         self._scores: deque[float] = deque(maxlen=SCORE_HISTORY)
         self._latencies: deque[float] = deque(maxlen=LATENCY_HISTORY)
-        self._newest_sampled: Frame | None = None  # the newest sampled frame
+        self._newest_sampled: Frame | None = None  # for snapshots
         self._started = time.monotonic()
         self._disconnected_alert: CameraAlert | None = None
         self._scoring_context: tuple[int, RegionMask, Scorer] | None = None
@@ -129,19 +127,19 @@ class CameraPipeline:
 
     @property
     def request(self) -> CameraRequest:
-        """How the camera is set now."""
+        """The camera's present settings."""
         return self._config.request
 
     def start(self) -> None:
-        """Begin reading and deciding; a stopped pipeline is not started again."""
+        """Begin reading and scoring. A stopped pipeline cannot be started again."""
         self._thread = threading.Thread(target=self._decide, name=f"decide-{self.request.id}", daemon=True)
         self._thread.start()
         self.source.start()
 
     def update(self, request: CameraRequest, scorer: Scorer) -> None:
-        """Go on under other settings, from the next frame on, without touching the connection.
+        """Use new settings from the next frame on, without reconnecting.
 
-        The settings of the source itself (OF_THE_SOURCE in camera.py) do not change by it.
+        The settings in `camera.RECONNECT_FIELDS` do not change by it.
         """
         if request.fps != self._config.request.fps:
             self._sampler = FrameSampler(request.fps)
@@ -151,13 +149,13 @@ class CameraPipeline:
         self._config = PipelineConfig(request, scorer, before.regions if same_regions else RegionMask(request))
 
     def signal_stop(self) -> None:
-        """Stop reading and deciding, without waiting."""
+        """Stop reading and scoring, without waiting for the threads."""
         self.source.signal_stop()
         self._latest_frame.close()
         self._recorder.disconnected()
 
     def stop(self) -> bool:
-        """Stop from any state within 2 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
+        """Stop from any state, within 2 s. Returns False when a thread hangs; it then ends after its time-outs."""
         deadline = time.monotonic() + STOP_SECONDS
         self.signal_stop()
         if self._thread is not None:
@@ -169,12 +167,12 @@ class CameraPipeline:
 
     @property
     def ended(self) -> bool:
-        """Whether no thread of this pipeline runs and every clip is closed."""
+        """Whether no thread of the pipeline runs and every clip is closed."""
         deciding = self._thread is not None and self._thread.is_alive()
         return self.source.ended and not deciding and not self._recorder.open_clips()
 
     def broken(self) -> str:
-        """Why this pipeline should be replaced by a new one, as a sentence; empty when it works."""
+        """Why the pipeline must be replaced, as a sentence; empty when it works."""
         since, state = self._failing_since, self.source.status().connection.state
         if since is not None and time.monotonic() - since > BROKEN_SECONDS:
             return self._error
@@ -182,7 +180,6 @@ class CameraPipeline:
         return "its thread died" if threads_ended and state is not CameraState.STOPPED else ""
 
     def status(self) -> CameraStatus:
-        """A snapshot."""
         source, config = self.source.status(), self._config
         live = source.connection.state is CameraState.LIVE
         scores, latencies = list(self._scores), sorted(self._latencies)
@@ -242,16 +239,14 @@ class CameraPipeline:
                 before, newest = newest or frame, frame
                 self._process(frame, before)
                 self._error, self._failing_since = "", None
-            except Exception as error:  # one bad frame or model must not end the camera: it shows in the status
+            except Exception as error:  # one bad frame or model must not end the camera; the status shows the error
                 self._record_failure(error)
         self._close_open_alerts(newest)
 
     def _process(self, frame: Frame, before: Frame) -> None:
         config = self._config
         scoring_context = (frame.connection, config.regions, config.scorer)
-        if (
-            scoring_context != self._scoring_context
-        ):  # other pictures than before: what was learned of them is of no use
+        if scoring_context != self._scoring_context:  # another view: what detectors remember of the old one is useless
             self._scoring_context = scoring_context
             self._anomaly_tracker.end(before.arrived, config.request)
             config.scorer.forget(config.request.id)
@@ -282,7 +277,7 @@ class CameraPipeline:
         self._anomaly_tracker.feed(score, frame, zone, config.request, scorer.key)
 
     def _wait_for_score(self, future: Future[float]) -> float | None:
-        """The score, waited for; None when the pipeline stops meanwhile or the model went away."""
+        """Wait for the score; None when the pipeline stops or the model is closed meanwhile."""
         deadline = time.monotonic() + SCORE_TIMEOUT_SECONDS
         while not self._latest_frame.closed:
             try:
@@ -291,7 +286,7 @@ class CameraPipeline:
                 return None
             except ResultTimeout:
                 if future.done():
-                    raise  # the model's own time-out
+                    raise  # a time-out inside the model
             if time.monotonic() > deadline:
                 future.cancel()
                 raise XaivaError(
@@ -301,7 +296,7 @@ class CameraPipeline:
         return None
 
     def _check_disconnected(self, newest: Frame | None) -> None:
-        """No frame came for a while: when the camera is lost, so is the sight of its anomaly."""
+        """No frame arrived for a while: when the camera is disconnected, end its anomaly and raise the alert."""
         connection = self.source.status().connection
         if connection.state is CameraState.LIVE:
             return
@@ -309,7 +304,7 @@ class CameraPipeline:
             self._anomaly_tracker.end(newest.arrived, self.request)
         seconds = time.monotonic() - (newest.arrived if newest is not None else self._started)
         waiting = connection.failure is not None and connection.failure.cause is Cause.NO_KEY_FRAME
-        waiting = waiting and connection.state is CameraState.CONNECTING  # its packets arrive
+        waiting = waiting and connection.state is CameraState.CONNECTING  # packets arrive
         suppressed = self._disconnected_alert is not None or connection.state is CameraState.STOPPED or waiting
         if not suppressed and connection.failure is not None and seconds > DISCONNECTED_ALERT_SECONDS:
             kind, since = AlertKind.DISCONNECTED, time.time() - seconds

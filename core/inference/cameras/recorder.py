@@ -1,4 +1,4 @@
-"""Records a camera's packets: into the ring, and from there into the clips of events."""
+"""Records a camera's packets into the ring buffer, and from there into the clips of events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from core.inference.events.clips import ClipWriter, Footage
 
 @dataclass
 class Recording:
-    """A clip that goes on until a packet arrives at `until`, or is of `full`, where it is as long as it may be.
-
-    Both in monotonic seconds.
-    """
+    """A clip in progress. Times are monotonic seconds."""
 
     clip: ClipWriter
     full_at: float
@@ -25,11 +22,11 @@ class Recording:
 
 
 class ClipRecorder:
-    """The reader's thread feeds it, the pipeline's begins and ends clips; neither waits for a disk."""
+    """The reader thread adds packets, the scoring thread begins and ends clips; neither waits for a disk."""
 
     def __init__(self, seconds: float) -> None:
         self._ring = PacketRing(seconds)
-        self._announced: Footage | None = None  # as the connection told it
+        self._announced: Footage | None = None  # as the connection declared it
         self._footage: Footage | None = None  # as the decoder found it
         self._size: tuple[int, int] | None = None
         self._clock: PacketClock | None = None
@@ -39,12 +36,12 @@ class ClipRecorder:
         self._lock = threading.Lock()
 
     def keep_seconds(self, seconds: float) -> None:
-        """How far back a clip may begin."""
+        """Set how far back a clip may begin."""
         with self._lock:
             self._ring.seconds = seconds
 
     def connected(self, footage: Footage) -> None:
-        """Packets of that kind follow. Clips go on when it is what came before: a file from its beginning again."""
+        """Packets of that kind follow. Clips continue when it is the same as before (a file that is replayed)."""
         with self._lock:
             if footage != self._announced:
                 self._cut()
@@ -54,21 +51,21 @@ class ClipRecorder:
             self._size = None
 
     def disconnected(self) -> None:
-        """The connection is gone, or is to be: what comes next belongs to no clip of now."""
+        """The connection ended: later packets belong to no present clip."""
         with self._lock:
             self._cut()
             self._announced = self._footage = self._clock = self._newest = None
 
     def keep(self, packet: VideoPacket, at: float) -> None:
-        """A packet has come, at `at`; it is not decoded yet."""
+        """Add a packet that arrived at `at` (monotonic seconds), before it is decoded."""
         stamp = None if packet.dts is None or packet.time_base is None else float(packet.dts * packet.time_base)
         with self._lock:
-            if packet.size and self._clock is not None:  # the end of a file is a packet without content
+            if packet.size and self._clock is not None:  # the last packet of a file is empty
                 self._newest = TimedPacket(packet, self._clock.at(stamp, at))
                 self._ring.append(self._newest, at)
 
     def decoded(self, at: float, size: tuple[int, int] | None) -> None:
-        """The newest packet was decoded into a picture of that size, None: into none yet. A new size ends the clips."""
+        """The newest packet was decoded into a picture of that size, None for no picture. A new size ends the clips."""
         with self._lock:
             newest = self._newest
             if newest is None:
@@ -81,7 +78,7 @@ class ClipRecorder:
             if finished:
                 self._close(finished)
             for recording in self._recordings:
-                if newest is not recording.clip.newest:  # the ring had it when the clip began
+                if newest is not recording.clip.newest:  # it was in the ring when the clip began
                     recording.clip.write(newest)
 
     def begin(self, since: float, max_seconds: float, must_show: float) -> Recording | None:
@@ -102,13 +99,13 @@ class ClipRecorder:
             return recording
 
     def cancel(self, recording: Recording) -> None:
-        """It will never be started."""
+        """Discard a recording whose clip was not started."""
         with self._lock:
             recording.clip.finish()
             self._recordings = [other for other in self._recordings if other is not recording]
 
     def open_clips(self) -> list[ClipWriter]:
-        """Those whose files are not closed yet."""
+        """The clips whose files are not closed yet."""
         with self._lock:
             clips = [*self._closing, *(recording.clip for recording in self._recordings)]
         return [clip for clip in clips if not clip.join(0)]
@@ -126,7 +123,7 @@ class ClipRecorder:
         self._ring.clear()
 
     def _close(self, finished: list[Recording]) -> None:
-        """Those get nothing more; each is remembered until its file is closed."""
+        """End these recordings, and remember each clip until its file is closed."""
         for recording in finished:
             recording.clip.finish()
         self._recordings = [recording for recording in self._recordings if recording not in finished]

@@ -1,4 +1,4 @@
-"""Zones and masks: which part of a picture counts, in the resolution of the detector."""
+"""Zones and masks: which part of a picture counts, at the detector's resolution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Area: TypeAlias = NDArray[np.bool_]
 
 
 class RegionMask:
-    """The zones and masks of a camera. Pixels that do not count are made black, always the same ones."""
+    """The zones and masks of a camera. Pixels that do not count become black."""
 
     def __init__(self, request: CameraRequest) -> None:
         self._camera = request.id
@@ -26,7 +26,7 @@ class RegionMask:
         self._masks = request.masks
 
     def sample(self, frame: Frame, width: int, height: int, pixel_format: str) -> Sample:
-        """The frame as a detector wants it: uint8, height x width (x channels)."""
+        """The frame as a detector's input: uint8, height x width (x channels)."""
         picture = convert(frame.image, width, height, pixel_format)
         area = self.area(width, height)
         if area is not None:
@@ -34,13 +34,13 @@ class RegionMask:
         return Sample(self._camera, picture, frame.arrived, area)
 
     def area(self, width: int, height: int) -> Area | None:
-        """Which pixels count, height x width; None: all of them."""
+        """Which pixels count, height x width; None for all."""
         if not self._zones and not self._masks:
             return None
         return _build_area(tuple(polygon for _, polygon in self._zones), self._masks, width, height)
 
     def zone_of(self, difference: NDArray[np.float32]) -> str:
-        """The zone in which most has changed, given how much each pixel has; empty when there are no zones."""
+        """The zone with the most change, by the difference of each pixel (height x width); empty without zones."""
         if len(self._zones) < 2:
             return self._zones[0][0] if self._zones else ""
         height, width = difference.shape
@@ -64,7 +64,7 @@ def _build_area(zones: tuple[PolygonPoints, ...], masks: tuple[PolygonPoints, ..
 
 @lru_cache(maxsize=256)
 def polygon_area(polygon: PolygonPoints, width: int, height: int) -> Area:
-    """Which pixels, height x width, have their centre inside the polygon (in shares of the picture); even-odd rule."""
+    """Which pixels (height x width) have their centre inside the polygon (fractions of the picture), by even-odd."""
     x = ((np.arange(width) + 0.5) / width)[None, :]
     y = ((np.arange(height) + 0.5) / height)[:, None]
     area = np.zeros((height, width), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Snapshot cameras: an address that answers with one picture (image/jpeg), asked for the next one at a set rate."""
+"""Snapshot cameras: an address that answers with one picture (image/jpeg), polled at a set interval."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from core.inference.cameras.web_client import MAX_ANSWER_BYTES, TooLarge, WebCli
 from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import footage_of
 
-PICTURE_FORMATS = ("image2", "_pipe", "gif")  # how libav names what it takes for one picture: jpeg_pipe, png_pipe, …
-JPEG_FORMATS = ("jpeg_pipe", "mjpeg")  # one picture, or many, one behind the other
-TRANSIENT_CAUSES = (Cause.ERROR, Cause.CODEC, Cause.NOT_FOUND, Cause.REJECTED)  # may be over with the next picture
+PICTURE_FORMATS = ("image2", "_pipe", "gif")  # ends of libav's format names for single pictures: jpeg_pipe, png_pipe, …
+JPEG_FORMATS = ("jpeg_pipe", "mjpeg")  # one picture, or a sequence
+TRANSIENT_CAUSES = (Cause.ERROR, Cause.CODEC, Cause.NOT_FOUND, Cause.REJECTED)  # may succeed with the next picture
 MILLISECOND = Fraction(1, 1000)
 NO_PICTURE = "the address answers with a picture that cannot be decoded"
-TOLERATED_TIMEOUTS = 2  # time-outs without a picture, after which the camera counts as lost; one request may fail
+TOLERATED_TIMEOUTS = 2  # without a picture before the camera counts as disconnected; one request may fail
 
 
 def is_truncated(picture: bytes) -> bool:
-    """Whether the end of a JPEG is missing, which libav fills with grey; what lies behind an end is no part of it."""
+    """Whether the end of a JPEG is missing, which libav fills with grey. Data after the end does not matter."""
     return picture[:2] == b"\xff\xd8" and picture.rfind(b"\xff\xd9") < picture.rfind(b"\xff\xda")
 
 
 def is_picture(format_name: str) -> bool:
-    """Whether libav found a single picture, by the name of its format."""
+    """Whether libav's format name is that of a single picture."""
     return format_name.endswith(PICTURE_FORMATS)
 
 
 class SnapshotConnection:
-    """Asks for pictures over one connection that is kept open; in place of a `Connection`, and raises the same.
+    """Requests pictures over one open connection. Has the interface of `Connection`, and raises the same errors.
 
-    A picture that did not change (status 304, or the same bytes) is shown again without being decoded.
+    A picture that did not change (status 304, or the same bytes) is repeated without being decoded.
     """
 
     live, pace, waiting_for = True, None, None
@@ -60,10 +60,10 @@ class SnapshotConnection:
         self.upright = Upright()
         self._interval = interval
         self._stop = stop
-        self._conditional_headers: dict[str, str] = {}  # headers that ask for a picture only if it is another one
+        self._conditional_headers: dict[str, str] = {}  # request headers
         self._digest = b""
         self._truncated = False
-        self._last_whole = time.monotonic()  # when the newest whole picture came
+        self._last_whole = time.monotonic()  # when the newest complete picture arrived
         self._frames: list[VideoFrame] = []
         self._web = WebClient(address.url, addresses, timeout)
         try:
@@ -73,15 +73,14 @@ class SnapshotConnection:
             raise
 
     def close(self) -> None:
-        """Let go of the connection."""
         self._web.close()
 
     def packets(self) -> Iterator[VideoPacket]:
-        """Every picture when it came, until the camera refuses or was silent for too long."""
+        """Every picture as it arrives, until the camera refuses or is silent for too long."""
         newest = due = time.monotonic()
         yield self._stamped()
         while True:
-            due = max(due + self._interval, time.monotonic())  # a slow camera is asked again at once, and no sooner
+            due = max(due + self._interval, time.monotonic())  # a slow camera is asked again immediately
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
             try:
@@ -95,11 +94,11 @@ class SnapshotConnection:
             yield self._stamped()
 
     def decode(self, _packet: VideoPacket) -> list[VideoFrame]:
-        """The picture in the newest packet."""
+        """The frame of the newest packet."""
         return self._frames
 
     def is_trusted(self, frame: VideoFrame) -> bool:
-        """Whether the frame shows what the camera saw, or the camera never sends a whole picture."""
+        """Whether the frame is complete, or the camera never sends a complete one."""
         now = time.monotonic()
         if not self._truncated and not frame.is_corrupt:
             self._last_whole = now
@@ -107,7 +106,7 @@ class SnapshotConnection:
         return now - self._last_whole > MAX_DAMAGED_SECONDS + self._interval
 
     def _stamped(self) -> VideoPacket:
-        """The newest picture, stamped when it came: out of a file of its own it begins at 0."""
+        """The newest picture as a packet, stamped with its arrival: as a file of its own it would start at 0."""
         packet = cast("VideoPacket", Packet(bytes(self._packet)))
         packet.is_keyframe = True
         packet.time_base = MILLISECOND
@@ -121,9 +120,9 @@ class SnapshotConnection:
             raise _as_source_error(error) from error
 
     def _ask(self) -> None:
-        """Ask for the next picture. Raises Refused, TooLarge, and errors of httpx."""
+        """Request the next picture. Raises SourceError, TooLarge, and errors of httpx."""
         with self._web.request(self._conditional_headers) as answer:
-            picture = self._web.body(answer)  # of a refusal, too: else the connection could not be kept
+            picture = self._web.body(answer)  # of an error, too: otherwise the connection could not stay open
             if answer.status_code == httpx.codes.NOT_MODIFIED and self._frames:
                 return
             if failure := status_failure(answer):
@@ -143,7 +142,7 @@ class SnapshotConnection:
         }
 
     def _decode(self, picture: bytes) -> None:
-        # What a camera sends must not make libav ask other addresses, as a playlist does.
+        # The camera's answer must not make libav open other addresses, as a playlist would.
         with av.open(io.BytesIO(picture), mode="r", options={"protocol_whitelist": "none"}) as container:
             if not container.streams.video:
                 raise SourceError(Cause.CODEC, NO_PICTURE)

@@ -1,4 +1,4 @@
-"""A camera's reader thread: it connects, decodes, and reconnects whatever happens."""
+"""A camera's reader thread: connects, decodes, and reconnects after every failure."""
 
 from __future__ import annotations
 
@@ -36,19 +36,15 @@ from core.inference.events.clip_timestamps import VideoPacket
 
 logger = logging.getLogger(__name__)
 
-WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
-LOGIN_POLL_SECONDS = 0.5  # how often a login that waits is looked at: it may be tried at once all the same
-WAITING_NOTE_SECONDS = 2.0  # after that long it is said what is waited for
-STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is left to its time-outs
+WATCH_GRACE = 0.25  # seconds beyond the time-out, for a frame on its way
+LOGIN_POLL_SECONDS = 0.5  # how often a waiting login is checked: a user may ask for an immediate attempt
+WAITING_NOTE_SECONDS = 2.0  # without a picture before the status says what the camera waits for
+STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav ends after its time-outs
 
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """What is known of a source now; `age` in seconds, None before the first frame.
-
-    `load` are the CPU seconds a second that reading and decoding take, `cost` those a frame, `clock_rate` the seconds
-    that the camera's clock counts in a real second; None: not measured yet.
-    """
+    """The state and the measurements of a source; None where not measured yet."""
 
     connection: ConnectionState
     width: int
@@ -57,10 +53,10 @@ class SourceStatus:
     fps: float
     frames: int
     damaged: int
-    age: float | None
-    load: float | None
-    cost: float | None
-    clock_rate: float | None
+    age: float | None  # seconds since the newest frame
+    load: float | None  # CPU seconds a second for reading and decoding
+    cost: float | None  # CPU seconds a frame
+    clock_rate: float | None  # seconds that the camera's clock counts in a real second
 
 
 class _Stale(Exception):
@@ -68,13 +64,13 @@ class _Stale(Exception):
 
 
 class _PlayedOnce(Exception):
-    """A file that is not to be played again came to its end."""
+    """A file that is played once came to its end."""
 
 
 class CameraSource:
-    """Reads one camera in a thread of its own and hands every sound frame to `deliver`, which must return at once.
+    """Reads one camera in its own thread and passes every undamaged frame to `deliver`, which must not block.
 
-    Packets go to `recorder` before they are decoded. A file that is not to `loop` ends the source.
+    Packets go to `recorder` before they are decoded. Without `loop` the source stops at the end of a file.
     """
 
     def __init__(
@@ -113,10 +109,10 @@ class CameraSource:
         self._damaged = 0
         self._frame_arrived: float | None = None  # the newest frame, monotonic
         self._packet_arrived: float | None = None  # the newest packet
-        self._normal_gap = 0.0  # seconds without a frame that are normal for this kind of source
+        self._normal_gap = 0.0  # seconds between frames that are normal for this kind of source
 
     def start(self) -> None:
-        """Begin reading; nothing happens when it has begun already."""
+        """Begin reading; does nothing when already started."""
         generation = self._connection_state.start()
         if generation is None:
             return
@@ -127,23 +123,23 @@ class CameraSource:
         self._thread.start()
 
     def signal_stop(self) -> None:
-        """Be STOPPED from now on, without waiting for the reader."""
+        """Become STOPPED without waiting for the reader."""
         self._connection_state.stop()
         self._stop.set()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Stop from any state. A reader that hangs is cut off and ends by its own time-outs."""
+        """Stop from any state. A hanging reader is abandoned and ends after its time-outs."""
         self.signal_stop()
         if self._thread is not None:
             self._thread.join(seconds)
 
     @property
     def ended(self) -> bool:
-        """Whether no reader runs."""
+        """Whether the reader thread has ended."""
         return self._thread is None or not self._thread.is_alive()
 
     def watch(self) -> None:
-        """Call a few times a second: sees a stall that the reader cannot tell of while it waits inside libav."""
+        """Detect stalls that a reader waiting inside libav cannot report. To be called a few times a second."""
         observed, now = self._connection_state.current, time.monotonic()
         newest = max(self._packet_arrived or 0.0, observed.entered)
         hanging = opening_limit(self.address, self._timeout) + self._timeout + WATCH_GRACE
@@ -158,7 +154,6 @@ class CameraSource:
             self._connection_state.stalled(observed, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
 
     def status(self) -> SourceStatus:
-        """A snapshot."""
         connection = self._connection_state.current
         fps = self._rate_meter.value() if connection.state is CameraState.LIVE else 0.0
         age = None if self._frame_arrived is None else time.monotonic() - self._frame_arrived
@@ -183,17 +178,17 @@ class CameraSource:
             delay = self._connection_state.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
-            login = failure.reason.endswith(LOGIN_RETRY_NOTE)  # waits with those of the other cameras at that host
+            login = failure.reason.endswith(LOGIN_RETRY_NOTE)  # waits together with the host's other cameras
             delay = self._login_backoff.wait(self.address)[0] if login else delay
             report = (failure, self._connection_state.current.connections)
-            level = logging.DEBUG if report == reported else logging.WARNING  # said once, not for days
+            level = logging.DEBUG if report == reported else logging.WARNING  # logged once, not for days
             logger.log(level, "camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
             reported = report
             if not login and stop.wait(delay):
                 return
 
     def _may_log_in(self, generation: int, stop: threading.Event) -> bool:
-        """Wait while this login is not to be tried, then be CONNECTING; False when the generation is over."""
+        """Wait until the login may be tried, then become CONNECTING. Returns False when the generation is over."""
         while (wait := self._login_backoff.wait(self.address))[0]:
             seconds, refused = wait
             if refused:
@@ -205,7 +200,7 @@ class CameraSource:
         )
 
     def _attempt(self, generation: int, stop: threading.Event) -> Failure | None:
-        """Connect and read until it fails; None when the generation is over."""
+        """Connect and read until failure; None when the generation is over."""
         opening, began = True, time.monotonic()
         try:
             connection = self._connect(stop)
@@ -230,7 +225,7 @@ class CameraSource:
             self._recorder.disconnected()
 
     def _note_login(self, failure: Failure) -> Failure:
-        """Tell what the failure says of the login; a refused one says why it waits."""
+        """Report what the failure says about the login; a refused login adds why attempts are minutes apart."""
         if failure.cause is not Cause.AUTH:
             self._login_backoff.inconclusive(self.address)
             return failure
@@ -262,7 +257,7 @@ class CameraSource:
                     if pacer is None or self._frames == before:
                         raise
                 if pacer is None:
-                    raise _Stale  # it was stopped between two pictures
+                    raise _Stale  # stopped between two pictures
                 if not self._loop:
                     raise _PlayedOnce
                 connection.close()  # a file is played again from its beginning
@@ -279,7 +274,7 @@ class CameraSource:
         if pacer is None:
             self._recorder.keep(packet, arrived)
         images = connection.decode(packet)
-        if pacer is not None:  # a file's packet comes when its picture is due
+        if pacer is not None:  # a file's packet counts as arrived when its picture is due
             if images and not pacer.wait(images[0]):
                 raise _Stale
             arrived = time.monotonic()
@@ -295,7 +290,7 @@ class CameraSource:
             self._accept(image, arrived if pacer is None else time.monotonic(), generation, connection)
 
     def _report_waiting(self, connection: AnyConnection, generation: int) -> None:
-        """Packets arrive, and no picture yet: say what it waits for."""
+        """Packets arrive, but no picture yet: report what the camera waits for."""
         waiting = connection.waiting_for
         if waiting is not None and time.monotonic() - self._connection_state.current.entered > WAITING_NOTE_SECONDS:
             self._connection_state.note_waiting(generation, waiting)
@@ -309,7 +304,7 @@ class CameraSource:
             if self._connection_state.connected(generation):
                 logger.info("camera %s: live, %s", self.name, self._codec)
         elif state.state is not CameraState.LIVE:
-            raise NoFrames  # the watch gave this connection up; begin a new one
+            raise NoFrames  # `watch` gave up this connection; make a new one
         self._frame_arrived = arrived
         self._stall_timeout.mark(arrived)
         snapshot = isinstance(connection, SnapshotConnection)  # which has no clock of its own

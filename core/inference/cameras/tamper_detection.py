@@ -1,6 +1,6 @@
-"""Tamper detection: a frozen picture, a black one, or another view than it used to be.
+"""Tamper detection: a frozen picture, a black one, or a changed view.
 
-All of it is judged on a small grey picture once a second, apart from any detector.
+It examines a small grey picture once a second, independently of any detector.
 """
 
 from __future__ import annotations
@@ -20,20 +20,16 @@ from core.inference.models.detector import Picture
 WIDTH, HEIGHT, PER_SECOND = 160, 90, 1.0
 BLOCK_PIXELS = 10  # pixels; 16 x 9 blocks
 
-DARK_LEVEL = 32  # of 255: where hardly a pixel is brighter, nothing can be seen
-BRIGHT_SHARE = 0.001  # share of pixels that may be brighter in a black picture
-MIDDLE_ROWS = slice(HEIGHT // 10, -(HEIGHT // 10))  # cameras write clocks and names into the rows above and below it
-FROZEN_SHARE = (
-    0.005  # share of pixels that may differ in a frozen picture: a clock that the camera writes into it goes on
-)
-STRUCTURE_GRADIENT = 6.0  # mean gradient, in grey levels, from which on a block has something to recognise
-MIN_STRUCTURED_BLOCKS = 12  # that have structure: a view of fog or of a white wall cannot be told from another
-MIN_CORRELATION = 0.35  # correlation of a block's gradients below which it shows something else
-MIN_PICTURES = 5  # pictures in a row that must show a condition, however rarely they come
-FLAT_GRADIENT = 0.5  # mean gradient below which nothing can be recognised: the view is covered there
-FADED_CONTRAST = (
-    0.15  # of the contrast that the clearest blocks kept: what is fainter is covered, or a trace of what was there
-)
+DARK_LEVEL = 32  # of 255: a picture with hardly a brighter pixel shows nothing
+BRIGHT_SHARE = 0.001  # share of brighter pixels that a black picture may have
+MIDDLE_ROWS = slice(HEIGHT // 10, -(HEIGHT // 10))  # cameras write clocks and names above and below these rows
+FROZEN_SHARE = 0.005  # share of pixels that may differ in a frozen picture, because its clock runs on
+STRUCTURE_GRADIENT = 6.0  # mean gradient in grey levels that a block needs to be recognisable
+MIN_STRUCTURED_BLOCKS = 12  # fewer are not enough: one view of fog or a white wall looks like another
+MIN_CORRELATION = 0.35  # of a block's gradients; below it the block shows something else
+MIN_PICTURES = 5  # consecutive pictures that must show a condition, however rarely they arrive
+FLAT_GRADIENT = 0.5  # mean gradient below which a block counts as covered
+FADED_CONTRAST = 0.15  # of the contrast that the clearest blocks kept; a fainter block is covered
 # Of the blocks with structure. On the street of tests/support/street.py passers-by reach 0.04, shadows 0.13, any light
 # less than either; a view turned by 3 % of its width gives 0.34, a half covered one 0.49, another scene 0.86.
 MOVED_SHARE = 0.3
@@ -48,28 +44,25 @@ REASONS = {
 
 @dataclass(frozen=True)
 class TamperTimes:
-    """Seconds: how long each must last, how fast `now` and the reference follow, and when a new view is accepted.
-
-    `frozen_snapshot`: the same for a camera that is asked for pictures, and may renew its picture once a minute.
-    """
+    """Seconds: how long a condition must last, and how fast the pictures that are compared follow."""
 
     frozen: float = 30
-    frozen_snapshot: float = 300
+    frozen_snapshot: float = 300  # a snapshot camera may renew its picture only once a minute
     black: float = 10
     moved: float = 15
-    current: float = 4
-    reference: float = 900
-    learning: float = 30
-    accept: float = 1800
+    current: float = 4  # time constant of the current view
+    reference: float = 900  # time constant of the reference view
+    learning: float = 30  # until the reference view is complete
+    accept: float = 1800  # after which a changed view becomes the reference
 
 
 class TamperDetector:
-    """Looks at a camera's frames; one thread at a time feeds it."""
+    """Detects the alerts of one camera. Not thread-safe."""
 
     def __init__(self, times: TamperTimes | None = None) -> None:
         self._times = times or TamperTimes()
         self._sampler = FrameSampler(PER_SECOND)
-        self._since: dict[AlertKind, tuple[float, int]] = {}  # when each condition began, and its pictures
+        self._since: dict[AlertKind, tuple[float, int]] = {}  # when each condition began, and in how many pictures
         self._alerts: dict[AlertKind, CameraAlert] = {}
         self._still: Picture | None = None
         self._structure = _EdgeReference(self._times)
@@ -79,18 +72,18 @@ class TamperDetector:
 
     @property
     def alerts(self) -> list[CameraAlert]:
-        """Those that stand."""
+        """The active alerts."""
         return list(self._alerts.values())
 
     def feed(self, frame: Frame) -> list[tuple[CameraAlert, bool]]:
-        """One frame; returns the alerts that began (True) or ended (False) by it."""
+        """Examine a frame. Returns the alerts that it began (True) or ended (False)."""
         if not self._sampler.due(frame.arrived):
             return []
         picture = convert(frame.image, WIDTH, HEIGHT, "gray")
         return self.feed_picture(picture, frame.arrived, snapshot=frame.snapshot)
 
     def feed_picture(self, picture: Picture, at: float, *, snapshot: bool = False) -> list[tuple[CameraAlert, bool]]:
-        """One small grey picture, HEIGHT x WIDTH, that arrived at `at`; as `look`."""
+        """Examine a grey picture (uint8, HEIGHT x WIDTH) that arrived at `at` (monotonic seconds), as `feed` does."""
         share = 1.0 if self._usual is None else 1 - math.exp(-max(0.0, at - self._before) / self._times.current)
         if self._usual is None:
             self._usual = picture.astype(np.float32)
@@ -115,12 +108,12 @@ class TamperDetector:
         ]
 
     def difference(self) -> NDArray[np.float32]:
-        """How much each pixel of the newest small picture differs from the mean of the last seconds before it."""
+        """How much each pixel (HEIGHT x WIDTH) of the newest picture differs from the mean of the seconds before it."""
         difference: NDArray[np.float32] = np.abs(self._difference)
         return difference
 
     def _is_same(self, picture: Picture) -> bool:
-        """Whether it is the picture that the present stillness began with."""
+        """Whether it is still the same picture; otherwise remember it as the one to compare with."""
         if self._still is not None and np.count_nonzero(picture != self._still) <= FROZEN_SHARE * picture.size:
             return True
         self._still = picture
@@ -140,7 +133,7 @@ class TamperDetector:
 
 
 class _EdgeReference:
-    """The edges of the usual view against those of now, block by block."""
+    """Compares the edges of the current view with those of a slowly following reference, block by block."""
 
     def __init__(self, times: TamperTimes) -> None:
         self._times = times
@@ -149,7 +142,7 @@ class _EdgeReference:
         self._different_since: float | None = None
 
     def differs(self, usual: NDArray[np.float32], at: float) -> bool:
-        """Whether most blocks show other edges than the reference; it follows slowly as long as they do not."""
+        """Whether the view `usual` shows other edges than the reference, which follows slowly while it does not."""
         now = _gradients(usual)
         if self._reference is None:
             self._reference, self._began, self._before = now, at, at
@@ -158,7 +151,7 @@ class _EdgeReference:
         different = not learning and _has_moved(self._reference, now)
         self._different_since = (self._different_since or at) if different else None
         if self._different_since is not None and at - self._different_since > self._times.accept:
-            self._reference, self._began, different = now, at, False  # nobody put it back: this is the view now
+            self._reference, self._began, different = now, at, False  # nobody put it back: accept this view
         elif not different:
             follows = self._times.current if learning else self._times.reference
             share = 1 - math.exp(-max(0.0, at - self._before) / follows)
@@ -168,7 +161,7 @@ class _EdgeReference:
 
 
 def _gradients(picture: NDArray[np.float32]) -> Gradients:
-    """Horizontal and vertical differences, smoothed over a few pixels so that a swaying mast is no other view."""
+    """Horizontal and vertical differences, smoothed over a few pixels so that a swaying mast does not count."""
     smooth = _smoothed(_smoothed(picture))
     across = np.zeros_like(smooth)
     down = np.zeros_like(smooth)
@@ -185,7 +178,7 @@ def _smoothed(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _blocks(values: Gradients) -> Gradients:
-    """Sums over both directions and over each block, rows x columns."""
+    """Sums over both directions and each block: rows x columns."""
     total = values.sum(axis=0)
     rows, columns = HEIGHT // BLOCK_PIXELS, WIDTH // BLOCK_PIXELS
     summed: Gradients = total.reshape(rows, BLOCK_PIXELS, columns, BLOCK_PIXELS).sum(axis=(1, 3))

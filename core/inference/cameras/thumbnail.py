@@ -1,4 +1,4 @@
-"""A small uncompressed picture (binary PPM) for a console that has no codec."""
+"""Makes small uncompressed pictures (binary PPM) for the console, which has no codec."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NARROWEST, WIDEST = 8, 1280  # pixels
 
 
 def thumbnail(jpeg: bytes, width: int) -> bytes:
-    """The JPEG as PPM (P6), `width` pixels wide, or as wide as it is if that is less; never distorted.
+    """The JPEG as PPM (P6), at most `width` pixels wide, with its aspect ratio.
 
-    Raises XaivaError when it is no picture.
+    Raises XaivaError when it cannot be decoded.
     """
     try:
         with av.open(io.BytesIO(jpeg), format="mjpeg") as container:

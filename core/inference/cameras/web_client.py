@@ -1,4 +1,4 @@
-"""A web camera's address, asked by this service itself: without redirects, with the login that the camera wants."""
+"""An HTTP client for cameras: Basic and Digest login, guarded addresses, no redirects and no proxy."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ class TooLarge(Exception):
 
 
 class CameraLogin(httpx.Auth):
-    """Basic or Digest, whichever the camera asks for; nothing is sent before it asks, and a refusal is the end."""
+    """Basic or Digest, as the camera asks. Sends no login before it asks, and gives up after a refusal."""
 
     def __init__(self, user: str, password: str) -> None:
         self._user, self._password = user, password
         self._scheme: httpx.Auth | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """As httpx wants it."""
         if self._scheme is None:
             answer = yield request
             challenge = answer.headers.get("WWW-Authenticate", "").lower()
@@ -34,7 +33,7 @@ class CameraLogin(httpx.Auth):
             if "digest" in challenge:
                 self._scheme = httpx.DigestAuth(self._user, self._password)
                 flow = self._scheme.auth_flow(request)
-                next(flow)  # the request without a login, which was answered already
+                next(flow)  # the request without a login, which is already answered
                 yield flow.send(answer)
                 return
             self._scheme = httpx.BasicAuth(self._user, self._password)
@@ -42,9 +41,9 @@ class CameraLogin(httpx.Auth):
 
 
 class WebClient:
-    """Asks one URL again and again over one connection. Use it in one thread. Raises httpx's errors.
+    """Requests one URL repeatedly over one connection. Not thread-safe. Raises httpx's errors.
 
-    `addresses` are those of its host, which the guard has let through.
+    `addresses` are the host's IP addresses, already checked by the guard.
     """
 
     def __init__(self, url: str, addresses: Sequence[str], seconds: float) -> None:
@@ -57,12 +56,11 @@ class WebClient:
         )
 
     def close(self) -> None:
-        """Let go of the connection."""
         self._client.close()
 
     @contextmanager
     def request(self, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
-        """The answer, its body not read yet."""
+        """The answer, whose body is not read yet."""
         answer = self._send(headers or {})
         try:
             yield answer
@@ -70,7 +68,7 @@ class WebClient:
             answer.close()
 
     def body(self, answer: httpx.Response) -> bytes:
-        """All of it, within the time-out. Raises TooLarge."""
+        """The whole body, within the time-out. Raises TooLarge."""
         body, until = bytearray(), time.monotonic() + self._seconds
         for piece in answer.iter_bytes():
             body += piece
@@ -81,7 +79,7 @@ class WebClient:
         return bytes(body)
 
     def _send(self, headers: dict[str, str]) -> httpx.Response:
-        """By the first of the host's addresses that takes the connection, which is asked from then on."""
+        """Send the request to the first address that accepts a connection; later requests use the same one."""
         login = self._login if self._target.userinfo else None
         while True:
             request = self._client.build_request(
@@ -99,12 +97,12 @@ class WebClient:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """What an error of httpx was made of."""
+    """The original error behind an error of httpx."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
 
 
 def unverified_context() -> ssl.SSLContext:
-    """Cameras sign their certificates themselves."""
+    """A TLS context that accepts any certificate, because cameras sign theirs themselves."""
     return ssl._create_unverified_context()
