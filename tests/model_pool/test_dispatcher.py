@@ -83,7 +83,7 @@ def test_one_busy_camera_does_not_starve_15(dispatcher: Dispatcher[FakeSample], 
 def test_a_camera_that_asks_too_fast_is_told(dispatcher: Dispatcher[FakeSample], model: FakeScoring) -> None:
     held(dispatcher, model)
     waiting = [dispatcher.submit(FakeSample("busy")) for _ in range(MAX_WAITING)]
-    with pytest.raises(ModelBusy, match="8 pictures of it wait"):
+    with pytest.raises(ModelBusy, match="8 of its pictures are already waiting"):
         dispatcher.submit(FakeSample("busy")).result(0)
     other = dispatcher.submit(FakeSample("other", 7))
     model.go.set()

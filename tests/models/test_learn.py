@@ -105,7 +105,7 @@ def test_camera_is_learned_and_scored_by_its_memory(
     assert (first.done, first.wanted) == (0, 3)
     request = cameras.get("gate").request
     assert learner.status(request) is not None
-    with pytest.raises(AlreadyLearning, match="being learned already"):
+    with pytest.raises(AlreadyLearning, match="already being learned"):
         learner.start("gate", SHORT)
     progress = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or now.done > 1)
     assert progress is not None

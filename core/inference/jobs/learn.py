@@ -1,4 +1,4 @@
-"""Learning: watch a camera for a while, build its memory bank, and score by it from then on."""
+"""Learning: watches a camera for a while, fits its memory bank, and then scores the camera with it."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-MAX_PICTURES = 600  # spread over the time: 60 MB of features, and seconds to build a bank from
-MAX_WATCHED_GAP = 5.0  # seconds between two frames that count as watched
-STOP_SECONDS = 1.0  # what was gathered is on disk: a lesson that does not end by then loses nothing
+MAX_PICTURES = 600  # spread over the time: 60 MB of features, and seconds to fit a bank
+MAX_WATCHED_GAP = 5.0  # seconds between two frames that count as watched, at most
+STOP_SECONDS = 1.0  # the checkpoint is on disk: a job that does not end by then loses nothing
 
 
 class AlreadyLearning(InputError):
-    """The camera is being learned."""
+    """The camera is already being learned."""
 
 
 class NotRunning(InputError):
-    """The camera shows nothing that could be learned."""
+    """The camera is not running."""
 
 
 def with_memory_bank(request: CameraRequest) -> CameraRequest:
-    """The camera as it is set once it was learned: by its bank, with the threshold where normal ends."""
+    """The camera's settings after learning: scored with its memory bank, with the threshold where normal ends."""
     changes = {"detector": MEMORY, "model": "", "threshold": Detection().threshold, "release": None}
     return request.model_copy(update={"detection": request.detection.model_copy(update=changes)})
 
 
 class Learner:
-    """Learns any number of cameras at once. Every method may be called from any thread.
+    """Learns any number of cameras at once. Thread-safe.
 
-    While a camera is lost its learning waits, and a restart of the service goes on where it was.
-    `learned` is told of a camera whose bank is ready; it sets the camera to be scored by it.
+    Learning pauses while the camera is disconnected, and continues after a restart of the service. `learned` is called
+    with the id of a camera whose bank is ready; it must change the camera's settings.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Learner:
         self._change_lock = threading.Lock()
 
     def resume(self) -> None:
-        """Take up what an earlier run of the service was learning. Call it once, after the cameras were started."""
+        """Continue what an earlier run of the service was learning. Call it once, after the cameras were started."""
         for camera in self._checkpoints.cameras():
             checkpoint = self._checkpoints.resume(camera) if self._camera_exists(camera) else None
             if checkpoint is None:
-                logger.warning("camera %s: what was learned of it before the restart is of no use any more", camera)
+                logger.warning("camera %s: its learning cannot continue after the restart", camera)
                 self._checkpoints.drop(camera)
                 continue
             logger.info(
@@ -85,7 +85,7 @@ class Learner:
                 self._begin(_LearningJob(camera, *checkpoint))
 
     def start(self, camera: str, minutes: float) -> Learning:
-        """Begin to learn. Raises UnknownCamera, AlreadyLearning, NotRunning."""
+        """Start learning a camera. Raises UnknownCamera, AlreadyLearning, NotRunning."""
         state = self._cameras.get(camera).status().state
         if state in (CameraState.STOPPED, CameraState.FAILED):
             why = f"it is {state.value}, and only a running camera can be learned"
@@ -103,7 +103,7 @@ class Learner:
             )
 
     def cancel(self, camera: str) -> None:
-        """End its learning, if it is being learned; the bank it had before stays. Forget why the last one failed."""
+        """Cancel a camera's learning and forget an earlier failure; an existing bank stays."""
         with self._change_lock:
             job = self._jobs.pop(camera, None)
             self._checkpoints.drop(camera)
@@ -111,12 +111,12 @@ class Learner:
             job.cancelled.set()
 
     def drop(self, camera: str) -> None:
-        """The camera is gone: end its learning and forget its bank."""
+        """The camera was removed: cancel its learning and delete its bank."""
         self.cancel(camera)
         self._banks.drop(camera)
 
     def status(self, request: CameraRequest) -> Learning | None:
-        """How far it is, or why it failed; for a camera that should be scored by a bank and cannot be, why not."""
+        """The progress or the error of learning, or why the camera's bank cannot be used; None without any of them."""
         job = self._jobs.get(request.id)
         if job is not None:
             return job.status()
@@ -126,7 +126,7 @@ class Learner:
         return Learning(done=0, wanted=0, error=why) if why else None
 
     def stop(self) -> None:
-        """End every learning until `resume`, within a second."""
+        """Pause all learning until `resume`, within a second."""
         with self._change_lock:
             jobs = list(self._jobs.values())
         for job in jobs:
@@ -148,7 +148,7 @@ class Learner:
         return job.status()
 
     def _run(self, job: _LearningJob) -> None:
-        """The lesson's thread."""
+        """The main function of a job's thread."""
         done = False
         try:
             with self._pool.lease(MEMORY, patchcore_spec(self._settings)) as lease:
@@ -171,7 +171,7 @@ class Learner:
                 self._checkpoints.drop(job.camera)
 
     def _watch_and_fit(self, job: _LearningJob, lease: Lease[PatchCoreDetector]) -> bool:
-        """Watch, build, save; False when it was cancelled."""
+        """Watch the camera, fit and save its bank. Returns False when cancelled."""
         features = lease.model.features
         close = self._cameras.add_frame_listener(job.camera, job.on_frame)
         try:
@@ -187,7 +187,7 @@ class Learner:
             bank = fit_bank(job.features, features, job.watched_seconds, job.cancelled.is_set)
         except InterruptedError:
             return False
-        with self._change_lock:  # so that a camera that is removed now leaves no bank behind
+        with self._change_lock:  # so that no bank of a camera that is being removed stays behind
             if job.cancelled.is_set():
                 return False
             self._banks.save(job.camera, bank)
@@ -197,9 +197,9 @@ class Learner:
 
 
 class _LearningJob:
-    """One camera's learning: what its tap sees goes through a short queue to the thread that learns.
+    """The learning of one camera: pictures go from the frame listener through a short queue to the job's thread.
 
-    It begins with what was `gathered` before; `notes` are where more of it is written. `cancelled` also by a stop.
+    It continues `checkpoint` and appends to it with `writer`. A stop of the service sets `cancelled`, too.
     """
 
     def __init__(self, camera: str, checkpoint: LearningCheckpoint, writer: CheckpointWriter) -> None:
@@ -211,7 +211,7 @@ class _LearningJob:
         self.error = ""
         self.cancelled = threading.Event()
         self._picture_interval = self.target_seconds / MAX_PICTURES
-        self._last_frame: float | None = None  # when the newest frame came, monotonic
+        self._last_frame: float | None = None  # when the newest frame arrived, monotonic
         self._conversion_failed = False
         self._due = (
             self.watched_seconds + self._picture_interval if self.features else 0.0
@@ -220,27 +220,24 @@ class _LearningJob:
         self._thread: threading.Thread | None = None
 
     def start(self, run: Callable[[_LearningJob], None]) -> None:
-        """Run in a thread of its own."""
+        """Run `run` in the job's own thread."""
         self._thread = threading.Thread(target=run, args=(self,), name=f"learn-{self.camera}", daemon=True)
         self._thread.start()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end."""
         if self._thread is not None:
             self._thread.join(max(0.0, seconds))
 
     @property
     def running(self) -> bool:
-        """Whether its thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def over(self) -> bool:
-        """Whether enough was watched, or it was cancelled."""
+        """Whether watching is complete or cancelled."""
         return self.watched_seconds >= self.target_seconds or self.cancelled.is_set()
 
     def status(self) -> Learning:
-        """A snapshot."""
         return Learning(
             done=round(min(self.watched_seconds, self.target_seconds), 1),
             wanted=round(self.target_seconds, 1),
@@ -248,7 +245,7 @@ class _LearningJob:
         )
 
     def on_frame(self, frame: SampledFrame) -> None:
-        """A frame, in the pipeline's thread; one that cannot be converted is left out."""
+        """Take a frame, in the pipeline's thread; frames that cannot be converted are skipped."""
         before, self._last_frame = self._last_frame, time.monotonic()
         if before is not None:
             self.watched_seconds += min(self._last_frame - before, MAX_WATCHED_GAP)
@@ -259,20 +256,20 @@ class _LearningJob:
             self._pictures.put_nowait(sample.picture)
             self._due = self.watched_seconds + self._picture_interval
         except queue.Full:
-            pass  # the network is busy with others: the next frame is as good
+            pass  # the network is busy: the next frame is as good
         except Exception:
             if not self._conversion_failed:
                 logger.exception("camera %s: a frame could not be learned; it goes on with the others", self.camera)
             self._conversion_failed = True
 
     def next(self) -> Picture | None:
-        """The next picture to learn; None when none came for a while."""
+        """The next picture to learn; None when none arrived for a while."""
         try:
             return self._pictures.get(timeout=0.2)
         except queue.Empty:
             return None
 
     def add_features(self, features: StoredFeatures) -> None:
-        """What was found in a picture."""
+        """Keep the features of a picture."""
         self.features.append(features)
         self.writer.append(features, self.watched_seconds)

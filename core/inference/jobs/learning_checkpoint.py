@@ -1,4 +1,4 @@
-"""The checkpoint of a camera's learning, on disk: it goes on after a restart of the service."""
+"""The checkpoint of a camera's learning on disk, from which it continues after a restart of the service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKPOINT_SUFFIX = ".lesson"
 
 @dataclass
 class LearningCheckpoint:
-    """The features of the pictures so far, in order. `wanted` and `done` are seconds of watching."""
+    """The progress of learning: the features of the pictures so far, in order."""
 
     target_seconds: float
     watched_seconds: float = 0.0
@@ -29,10 +29,10 @@ class LearningCheckpoint:
 
 
 class CheckpointWriter:
-    """An open file: what is wanted, then each picture's features with how much was done by then, as NumPy arrays.
+    """An open file: a header, then for each picture its features and the seconds watched by then, as NumPy arrays.
 
-    Writing never raises: without room for it the learning goes on, and what is not on disk a restart loses. A kill
-    loses one picture at most, a power cut what the system had not written yet.
+    Writing never raises: with a full disk learning goes on, and a restart loses what is not on disk. A kill loses at
+    most one picture, a power cut whatever the system had not written yet.
     """
 
     def __init__(self, file: BinaryIO | None, camera: str) -> None:
@@ -40,18 +40,17 @@ class CheckpointWriter:
         self._camera = camera
 
     def append(self, features: StoredFeatures, watched_seconds: float) -> None:
-        """One more picture."""
+        """Append the features of one picture."""
         self._write(features, np.float64(watched_seconds))
 
     def close(self) -> None:
-        """No more comes."""
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):
                 file.close()
 
     def write_header(self, target_seconds: float, model: str) -> None:
-        """Say what follows; `model` is the SHA-256 of the network whose features they are."""
+        """Write the header; `model` is the SHA-256 of the network that computes the features."""
         self._write(np.frombuffer(json.dumps({"wanted": target_seconds, "model": model}).encode(), np.uint8))
 
     def _write(self, *arrays: ArrayLike) -> None:
@@ -67,22 +66,22 @@ class CheckpointWriter:
 
 
 class CheckpointStore:
-    """`<camera>.lesson` in one folder. `model` is the SHA-256 of the network that makes features."""
+    """The checkpoints: `<camera>.lesson` in one folder. `model` is the SHA-256 of the network."""
 
     def __init__(self, folder: Path, model: str) -> None:
         self._folder = folder
         self._model = model
 
     def cameras(self) -> list[str]:
-        """Those whose learning is not over."""
+        """The cameras that have a checkpoint."""
         return sorted(path.name.removesuffix(CHECKPOINT_SUFFIX) for path in self._folder.glob(f"*{CHECKPOINT_SUFFIX}"))
 
     def create(self, camera: str, target_seconds: float) -> CheckpointWriter:
-        """A new file, in place of an older one."""
+        """Start a new checkpoint, replacing an older one."""
         self.drop(camera)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            writer = CheckpointWriter(open(self._path(camera), "xb"), camera)  # noqa: SIM115 - open as long as it is learned
+            writer = CheckpointWriter(open(self._path(camera), "xb"), camera)  # noqa: SIM115 - open while learning
         except OSError as error:
             _warn_unwritten(camera, error)
             return CheckpointWriter(None, camera)
@@ -90,9 +89,9 @@ class CheckpointStore:
         return writer
 
     def resume(self, camera: str) -> tuple[LearningCheckpoint, CheckpointWriter] | None:
-        """What there is, and where more of it goes; None when it is of no use any more."""
+        """The checkpoint, and the writer that continues it; None when it is missing or unusable."""
         try:
-            file = open(self._path(camera), "r+b")  # noqa: SIM115 - open as long as it is learned
+            file = open(self._path(camera), "r+b")  # noqa: SIM115 - open while learning
         except OSError:
             return None
         checkpoint = self._read(file)
@@ -102,12 +101,12 @@ class CheckpointStore:
         return checkpoint, CheckpointWriter(file, camera)
 
     def drop(self, camera: str) -> None:
-        """Forget it; nothing happens when there is none."""
+        """Delete a camera's checkpoint, if there is one."""
         with suppress(OSError):
             self._path(camera).unlink(missing_ok=True)
 
     def _read(self, file: BinaryIO) -> LearningCheckpoint | None:
-        """Everything up to where a kill or a full disk cut it off; the rest is cut away."""
+        """Read up to where a kill or a full disk cut the file off, and truncate the incomplete rest."""
         try:
             header = json.loads(np.load(file, allow_pickle=False).tobytes())
             checkpoint = LearningCheckpoint(float(header["wanted"]))

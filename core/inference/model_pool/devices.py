@@ -1,4 +1,4 @@
-"""The memory that models live in: a GPU's as NVML sees it, or this machine's."""
+"""The memory that models use: a GPU's as NVML reports it, or this machine's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.telemetry.gpus import Gpu, GpuSample, GpuSampler, GpuState
 logger = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# Of cgroup 2 and of 1: the folder there, the limit, what is used, and which of that is cache that gives way.
+# For cgroup 2 and 1: the folder, the files with limit and usage, and the entry for reclaimable cache.
 _CGROUP_FILES = (
     ("", "memory.max", "memory.current", "inactive_file"),
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -22,34 +22,30 @@ _CGROUP_FILES = (
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """Bytes now. `free` is what the device could still give, whatever the budget says; `used` by everyone.
-
-    `own` is this process's part, None when it cannot be told: from inside a container NVML names nobody's. Not
-    `fresh`: the device does not answer, and this is what it said last.
-    """
+    """A device's memory now, in bytes."""
 
     total: int
-    used: int
-    free: int
-    own: int | None
-    fresh: bool = True
+    used: int  # by all processes
+    free: int  # what the device could still give, whatever the budget allows
+    own: int | None  # used by this process; None when unknown, because NVML names no processes inside a container
+    fresh: bool = True  # False: the device does not answer, and this is its last reading
 
 
 class MemoryDevice(Protocol):
-    """Where models take their memory. `name` is `cuda:0 <name>` or `memory`."""
+    """The device whose memory models use."""
 
-    name: str
+    name: str  # `cuda:0 <name>` or `memory`
 
     def read(self) -> MemoryReading:
-        """The memory now; the last that was known, no longer fresh, when the device does not answer."""
+        """The memory now; the last reading, not `fresh`, when the device does not answer."""
 
     def close(self) -> None:
-        """Give back what reading needed."""
+        """Release what `read` needs."""
 
 
 @dataclass(frozen=True)
 class DeviceBudget:
-    """What models may take of `device`: all of its total but `reserve` bytes."""
+    """Models may use the total memory of `device` except `reserve` bytes."""
 
     device: MemoryDevice
     reserve: int
@@ -70,7 +66,7 @@ class GpuMemory:
         self._last = _gpu_reading(gpu)
 
     def read(self) -> MemoryReading:
-        """The GPU now; when the driver hangs or the GPU fell off the bus, as it last was."""
+        """The GPU's memory now; the last reading when the driver hangs or the GPU fell off the bus."""
         sample = self._sampler.sample()
         gpu = next((gpu for gpu in sample.gpus if gpu.index == self._index), None)
         if sample.state is GpuState.OK and gpu is not None and gpu.memory_total:
@@ -79,12 +75,12 @@ class GpuMemory:
         return replace(self._last, fresh=False)
 
     def close(self) -> None:
-        """End the process that asks NVML."""
+        """End the child process that queries NVML."""
         self._sampler.close()
 
 
 class HostMemory:
-    """A share of this machine's memory: `budget` bytes, or half of what is free now when it is 0."""
+    """A share of this machine's memory: `budget` bytes, or half of the free memory when it is 0."""
 
     name = "memory"
 
@@ -92,16 +88,16 @@ class HostMemory:
         self._total = budget or _available_bytes() // 2
 
     def read(self) -> MemoryReading:
-        """The budget as the total; used is what this process uses, for other processes have memory of their own."""
+        """The memory now: `total` is the budget, and `used` counts only this process."""
         own = _resident_bytes()
         return MemoryReading(total=self._total, used=own, free=_available_bytes(), own=own)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def find_device_budget(*, gpu: bool, vram_reserve: int, memory_budget: int) -> DeviceBudget:
-    """The memory models will live in: a GPU's when they run there and NVML shows it, else this machine's. Bytes."""
+    """The memory that models will use: a GPU's when they run there and NVML shows it, otherwise this machine's."""
     if gpu:
         try:
             return DeviceBudget(GpuMemory(), vram_reserve)
@@ -111,10 +107,10 @@ def find_device_budget(*, gpu: bool, vram_reserve: int, memory_budget: int) -> D
 
 
 def cuda_gpu(sample: GpuSample) -> Gpu | None:
-    """The GPU that CUDA calls 0 when it counts in the order of the bus: the first that CUDA_VISIBLE_DEVICES names."""
+    """The GPU that CUDA numbers 0 in bus order: the first one in CUDA_VISIBLE_DEVICES."""
     gpus = [gpu for gpu in sample.gpus if gpu.state is GpuState.OK]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None or visible.startswith("MIG-"):  # a part of a GPU: NVML shows the whole
+    if visible is None or visible.startswith("MIG-"):  # a part of a GPU: NVML shows the whole GPU
         return gpus[0] if gpus else None
     first = visible.split(",")[0].strip()
     return next(
@@ -135,18 +131,18 @@ def _resident_bytes() -> int:
 
 
 def _available_bytes() -> int:
-    """What the machine could give without swapping, and no more than the container's own limit leaves."""
+    """The memory available without swapping, within the container's limit."""
     free = _read_figures(Path("/proc/meminfo"))["MemAvailable:"] * 1024
     for folder, limit, used, cache in _CGROUP_FILES:
         group = _CGROUPS / folder
         try:
             remaining = int((group / limit).read_text()) - int((group / used).read_text())
             free = min(free, remaining + _read_figures(group / "memory.stat").get(cache, 0))
-        except (OSError, ValueError):  # another version, or "max": no limit
+        except (OSError, ValueError):  # other cgroup version, or "max": no limit
             continue
     return max(0, free)
 
 
 def _read_figures(path: Path) -> dict[str, int]:
-    """The lines `name number …` of a file of the kernel's."""
+    """Parse the lines `name number …` of a file in /proc or /sys."""
     return {words[0]: int(words[1]) for line in path.read_text().splitlines() if len(words := line.split()) > 1}

@@ -1,4 +1,4 @@
-"""One thread per model: it batches the cameras' requests and takes turns between them."""
+"""One thread for each model: batches the cameras' samples, fairly."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from core.errors import XaivaError
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 8  # samples of one camera that may wait; its pipeline asks for one at a time
-KEPT_BATCHES = 64  # batches that the figures tell of
-IDLE_RATE_SECONDS = 10.0  # without a batch for that long the rate is 0
+MAX_WAITING = 8  # samples of one camera; its pipeline submits one at a time
+KEPT_BATCHES = 64  # for the throughput figures
+IDLE_RATE_SECONDS = 10.0  # without a batch, after which the rate is 0
 STOP_SECONDS = 4.0
 
 
 class ModelBusy(XaivaError):
-    """A camera asks faster than its model answers."""
+    """A camera submits samples faster than its model scores them."""
 
 
 class CameraSample(Protocol):
-    """What is scored: it says whose it is."""
+    """A sample that names its camera."""
 
     @property
     def camera(self) -> str: ...
@@ -37,7 +37,7 @@ SampleT = TypeVar("SampleT", bound=CameraSample)
 
 @dataclass
 class _QueuedSample(Generic[SampleT]):
-    """A sample that waits; or, without one, the wish to forget the camera at this point of its line."""
+    """A waiting sample; without a sample, a request to forget the camera at this point of its queue."""
 
     camera: str
     sample: SampleT | None = None
@@ -47,19 +47,18 @@ class _QueuedSample(Generic[SampleT]):
 
 @dataclass(frozen=True)
 class ThroughputFigures:
-    """Of the newest batches: samples a second, mean seconds from asking to answer, mean samples together."""
+    """Figures of the newest batches."""
 
-    rate: float = 0
-    wait: float | None = None
-    batch: float | None = None
+    rate: float = 0  # samples a second
+    wait: float | None = None  # mean seconds from submission to score
+    batch: float | None = None  # mean samples in a batch
 
 
 class Dispatcher(Generic[SampleT]):
-    """Calls `score` from its own thread with up to `max_batch` samples, waiting at most `max_wait` s for more of them.
+    """Calls `score` in its own thread with up to `max_batch` samples, and waits at most `max_wait` s to fill a batch.
 
-    Cameras take turns: a batch holds one sample of each that waits before it holds a second one of any. It does not
-    wait for more when as many cameras wait as there are `callers`. What `score` raises is the outcome of that batch
-    alone.
+    Cameras take turns: a batch contains one sample of every waiting camera before a second one of any. It is not
+    delayed when all callers wait. An error of `score` fails only its batch.
     """
 
     def __init__(
@@ -77,25 +76,23 @@ class Dispatcher(Generic[SampleT]):
         self._max_batch = max_batch
         self._max_wait = max_wait
         self._callers = 0
-        self._queues: dict[
-            str, deque[_QueuedSample[SampleT]]
-        ] = {}  # by camera; the dictionary's order is whose turn it is
+        self._queues: dict[str, deque[_QueuedSample[SampleT]]] = {}  # by camera, in the order of their turns
         self._stopped = False
         self._changed = threading.Condition(threading.Lock())
         self._batches: deque[tuple[float, int, float]] = deque(
             maxlen=KEPT_BATCHES
-        )  # ended, samples, seconds waited in all
+        )  # end, samples, total seconds of waiting
         self._thread = threading.Thread(target=self._run, name=f"score-{name}", daemon=True)
         self._thread.start()
 
     def set_callers(self, callers: int) -> None:
-        """So many cameras may ask at the same time."""
+        """Set how many cameras may submit at the same time."""
         with self._changed:
             self._callers = callers
             self._changed.notify()
 
     def submit(self, sample: SampleT) -> Future[float]:
-        """The score to come; see `Scorer.submit`."""
+        """The future score; see `Scorer.submit`."""
         entry = _QueuedSample(sample.camera, sample)
         with self._changed:
             if self._stopped:
@@ -111,14 +108,14 @@ class Dispatcher(Generic[SampleT]):
         return entry.future
 
     def forget(self, camera: str) -> None:
-        """Forget the camera between what it submitted before and what it will submit."""
+        """Forget the camera after the samples submitted so far and before the next ones."""
         with self._changed:
             if not self._stopped:
                 self._queues.setdefault(camera, deque()).append(_QueuedSample(camera))
                 self._changed.notify()
 
     def signal_stop(self) -> None:
-        """Take no more, and cancel what waits."""
+        """Accept no more samples, and cancel the waiting ones."""
         with self._changed:
             self._stopped = True
             lines, self._queues = self._queues, {}
@@ -128,13 +125,12 @@ class Dispatcher(Generic[SampleT]):
                 entry.future.cancel()
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Stop, and wait so long for the batch under way; False when it still hangs in `score` then."""
+        """Stop, and wait for the batch under way. Returns False when `score` still hangs after `seconds`."""
         self.signal_stop()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def figures(self) -> ThroughputFigures:
-        """How it does."""
         with self._changed:
             batches = list(self._batches)
         now = time.monotonic()
@@ -156,7 +152,7 @@ class Dispatcher(Generic[SampleT]):
                 self._score_batch(batch)
 
     def _wait_for_batch(self) -> tuple[list[str], list[_QueuedSample[SampleT]]] | None:
-        """Whom to forget first, and the next batch; None at the end."""
+        """The cameras to forget first, and the next batch; None after a stop."""
         with self._changed:
             while not self._queues and not self._stopped:
                 self._changed.wait()
@@ -170,10 +166,10 @@ class Dispatcher(Generic[SampleT]):
         return waiting >= min(self._max_batch, self._callers) or sum(map(len, self._queues.values())) >= self._max_batch
 
     def _take_batch(self) -> tuple[list[str], list[_QueuedSample[SampleT]]]:
-        """In turns: the camera that is served goes to the end of the lines."""
+        """Take a batch in turns: a camera moves to the end after its sample was taken."""
         forgotten: list[str] = []
         batch: list[_QueuedSample[SampleT]] = []
-        deferred: set[str] = set()  # cameras whose line goes on only after this batch
+        deferred: set[str] = set()  # cameras whose queue continues only after this batch
         while len(batch) < self._max_batch:
             camera = next((name for name in self._queues if name not in deferred), None)
             if camera is None:
@@ -212,5 +208,5 @@ class Dispatcher(Generic[SampleT]):
     def _call_forget(self, camera: str) -> None:
         try:
             self._forget(camera)
-        except Exception:  # what it remembers is the model's own affair; the cameras go on
+        except Exception:  # a model's fault must not stop the cameras
             logger.exception("%s: forgetting camera %s failed", self._name, camera)

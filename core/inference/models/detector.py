@@ -14,22 +14,18 @@ Picture: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sample:
-    """One camera's picture: uint8, height x width (x channels); `at` is when it arrived, monotonic seconds.
-
-    `area`, height x width, is True where the camera's zones and masks let it count; elsewhere the picture is black.
-    None: everywhere.
-    """
+    """One camera's picture, as a detector gets it."""
 
     camera: str
-    picture: Picture
-    at: float
-    area: NDArray[np.bool_] | None = None
+    picture: Picture  # uint8, height x width (x channels)
+    at: float  # when it arrived, monotonic seconds
+    area: NDArray[np.bool_] | None = None  # height x width: which pixels count; the others are black. None: all
 
 
 class Detector(Protocol):
-    """Scores pictures. `width`, `height` and `pixel_format` (a libav name) say what it wants.
+    """Scores pictures of the size `width` x `height` in `pixel_format` (a libav name).
 
-    One thread at a time calls it. What it remembers of a camera it keeps by the camera's id.
+    Called by one thread at a time. It keeps its state for each camera id.
     """
 
     width: int
@@ -37,13 +33,13 @@ class Detector(Protocol):
     pixel_format: str
 
     def load(self) -> None:
-        """Take memory and warm up. Raises XaivaError."""
+        """Load the model and warm it up. Raises XaivaError."""
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
-        """One score a sample, in order: 0 (as always) to 1 (certainly not)."""
+        """One score for each sample, in order: 0 (as usual) to 1 (certainly not)."""
 
     def forget(self, camera: str) -> None:
-        """Forget what was seen of that camera: another view follows."""
+        """Forget the state of that camera, because another view follows."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all memory and threads."""

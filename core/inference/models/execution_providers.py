@@ -1,4 +1,4 @@
-"""Which ONNX execution provider works on this machine: from a table, then tried with a model of one layer."""
+"""Selects the ONNX execution provider for this machine: from a table, then by running a model of one layer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 CPU = "CPUExecutionProvider"
 
-# The lowest compute capability with kernels in the published builds of onnxruntime-gpu (read out of the wheels' fat
-# binaries with cuobjdump): by CUDA version, then from which version of ONNX Runtime on, newest first.
+# The lowest compute capability with kernels in the published builds of onnxruntime-gpu (read from the wheels' fat
+# binaries with cuobjdump): by CUDA version, then by the first version of ONNX Runtime, newest first.
 _LOWEST_CAPABILITY: dict[int, tuple[tuple[tuple[int, int], tuple[int, int]], ...]] = {
     13: (((0, 0), (7, 5)),),
     12: (((1, 21), (6, 0)), ((0, 0), (5, 2))),
@@ -34,7 +34,7 @@ _OLDER_GPU_HINT = (
 )
 _TENSORRT_LOWEST = (7, 5)  # TensorRT 10: its support matrix; 8.6 was the last for Pascal
 
-# y = Conv(x, ones 3x3), 1x1x8x8 in float32, opset 13: what needs the device's kernels, its BLAS and its cuDNN.
+# y = Conv(x, ones 3x3), 1x1x8x8 in float32, opset 13: it needs the device's kernels, BLAS and cuDNN.
 _PROBE_MODEL = base64.b64decode(
     "CAgSADqHAQoPCgF4CgF3EgF5IgRDb252EgVwcm9iZSozCAEIAQgDCAMQASIkAACAPwAAgD8AAIA/AACAPwAAgD8AAIA/AACAPwAAgD8AAIA/QgF3"
     "WhsKAXgSFgoUCAESEAoCCAEKAggBCgIICAoCCAhiGwoBeRIWChQIARIQCgIIAQoCCAEKAggGCgIIBkIECgAQDQ=="
@@ -43,19 +43,16 @@ _PROBE_MODEL = base64.b64decode(
 
 @dataclass(frozen=True)
 class ExecutionProvider:
-    """`providers` in ONNX Runtime's order of preference; `name` is cpu, cuda or tensorrt; `why` it is no better one.
+    """What models run on."""
 
-    `engines` is the folder for what TensorRT has prepared; without one it prepares every model at each start.
-    """
-
-    name: str
-    providers: tuple[str, ...]
-    why: str = ""
+    name: str  # cpu, cuda or tensorrt
+    providers: tuple[str, ...]  # ONNX Runtime's names, in order of preference
+    why: str = ""  # the reason why no better one was selected
     engine_cache: Path | None = None
 
     @property
     def on_gpu(self) -> bool:
-        """Whether models take a GPU's memory."""
+        """Whether models use a GPU's memory."""
         return self.name != "cpu"
 
 
@@ -64,10 +61,10 @@ _LOCK = threading.Lock()
 
 
 def select_provider(setting: ProviderSetting = "auto") -> ExecutionProvider:
-    """What models run on. `auto` is CUDA where it works, else the CPU with the reason; TensorRT only when wished for:
-    it takes minutes to prepare a model. Found out once a process; the CUDA context exists afterwards.
+    """Select what models run on, once for the process; the CUDA context exists afterwards.
 
-    Raises XaivaError when what was wished for cannot run here.
+    `auto` is CUDA where it works, otherwise the CPU with the reason. TensorRT is used only when set, because it takes
+    minutes to prepare a model. Raises XaivaError when the provider that is set cannot run here.
     """
     with _LOCK:
         if setting not in _SELECTED:
@@ -93,8 +90,8 @@ def _select(setting: ProviderSetting) -> ExecutionProvider:
     if gpu is None and setting == "auto":
         return ExecutionProvider(
             "cpu", (CPU,), why
-        )  # without loading ONNX Runtime: a service of motion alone never needs it
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA counts GPUs as NVML does
+        )  # without importing ONNX Runtime, which the motion detector does not need
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA numbers GPUs as NVML does
     try:
         onnxruntime = runtime()
     except XaivaError as error:
@@ -122,8 +119,8 @@ def _select(setting: ProviderSetting) -> ExecutionProvider:
 
 
 def provider_obstacle(name: str, gpu: Gpu | None, available: list[str], version: tuple[int, int], cuda: int) -> str:
-    """Why `name` (cuda or tensorrt) cannot run on that GPU with that build of ONNX Runtime; empty when nothing is known
-    against it. `version` is ONNX Runtime's, `cuda` the major version of CUDA it is built for."""
+    """Why `name` (cuda or tensorrt) cannot run on that GPU with that build of ONNX Runtime; empty if it can.
+    `version` is ONNX Runtime's, `cuda` the major version of CUDA it is built for."""
     if gpu is None:
         return "there is no GPU"
     needed = TENSORRT if name == "tensorrt" else CUDA
@@ -147,7 +144,7 @@ def provider_obstacle(name: str, gpu: Gpu | None, available: list[str], version:
 
 
 def _gpu() -> tuple[Gpu | None, str]:
-    """The GPU that CUDA will take, or why there is none."""
+    """The GPU that CUDA will use, or why there is none."""
     with GpuSampler() as sampler:
         sample = sampler.sample()
     gpu = cuda_gpu(sample)
@@ -155,11 +152,11 @@ def _gpu() -> tuple[Gpu | None, str]:
 
 
 def _probe(onnxruntime: Any, provider: ExecutionProvider) -> str:
-    """Run one layer there; why it does not work, empty when it does."""
+    """Run one layer with the provider. Returns why it does not work; empty when it does."""
     import numpy as np
 
     if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA and cuDNN as wheels lie where the loader does not look
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels are not on the loader's path
     try:
         session = onnxruntime.InferenceSession(_PROBE_MODEL, providers=list(provider.providers))
         if provider.providers[0] not in session.get_providers():
@@ -172,7 +169,7 @@ def _probe(onnxruntime: Any, provider: ExecutionProvider) -> str:
 
 
 def _cuda_version(onnxruntime: Any) -> int:
-    """The major version of CUDA the build is for. A build that does not say is told by its own version."""
+    """The major version of CUDA that the build is for; derived from the build's version when it is not declared."""
     declared = _parse_version(str(getattr(onnxruntime, "cuda_version", "") or ""))[0]
     version = _parse_version(onnxruntime.__version__)
     return declared or (13 if version >= (1, 27) else 12 if version >= (1, 19) else 11)

@@ -1,4 +1,4 @@
-"""Feature extraction: one vector per patch of a picture, from the first layers of EfficientNet-Lite0."""
+"""Feature extraction: one vector for each patch of a picture, from the first layers of EfficientNet-Lite0."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from core.inference.models.onnx_engine import OnnxEngine
 
 WEIGHTS = Path(__file__).parent / "weights"
 NETWORK = WEIGHTS / "features_lite0.onnx"
-FEATURE_BATCH = 8  # pictures at once, at most: what `load` warms up with
+FEATURE_BATCH = 8  # largest batch, also for the warm-up
 
-MAX_BANK_PATCHES = 1500  # vectors that stand for a camera's normal pictures: measured; more cost time and find no more
+MAX_BANK_PATCHES = 1500  # size of a coreset; measured: more vectors cost time and find no more
 
-Features = NDArray[np.float32]  # patches x CHANNELS, of one picture; or of several, with their number in front
+Features = NDArray[np.float32]  # patches x CHANNELS of one picture, or pictures x patches x CHANNELS
 
 
 @cache
 def network_sha256() -> str:
-    """Which network it is: features of another one mean something else."""
+    """The SHA-256 of the network; features of different networks cannot be compared."""
     return sha256_file(NETWORK)
 
 
 class PatchFeatures:
-    """The network behind the memory of normal pictures. Any thread may call; one at a time is served."""
+    """The backbone of the PatchCore detector. Thread-safe; one call at a time is computed."""
 
     WIDTH, HEIGHT = 384, 224  # pixels; fixed in the file
     PATCHES, CHANNELS = 24 * 14, 152  # one vector for each 16 x 16 pixels
@@ -42,18 +42,17 @@ class PatchFeatures:
 
     @property
     def provider(self) -> str:
-        """What it runs on."""
         return self._engine.provider
 
     def load(self) -> None:
-        """Read the weights and run once at the largest batch. Raises XaivaError."""
+        """Load the weights and run once with the largest batch. Raises XaivaError."""
         self._engine.load()
         self._nearest.load()
         features = self.extract([np.zeros((self.HEIGHT, self.WIDTH, 3), np.uint8)] * FEATURE_BATCH)
         self.distances(features[0], np.zeros((MAX_BANK_PATCHES, self.CHANNELS), np.float32))
 
     def extract(self, pictures: list[Picture]) -> Features:
-        """The vectors of those RGB pictures (each HEIGHT x WIDTH x 3): n x PATCHES x CHANNELS, row by row."""
+        """The features of RGB pictures (uint8, HEIGHT x WIDTH x 3): n x PATCHES x CHANNELS, patches row by row."""
         features: list[Features] = []
         for start in range(0, len(pictures), FEATURE_BATCH):
             with self._running:
@@ -61,12 +60,11 @@ class PatchFeatures:
         return np.concatenate(features)
 
     def distances(self, patches: Features, bank: Features) -> Features:
-        """How far each of the patches (p x CHANNELS) is from the nearest of the bank (m x CHANNELS): p numbers."""
+        """The distance of each patch (p x CHANNELS) to the nearest vector of the bank (m x CHANNELS): p numbers."""
         with self._running:
             distances: Features = self._nearest.run({"patches": patches, "bank": bank})[0]
         return distances
 
     def close(self) -> None:
-        """Give the memory back."""
         self._engine.close()
         self._nearest.close()

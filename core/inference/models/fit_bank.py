@@ -1,7 +1,7 @@
-"""Builds a memory bank from normal footage: which patches it keeps, and which distances are still normal.
+"""Fits a memory bank to normal footage: selects a coreset of patches and measures which distances are normal.
 
-The limits are measured on footage that the measuring bank has not seen: the footage is cut into blocks of time, and the
-odd ones are scored against a bank of the even ones and the other way round.
+The limits are measured on unseen footage: the footage is cut into blocks of time, and the odd blocks are scored with a
+bank of the even ones and vice versa.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from core.errors import XaivaError
 from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
 from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
 
-MAX_BLOCKS = 24  # of time, at most; each is reduced by itself first
-MIN_BLOCK_PICTURES = (
-    10  # pictures of a block at least: a shorter one is too much like its neighbours to measure limits on
-)
-MAX_BLOCK_PATCHES = 400  # patches that stand for a block: together several times a bank
-MIN_PICTURES = 20  # pictures: fewer say nothing about what is rare
-QUANTILE = 0.995  # of the unseen normal pictures lie below it
-PLACE_MARGIN, WHOLE_MARGIN = 1.0, 1.1  # times that quantile is the limit; light changes a picture as a whole
-PLACE_ROOM, WHOLE_ROOM = 1.0, 0.5  # from typical to limit at least: where nothing ever moves, a leaf is no anomaly
+MAX_BLOCKS = 24  # of time; each is reduced by itself first
+MIN_BLOCK_PICTURES = 10  # a shorter block is too similar to its neighbours to measure limits on it
+MAX_BLOCK_PATCHES = 400  # of a block's coreset; all blocks together have several times as many as a bank
+MIN_PICTURES = 20  # fewer say nothing about rare events
+QUANTILE = 0.995  # of the unseen normal pictures are below it
+PLACE_MARGIN, WHOLE_MARGIN = 1.0, 1.1  # factors on that quantile; light changes whole pictures
+PLACE_ROOM, WHOLE_ROOM = 1.0, 0.5  # minimum from typical to limit: where nothing ever moves, a leaf is no anomaly
 
 StoredFeatures = NDArray[np.float16]  # patches x channels, of one picture
 
@@ -36,11 +34,11 @@ def fit_bank(
     seconds: float,
     stopped: Callable[[], bool] = lambda: False,
 ) -> MemoryBank:
-    """The bank of those pictures' features, in the order they were taken in `seconds` of footage.
+    """Fit a bank to the features of pictures, in the order they were taken in `seconds` of footage.
 
-    Takes some seconds; asks `stopped` meanwhile.
+    Takes some seconds and checks `stopped` meanwhile.
 
-    Raises XaivaError when there are too few pictures, InterruptedError when stopped.
+    Raises XaivaError for too few pictures, InterruptedError when stopped.
     """
     if len(frames) < MIN_PICTURES:
         why = f"{len(frames)} pictures were seen and {MIN_PICTURES} are needed"
@@ -75,7 +73,7 @@ def fit_bank(
 
 
 def select_coreset(points: Values, count: int) -> Values:
-    """Up to `count` of the points, each the one farthest from those before it: no point is far from all of them."""
+    """Greedy coreset: up to `count` of the points, each the one farthest from those selected before."""
     squares = (points**2).sum(axis=1)
     chosen = [int(squares.argmin())]
     nearest = np.full(len(points), np.inf, np.float32)
@@ -88,7 +86,6 @@ def select_coreset(points: Values, count: int) -> Values:
 
 
 def _mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
-    """Mean and standard deviation of every channel."""
     means = np.mean([frame.mean(axis=0, dtype=np.float64) for frame in frames], axis=0)
     squares = np.mean([(frame.astype(np.float64) ** 2).mean(axis=0) for frame in frames], axis=0)
     spread = np.sqrt(np.maximum(squares - means**2, 1e-6))
@@ -96,7 +93,7 @@ def _mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:
-    """`count` spans of nearly the same length that cover it."""
+    """Divide `length` into `count` spans of nearly equal length."""
     edges = [round(index * length / count) for index in range(count + 1)]
     return list(pairwise(edges))
 

@@ -1,4 +1,4 @@
-"""A camera's memory bank: features of what is normal, the score of a picture against them, and the bank's file."""
+"""A camera's memory bank (PatchCore): the features of normal pictures, the score of a picture, and the bank's file."""
 
 from __future__ import annotations
 
@@ -17,81 +17,79 @@ from core.errors import XaivaError
 from core.files import read_regular, write_atomic, write_remedy
 from core.inference.models.features import Features
 
-BANK_VERSION = 1  # of the file; raised when an older one can no longer be read
-WORST_PATCHES = 3  # patches whose mean is the distance of a place: one alone is noise, a small thing covers more
+BANK_VERSION = 1  # of the file; raised when older files can no longer be read
+WORST_PATCHES = 3  # patches whose mean distance counts: a single one is noise, a small object covers more
 
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class DistanceLimit:
-    """Distances as they were while all was normal: `typical` the middle one, `limit` where normal ends."""
+    """Distances of normal pictures to the bank."""
 
-    typical: float
-    limit: float
+    typical: float  # the median
+    limit: float  # where normal ends
 
     def excess(self, distance: float) -> float:
-        """0 for what is typical, 1 at the limit."""
+        """0 for a typical distance, 1 at the limit."""
         return (distance - self.typical) / (self.limit - self.typical)
 
 
 @dataclass(frozen=True)
 class MemoryBank:
-    """`patches` (n x channels) stand for everything seen, each channel less `mean` and over `spread`.
+    """A coreset of normal patches, and the limits of their distances."""
 
-    A picture is far from normal when one `place` of it is, or when the `whole` of it is a little: both have a limit.
-    `model` is the SHA-256 of the network, `seconds` of footage and `frames` it was learned from, `learned` a Unix time.
-    """
-
-    mean: Values
-    spread: Values
-    patches: Values
-    place: DistanceLimit
-    whole: DistanceLimit
-    model: str
+    mean: Values  # of each channel
+    spread: Values  # standard deviation of each channel
+    patches: Values  # n x channels, standardised
+    place: DistanceLimit  # of the WORST_PATCHES of a picture
+    whole: DistanceLimit  # of all patches of a picture
+    model: str  # SHA-256 of the network
     frames: int
-    seconds: float
-    learned: float
+    seconds: float  # of footage
+    learned: float  # Unix time
 
     def standardise(self, features: Features) -> Values:
-        """A picture's features as `patches` are."""
+        """A picture's features, standardised as `patches` are."""
         standardised: Values = (features - self.mean) / self.spread
         return standardised
 
     def score(self, nearest: Values) -> float:
-        """0 to 1 for a picture whose patches are that far from the nearest of the bank; 0.5 is where normal ends."""
+        """0 to 1, from the distance of each patch to the nearest one of the bank; normal ends at 0.5."""
         place, whole = picture_distances(nearest)
         return score_from_excess(max(self.place.excess(place), self.whole.excess(whole)))
 
 
 def picture_distances(nearest: Values) -> tuple[float, float]:
-    """The distances of a picture's patches: at its worst place, and as a whole."""
+    """The distance of a picture's worst place, and of the whole picture, from those of its patches."""
     return float(np.partition(nearest, -WORST_PATCHES)[-WORST_PATCHES:].mean()), float(nearest.mean())
 
 
 def score_from_excess(excess: float) -> float:
-    """Between 0 and 1: 0.12 for what is typical, 0.5 at the limit, 0.88 as far beyond it again."""
+    """Between 0 and 1: 0.12 for a typical distance, 0.5 at the limit, 0.88 as far beyond it again."""
     return 0.5 + 0.5 * math.tanh(excess - 1)
 
 
 class NotLearned(XaivaError):
-    """The camera has no bank."""
+    """The camera has no memory bank."""
 
 
 class BrokenBank(XaivaError):
-    """The camera's bank cannot be used."""
+    """The camera's memory bank cannot be used."""
 
 
 class BankStore:
-    """The banks of all cameras: `<camera>.npz` in one folder. `model` is the SHA-256 of the network they must be of."""
+    """The banks of all cameras: `<camera>.npz` in one folder. `model` is the SHA-256 of the network they must match."""
 
     def __init__(self, folder: Path, model: str) -> None:
         self._folder = folder
         self._model = model
-        self._unusable: dict[str, tuple[tuple[int, ...] | None, str]] = {}  # by camera, with the file it was found in
+        self._unusable: dict[
+            str, tuple[tuple[int, ...] | None, str]
+        ] = {}  # by camera: signature of the file, and reason
 
     def save(self, camera: str, bank: MemoryBank) -> None:
-        """Keep a camera's bank, in place of an older one. Raises XaivaError when it cannot be written."""
+        """Write a camera's bank, replacing an older one. Raises XaivaError when it cannot be written."""
         metadata = {
             "place": asdict(bank.place),
             "whole": asdict(bank.whole),
@@ -116,7 +114,7 @@ class BankStore:
             raise XaivaError(f"{path}", f"it cannot be written: {why}", write_remedy(error)) from error
 
     def load(self, camera: str) -> MemoryBank:
-        """The camera's bank. Raises NotLearned, and BrokenBank saying why."""
+        """The camera's bank. Raises NotLearned, or BrokenBank with the reason."""
         path = self._path(camera)
         remedy = f"learn again: xaiva camera learn {camera}"
         try:
@@ -127,7 +125,7 @@ class BankStore:
             raise BrokenBank(f"{path}", f"it cannot be read: {error.strerror}", remedy) from error
         try:
             bank = _parse_bank(raw)
-        except Exception as error:  # a byte of a zip file that says something else makes its readers raise anything
+        except Exception as error:  # readers of damaged zip files raise anything
             raise BrokenBank(f"{path}", "the file is damaged", remedy) from error
         if bank is None:
             raise BrokenBank(f"{path}", f"it is of another version; this xaiva reads {BANK_VERSION}", remedy)
@@ -136,7 +134,7 @@ class BankStore:
         return bank
 
     def why_unusable(self, camera: str) -> str:
-        """Why the camera cannot be scored by a bank, as a sentence; empty when it can. Cheap until the file changes."""
+        """Why the bank cannot be used, as a sentence; empty when it can. Cheap until the file changes."""
         signature = _signature(self._path(camera))
         before, reason = self._unusable.get(camera, (None, ""))
         if signature is not None and signature == before:
@@ -150,7 +148,7 @@ class BankStore:
         return reason
 
     def drop(self, camera: str) -> None:
-        """Forget a camera's bank; nothing happens when there is none."""
+        """Delete a camera's bank, if there is one."""
         self._path(camera).unlink(missing_ok=True)
 
     def _path(self, camera: str) -> Path:
@@ -158,7 +156,7 @@ class BankStore:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """Changes whenever the file does; None when there is none."""
+    """A value that changes whenever the file does; None without a file."""
     try:
         stat = path.stat()
     except OSError:
@@ -167,7 +165,7 @@ def _signature(path: Path) -> tuple[int, ...] | None:
 
 
 def _parse_bank(raw: bytes) -> MemoryBank | None:
-    """A file's bank; None when it is of another version. Raises what NumPy does, and ValueError for a wrong digest."""
+    """Parse a file; None for another version. Raises NumPy's errors, and ValueError for a wrong digest."""
     with np.load(io.BytesIO(raw), allow_pickle=False) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     digest = arrays.pop("sha256").tobytes()
@@ -184,7 +182,7 @@ def _parse_bank(raw: bytes) -> MemoryBank | None:
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """SHA-256 over names, types, shapes and values."""
+    """SHA-256 over the names, types, shapes and values of all arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])

@@ -1,4 +1,4 @@
-"""The motion score: how much of the picture differs from its recent past. No weights, well under a millisecond."""
+"""The motion detector: how much of the picture differs from its recent past. No weights, well under a millisecond."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from core.inference.models.detector import Sample
 
-BACKGROUND_SECONDS = 3.0  # the background follows with this time constant: what stands still that long is background
+BACKGROUND_SECONDS = 3.0  # time constant of the background: what stands still for so long becomes background
 NOTICEABLE_LEVELS = 20.0  # grey levels of 255: above a camera's noise once the picture is scaled down
 SHARE_SCALE = 0.05  # share of the picture that gives a score of 1 - 1/e; a person in a 640x360 view covers 1 to 3 %
 
 
 class MotionDetector:
-    """Compares a small grey picture with a running background; a change of the light as a whole does not count."""
+    """Compares a small grey picture with a running background; changes of the overall light do not count."""
 
     width = 160
     height = 90
@@ -26,18 +26,16 @@ class MotionDetector:
         self._backgrounds: dict[str, tuple[NDArray[np.float32], float]] = {}
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no model to load."""
 
     def close(self) -> None:
-        """Forget every camera."""
         self._backgrounds.clear()
 
     def forget(self, camera: str) -> None:
-        """Forget the camera's background."""
         self._backgrounds.pop(camera, None)
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
-        """0 for a still picture, towards 1 the more of it (90 x 160, uint8) moves; 0 for a camera's first one."""
+        """0 for a still picture (uint8, 90 x 160), towards 1 the more of it moves; 0 for a camera's first one."""
         return [self._score(sample) for sample in batch]
 
     def _score(self, sample: Sample) -> float:

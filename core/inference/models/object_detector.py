@@ -1,4 +1,4 @@
-"""Object detection: persons and vehicles with their boxes, as facts for the analyser and for people."""
+"""Object detection: finds persons and vehicles with their boxes, as facts for the analyser and for people."""
 
 from __future__ import annotations
 
@@ -18,46 +18,43 @@ from core.inference.models.execution_providers import ExecutionProvider
 from core.inference.models.features import WEIGHTS
 from core.inference.models.onnx_engine import OnnxEngine
 
-INPUT_PIXELS = 416  # pixels: the network's square picture
-STRIDES = (8, 16, 32)  # pixels between the places that each of its outputs looks at
-DISTANCES = np.arange(11, dtype=np.float32)  # strides that a side may be away
-CHANNEL_MEAN = np.array([103.53, 116.28, 123.675], np.float32)  # of ImageNet, blue first, as it was trained
+INPUT_PIXELS = 416  # side of the network's square input
+STRIDES = (8, 16, 32)  # pixels between the grid points of each output
+DISTANCES = np.arange(11, dtype=np.float32)  # of a box's side from a grid point, in strides
+CHANNEL_MEAN = np.array([103.53, 116.28, 123.675], np.float32)  # of ImageNet, in the order BGR, as in training
 CHANNEL_DEVIATION = np.array([57.375, 57.12, 58.395], np.float32)
 CLASSES = {0: "person", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 6: "train", 7: "truck"}  # of COCO's 80
-MIN_SCORE = 0.4  # score from which on a box is a fact: measured; below it, poles and signs are things too
-MAX_OVERLAP = 0.5  # share of two boxes' union that both cover, from which on they are one thing
-MAX_FACTS = 50  # facts of one picture
+MIN_SCORE = 0.4  # measured; below it, poles and signs are found, too
+MAX_OVERLAP = 0.5  # intersection over union, from which two boxes are the same object
+MAX_FACTS = 50  # of one picture
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A candidate; `box` is left, top, right, bottom in shares of the picture."""
-
     name: str
     score: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, float, float, float]  # left, top, right, bottom in fractions of the picture
 
 
 class ObjectDetector:
-    """NanoDet-g; one instance for all cameras, called by one thread at a time."""
+    """NanoDet-g. Called by one thread at a time."""
 
     def __init__(self, provider: ExecutionProvider | None = None) -> None:
         self._engine = OnnxEngine(WEIGHTS / "things_nanodet.onnx", provider)
 
     @property
     def provider(self) -> str:
-        """What it runs on."""
         return self._engine.provider
 
     def load(self) -> None:
-        """Load the model and run once. Raises XaivaError."""
+        """Load the model and run it once. Raises XaivaError."""
         self._engine.load()
         self.detect(np.zeros((INPUT_PIXELS, INPUT_PIXELS, 3), np.uint8))
 
     def detect(self, picture: Picture | bytes) -> list[Fact]:
-        """The persons and vehicles in an RGB picture (uint8, height x width x 3) or a JPEG file, surest first.
+        """The persons and vehicles in an RGB picture (uint8, height x width x 3) or a JPEG file, highest score first.
 
-        Raises InputError for bytes that are no picture, XaivaError when the model fails.
+        Raises InputError for bytes that cannot be decoded, XaivaError when the model fails.
         """
         frame = (
             _decode_jpeg(picture) if isinstance(picture, bytes) else VideoFrame.from_ndarray(picture, format="rgb24")
@@ -78,12 +75,11 @@ class ObjectDetector:
         ]
 
     def close(self) -> None:
-        """Give the memory back."""
         self._engine.close()
 
 
 def _parse_output(scores: NDArray[np.float32], sides: NDArray[np.float32], stride: int) -> list[_Candidate]:
-    """What one output (places x 80, places x 44) is sure enough of."""
+    """The candidates in one output (scores: places x 80, sides: places x 44)."""
     classes = np.array(list(CLASSES))
     places, columns = np.nonzero(scores[:, classes] >= MIN_SCORE)
     likely = np.exp(sides[places].reshape(-1, 4, len(DISTANCES)))
@@ -103,7 +99,7 @@ def _box(edges: NDArray[np.float32]) -> tuple[float, float, float, float]:
 
 
 def _suppress_duplicates(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The surest of each thing. A van may look like a truck and a bus at once; a rider is not the motorcycle."""
+    """Non-maximum suppression, over all vehicle classes: a van may look like a truck and a bus at once."""
     best: list[_Candidate] = []
     for one in sorted(candidates, key=lambda one: -one.score):
         alike = (other for other in best if (other.name == "person") == (one.name == "person"))
@@ -113,7 +109,7 @@ def _suppress_duplicates(candidates: Sequence[_Candidate]) -> list[_Candidate]:
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
-    """What both cover of what either covers."""
+    """Intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -123,7 +119,7 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
 
 
 def _decode_jpeg(jpeg: bytes) -> VideoFrame:
-    """A JPEG file's picture. Raises InputError."""
+    """The picture in a JPEG file. Raises InputError."""
     try:
         with av.open(io.BytesIO(jpeg), format="mjpeg") as container:
             frame: VideoFrame = next(container.decode(video=0))

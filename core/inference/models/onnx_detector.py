@@ -1,4 +1,4 @@
-"""Any ONNX model as a detector: a JSON file beside it says what goes in and how what comes out becomes a score."""
+"""Any ONNX model as a detector: a JSON file beside it describes its input, and how its output becomes a score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.inference.models.onnx_engine import OnnxEngine, Tensor
 from core.strict_json import RepeatedKey, unique_keys
 from core.validation_errors import first_problem
 
-MAX_BATCH = 8  # pictures at once, at most, of a model whose first axis is free
+MAX_BATCH = 8  # for a model whose first axis is free
 MODEL_SUFFIX = ".onnx"
 DESCRIPTION_HELP = "see docs/detectors.md"
 
@@ -35,7 +35,7 @@ class _DescriptionModel(BaseModel):
 
 
 class InputDescription(_DescriptionModel):
-    """What the model takes: (pixel / `scale` - `mean`) / `std` a channel, in the order of `colour`."""
+    """The model's input: (pixel / `scale` - `mean`) / `std` for each channel, in the order of `colour`."""
 
     name: str
     width: Side
@@ -58,20 +58,19 @@ class InputDescription(_DescriptionModel):
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
         return 1 if self.colour == "gray" else 3
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one picture, as the model sees it."""
+        """The shape of one picture, in the model's layout."""
         if self.layout == "nchw":
             return (self.channels, self.height, self.width)
         return (self.height, self.width, self.channels)
 
 
 class OutputDescription(_DescriptionModel):
-    """How the named output becomes a score: after `activation` the number at `index` (none: the largest), such that
-    `low` is a score of 0 and `high` one of 1; with `low` above `high` small numbers are the anomaly."""
+    """How the named output becomes a score: after `activation` the number at `index` (none: the largest) is scaled so
+    that `low` gives 0 and `high` gives 1; with `low` above `high`, small numbers are anomalous."""
 
     name: str
     activation: Literal["none", "sigmoid", "softmax"] = "none"
@@ -87,14 +86,14 @@ class OutputDescription(_DescriptionModel):
 
 
 class ModelDescription(_DescriptionModel):
-    """The JSON file."""
+    """The content of the JSON file."""
 
     input: InputDescription
     output: OutputDescription
 
 
 class OnnxDetector:
-    """A described model. `path` is the model file; making one reads the description. Raises InputError."""
+    """Scores pictures with the model file `path`. The constructor reads the description and raises InputError."""
 
     def __init__(self, path: Path, provider: ExecutionProvider | None = None) -> None:
         self._description_path = path.with_suffix(".json")
@@ -107,11 +106,10 @@ class OnnxDetector:
 
     @property
     def provider(self) -> str:
-        """What it runs on."""
         return self._engine.provider
 
     def load(self) -> None:
-        """Load the model, compare it with its description, and run once. Raises InputError, XaivaError."""
+        """Load the model, compare it with its description, and run it once. Raises InputError, XaivaError."""
         self._engine.load()
         self._check_input()
         output = self._find_tensor(self._engine.outputs, "output.name", self._description.output.name)
@@ -123,7 +121,7 @@ class OnnxDetector:
             raise InputError(f"{self._description_path}", why, DESCRIPTION_HELP)
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
-        """One score a sample. Raises XaivaError when the model gives no number."""
+        """One score for each sample. Raises XaivaError when the model returns no finite number."""
         scores: list[float] = []
         for start in range(0, len(batch), self._batch):
             answer = self._run([sample.picture for sample in batch[start : start + self._batch]])
@@ -131,14 +129,13 @@ class OnnxDetector:
         return scores
 
     def forget(self, camera: str) -> None:
-        """Nothing is remembered."""
+        """Do nothing: the model has no state."""
 
     def close(self) -> None:
-        """Give the memory back."""
         self._engine.close()
 
     def _run(self, pictures: list[Picture]) -> NDArray[np.float64]:
-        """What the model says of the pictures: n x numbers."""
+        """The model's output for the pictures: n x numbers."""
         description = self._description
         prepared = np.stack([prepare_input(description.input, picture) for picture in pictures])
         answer = self._engine.run_batch({description.input.name: prepared}, [description.output.name])[0]
@@ -193,7 +190,7 @@ class OnnxDetector:
 
 
 def model_path(folder: Path, name: str) -> Path:
-    """The file that `Detection.model` names under the models folder. Raises InputError for one outside of it."""
+    """The file that `Detection.model` names in the models folder. Raises InputError for one outside of it."""
     relative = relative_name(name)
     path = (folder / relative).resolve()
     if not path.is_relative_to(folder.resolve()):
@@ -204,7 +201,7 @@ def model_path(folder: Path, name: str) -> Path:
 
 
 def relative_name(name: str) -> PurePosixPath:
-    """`Detection.model` as a path under the models folder. Raises InputError."""
+    """`Detection.model` as a path relative to the models folder. Raises InputError."""
     relative = PurePosixPath(name)
     if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name:
         why = "detection.model must be a path under the models folder"
@@ -232,7 +229,7 @@ def read_description(path: Path) -> ModelDescription:
 
 
 def prepare_input(declared: InputDescription, picture: Picture) -> NDArray[Any]:
-    """One picture (uint8, height x width (x channels)) as the model takes it."""
+    """One picture (uint8, height x width (x channels)) as the model's input."""
     pixels: NDArray[Any] = picture.reshape(declared.height, declared.width, declared.channels)
     if declared.type != "uint8":
         values = pixels.astype(np.float32) / np.float32(declared.scale)
@@ -245,7 +242,7 @@ def prepare_input(declared: InputDescription, picture: Picture) -> NDArray[Any]:
 
 
 def _misfit_field(declared: InputDescription, sizes: list[int | None]) -> str:
-    """Which field of the description does not fit the model's sizes of one picture."""
+    """The field of the description that does not match the model's sizes of one picture."""
     fields = ("colour", "height", "width") if declared.layout == "nchw" else ("height", "width", "colour")
     misfits = [name for name, want, size in zip(fields, declared.shape, sizes, strict=True) if size not in (None, want)]
     return f"input.{misfits[0]}" if len(misfits) == 1 else "input.layout"

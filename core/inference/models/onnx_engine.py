@@ -1,4 +1,4 @@
-"""ONNX Runtime as an engine: one model file, one session, run by one thread at a time."""
+"""Runs a model file with ONNX Runtime: one session, used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from core.inference.models.execution_providers import CUDA, TENSORRT, ExecutionP
 
 logger = logging.getLogger(__name__)
 
-MAX_THREADS = 4  # of the machine's cores: the cameras' decoders need the rest
-MAX_GPU_ARENA_BYTES = 2 << 30  # bytes a session's arena may grow to: room for a large backbone, a third of a 6 GB card
+MAX_THREADS = 4  # for each model: the cameras' decoders need the other cores
+MAX_GPU_ARENA_BYTES = 2 << 30  # for a session's arena: enough for a large backbone, a third of a 6 GB card
 
-# ONNX Runtime's words → what they mean and what to do.
+# Words in ONNX Runtime's messages → cause and remedy.
 _ERROR_MEANINGS = (
     (("Failed to allocate memory", "out of memory", "BFCArena"), "there is not enough memory", "use a smaller model"),
     (
@@ -47,18 +47,18 @@ _ERROR_MEANINGS = (
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a model: numbers, or names for sizes that may vary."""
+    """An input or output of a model."""
 
     name: str
-    shape: tuple[int | str | None, ...]
+    shape: tuple[int | str | None, ...]  # numbers, or names for free sizes
     type: str
 
 
 class OnnxEngine:
-    """A model file that is loaded once and then run. `provider` says what it runs on: cpu, cuda or tensorrt.
+    """A model file that is loaded once and then run.
 
-    Making one finds out what this machine can run, once a process, so that a pool that measures `load` does not count
-    the CUDA context to the first model. Raises XaivaError, here and in every method, for what the reader can change.
+    The constructor selects the execution provider once for the process, so that the CUDA context is not measured as
+    memory of the first model. Every method raises XaivaError for faults that a user can correct.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class OnnxEngine:
 
     @property
     def provider(self) -> str:
-        """What it runs on."""
+        """What it runs on: cpu, cuda or tensorrt."""
         return self._execution_provider.name
 
     @property
     def inputs(self) -> list[Tensor]:
-        """What the loaded model takes."""
+        """The inputs of the loaded model."""
         return [_tensor(one) for one in self._loaded.get_inputs()]
 
     @property
@@ -86,8 +86,7 @@ class OnnxEngine:
         return [_tensor(one) for one in self._loaded.get_outputs()]
 
     def load(self) -> None:
-        """Read the file and make it ready; its weights are in memory afterwards. A model runs once before it counts as
-        measured: call `run` with the largest batch next."""
+        """Read the file and create the session. Call `run` with the largest batch next, so that all memory is taken."""
         onnxruntime = runtime()
         providers = [(name, self._options(name)) for name in self._execution_provider.providers]
         with _explain_errors(self.path):
@@ -102,18 +101,17 @@ class OnnxEngine:
             self._threads = ThreadPoolExecutor(threads(), thread_name_prefix=f"run-{self.path.stem}")
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
-        """The named outputs (all of them by default) for arrays by input name."""
+        """The named outputs (by default all) for input arrays by name."""
         session = self._loaded
         with _explain_errors(self.path):
             arrays: list[NDArray[Any]] = session.run(outputs, dict(inputs))
         return arrays
 
     def run_batch(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
-        """As `run`, where the first axis of every input and output counts items that know nothing of each other.
+        """As `run`, for inputs and outputs whose first axis counts independent items.
 
-        A GPU takes them at once, and so does a model whose file fixes their number. On a CPU as many as it has threads
-        are computed beside each other: together, each layer waits for the slowest thread, and what lies between two
-        layers outgrows the caches.
+        A GPU, or a model with a fixed number of items, computes them together. On a CPU they are computed in parallel,
+        one a thread: together, each layer would wait for the slowest thread, and activations would outgrow the caches.
         """
         items = len(next(iter(inputs.values())))
         if self._threads is None or items == 1:
@@ -123,7 +121,6 @@ class OnnxEngine:
         return [np.concatenate([np.atleast_1d(one) for one in column]) for column in zip(*results, strict=True)]
 
     def close(self) -> None:
-        """Give its memory back."""
         if self._threads is not None:
             self._threads.shutdown()
         self._session = self._threads = None
@@ -152,7 +149,7 @@ class OnnxEngine:
 
 
 def _engine_cache_options(folder: Path | None) -> dict[str, str]:
-    """Preparing a model takes minutes: keep what came of it, where that can be written."""
+    """Options that cache prepared engines in `folder`, because preparing one takes minutes."""
     if folder is None:
         return {}
     try:
@@ -164,7 +161,7 @@ def _engine_cache_options(folder: Path | None) -> dict[str, str]:
 
 
 def threads() -> int:
-    """How many threads a model computes with on the CPU."""
+    """The number of threads of a model on the CPU."""
     return min(MAX_THREADS, len(os.sched_getaffinity(0)))
 
 
@@ -172,7 +169,7 @@ def _session_options(onnxruntime: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; its warnings tell of its own optimiser
+    options.log_severity_level = 3  # errors only; its warnings are about its own optimiser
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to the decoders
     return options
 
@@ -182,7 +179,7 @@ def _tensor(declaration: Any) -> Tensor:
 
 
 class _explain_errors:
-    """ONNX Runtime's exceptions as XaivaErrors about that file."""
+    """A context that turns ONNX Runtime's exceptions into XaivaErrors about the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The memory detector (PatchCore): how far a picture is from everything that was normal at its camera."""
+"""The PatchCore detector (`memory`): how far a picture is from everything that was normal at its camera."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 class PatchCoreDetector:
-    """Scores the pictures of every camera that has a bank; the others score 0, and `BankStore.trouble` says why.
+    """Scores pictures with the memory bank of their camera; cameras without one score 0.
 
-    0.5 is where a camera's normal footage ended when it was learned. One picture counts, not what came before it.
+    Normal footage ended at 0.5 when the bank was learned. Each picture is scored by itself.
     """
 
     width = PatchFeatures.WIDTH
@@ -30,24 +30,22 @@ class PatchCoreDetector:
 
     @property
     def provider(self) -> str:
-        """What the network runs on."""
         return self.features.provider
 
     def load(self) -> None:
-        """Load the network. Raises XaivaError."""
+        """Load the network, not the banks. Raises XaivaError."""
         self.features.load()
 
     def close(self) -> None:
-        """Give the memory back."""
         self.features.close()
         self._banks.clear()
 
     def forget(self, camera: str) -> None:
-        """Read the camera's bank anew with its next picture."""
+        """Read the camera's bank again for its next picture."""
         self._banks.pop(camera, None)
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
-        """The network sees the pictures (224 x 384 x 3, RGB) of all cameras that have a bank at once."""
+        """Score RGB pictures (224 x 384 x 3), all in one batch; 0 for cameras without a bank."""
         scorable = [(sample, bank) for sample in batch if (bank := self._bank(sample.camera)) is not None]
         if not scorable:
             return [0.0] * len(batch)

@@ -1,4 +1,4 @@
-"""The registry of models by name: the key in the pool, and how the model is created."""
+"""The registry of models: the key in the pool for each detector, and how its model is created."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"
 
 
 def detector_types() -> list[str]:
-    """What `Detection.detector` may be."""
+    """The allowed values of `Detection.detector`."""
     return [MOTION, MEMORY, ONNX]
 
 
 def model_key(detection: Detection) -> str:
-    """The pool's key of what a camera is scored by: cameras of one key share a model.
+    """The pool's key of a camera's detector; cameras with the same key share a model.
 
-    Raises InputError for a detector that there is not, and for a `model` that cannot be one.
+    Raises InputError for an unknown detector or an invalid `model`.
     """
     if detection.detector == ONNX:
         return f"{ONNX}:{relative_name(detection.model)}"
@@ -46,26 +46,26 @@ def model_key(detection: Detection) -> str:
 
 
 def detector_spec(detection: Detection, settings: ServiceSettings) -> ModelSpec[Detector]:
-    """How the detector of `model_key(detection)` comes to be. Raises InputError also for files that are not there."""
+    """How to create the detector of `model_key(detection)`. Raises InputError, also for missing files."""
     key = model_key(detection)
     if key == MOTION:
         return ModelSpec(make=MotionDetector, declared=MIB, max_batch=16, max_wait=0)
     if key == MEMORY:
         return cast("ModelSpec[Detector]", patchcore_spec(settings))
     path = model_path(settings.models, detection.model)
-    declared = 100 * MIB + 3 * path.stat().st_size  # its weights, and what they are multiplied with
+    declared = 100 * MIB + 3 * path.stat().st_size  # weights and activations
     return ModelSpec(
         make=lambda: OnnxDetector(path, _execution_provider(settings)), declared=declared, max_batch=MAX_BATCH
     )
 
 
 def object_detector_spec(settings: ServiceSettings) -> ModelSpec[ObjectDetector]:
-    """How the finder of persons and vehicles comes to be; its key is PERSONS."""
+    """How to create the detector of persons and vehicles; its key is PERSONS."""
     return ModelSpec(make=lambda: ObjectDetector(_execution_provider(settings)), declared=150 * MIB)
 
 
 def patchcore_spec(settings: ServiceSettings) -> ModelSpec[PatchCoreDetector]:
-    """How the memory detector comes to be; its key is MEMORY."""
+    """How to create the PatchCore detector; its key is MEMORY."""
 
     def make() -> PatchCoreDetector:
         return PatchCoreDetector(PatchFeatures(_execution_provider(settings)), bank_store(settings))
@@ -74,10 +74,10 @@ def patchcore_spec(settings: ServiceSettings) -> ModelSpec[PatchCoreDetector]:
 
 
 def bank_store(settings: ServiceSettings) -> BankStore:
-    """Where the memory detector's banks are."""
+    """The store of the cameras' memory banks."""
     return BankStore(settings.data / "banks", network_sha256())
 
 
 def _execution_provider(settings: ServiceSettings) -> ExecutionProvider:
-    """What models run on; the data folder is the one place of an image that may be written."""
+    """What models run on, with the engine cache in the data folder, the only writable place of an image."""
     return replace(select_provider(settings.onnx_provider), engine_cache=settings.data / "tensorrt")

@@ -1,4 +1,4 @@
-"""A camera's scorer: its share of a model that all cameras of one kind use together."""
+"""A camera's scorer: its lease of a model that cameras share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from core.inference.models.detector import Sample
 
 
 class Scorer(Protocol):
-    """A lease of a shared detector. Every method may be called from any thread and returns at once.
+    """A lease of a shared detector. Thread-safe; no method blocks.
 
-    `width`, `height` (pixels) and `pixel_format` (a libav name) say what pictures it wants: uint8, height x width
-    (x channels). `key` names the model in the pool, `cost` is what it holds there in bytes.
+    Pictures must be uint8, `height` x `width` (x channels), in `pixel_format` (a libav name). `key` names the model in
+    the pool, `cost` is its memory in bytes.
     """
 
     @property
@@ -31,11 +31,11 @@ class Scorer(Protocol):
     def cost(self) -> int: ...
 
     def submit(self, sample: Sample) -> Future[float]:
-        """The score to come: 0 (as always) to 1. The future fails with what the detector raised, with `ModelBusy` when
-        this camera has too many samples waiting, and is cancelled when the model goes away."""
+        """The future score, 0 (as usual) to 1. It fails with the detector's error, or with `ModelBusy` when too many
+        samples of this camera wait, and is cancelled when the model is closed."""
 
     def forget(self, camera: str) -> None:
-        """Forget what was seen of that camera, after what was submitted before and before what comes next."""
+        """Forget the state of that camera, after the samples submitted so far and before the next ones."""
 
     def release(self) -> None:
-        """Give the lease back; once is enough, more do no harm."""
+        """Release the lease; further calls do nothing."""

@@ -1,4 +1,4 @@
-"""One analyser for all cameras: a bounded queue, one question in flight, a circuit breaker. It holds up nobody."""
+"""The analyser of all cameras: a bounded queue, one question in flight, and a circuit breaker. Callers never block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from core.inference.models.analysis.prompts import Question, analysis_prompt, ch
 
 logger = logging.getLogger(__name__)
 
-MAX_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
+MAX_QUEUE = 32  # questions with their pictures in memory; the others wait on disk
 STOP_SECONDS = 2.0
 _STOPPING_TEXT = "the service is stopping"
 
@@ -31,11 +31,11 @@ AnswerT = TypeVar("AnswerT")
 
 
 class AnalyserDown(XaivaError):
-    """It does not answer now; what was asked can be asked again later."""
+    """The analyser does not answer now; the question can be asked again later."""
 
 
 class AnalyserBusy(AnalyserDown):
-    """Its queue is full."""
+    """The analyser's queue is full."""
 
 
 @dataclass(order=True)
@@ -78,22 +78,21 @@ class Analyser:
 
     @property
     def off(self) -> bool:
-        """Whether there is none."""
+        """Whether the analyser is switched off."""
         return self._lease is None
 
     @property
     def backend(self) -> str:
-        """What answers, as it is shown with each answer."""
+        """The name of the model, as shown with each answer."""
         lease = self._current_lease
         return lease.model.name if lease else self._backend
 
     def start(self) -> None:
-        """Begin to answer."""
         if not self.off:
             self._thread.start()
 
     def stop(self) -> None:
-        """End; what waits is told so. An answer under way is waited for shortly, then left to itself."""
+        """Stop, and fail all waiting questions. Waits up to STOP_SECONDS for an answer under way."""
         self._stopping.set()
         self._reject_waiting(_STOPPING_TEXT)
         self._jobs.put(_Job((-1, -1), _no_prompt, str, Future()))  # wakes the thread
@@ -103,7 +102,7 @@ class Analyser:
             self._release()
 
     def room(self) -> int:
-        """How many questions may be asked now: 0 while the queue is full or the circuit open."""
+        """How many questions can be asked now; 0 while the queue is full or the circuit is open."""
         if self.off or self._stopping.is_set():
             return 0
         retry_in = self._breaker.retry_in()
@@ -112,11 +111,11 @@ class Analyser:
         return 1 if retry_in == 0 and self._jobs.empty() and not self._asking else 0
 
     def ask(self, question: Question) -> Future[Verdict]:
-        """Ask about an event; the most urgent are answered first. Raises AnalyserDown, AnalyserBusy."""
+        """Ask about an event; higher priorities are answered first. Raises AnalyserDown, AnalyserBusy."""
         return self._submit(lambda model: analysis_prompt(question, model.sees), parse_verdict, question.event.priority)
 
     def choose(self, question: str, event: Event, options: Sequence[str]) -> str:
-        """Let the model choose one of `options`; waits for the answer. Raises AnalyserDown, BadAnswer."""
+        """Let the model choose one of `options`; blocks until the answer. Raises AnalyserDown, BadAnswer."""
         prompt = choice_prompt(question, event, options)
         future = self._submit(lambda _model: prompt, lambda text: parse_choice(text, options), event.priority)
         try:
@@ -126,7 +125,6 @@ class Analyser:
             raise AnalyserDown("The analyser", f"no answer within {self._seconds:g} s", "is it overloaded?") from None
 
     def status(self) -> AnalyserStatus:
-        """A snapshot."""
         if self.off:
             return AnalyserStatus()
         retry_in = self._breaker.retry_in()
@@ -167,7 +165,7 @@ class Analyser:
                 self._asking = True
                 self._answer(job)
                 self._asking = False
-        self._reject_waiting(_STOPPING_TEXT)  # what was asked in the very moment of the end
+        self._reject_waiting(_STOPPING_TEXT)  # questions asked while the thread ended
 
     def _answer(self, job: _Job) -> None:
         if not self._breaker.try_enter():
@@ -175,11 +173,11 @@ class Analyser:
             return
         try:
             answer = job.parse(self._complete(job.prompt))
-        except BadAnswer as error:  # the server works; this answer does not
+        except BadAnswer as error:  # the server works, but this answer is useless
             self._breaker.succeeded()
             self._failed += 1
             job.future.set_exception(error)
-        except Exception as error:  # whatever a backend raises must not end the thread
+        except Exception as error:  # no error of a backend may end the thread
             self._record_failure(error)
             job.future.set_exception(self._down_error(self._breaker.why))
         else:

@@ -1,4 +1,4 @@
-"""Parses a model's answer leniently, because models keep to a schema only roughly."""
+"""Parses a model's answer leniently, because models follow a schema only roughly."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 
 
 class Misconfigured(XaivaError):
-    """Its key, address or model is wrong: asking again soon does not help."""
+    """The server's key, address or model is wrong; asking again soon does not help."""
 
 
 class BadAnswer(XaivaError):
-    """The model answered, but nothing in it can be used."""
+    """The model answered, but nothing in the answer can be used."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was understood. `type` is None when the model named none that is known; `confidence` is 0 to 1."""
+    """A parsed answer about an event."""
 
-    type: str | None
+    type: str | None  # one of EVENT_TYPES; None when the model named no known one
     description: str
-    confidence: float | None
+    confidence: float | None  # 0 to 1
 
 
 def parse_verdict(text: str) -> Verdict:
-    """Read an answer. Code fences and talk around the JSON are left aside. Raises BadAnswer."""
+    """Parse an answer; code fences and text around the JSON are ignored. Raises BadAnswer."""
     answer = _find_object(text)
     kind = _normalise_word(answer.get("type"))
     described = answer.get("description")
@@ -45,7 +45,7 @@ def parse_verdict(text: str) -> Verdict:
 
 
 def parse_choice(text: str, options: Sequence[str]) -> str:
-    """Which of `options` was chosen. Raises BadAnswer."""
+    """The option that the model chose. Raises BadAnswer."""
     chosen = _normalise_word(_find_object(text).get("choice"))
     for option in options:
         if _normalise_word(option) == chosen:
@@ -73,14 +73,14 @@ def _normalise_word(value: object) -> str:
 
 
 def _parse_confidence(value: object) -> float | None:
-    """0 to 1; what is above 1 was meant as per cent."""
+    """A confidence from 0 to 1; a number above 1 is taken as per cent."""
     if isinstance(value, str) and (number := _NUMBER.search(value)):
         value = number[0].replace(",", ".")
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         value = float(value)
-    except (ValueError, OverflowError):  # no number, or one of hundreds of digits
+    except (ValueError, OverflowError):  # not a number, or one with hundreds of digits
         return None
     if not math.isfinite(value):
         return None

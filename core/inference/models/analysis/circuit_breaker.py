@@ -1,4 +1,4 @@
-"""A circuit breaker: what keeps failing is left alone for a while, then tried once."""
+"""A circuit breaker: after repeated failures no attempt is made for a while, then a single one."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class CircuitBreaker:
         self.why = ""  # of the newest failure; empty while closed
 
     def retry_in(self) -> float | None:
-        """Seconds until the next attempt may be made, 0 when it may be made now; None when all is well."""
+        """Seconds until the next attempt, 0 when it may be made now; None while the circuit is closed."""
         with self._lock:
             if self._failures < self._tolerated:
                 return None
             return max(0.0, self._until - self._clock())
 
     def try_enter(self) -> bool:
-        """Whether an attempt may be made now; its outcome must be told."""
+        """Whether an attempt may be made now; afterwards call `succeeded` or `failed`."""
         with self._lock:
             if self._failures < self._tolerated:
                 return True
@@ -52,14 +52,14 @@ class CircuitBreaker:
             return True
 
     def succeeded(self) -> None:
-        """The attempt went well."""
+        """The attempt succeeded: close the circuit."""
         with self._lock:
             self._failures = 0
             self._trying = False
             self.why = ""
 
     def failed(self, why: str, *, lasting: bool = False) -> None:
-        """The attempt failed; `lasting`: so will the next ones, until somebody changes something."""
+        """The attempt failed; `lasting` when the next ones will fail, too, until somebody changes something."""
         with self._lock:
             self._failures += 1
             if lasting:

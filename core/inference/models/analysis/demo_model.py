@@ -1,4 +1,4 @@
-"""The demonstration: a small language model in this process puts a detector's facts into words. It sees no picture."""
+"""The demo analyser: a small language model in this process that describes a detector's facts. It sees no picture."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from core.errors import InputError, XaivaError
 from core.inference.models.analysis.language_model import Prompt
 from core.inference.models.analysis.openai_model import chat_messages, response_format
 
-CONTEXT_TOKENS = 2048  # tokens; facts and examples need a quarter of it
-CORES_A_THREAD = 4  # llama.cpp's threads wait for each other by spinning: beside busy cameras one is the fastest
-DECLARED_BYTES = 600 << 20  # bytes a small quantised model takes with its context, until it is measured
+CONTEXT_TOKENS = 2048  # facts and examples need a quarter of it
+CORES_A_THREAD = (
+    4  # llama.cpp's threads spin while they wait for each other: beside busy cameras one thread is the fastest
+)
+DECLARED_BYTES = 600 << 20  # a small quantised model with its context
 _MODEL_NAME = "The demonstration's model"
 
 
 class DemoModel:
     """A GGUF file run by llama.cpp through the package xllamacpp (extra `demo`).
 
-    An answer under way cannot be broken off: its length alone bounds it.
+    An answer under way cannot be interrupted; only its maximum length limits it.
     """
 
     sees = False
@@ -31,14 +33,14 @@ class DemoModel:
         self._server: Any = None
 
     def load(self) -> None:
-        """Read the file. Raises InputError when it or the package are missing, XaivaError when llama.cpp refuses it."""
+        """Load the file. Raises InputError when file or package are missing, XaivaError when llama.cpp refuses it."""
         if not self._path.is_file():
             why = "there is no such file"
             raise InputError(f"XAIVA_ANALYSER_MODEL {self._path}", why, "give a GGUF file under the models folder")
         self._server = _start_server(self._path)
 
-    def complete(self, prompt: Prompt, seconds: float) -> str:  # noqa: ARG002 - cannot be broken off
-        """Ask the model; the picture is left aside."""
+    def complete(self, prompt: Prompt, seconds: float) -> str:  # noqa: ARG002 - cannot be interrupted
+        """Ask the model, without the picture. Raises XaivaError."""
         body = {
             "messages": chat_messages(prompt),
             "temperature": 0,
@@ -53,7 +55,6 @@ class DemoModel:
             raise XaivaError(_MODEL_NAME, why, "use another GGUF file") from error
 
     def close(self) -> None:
-        """Free the model."""
         self._server = None
 
 
@@ -71,7 +72,7 @@ def _start_server(path: Path) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.verbosity = 0
     parameters.ui = False
-    parameters.api_keys = [secrets.token_hex()]  # the binding also listens on a loopback port, which nobody is to use
+    parameters.api_keys = [secrets.token_hex()]  # the binding also listens on a loopback port, which nobody may use
     try:
         return xllamacpp.Server(parameters)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The protocol of a language model: text and perhaps a picture in, JSON text out."""
+"""The protocol of a language model: takes a text and possibly a picture, returns JSON text."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pydantic import JsonValue
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked. `schema` is the JSON Schema the answer should fit, `examples` pairs of text and good answer."""
+    """A question to a language model."""
 
     system: str
     text: str
-    schema: Mapping[str, JsonValue]
+    schema: Mapping[str, JsonValue]  # JSON Schema of the answer
     picture: bytes | None = None  # JPEG
-    examples: tuple[tuple[str, str], ...] = ()
-    max_tokens: int = 300  # tokens of the answer
+    examples: tuple[tuple[str, str], ...] = ()  # pairs of text and answer
+    max_tokens: int = 300  # of the answer
 
 
 class LanguageModel(Protocol):
-    """Answers one prompt at a time. `name` goes into every answer as its backend; `sees`: it takes pictures."""
+    """Answers one prompt at a time."""
 
-    name: str
-    sees: bool
+    name: str  # the backend, as shown with each answer
+    sees: bool  # whether it takes pictures
 
     def load(self) -> None:
-        """Take what it needs. Raises XaivaError."""
+        """Load the model. Raises XaivaError."""
 
     def complete(self, prompt: Prompt, seconds: float) -> str:
-        """The answer's text, within `seconds` where the model can be held to it. Raises XaivaError."""
+        """The answer's text, within `seconds` if the model supports a time-out. Raises XaivaError."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the model's memory and connections."""

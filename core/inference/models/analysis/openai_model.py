@@ -12,13 +12,13 @@ from core.inference.models.analysis.answer import Misconfigured
 from core.inference.models.analysis.language_model import Prompt
 
 _SERVER_NAME = "The analyser's server"
-_UNSUPPORTED_STATUSES = (400, 422, 501)  # what servers say to a response format they do not know
+_UNSUPPORTED_STATUSES = (400, 422, 501)  # answers of servers that do not know the response format
 
 
 class OpenAiModel:
-    """`url` is the base (`http://vlm:8080/v1`) or the whole address. The key goes into a header and nowhere else.
+    """`url` is the base (`http://vlm:8080/v1`) or the full address. The key is sent only in a header.
 
-    Raises InputError for a URL that cannot be one.
+    Raises InputError for an invalid URL.
     """
 
     sees = True
@@ -31,14 +31,14 @@ class OpenAiModel:
         self._url = base if base.endswith("/chat/completions") else f"{base}/chat/completions"
         self._model = model
         self._key = key
-        self._takes_schema = True  # whether the server takes a JSON schema; learnt from its refusal
+        self._takes_schema = True  # until the server refuses a JSON schema
         self.name = f"openai:{model}" if model else "openai"
 
     def load(self) -> None:
-        """Nothing is taken here: the model lives in the server."""
+        """Do nothing: the server has the model."""
 
     def complete(self, prompt: Prompt, seconds: float) -> str:
-        """Ask the server. Raises XaivaError: unreachable, refused, or no text in the answer."""
+        """Ask the server. Raises XaivaError when it is unreachable, refuses, or answers without text."""
         reply = self._ask(prompt, seconds)
         if self._takes_schema and reply.status in _UNSUPPORTED_STATUSES and b"response_format" in reply.body:
             self._takes_schema = False
@@ -48,7 +48,7 @@ class OpenAiModel:
         return _answer_text(reply.body)
 
     def close(self) -> None:
-        """Nothing is held between two questions."""
+        """Do nothing: no connection stays open."""
 
     def _ask(self, prompt: Prompt, seconds: float) -> Reply:
         headers = {"Content-Type": "application/json"}
@@ -66,7 +66,7 @@ class OpenAiModel:
 
 
 def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """The prompt as chat messages; the picture as a data URL."""
+    """The prompt as chat messages, with the picture as a data URL."""
     chat: list[dict[str, Any]] = [{"role": "system", "content": prompt.system}]
     for text, answer in prompt.examples:
         chat += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
@@ -79,7 +79,7 @@ def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 
 def response_format(prompt: Prompt) -> dict[str, Any]:
-    """The answer's schema as chat endpoints take it."""
+    """The answer's schema in the form of chat endpoints."""
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": dict(prompt.schema)}}
 
 

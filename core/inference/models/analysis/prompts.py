@@ -1,4 +1,4 @@
-"""The prompt: what the analyser is asked about an event, and how it is put to a model."""
+"""The prompts that ask the analyser about an event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from core.api_schema import Event, Fact
 from core.inference.models.analysis.language_model import Prompt
 
-# The words an analyser may call an event by. One it does not know leaves the detector's word.
+# The types that the analyser may give an event; for any other answer the detector's type stays.
 EVENT_TYPES = (
     "person",
     "crowd",
@@ -59,21 +59,21 @@ _EXAMPLES = (
 
 @dataclass(frozen=True)
 class Question:
-    """An event as it is put to the analyser; `picture` is the snapshot as JPEG."""
+    """An event that the analyser is asked about."""
 
     event: Event
     facts: tuple[Fact, ...] = ()
-    picture: bytes | None = None
+    picture: bytes | None = None  # the snapshot as JPEG
 
 
 def format_facts(facts: Sequence[Fact]) -> str:
-    """The facts as words: `2 person, 1 truck`."""
+    """The facts as text: `2 person, 1 truck`."""
     counts = Counter(fact.label for fact in facts)
     return ", ".join(f"{count} {label}" for label, count in counts.most_common()) or "nothing known"
 
 
 def analysis_prompt(question: Question, sees: bool) -> Prompt:
-    """The prompt for one event; without the picture for a model that takes none."""
+    """The prompt that describes an event; without the picture when the model does not see (`sees`)."""
     event = question.event
     picture = question.picture if sees else None
     lines = [f"Camera: {event.camera_name or event.camera}"]
@@ -99,7 +99,7 @@ def analysis_prompt(question: Question, sees: bool) -> Prompt:
 
 
 def choice_prompt(question: str, event: Event, options: Sequence[str]) -> Prompt:
-    """The prompt that chooses one of `options` for an event."""
+    """The prompt that asks for one of `options` for an event."""
     lines = [
         f"Camera: {event.camera_name or event.camera}",
         f"Event: {event.type}, priority {event.priority.value}, score {event.score:.2f}",
