@@ -88,6 +88,7 @@ def test_other_keys_go_on_while_one_loads_and_waiters_get_the_same_model(memory:
         threading.Thread(target=lambda: leases.append(pool.lease("slow", spec(memory, 100, wait=wait))))
         for _ in range(8)
     ]
+    pool.lease("quick", spec(memory, 50)).release()
     for thread in threads:
         thread.start()
     assert began.wait(20)
@@ -102,44 +103,13 @@ def test_other_keys_go_on_while_one_loads_and_waiters_get_the_same_model(memory:
     assert leases[0].model.loaded == 1
 
 
-def test_a_load_may_lease_another_model(memory: FakeDevice, pool: ModelPool) -> None:
-    held: list[Lease[FakeModel]] = []
-    inner = spec(memory, 100)
-    outer = spec(memory, 100, wait=lambda: held.append(pool.lease("inner", inner)))
-    with pool.lease("outer", outer):
-        assert state(pool, "inner") == "ready"
-
-
-def test_loads_that_wait_for_each_other_are_told(memory: FakeDevice, pool: ModelPool) -> None:
-    both = threading.Barrier(2)
-    refused: list[XaivaError] = []
-
-    def needs(other: str) -> Callable[[], None]:
-        def wait() -> None:
-            both.wait(20)
-            pool.lease(other, spec(memory, 10)).release()
-
-        return wait
-
-    def lease(number: int) -> None:
-        mine, other = ("a", "b") if number else ("b", "a")
-        try:
-            pool.lease(mine, spec(memory, 10, wait=needs(other))).release()
-        except XaivaError as error:
-            refused.append(error)
-
-    together(2, lease)
-    assert refused
-    assert any("waits for a model whose load waits for it" in error.why for error in refused)
-
-
 def test_a_failed_load_says_why_to_all_and_is_tried_anew(memory: FakeDevice, pool: ModelPool) -> None:
     waiting = threading.Barrier(9)
     fail = [True]
 
     def wait() -> None:
         waiting.wait(20)
-        until(lambda: len(pool._waiting) == 7)  # the others do wait for this load
+        until(lambda: len(pool._changed._waiters) == 7)  # type: ignore[attr-defined]  # the others wait for this load
         if fail[0]:
             raise XaivaError("Model a.onnx", "there is no such file", "put it there")
 
@@ -230,8 +200,8 @@ def test_no_more_models_go_than_need_to_and_none_when_it_would_not_help(memory: 
     with pool.lease("used", spec(memory, 300)), pytest.raises(NoRoom) as caught:
         pool.lease("big", spec(memory, 350))
     assert state(pool, "idle") == "idle"
-    for said in ("needs 350 MB", "100 MB are left of 1000 MB", "100 MB are kept in reserve", "used 300 MB by 1"):
-        assert said in caught.value.why
+    for words in ("needs 350 MB", "100 MB are left of 1000 MB", "100 MB are kept in reserve", "used 300 MB by 1"):
+        assert words in caught.value.why
     assert state(pool, "big") == "failed"
     pool.lease("big", spec(memory, 300)).release()  # "idle" had to go, "pinned" did not
     assert state(pool, "pinned") == "idle"
@@ -245,29 +215,28 @@ def test_what_others_use_counts(memory: FakeDevice, pool: ModelPool) -> None:
     pool.lease("a", spec(memory, 200)).release()
 
 
-def test_a_load_that_may_cost_less_than_it_declares_is_waited_for(memory: FakeDevice, pool: ModelPool) -> None:
-    went_on: list[bool] = []
+def test_models_load_one_after_another(memory: FakeDevice, pool: ModelPool) -> None:
+    """Each may cost less than it declares, so the next one waits until it is measured."""
+    under_way: list[str] = []
 
-    def load_first() -> None:
-        other.start()
-        until(lambda: pool._waiting)
-        went_on.append(not leases)
+    def load(key: str) -> Callable[[], None]:
+        def check() -> None:
+            under_way.append(key)
+            until(lambda: all(state(pool, other) in ("loading", "ready", "idle") for other in "abc"))
+            assert under_way.pop() == key
+            assert not under_way
 
-    leases: list[Lease[FakeModel]] = []
-    other = threading.Thread(target=lambda: leases.append(pool.lease("b", spec(memory, 600))))
-    with pool.lease("a", ModelSpec(lambda: FakeModel(memory, 200 * MIB, load_first), 600 * MIB)):
-        other.join(20)
-    assert went_on == [True]
-    assert [lease.key for lease in leases] == ["b"]
+        return check
 
-
-def test_who_loads_within_a_load_is_refused_at_once(memory: FakeDevice, pool: ModelPool) -> None:
-    def inner() -> None:
-        pool.lease("inner", spec(memory, 500))
-
-    with pytest.raises(NoRoom, match="inner: it needs 500 MB"):
-        pool.lease("outer", spec(memory, 500, wait=inner))
-    assert (memory.used, pool.status().ours) == (0, 0)
+    together(
+        3,
+        lambda number: pool.lease(
+            "abc"[number], ModelSpec(lambda: FakeModel(memory, 200 * MIB, load("abc"[number])), 500 * MIB)
+        ),
+    )
+    assert {model.key: (model.cost, model.measured) for model in pool.status().models} == dict.fromkeys(
+        "abc", (200 * MIB, True)
+    )
 
 
 def test_none_goes_when_others_use_what_it_would_give(memory: FakeDevice, pool: ModelPool) -> None:
@@ -406,7 +375,6 @@ def test_32_threads(seed: int) -> None:
     pool.close()
     assert memory.used == 0
     assert all(model.closed == 1 for model in models)
-    assert not pool._waiting
 
 
 def test_the_hunter_finds_a_race(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pool: one instance per key, created once, leased by many, evicted when it is idle and others need the room."""
+"""The model pool: one instance for each key, leased by many cameras, and closed when idle to make room."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from core.inference.model_pool.memory_budget import CostStore, MemoryBudget, Sho
 logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
-FAILURE_SHOWN_SECONDS = (
-    600.0  # seconds after which a failed load is told of no more: who still wants the model tries again
-)
+FAILURE_SHOWN_SECONDS = 600.0  # how long the status shows a failed load
 
 
 class NoRoom(XaivaError):
-    """The model does not fit next to those that are in use."""
+    """The model does not fit into memory next to the models in use."""
 
 
 class LoadFailed(XaivaError):
@@ -34,18 +32,21 @@ class LoadFailed(XaivaError):
 
 
 class Loadable(Protocol):
-    """What the pool holds."""
+    """A model that the pool can hold."""
 
     def load(self) -> None:
-        """Take all memory it will ever need: load, and run once at the largest batch. Raises XaivaError."""
+        """Take all memory that the model will need: load it, and run it once with the largest batch.
+
+        Must not lease another model. Raises XaivaError.
+        """
 
     def close(self) -> None:
-        """Give everything back; also after a `load` that failed."""
+        """Release all memory; also called after a failed `load`."""
 
 
 @runtime_checkable
 class ScoringModel(Protocol):
-    """A model that scores samples in batches; it gets a dispatcher."""
+    """A model that scores samples in batches, through a dispatcher."""
 
     width: int
     height: int
@@ -61,17 +62,13 @@ T = TypeVar("T", bound=Loadable)
 
 @dataclass(frozen=True)
 class ModelSpec(Generic[T]):
-    """How a model comes to be. `make` is quick and takes no memory of the device; `load` of what it gives does.
+    """How a model is created."""
 
-    `declared` bytes count until the model was measured once. A pinned model is never evicted. A scoring one gets up to
-    `max_batch` samples at once and waits at most `max_wait` seconds for them.
-    """
-
-    make: Callable[[], T]
-    declared: int
-    pinned: bool = False
-    max_batch: int = 8
-    max_wait: float = 0.01
+    make: Callable[[], T]  # quick, and takes no memory of the device
+    declared: int  # bytes that are charged until the model was measured
+    pinned: bool = False  # never closed while idle
+    max_batch: int = 8  # of a scoring model
+    max_wait: float = 0.01  # seconds that a scoring model waits to fill a batch
 
 
 class _ModelState(str, Enum):
@@ -82,13 +79,12 @@ class _ModelState(str, Enum):
 
 
 class _PoolEntry(Generic[T]):
-    """One key. `failure` is what everybody who waited for the load is told."""
+    """The state of one key."""
 
     def __init__(self, key: str, spec: ModelSpec[T]) -> None:
         self.key = key
         self.spec = spec
         self.state = _ModelState.LOADING
-        self.loader = threading.get_ident()
         self.model: T | None = None
         self.dispatcher: Dispatcher[Any] | None = None
         self.leases = 0
@@ -100,7 +96,7 @@ class _PoolEntry(Generic[T]):
         return self.state is _ModelState.READY and not self.leases and not self.spec.pinned
 
     def count(self, change: int) -> None:
-        """So many leases more."""
+        """Change the number of leases by `change`."""
         self.leases += change
         if not self.leases:
             self.idle_since = time.monotonic()
@@ -125,7 +121,7 @@ class _PoolEntry(Generic[T]):
 
 
 class Lease(Generic[T]):
-    """A share of a model, held until `release`. For a scoring model it is a `Scorer`."""
+    """A share of a model, until `release`. For a scoring model it implements `Scorer`."""
 
     def __init__(self, pool: ModelPool, entry: _PoolEntry[T], model: T) -> None:
         self._pool = pool
@@ -142,38 +138,35 @@ class Lease(Generic[T]):
 
     @property
     def width(self) -> int:
-        """Of the pictures it wants, in pixels."""
         return self._scoring.width
 
     @property
     def height(self) -> int:
-        """Of the pictures it wants, in pixels."""
         return self._scoring.height
 
     @property
     def pixel_format(self) -> str:
-        """Of the pictures it wants, as libav names it."""
         return self._scoring.pixel_format
 
     @property
     def cost(self) -> int:
-        """What the model holds, in bytes, for all its cameras together."""
+        """The model's memory in bytes, for all its cameras together."""
         return self._pool.cost(self.key)
 
     def submit(self, sample: CameraSample) -> Future[float]:
-        """The score to come; see `core.inference.models.scorer.Scorer`."""
+        """The future score; see `core.inference.models.scorer.Scorer`."""
         return self._dispatcher.submit(sample)
 
     def forget(self, camera: str) -> None:
-        """Forget what was seen of that camera, in its place among what it submits."""
+        """Forget the camera after the samples submitted so far and before the next ones."""
         self._dispatcher.forget(camera)
 
     def release(self) -> None:
-        """Give the lease back; once is enough, more do no harm."""
+        """Release the lease; further calls do nothing."""
         self._pool.release(self)
 
     def take_entry(self) -> _PoolEntry[T] | None:
-        """The pool's own: the entry to count down, once."""
+        """For the pool: the entry to count down, the first time."""
         active, self._active = self._active, False
         return self._entry if active else None
 
@@ -191,27 +184,24 @@ class Lease(Generic[T]):
 
 
 class ModelPool:
-    """Hands out leases of models. Every method may be called from any thread.
+    """Hands out leases of models. Thread-safe.
 
-    A key's first lease loads its model while other keys go on and further leases of the key wait for that load. A model
-    whose load leases another one may do so. Without room the least recently used idle models go, if that is enough.
+    The first lease of a key loads its model, and further leases of the key wait for it. Models load one after another,
+    so that each one's memory can be measured; leases of loaded models never wait. When a model does not fit, idle
+    models are closed for it, the one that was idle longest first, if that makes enough room.
     """
 
     def __init__(self, budget: DeviceBudget, *, costs: CostStore) -> None:
         self._budget = MemoryBudget(budget, costs)
         self._entries: dict[str, _PoolEntry[Any]] = {}
-        self._waiting: dict[int, _PoolEntry[Any]] = {}  # by thread: the load it waits for
-        self._budget_changes = (
-            0  # how often a load or a model came to its end: what there is room for is another thing then
-        )
         self._changed = threading.Condition(threading.Lock())
+        self._loading = threading.Lock()  # held while a model loads; taken before `_changed`
         self._closed = False
 
     def lease(self, key: str, spec: ModelSpec[T]) -> Lease[T]:
-        """A share of the model `key`; blocks while it loads. The spec counts when the key is not loaded.
+        """A share of the model `key`; blocks while it loads. `spec` is used when the key is not loaded.
 
-        Raises NoRoom with the numbers, LoadFailed, and XaivaError when two models' loads wait for each other. A load
-        that failed is tried anew by the next lease.
+        Raises NoRoom with the numbers, or LoadFailed. The next lease of a key that failed tries again.
         """
         while True:
             with self._changed:
@@ -225,9 +215,10 @@ class ModelPool:
                     return Lease(self, entry, entry.model)
                 self._wait_for(entry)
                 if entry.failure is not None:
-                    failure = entry.failure  # its own exception: the traceback of another thread is none of ours
+                    failure = entry.failure  # a copy: the traceback belongs to the thread that loaded
                     raise type(failure)(failure.what, failure.why, failure.remedy)
-        return self._load(entry)
+        with self._loading:
+            return self._load(entry)
 
     def release(self, lease: Lease[Any]) -> None:
         """Called by `Lease.release`."""
@@ -237,31 +228,26 @@ class ModelPool:
                 entry.count(-1)
 
     def cost(self, key: str) -> int:
-        """What a model holds, in bytes."""
+        """The memory of a model in bytes; 0 when it is not loaded."""
         return self._budget.cost(key)
 
     def status(self) -> LedgerStatus:
-        """Every model and the memory they share."""
+        """The status of every model and of the memory they share."""
         with self._changed:
             since = time.monotonic() - FAILURE_SHOWN_SECONDS
-            expired = [
-                entry.key
-                for entry in self._entries.values()
-                if entry.state is _ModelState.FAILED and entry.idle_since <= since
-            ]
-            for key in expired:
-                del self._entries[key]
+            for entry in list(self._entries.values()):
+                if entry.state is _ModelState.FAILED and entry.idle_since <= since:
+                    del self._entries[entry.key]
             entries = list(self._entries.values())
         return self._budget.status([entry.status() for entry in entries])
 
     def close(self) -> None:
-        """Close every model, leased or not, in 4 s; a load under way is closed by whoever loads."""
+        """Close every model, leased or not, within 4 s. A load under way closes its model when it ends."""
         with self._changed:
             self._closed = True
             ready = [entry for entry in self._entries.values() if entry.state is _ModelState.READY]
             for entry in ready:
                 entry.state = _ModelState.CLOSING
-            self._changed.notify_all()
         for entry in ready:
             if entry.dispatcher is not None:
                 entry.dispatcher.signal_stop()
@@ -270,17 +256,15 @@ class ModelPool:
             self._close(entry, max(0.0, deadline - time.monotonic()))
         self._budget.close()
 
-    # -- loading --------------------------------------------------------------------------------------------------
-
     def _load(self, entry: _PoolEntry[T]) -> Lease[T]:
-        """Only the thread that put the entry there comes here, so the key is created once."""
+        """Load the entry's model. Only the thread that added the entry calls it, holding `_loading`."""
         charged = False
         model: T | None = None
         try:
             self._make_room(entry)
             charged = True
             model = entry.spec.make()
-            self._budget.begin_load(entry.key)
+            self._budget.begin_load()
             model.load()
             self._budget.end_load(entry.key)
             dispatcher = _dispatcher(entry.spec, entry.key, model)
@@ -292,7 +276,7 @@ class ModelPool:
             failure = _load_failure(entry.key, error)
             with self._changed:
                 entry.failure, entry.state, entry.idle_since = failure, _ModelState.FAILED, time.monotonic()
-                self._notify_budget_changed()
+                self._changed.notify_all()
             if failure is error or not isinstance(error, Exception):
                 raise
             raise failure from error
@@ -303,54 +287,35 @@ class ModelPool:
             entry.model, entry.dispatcher = model, dispatcher
             entry.count(+1)
             entry.state = _ModelState.CLOSING if self._closed else _ModelState.READY
-            self._notify_budget_changed()
+            self._changed.notify_all()
             if entry.state is _ModelState.READY:
                 return Lease(self, entry, model)
         self._close(entry)
         raise _stopping_error(entry.key)
 
     def _make_room(self, entry: _PoolEntry[Any]) -> None:
-        """Charge the model. As long as it does not fit, the model that was idle longest goes; then loads under way are
-        waited for, which may cost less than they declare. Raises NoRoom."""
-        while True:
-            budget_changes = self._budget_changes
-            shortage = self._budget.charge(entry.key, entry.spec.declared)
-            if shortage is None:
-                return
+        """Charge the model; while it does not fit, close the model that was idle longest. Raises NoRoom."""
+        while (shortage := self._budget.charge(entry.key, entry.spec.declared)) is not None:
             with self._changed:
                 self._check_open(entry.key)
-                if budget_changes != self._budget_changes:
-                    continue
-                if any(other.state is _ModelState.CLOSING for other in self._entries.values()):
-                    self._changed.wait()
-                    continue
                 victim = self._victim(shortage)
                 if victim is not None:
                     victim.state = _ModelState.CLOSING
-                elif (loading := self._charged_load()) is not None:
-                    self._wait_for(loading)
-                    continue
             if victim is None:
                 raise _no_room_error(entry.key, shortage, self.status())
-            logger.info("%s goes: it is idle and %s needs room", victim.key, entry.key)
+            logger.info("%s is closed: it is idle, and %s needs its memory", victim.key, entry.key)
             self._close(victim)
 
     def _victim(self, shortage: Shortage) -> _PoolEntry[Any] | None:
-        """The model that was idle longest; None when even all that are idle would not make enough room."""
-        idle = sorted((entry for entry in self._entries.values() if entry.evictable), key=lambda one: one.idle_since)
-        gain = sum(self._budget.cost(one.key) for one in idle)
+        """The model that was idle longest; None when even closing all idle models would not make enough room."""
+        idle = sorted(
+            (entry for entry in self._entries.values() if entry.evictable), key=lambda entry: entry.idle_since
+        )
+        gain = sum(self._budget.cost(entry.key) for entry in idle)
         return idle[0] if idle and shortage.room + gain >= shortage.need else None
 
-    def _charged_load(self) -> _PoolEntry[Any] | None:
-        """A model that is being loaded by a thread that does not wait for this one; those without room do not count."""
-        me = threading.get_ident()
-        loading = (
-            one for one in self._entries.values() if one.state is _ModelState.LOADING and self._budget.cost(one.key)
-        )
-        return next((one for one in loading if not self._circular(one, me)), None)
-
     def _close(self, entry: _PoolEntry[Any], seconds: float = STOP_SECONDS) -> None:
-        """Close a model that is marked as closing, and forget its key."""
+        """Close a model that is marked as closing, and remove its key."""
         self._budget.begin_close(entry.key)
         if entry.dispatcher is not None and not entry.dispatcher.stop(seconds):
             logger.error("%s hangs while it scores; its memory is lost until the service starts again", entry.key)
@@ -360,37 +325,13 @@ class ModelPool:
         self._budget.drop(entry.key)
         with self._changed:
             del self._entries[entry.key]
-            self._notify_budget_changed()
-
-    def _notify_budget_changed(self) -> None:
-        self._budget_changes += 1
-        self._changed.notify_all()
-
-    # -- waiting --------------------------------------------------------------------------------------------------
+            self._changed.notify_all()
 
     def _wait_for(self, entry: _PoolEntry[Any]) -> None:
-        """Until the entry is loaded, failed or gone. Raises XaivaError when this thread would wait for itself."""
-        me = threading.get_ident()
-        if entry.state is _ModelState.LOADING:
-            if self._circular(entry, me):
-                why = "its load waits for a model whose load waits for it"
-                raise XaivaError(f"Model {entry.key}", why, "let one of them do without the other")
-            self._waiting[me] = entry
-        try:
-            before = entry.state
-            while entry.state is before and self._entries.get(entry.key) is entry:
-                self._changed.wait()
-        finally:
-            self._waiting.pop(me, None)
-
-    def _circular(self, entry: _PoolEntry[Any], me: int) -> bool:
-        """Whoever loads `entry` may itself wait for a load: follow them, whether they come to thread `me`."""
-        following: _PoolEntry[Any] | None = entry
-        while following is not None and following.state is _ModelState.LOADING:
-            if following.loader == me:
-                return True
-            following = self._waiting.get(following.loader)
-        return False
+        """Wait until the entry is loaded, failed or removed. The caller holds `_changed`."""
+        before = entry.state
+        while entry.state is before and self._entries.get(entry.key) is entry:
+            self._changed.wait()
 
     def _check_open(self, key: str) -> None:
         if self._closed:
@@ -398,7 +339,7 @@ class ModelPool:
 
 
 def _dispatcher(spec: ModelSpec[Any], key: str, model: Loadable) -> Dispatcher[Any] | None:
-    """The running dispatcher of a model that scores; None for others. Raises RuntimeError without a thread to spare."""
+    """A running dispatcher for a scoring model, None for others. Raises RuntimeError when no thread can be started."""
     if not isinstance(model, ScoringModel):
         return None
     return Dispatcher(key, model.score, model.forget, max_batch=spec.max_batch, max_wait=spec.max_wait)
