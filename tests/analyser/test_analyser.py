@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ import pytest
 from core.api_schema import Fact, Priority
 from core.errors import InputError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
-from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import (
     Analyser,
     AnalyserBusy,
     AnalyserDown,
     BadAnswer,
-    LanguageModel,
     Question,
     Verdict,
     create_analyser,
@@ -142,14 +142,13 @@ def test_an_answer_that_takes_too_long_is_an_outage(make: Make) -> None:
             ask(analyser).result(5)
 
 
-def test_the_circuit_opens_rests_and_closes_again(pool: ModelPool) -> None:
+def test_the_circuit_opens_rests_and_closes_again() -> None:
     down = True
     now = [0.0]
     with HttpReceiver(lambda _: Answer(503) if down else verdict_answer()) as server:
-        remote: LanguageModel = OpenAiModel(server.url, "", "the-key")
-        spec = ModelSpec(make=lambda: remote, declared=0)
+        remote = OpenAiModel(server.url, "", "the-key")
         breaker = CircuitBreaker(first_rest=10, clock=lambda: now[0])
-        analyser = Analyser(lambda: pool.lease("analyser", spec), seconds=5, breaker=breaker)
+        analyser = Analyser(lambda: nullcontext(remote), seconds=5, breaker=breaker)
         analyser.start()
         for _ in range(3):
             with pytest.raises(AnalyserDown):

@@ -9,7 +9,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.login_backoff import REFUSAL_DELAYS, TURN_SECONDS, LoginBackoff
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.source_address import parse_source
-from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.analysis.analyser import Analyser
 from core.inference.models.analysis.circuit_breaker import FIRST_REST_SECONDS, MAX_REST_SECONDS
 from core.inference.models.analysis.openai_model import OpenAiModel
@@ -462,11 +461,10 @@ ANALYSER = {401: MAX_REST_SECONDS, 403: MAX_REST_SECONDS, 404: MAX_REST_SECONDS,
 
 
 @pytest.mark.parametrize("status", ANALYSER)
-def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int, pool: ModelPool) -> None:
+def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int) -> None:
     with HttpReceiver(lambda _: Answer(status)) as server:
         model = OpenAiModel(server.url, "", "the-key")
-        spec = ModelSpec(make=lambda: model, declared=0)
-        analyser = Analyser(lambda: pool.lease("analyser", spec), seconds=5)
+        analyser = Analyser(lambda: nullcontext(model), seconds=5)
         analyser.start()
         with pytest.raises(XaivaError):
             analyser.choose("one?", event(), ("yes", "no"))

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as ResultTimeout
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core.api_schema import AnalyserStatus, Event, Priority
 from core.errors import XaivaError
-from core.inference.model_pool.pool import Lease
 from core.inference.models.analysis.answer import BadAnswer, Misconfigured, Verdict, parse_choice, parse_verdict
 from core.inference.models.analysis.circuit_breaker import CircuitBreaker
 from core.inference.models.analysis.language_model import LanguageModel, Prompt
@@ -47,27 +47,29 @@ class _Job:
 
 
 class Analyser:
-    """Leases the model at the first question and anew after a failure, and owns the thread that asks it.
+    """Owns the model and the thread that asks it.
 
-    `lease` None: switched off. `seconds` is the deadline of one answer. Futures end with a Verdict, with BadAnswer
-    (the model answered nonsense) or with AnalyserDown (ask again later).
+    `open_model` opens the model at the first question, and again after a failure; None: the analyser is switched off.
+    `seconds` is the deadline of one answer. Futures end with a Verdict, with BadAnswer (the model answered nonsense)
+    or with AnalyserDown (ask again later).
     """
 
     def __init__(
         self,
-        lease: Callable[[], Lease[LanguageModel]] | None,
+        open_model: Callable[[], AbstractContextManager[LanguageModel]] | None,
         *,
         backend: str = "off",
         seconds: float = 30,
         max_queue: int = MAX_QUEUE,
         breaker: CircuitBreaker | None = None,
     ) -> None:
-        self._lease = lease
+        self._open_model = open_model
         self._backend = backend
         self._seconds = seconds
         self._max_queue = max_queue
         self._breaker = breaker or CircuitBreaker()
-        self._current_lease: Lease[LanguageModel] | None = None
+        self._opened = ExitStack()
+        self._model: LanguageModel | None = None
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._asking = False
@@ -79,13 +81,13 @@ class Analyser:
     @property
     def off(self) -> bool:
         """Whether the analyser is switched off."""
-        return self._lease is None
+        return self._open_model is None
 
     @property
     def backend(self) -> str:
         """The name of the model, as shown with each answer."""
-        lease = self._current_lease
-        return lease.model.name if lease else self._backend
+        model = self._model
+        return model.name if model else self._backend
 
     def start(self) -> None:
         if not self.off:
@@ -186,11 +188,11 @@ class Analyser:
             job.future.set_result(answer)
 
     def _complete(self, prompt: Callable[[LanguageModel], Prompt]) -> str:
-        assert self._lease is not None
-        if self._current_lease is None:
-            self._current_lease = self._lease()
+        assert self._open_model is not None
+        if self._model is None:
+            self._model = self._opened.enter_context(self._open_model())
         began = time.monotonic()
-        model = self._current_lease.model
+        model = self._model
         text = model.complete(prompt(model), self._seconds)
         logger.debug("the analyser answered in %.1f s: %s", time.monotonic() - began, text)
         return text
@@ -216,9 +218,8 @@ class Analyser:
         return AnalyserDown("The analyser", why, "the event will be completed when it answers again")
 
     def _release(self) -> None:
-        lease, self._current_lease = self._current_lease, None
-        if lease is not None:
-            lease.release()
+        self._model = None
+        self._opened.close()
 
 
 def _fail_job(job: _Job, error: AnalyserDown) -> None:

@@ -27,11 +27,5 @@ class LanguageModel(Protocol):
     name: str  # the backend, as shown with each answer
     sees: bool  # whether it takes pictures
 
-    def load(self) -> None:
-        """Load the model. Raises XaivaError."""
-
     def complete(self, prompt: Prompt, seconds: float) -> str:
         """The answer's text, within `seconds` if the model supports a time-out. Raises XaivaError."""
-
-    def close(self) -> None:
-        """Release the model's memory and connections."""

@@ -34,9 +34,6 @@ class OpenAiModel:
         self._takes_schema = True  # until the server refuses a JSON schema
         self.name = f"openai:{model}" if model else "openai"
 
-    def load(self) -> None:
-        """Do nothing: the server has the model."""
-
     def complete(self, prompt: Prompt, seconds: float) -> str:
         """Ask the server. Raises XaivaError when it is unreachable, refuses, or answers without text."""
         reply = self._ask(prompt, seconds)
@@ -46,9 +43,6 @@ class OpenAiModel:
         if not reply.is_success:
             raise _refusal(reply.status)
         return _answer_text(reply.body)
-
-    def close(self) -> None:
-        """Do nothing: no connection stays open."""
 
     def _ask(self, prompt: Prompt, seconds: float) -> Reply:
         headers = {"Content-Type": "application/json"}
