@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 import av
@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from core.api_schema import CameraRequest, Clip, Event, Role, UserRequest
 from core.inference.auth import passwords
-from core.inference.cameras import pipeline
 from core.inference.cameras.conversion import encode_jpeg
+from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.events.ids import new_id
 from core.service_client import ServiceClient
 from tests.api.serving import Running, served
@@ -31,7 +31,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with the cameras `gate` and `yard`, which nothing answers."""
     with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as one:
         patch.setattr(passwords, "_HASHER", QUICK)
-        patch.setattr(pipeline, "DISCONNECTED_ALERT_SECONDS", 3600)  # no events but those that the tests make
+        manager = one.service.cameras
+        manager.context = replace(manager.context, times=CameraTimes(disconnected_alert=3600))  # only the tests' events
         for camera in ("gate", "yard"):
             one.service.add_camera(CameraRequest(id=camera, source=NOWHERE, timeout=1))
         for name, role, cameras in PEOPLE:

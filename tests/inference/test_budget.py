@@ -13,11 +13,10 @@ import pytest
 
 from core.api_schema import CameraRequest, CameraState, Detection
 from core.errors import XaivaError
-from core.inference.cameras import camera as camera_module
-from core.inference.cameras import pipeline as pipeline_module
 from core.inference.cameras.admission import NoCores, admit
 from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
@@ -71,14 +70,18 @@ def moody() -> FlakyDetector:
 
 @pytest.fixture
 def cameras(
-    moody: FlakyDetector, pool: ModelPool, witness: RecordingObserver, monkeypatch: pytest.MonkeyPatch
+    moody: FlakyDetector, pool: ModelPool, witness: RecordingObserver, request: pytest.FixtureRequest
 ) -> Iterator[MultiCameraManager]:
     """A manager whose cameras use the moody detector, in a hurry."""
-    monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 0.3)
-    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1, 0.1, 0.1))
+    broken = getattr(request, "param", 0.3)
     spec = ModelSpec(lambda: moody, 0)
     manager = MultiCameraManager(
-        witness, lambda _: pool.lease("moody", spec), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64
+        witness,
+        lambda _: pool.lease("moody", spec),
+        time_zone=UTC,
+        backoff=QUICK_BACKOFF,
+        times=CameraTimes(broken=broken, restart_delays=(0.1, 0.1, 0.1)),
+        cores=64,
     )
     manager.start()
     yield manager
@@ -86,10 +89,10 @@ def cameras(
     assert manager.stop() == []
 
 
+@pytest.mark.parametrize("cameras", [60], indirect=True)  # seconds until the pipeline counts as broken
 def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
-    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path, monkeypatch: pytest.MonkeyPatch
+    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path
 ) -> None:
-    monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 60)
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
@@ -182,16 +185,15 @@ def test_a_stop_while_another_model_is_loaded_for_it_wins(
 
 
 def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path, monkeypatch: pytest.MonkeyPatch
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path
 ) -> None:
-    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1,))
-
     def ask(request: CameraRequest) -> Scorer:
         if request.id == "broken":
             raise OSError(5, "Input/output error")
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
+    times = CameraTimes(restart_delays=(0.1,))
+    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, times=times, cores=64)
     for name in ("broken", "good"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
@@ -225,11 +227,15 @@ def test_a_camera_without_room_is_refused_with_the_numbers(
     assert manager.stop() == []
 
 
-def test_a_kept_camera_without_room_waits_for_it(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1, 0.1))
-    manager = MultiCameraManager(witness, refusing([], 2, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
+def test_a_kept_camera_without_room_waits_for_it(lease: LeaseScorer, witness: RecordingObserver, clip: Path) -> None:
+    manager = MultiCameraManager(
+        witness,
+        refusing([], 2, lease),
+        time_zone=UTC,
+        backoff=QUICK_BACKOFF,
+        times=CameraTimes(restart_delays=(0.1, 0.1)),
+        cores=64,
+    )
     for name in ("a", "b"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()

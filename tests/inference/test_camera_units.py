@@ -20,6 +20,7 @@ from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.connection_state import ConnectionStateMachine
 from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.frames import FrameSampler
+from core.inference.cameras.restart_budget import CameraTimes, RestartBudget
 from core.inference.cameras.source_address import parse_source
 from core.inference.log_setup import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
@@ -201,3 +202,13 @@ def test_the_client_needs_nothing_of_the_service_but_its_words() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_restarts_come_later_and_later_until_the_budget_is_used_up() -> None:
+    budget = RestartBudget(CameraTimes(restart_delays=(1, 5), restart_memory=100))
+    assert [budget.failed(now) for now in (0, 10)] == [1, 5]
+    assert (budget.due, budget.take_due(14), budget.take_due(15), budget.due) == (15, False, True, None)
+    assert (budget.failed(20), budget.due) == (None, None)
+    assert (budget.failed(105), budget.count) == (5, 3)  # the first one no longer counts
+    budget.reset()
+    assert (budget.due, budget.failed(106), budget.count) == (None, 1, 4)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from core.api_schema import AlertKind, CameraState, CameraStatus
-from core.inference.cameras import pipeline
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.recorder import ClipRecorder
+from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.cameras.source import CameraSource
 from core.inference.cameras.source_address import parse_source
 from tests.inference.conftest import QUICK_BACKOFF, Add, RecordingObserver
@@ -67,13 +68,9 @@ def test_offline_and_back(server: rtsp.RtspServer, add: Add, record_property: Re
 
 
 def test_a_camera_that_stays_away_is_an_alert_until_it_is_back_or_stopped(
-    server: rtsp.RtspServer,
-    add: Add,
-    manager: MultiCameraManager,
-    witness: RecordingObserver,
-    monkeypatch: pytest.MonkeyPatch,
+    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
-    monkeypatch.setattr(pipeline, "DISCONNECTED_ALERT_SECONDS", 1)
+    manager.context = replace(manager.context, times=CameraTimes(disconnected_alert=1))
     probe = add(server.url("cam"), "gate")
     add("rtsp://127.0.0.1:9/none", "never")
     until(probe, live)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.api_schema import CameraRequest, CameraState, CameraStatus
 from core.errors import XaivaError
 from core.inference.cameras.pipeline import CameraPipeline, FrameListener, NoPicture, PipelineContext
+from core.inference.cameras.restart_budget import RestartBudget
 from core.inference.cameras.source_address import parse_source
 from core.inference.models.scorer import Scorer
 
@@ -19,21 +19,7 @@ logger = logging.getLogger(__name__)
 
 LeaseScorer = Callable[[CameraRequest], Scorer]
 
-RECONNECT_FIELDS = (
-    "source",
-    "timeout",
-    "transport",
-    "loop",
-    "poll_interval",
-)  # changing one of these needs a new connection
-RESTART_DELAYS = (
-    1.0,
-    5.0,
-    15.0,
-    30.0,
-    60.0,
-)  # seconds before each; one more failure is FAILED
-RESTART_MEMORY_SECONDS = 600.0  # after which a restart no longer counts
+RECONNECT_FIELDS = ("source", "timeout", "transport", "loop", "poll_interval")  # a change needs a new connection
 CHANGE_WAIT_SECONDS = 2.0  # how long a stop waits for another change (a model may be loading)
 
 
@@ -50,14 +36,8 @@ class Camera:
         self._should_run = False
         self._scorer: Scorer | None = None
         self._pipeline: CameraPipeline | None = None
-        self._idle_status = (
-            CameraState.STOPPED,
-            "",
-            time.time(),
-        )  # the status without a pipeline
-        self._restarts: deque[float] = deque()
-        self._restart_count = 0
-        self._restart_at: float | None = None
+        self._idle_status = (CameraState.STOPPED, "", time.time())  # the status without a pipeline
+        self._restarts = RestartBudget(context.times)
 
     def start(self, *, retry: bool = False) -> None:
         """Lease the model, which blocks while it loads, and start; does nothing when the camera runs.
@@ -67,8 +47,7 @@ class Camera:
         """
         self._should_run = True
         with self._changing():
-            self._restarts.clear()
-            self._restart_at = None
+            self._restarts.reset()
             if self._pipeline is not None and self._pipeline.source.status().connection.state is CameraState.STOPPED:
                 self._stop_and_release()  # a file was played to its end
             if self._pipeline is not None:
@@ -87,7 +66,8 @@ class Camera:
         if not self._change_lock.acquire(timeout=wait_seconds):
             return  # the other change stops the camera when it is done
         try:
-            self._should_run, self._restart_at = False, None
+            self._should_run = False
+            self._restarts.cancel()
             self._set_idle_status(CameraState.STOPPED, "")
             self._stop_and_release()
         finally:
@@ -111,7 +91,7 @@ class Camera:
         """Whether the camera is started; also true while it is disconnected or waits for a restart."""
         pipeline = self._pipeline
         if pipeline is None:
-            return self._restart_at is not None
+            return self._restarts.due is not None
         return pipeline.source.status().connection.state is not CameraState.STOPPED
 
     def update(self, request: CameraRequest) -> None:
@@ -142,19 +122,18 @@ class Camera:
 
     def watch(self) -> None:
         """Detect a stuck reader and replace a broken pipeline. To be called a few times a second."""
-        pipeline, restart_at = self._pipeline, self._restart_at
+        pipeline = self._pipeline
         if pipeline is not None:
             pipeline.source.watch()
             if self._should_run and (why := pipeline.broken()):
                 self._replace_broken(pipeline, why)
-        elif restart_at is not None and time.monotonic() >= restart_at:
-            self._restart_at = None
+        elif self._restarts.take_due(time.monotonic()):
             threading.Thread(target=self._restart, name=f"restart-{self.request.id}", daemon=True).start()
 
     def status(self) -> CameraStatus:
-        pipeline, restart_at, (state, reason, since) = self._pipeline, self._restart_at, self._idle_status
+        pipeline, restart_at, (state, reason, since) = self._pipeline, self._restarts.due, self._idle_status
         if pipeline is not None:
-            return pipeline.status().model_copy(update={"restarts": self._restart_count})
+            return pipeline.status().model_copy(update={"restarts": self._restarts.count})
         return CameraStatus(
             id=self.request.id,
             name=self.request.name or self.request.id,
@@ -163,7 +142,7 @@ class Camera:
             reason=reason,
             since=since,
             threshold=self.request.detection.threshold,
-            restarts=self._restart_count,
+            restarts=self._restarts.count,
             retry_in=None if restart_at is None else round(max(0.0, restart_at - time.monotonic()), 1),
         )
 
@@ -265,16 +244,10 @@ class Camera:
             self._change_lock.release()
 
     def _plan_restart(self, why: str) -> None:
-        now = time.monotonic()
-        while self._restarts and now - self._restarts[0] > RESTART_MEMORY_SECONDS:
-            self._restarts.popleft()
-        if len(self._restarts) >= len(RESTART_DELAYS):
-            self._fail(f"{why}; {len(self._restarts)} restarts did not help")
+        delay = self._restarts.failed(time.monotonic())
+        if delay is None:
+            self._fail(f"{why}; {len(self._context.times.restart_delays)} restarts did not help")
             return
-        delay = RESTART_DELAYS[len(self._restarts)]
-        self._restarts.append(now)
-        self._restart_count += 1
-        self._restart_at = now + delay
         self._set_idle_status(CameraState.DISCONNECTED, f"{why}; it will be restarted")
         logger.warning("camera %s: %s; it is started again in %g s", self.request.id, why, delay)
 
@@ -287,7 +260,7 @@ class Camera:
                     self._plan_restart(_describe_error(error))
 
     def _fail(self, reason: str) -> None:
-        self._restart_at = None
+        self._restarts.cancel()
         self._set_idle_status(CameraState.FAILED, reason)
         logger.error("camera %s failed: %s", self.request.id, reason)
 

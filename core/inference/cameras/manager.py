@@ -23,6 +23,7 @@ from core.inference.cameras.heap_trim import limit_heaps, trim_heap
 from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import FrameListener, PipelineContext
+from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import TamperTimes
 
@@ -65,10 +66,13 @@ class MultiCameraManager:
         backoff: Backoff | None = None,
         login_backoff: LoginBackoff | None = None,
         tamper_times: TamperTimes | None = None,
+        times: CameraTimes | None = None,
         cores: float | None = None,
     ) -> None:
         self._lease_scorer = lease_scorer
-        self._context = PipelineContext(observer, time_zone, backoff, login_backoff or LoginBackoff(), tamper_times)
+        self.context = PipelineContext(
+            observer, time_zone, backoff, login_backoff or LoginBackoff(), tamper_times, times or CameraTimes()
+        )
         self._maximum = maximum
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
@@ -121,7 +125,7 @@ class MultiCameraManager:
         """
         for request in requests:
             try:
-                camera = Camera(request, self._lease_scorer, self._context)
+                camera = Camera(request, self._lease_scorer, self.context)
             except InputError as error:
                 logger.error("camera %s is left out: %s", request.id, error)
                 continue
@@ -135,7 +139,7 @@ class MultiCameraManager:
 
         Raises InputError (a bad source), CameraExists, TooManyCameras, NoCores, and what leasing raises (NoRoom).
         """
-        camera = Camera(request, self._lease_scorer, self._context)
+        camera = Camera(request, self._lease_scorer, self.context)
         with self._lock:
             self._check_limit(request.id)
             if request.enabled:
@@ -195,7 +199,7 @@ class MultiCameraManager:
         """
         with self._admitted(camera) as admitted:
             admitted.stop()
-            self._context.login_backoff.forget(parse_source(admitted.request.source))
+            self.context.login_backoff.forget(parse_source(admitted.request.source))
             admitted.start()
         return admitted.status()
 
@@ -218,9 +222,9 @@ class MultiCameraManager:
             )
         address = parse_source(request.source)
         if result.ok:
-            self._context.login_backoff.accepted(address)
+            self.context.login_backoff.accepted(address)
         elif result.cause == Cause.AUTH.value:
-            self._context.login_backoff.refused(address)
+            self.context.login_backoff.refused(address)
         return result
 
     def add_frame_listener(self, camera: str, callback: FrameListener) -> Callable[[], None]:

@@ -24,6 +24,7 @@ from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.regions import RegionMask
+from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.cameras.source import STOP_SECONDS, CameraSource, SourceStatus
 from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import TamperDetector, TamperTimes
@@ -36,9 +37,6 @@ logger = logging.getLogger(__name__)
 SCORE_HISTORY = 60  # for the sparkline
 LATENCY_HISTORY = 300  # a minute at five scores a second, enough for a 99th percentile
 IDLE_SECONDS = 0.5  # how long the scoring thread waits for a frame before it checks the connection
-SCORE_TIMEOUT_SECONDS = 10.0  # that a model may take for one picture
-DISCONNECTED_ALERT_SECONDS = 30.0  # without a frame before an alert; a camera that reboots is back by then
-BROKEN_SECONDS = 10.0  # of failed scoring without one success, after which the pipeline is broken
 
 FrameListener = Callable[["SampledFrame"], None]
 
@@ -56,6 +54,7 @@ class PipelineContext:
     backoff: Backoff | None = None
     login_backoff: LoginBackoff = field(default_factory=LoginBackoff)
     tamper_times: TamperTimes | None = None
+    times: CameraTimes = field(default_factory=CameraTimes)
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class CameraPipeline:
     def broken(self) -> str:
         """Why the pipeline must be replaced, as a sentence; empty when it works."""
         since, state = self._failing_since, self.source.status().connection.state
-        if since is not None and time.monotonic() - since > BROKEN_SECONDS:
+        if since is not None and time.monotonic() - since > self._context.times.broken:
             return self._error
         threads_ended = self._thread is not None and (not self._thread.is_alive() or self.source.ended)
         return "its thread died" if threads_ended and state is not CameraState.STOPPED else ""
@@ -278,7 +277,8 @@ class CameraPipeline:
 
     def _wait_for_score(self, future: Future[float]) -> float | None:
         """Wait for the score; None when the pipeline stops or the model is closed meanwhile."""
-        deadline = time.monotonic() + SCORE_TIMEOUT_SECONDS
+        limit = self._context.times.score_timeout
+        deadline = time.monotonic() + limit
         while not self._latest_frame.closed:
             try:
                 return future.result(IDLE_SECONDS)
@@ -289,9 +289,7 @@ class CameraPipeline:
                     raise  # a time-out inside the model
             if time.monotonic() > deadline:
                 future.cancel()
-                raise XaivaError(
-                    "Scoring", f"the model has not answered for {SCORE_TIMEOUT_SECONDS:g} s", "see its state"
-                )
+                raise XaivaError("Scoring", f"the model has not answered for {limit:g} s", "see its state")
         future.cancel()
         return None
 
@@ -306,7 +304,7 @@ class CameraPipeline:
         waiting = connection.failure is not None and connection.failure.cause is Cause.NO_KEY_FRAME
         waiting = waiting and connection.state is CameraState.CONNECTING  # packets arrive
         suppressed = self._disconnected_alert is not None or connection.state is CameraState.STOPPED or waiting
-        if not suppressed and connection.failure is not None and seconds > DISCONNECTED_ALERT_SECONDS:
+        if not suppressed and connection.failure is not None and seconds > self._context.times.disconnected_alert:
             kind, since = AlertKind.DISCONNECTED, time.time() - seconds
             self._disconnected_alert = CameraAlert(kind=kind, since=since, reason=connection.failure.reason)
             self._context.observer.alert(self.request, self._disconnected_alert, True)
