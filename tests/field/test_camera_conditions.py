@@ -316,20 +316,8 @@ def rtsp_answer(status: str) -> bytes:
 PORTS = {
     "ssh": ("rtsp", b"SSH-2.0-Open\r\n", b"", "codec", 'does not speak RTSP: it answers "SSH-2.0-Open"'),
     "mail": ("rtsp", b"220 mail ESMTP\r\n", b"", "codec", 'does not speak RTSP: it answers "220 mail ESMTP"'),
-    "ssh for http": (
-        "http",
-        b"SSH-2.0-Open\r\n",
-        b"",
-        "codec",
-        'does not speak HTTP: it answers "SSH-2.0-Open"',
-    ),
-    "ssh for tcp": (
-        "tcp",
-        b"SSH-2.0-Open\r\n",
-        b"",
-        "codec",
-        'sends no video: it answers "SSH-2.0-Open"',
-    ),
+    "ssh for http": ("http", b"SSH-2.0-Open\r\n", b"", "codec", 'does not speak HTTP: it answers "SSH-2.0-Open"'),
+    "ssh for tcp": ("tcp", b"SSH-2.0-Open\r\n", b"", "codec", 'sends no video: it answers "SSH-2.0-Open"'),
     "web": ("rtsp", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", "codec", "does not speak RTSP, but HTTP: use http://"),
     "rtsp for http": (
         "http",
@@ -362,11 +350,7 @@ PORTS = {
 
 # name: (what the camera answers to each request that it does not take, cause, what is said)
 DIALOGUES = {
-    "transport": (
-        {"SETUP": "461 Unsupported Transport"},
-        "rejected",
-        "this transport (status 461): use the other one",
-    ),
+    "transport": ({"SETUP": "461 Unsupported Transport"}, "rejected", "this transport (status 461): use the other one"),
     "viewers": ({"SETUP": "453 Not Enough Bandwidth"}, "rejected", "describes its stream but refuses to send it"),
     "play": ({"PLAY": "455 Method Not Valid in This State"}, "rejected", "but refuses to send it (status 4xx)"),
     "fault": ({"SETUP": "503 Service Unavailable"}, "error", "but fails to send it (status 5xx)"),

@@ -387,11 +387,7 @@ def white_corner(picture: np.ndarray) -> str:  # type: ignore[type-arg]
 
 @pytest.mark.parametrize("name", SIDES)
 def test_everybody_sees_the_picture_upright(
-    name: str,
-    tmp_path: Path,
-    add: Add,
-    manager: MultiCameraManager,
-    witness: RecordingObserver,
+    name: str, tmp_path: Path, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
     require(rtsp.has_ffmpeg(), "ffmpeg")
     matrix, corner = SIDES[name]

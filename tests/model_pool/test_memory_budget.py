@@ -174,8 +174,7 @@ def test_a_driver_that_hangs_meanwhile_measures_nothing(gpu: FakeGpu, costs: Fak
 
 
 @pytest.mark.parametrize(
-    ("visible", "used"),
-    [(None, 1), ("0", 1), ("1", 2), ("1,0", 2), ("GPU-", 0), ("", 0), ("-1", 0), ("7", 0)],
+    ("visible", "used"), [(None, 1), ("0", 1), ("1", 2), ("1,0", 2), ("GPU-", 0), ("", 0), ("-1", 0), ("7", 0)]
 )
 def test_which_gpu_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, used: int) -> None:
     nvml = FakeNvml(tmp_path, "gpu gtx1060", "gpu rtx4090", f"used 0 {1 * MIB}", f"used 1 {2 * MIB}")

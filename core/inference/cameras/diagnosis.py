@@ -169,8 +169,7 @@ def _greeting_failure(greeting: bytes, expected: str) -> Failure | None:
         return Failure(Cause.CODEC, f"the server there {mismatch}: it closes the connection without an answer")
     if greeting.startswith(_TLS_RECORD):
         return Failure(
-            Cause.CODEC,
-            f"the server there {mismatch}, but TLS: use {'https' if expected == 'HTTP' else 'rtsps'}://",
+            Cause.CODEC, f"the server there {mismatch}, but TLS: use {'https' if expected == 'HTTP' else 'rtsps'}://"
         )
     for name in (b"HTTP", b"RTSP"):
         if greeting.startswith(name + b"/") and name.decode() != expected:

@@ -166,8 +166,7 @@ def _as_source_error(error: Exception) -> Exception:
         return SourceError(Cause.TIMEOUT, "no picture within the time-out")
     if isinstance(error, TooLarge):
         return SourceError(
-            Cause.CODEC,
-            f"the address answers with more than {MAX_ANSWER_BYTES >> 20} MiB, too large for a picture",
+            Cause.CODEC, f"the address answers with more than {MAX_ANSWER_BYTES >> 20} MiB, too large for a picture"
         )
     if isinstance(error, httpx.ConnectError) and isinstance(cause := root_cause(error), OSError):
         return cause

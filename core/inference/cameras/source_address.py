@@ -121,8 +121,7 @@ def parse_source(source: str) -> SourceAddress:
         raise _source_error(why, f"enter only the address, starting with its scheme: {_SUPPORTED_SCHEMES}")
     if _MISSING_SCHEME.fullmatch(source):
         raise _source_error(
-            "the address has no scheme",
-            f"write one of {_SUPPORTED_SCHEMES} before the host, or give an absolute path",
+            "the address has no scheme", f"write one of {_SUPPORTED_SCHEMES} before the host, or give an absolute path"
         )
     if _BARE_DEVICE.fullmatch(source):
         raise _source_error(

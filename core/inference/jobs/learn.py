@@ -52,11 +52,7 @@ class Learner:
     """
 
     def __init__(
-        self,
-        cameras: MultiCameraManager,
-        pool: ModelPool,
-        settings: ServiceSettings,
-        learned: Callable[[str], None],
+        self, cameras: MultiCameraManager, pool: ModelPool, settings: ServiceSettings, learned: Callable[[str], None]
     ) -> None:
         self._cameras = cameras
         self._pool = pool

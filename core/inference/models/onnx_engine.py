@@ -37,11 +37,7 @@ _ERROR_MEANINGS = (
         "export it again, and compare its SHA-256",
     ),
     (("NOT_IMPLEMENTED",), "it uses an operator that this ONNX Runtime lacks", "export it for an older opset"),
-    (
-        ("INVALID_ARGUMENT",),
-        "its input does not fit",
-        "compare the declared input with the model's",
-    ),
+    (("INVALID_ARGUMENT",), "its input does not fit", "compare the declared input with the model's"),
 )
 
 

@@ -35,9 +35,7 @@ def model_key(detection: Detection) -> str:
         return f"{ONNX}:{relative_name(detection.model)}"
     if detection.detector not in detector_types():
         raise InputError(
-            f"Detector {detection.detector}",
-            "there is no such detector",
-            f"use {', '.join(detector_types())}",
+            f"Detector {detection.detector}", "there is no such detector", f"use {', '.join(detector_types())}"
         )
     if detection.model:
         why = "detection.model is set, but only onnx uses it"

@@ -46,10 +46,7 @@ _EXAMPLES = (
         "Camera: Yard\nFound: 2 person",
         {"type": "person", "description": "Two persons are in the yard.", "confidence": 0.8},
     ),
-    (
-        "Camera: Road\nFound: 1 truck",
-        {"type": "vehicle", "description": "A truck is on the road.", "confidence": 0.7},
-    ),
+    ("Camera: Road\nFound: 1 truck", {"type": "vehicle", "description": "A truck is on the road.", "confidence": 0.7}),
     (
         "Camera: Hall\nFound: nothing known",
         {"type": "other", "description": "Something changed in the hall; nothing known was found.", "confidence": 0.2},
@@ -121,9 +118,4 @@ def _examples() -> tuple[tuple[str, str], ...]:
 
 
 def _object_schema(**properties: JsonValue) -> dict[str, JsonValue]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
