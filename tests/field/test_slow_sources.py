@@ -414,7 +414,7 @@ def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: 
 
 
 def number_of(frame: VideoFrame) -> int:
-    """Which `still` it shows."""
+    """The number of the `still` in a frame."""
     return int(frame.to_ndarray(format="gray")[90].argmax()) // 20
 
 

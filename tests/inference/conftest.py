@@ -49,7 +49,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
 
 @dataclass
 class RecordingObserver:
-    """An observer that remembers everything it is told; events are "on disk" at once."""
+    """An observer that records every call; events are "on disk" immediately."""
 
     folder: Path
     decisions: list[Decision] = field(default_factory=list)
@@ -82,7 +82,7 @@ def pool() -> Iterator[ModelPool]:
 
 @pytest.fixture
 def witness(tmp_path: Path) -> RecordingObserver:
-    """Who is told of events and alerts."""
+    """Records events and alerts."""
     return RecordingObserver(tmp_path)
 
 

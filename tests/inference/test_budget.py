@@ -63,21 +63,21 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def moody() -> FlakyDetector:
+def flaky() -> FlakyDetector:
     """The one detector of these tests."""
     return FlakyDetector()
 
 
 @pytest.fixture
 def cameras(
-    moody: FlakyDetector, pool: ModelPool, witness: RecordingObserver, request: pytest.FixtureRequest
+    flaky: FlakyDetector, pool: ModelPool, witness: RecordingObserver, request: pytest.FixtureRequest
 ) -> Iterator[MultiCameraManager]:
-    """A manager whose cameras use the moody detector, in a hurry."""
+    """A manager whose cameras use the flaky detector, with short times."""
     broken = getattr(request, "param", 0.3)
-    spec = ModelSpec(lambda: moody, 0)
+    spec = ModelSpec(lambda: flaky, 0)
     manager = MultiCameraManager(
         witness,
-        lambda _: pool.lease("moody", spec),
+        lambda _: pool.lease("flaky", spec),
         time_zone=UTC,
         backoff=QUICK_BACKOFF,
         times=CameraTimes(broken=broken, restart_delays=(0.1, 0.1, 0.1)),
@@ -85,48 +85,48 @@ def cameras(
     )
     manager.start()
     yield manager
-    moody.gate.set()
+    flaky.gate.set()
     assert manager.stop() == []
 
 
 @pytest.mark.parametrize("cameras", [60], indirect=True)  # seconds until the pipeline counts as broken
 def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
-    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path
+    cameras: MultiCameraManager, flaky: FlakyDetector, clip: Path
 ) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
-    moody.failing = True
+    flaky.failing = True
     assert "deciding failed" in until(probe, lambda one: bool(one.error)).error
-    moody.failing = False
+    flaky.failing = False
     status = until(probe, lambda one: not one.error)
     assert (status.state, status.restarts) == (CameraState.LIVE, 0)
 
 
 def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
-    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path, pool: ModelPool
+    cameras: MultiCameraManager, flaky: FlakyDetector, clip: Path, pool: ModelPool
 ) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     cameras.add(CameraRequest(id="stopped", source=str(clip), enabled=False))
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
-    moody.failing = True
+    flaky.failing = True
     status = until(probe, lambda one: one.state is CameraState.FAILED)
     assert status.restarts == 3
     assert "deciding failed" in status.reason
     assert "3 restarts" in status.reason
     assert [model.leases for model in pool.status().models] == [0]
     assert cameras.get("stopped").status().state is CameraState.STOPPED
-    moody.failing = False
+    flaky.failing = False
     cameras.start_camera("a")
     until(probe, lambda one: one.state is CameraState.LIVE and len(one.scores) > 2)
 
 
-def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, moody: FlakyDetector, clip: Path) -> None:
+def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, flaky: FlakyDetector, clip: Path) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
-    moody.gate.clear()
+    flaky.gate.clear()
     frames_before = probe().frames
     until(probe, lambda one: one.frames > frames_before + 15)  # the camera goes on, the newest frame waits
     assert probe().dropped > 0

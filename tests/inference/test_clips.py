@@ -42,7 +42,7 @@ def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
 
 
 def record(path: Path, footage: Footage, packets: list[VideoPacket]) -> tuple[float, int, str]:
-    """Write them; what `done` was told."""
+    """Write a clip of these packets; returns the arguments of `done`."""
     outcomes: list[tuple[float, int, str]] = []
     clip = ClipWriter(footage, timed(packets))
     clip.start(path, lambda *outcome: outcomes.append(outcome))

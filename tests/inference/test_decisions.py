@@ -35,7 +35,7 @@ def transitions(judge: AnomalyTrigger, scores: list[float], detection: Detection
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"),
+    ("scores", "expected"),
     [
         ([0.1, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6], ".rrrB--"),  # long enough
         ([0.6, 0.6, 0.1, 0.6, 0.6, 0.6, 0.6], "rr.rrrB"),  # a spike is none
@@ -44,9 +44,9 @@ def transitions(judge: AnomalyTrigger, scores: list[float], detection: Detection
         ([0.6] * 4 + [0.1] * 4 + [0.9] * 5, "rrrB---E....r"),  # then it rests for a second
     ],
 )
-def test_an_anomaly_begins_lasts_and_ends(scores: list[float], told: str) -> None:
+def test_an_anomaly_begins_lasts_and_ends(scores: list[float], expected: str) -> None:
     detection = Detection(threshold=0.5, minimum_seconds=0.75, cooldown=1.25)
-    assert "".join(transitions(AnomalyTrigger(), scores, detection)) == told
+    assert "".join(transitions(AnomalyTrigger(), scores, detection)) == expected
 
 
 def test_the_settings_of_now_decide() -> None:

@@ -74,13 +74,13 @@ def test_a_camera_that_stays_away_is_an_alert_until_it_is_back_or_stopped(
     probe = add(server.url("cam"), "gate")
     add("rtsp://127.0.0.1:9/none", "never")
     until(probe, live)
-    until(lambda: witness.alerts, lambda told: told == [("never", AlertKind.DISCONNECTED, True)])
+    until(lambda: witness.alerts, lambda alerts: alerts == [("never", AlertKind.DISCONNECTED, True)])
     server.kill()
-    until(lambda: witness.alerts, lambda told: told[1:] == [("gate", AlertKind.DISCONNECTED, True)])
+    until(lambda: witness.alerts, lambda alerts: alerts[1:] == [("gate", AlertKind.DISCONNECTED, True)])
     server.start()
-    until(lambda: witness.alerts, lambda told: told[2:] == [("gate", AlertKind.DISCONNECTED, False)])
+    until(lambda: witness.alerts, lambda alerts: alerts[2:] == [("gate", AlertKind.DISCONNECTED, False)])
     manager.stop_camera("never")
-    until(lambda: witness.alerts, lambda told: told[3:] == [("never", AlertKind.DISCONNECTED, False)])
+    until(lambda: witness.alerts, lambda alerts: alerts[3:] == [("never", AlertKind.DISCONNECTED, False)])
 
 
 def test_a_damaging_network_is_counted_and_overcome(server: rtsp.RtspServer, add: Add) -> None:

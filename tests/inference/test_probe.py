@@ -68,6 +68,6 @@ def test_a_service_that_is_well(
 def test_what_is_not_well_says_why(status: int, body: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with answering(status, body) as port:
         assert main(["health", "--port", port]) == 1
-    told = capsys.readouterr()
-    assert said in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert said in output.err
+    assert output.out == ""

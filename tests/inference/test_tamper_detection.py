@@ -28,12 +28,12 @@ class WatchedView:
     def __init__(self) -> None:
         self.watch = TamperDetector()
         self.at = 0.0
-        self.told: list[tuple[AlertKind, bool]] = []
+        self.changes: list[tuple[AlertKind, bool]] = []
 
     def see(self, pictures: Iterable[Picture]) -> set[AlertKind]:
         """Show them; the alerts that stand afterwards."""
         for picture in pictures:
-            self.told += [(alert.kind, active) for alert, active in self.watch.feed_picture(picture, self.at)]
+            self.changes += [(alert.kind, active) for alert, active in self.watch.feed_picture(picture, self.at)]
             self.at += STEP
         return {alert.kind for alert in self.watch.alerts}
 
@@ -74,7 +74,7 @@ def test_people_and_light_move_no_view(people: list[Rgb], light: str) -> None:
     watched = WatchedView()
     watched.see(small(rgb) for rgb in people)
     watched.see(small(LIGHT[light](rgb)) for rgb in people)
-    assert watched.told == []
+    assert watched.changes == []
 
 
 @pytest.mark.media
@@ -84,7 +84,7 @@ def test_a_moved_camera_is_told_and_so_is_its_return(people: list[Rgb], move: st
     watched.see(small(rgb) for rgb in people)
     assert watched.see(small(MOVES[move](rgb)) for rgb in people) == {AlertKind.MOVED}
     assert watched.see(small(rgb) for rgb in people) == set()
-    assert watched.told == [(AlertKind.MOVED, True), (AlertKind.MOVED, False)]
+    assert watched.changes == [(AlertKind.MOVED, True), (AlertKind.MOVED, False)]
 
 
 def scene(seed: int) -> Picture:
@@ -114,7 +114,7 @@ def test_a_passing_vehicle_moves_nothing() -> None:
     lorry[:, :110] = 128
     watched.see(noisy(lorry, 20))  # ten seconds in front of the camera
     watched.see(noisy(scene(1), 40))
-    assert watched.told == []
+    assert watched.changes == []
 
 
 def test_a_frozen_picture_is_told_though_its_clock_goes_on() -> None:

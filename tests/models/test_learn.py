@@ -86,7 +86,6 @@ def start_learner(cameras: Cameras, pool: ModelPool, settings: ServiceSettings) 
 
 @pytest.fixture
 def learner(start_learner: Callable[[], Learner]) -> Learner:
-    """One of them."""
     return start_learner()
 
 
@@ -161,7 +160,7 @@ def test_cancelled_learning_changes_nothing(
     assert cameras.get("gate").request.detection.detector == "motion"
     assert "not learned" in registry.bank_store(settings).why_unusable("gate")
     assert list((settings.data / "lessons").iterdir()) == []
-    learner.start("gate", 10)  # and it can be begun anew
+    learner.start("gate", 10)  # and it can be started again
 
 
 def watched(cameras: Cameras, learner: Learner, seconds: float) -> float:

@@ -31,10 +31,10 @@ class Cause(str, Enum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a connection failed."""
+    """Why a connection to a source failed."""
 
     cause: Cause
-    reason: str
+    reason: str  # a sentence for people
 
 
 class SourceError(Exception):

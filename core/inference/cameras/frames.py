@@ -137,7 +137,6 @@ class RateMeter:
         self._lock = threading.Lock()
 
     def tick(self) -> None:
-        """Count one event."""
         now = time.monotonic()
         with self._lock:
             self._times.append(now)

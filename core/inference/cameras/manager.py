@@ -121,7 +121,7 @@ class MultiCameraManager:
     def restore(self, requests: Iterable[CameraRequest]) -> None:
         """Before `start`: have the cameras of the last run again, also more than may be added now.
 
-        One whose source is understood no longer is told of; it must not keep the others from being watched.
+        A camera whose source this version rejects is only logged, so that the others are watched.
         """
         for request in requests:
             try:

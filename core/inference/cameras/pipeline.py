@@ -47,7 +47,7 @@ class NoPicture(XaivaError):
 
 @dataclass(frozen=True)
 class PipelineContext:
-    """What all pipelines share."""
+    """What the pipelines of all cameras share."""
 
     observer: Observer
     time_zone: ZoneInfo
@@ -126,7 +126,6 @@ class CameraPipeline:
 
     @property
     def request(self) -> CameraRequest:
-        """The camera's present settings."""
         return self._config.request
 
     def start(self) -> None:

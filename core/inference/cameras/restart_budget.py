@@ -47,7 +47,6 @@ class RestartBudget:
         return True
 
     def cancel(self) -> None:
-        """Drop the planned restart."""
         self.due = None
 
     def reset(self) -> None:

@@ -61,7 +61,7 @@ URL_EXAMPLES = {
 
 @dataclass(frozen=True)
 class SourceAddress:
-    """A parsed source."""
+    """The parsed source of a camera."""
 
     url: str  # for libav only; may contain credentials
     redacted: str

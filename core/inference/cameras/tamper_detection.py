@@ -72,7 +72,6 @@ class TamperDetector:
 
     @property
     def alerts(self) -> list[CameraAlert]:
-        """The active alerts."""
         return list(self._alerts.values())
 
     def feed(self, frame: Frame) -> list[tuple[CameraAlert, bool]]:

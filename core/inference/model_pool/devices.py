@@ -40,7 +40,7 @@ class MemoryDevice(Protocol):
         """The memory now; the last reading, not `fresh`, when the device does not answer."""
 
     def close(self) -> None:
-        """Release what `read` needs."""
+        """Release what `read` needs, such as a child process."""
 
 
 @dataclass(frozen=True)

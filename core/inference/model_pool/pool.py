@@ -221,7 +221,7 @@ class ModelPool:
             return self._load(entry)
 
     def release(self, lease: Lease[Any]) -> None:
-        """Called by `Lease.release`."""
+        """Count a lease down; `Lease.release` calls it."""
         with self._changed:
             entry = lease.take_entry()
             if entry is not None:

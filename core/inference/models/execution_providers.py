@@ -43,7 +43,7 @@ _PROBE_MODEL = base64.b64decode(
 
 @dataclass(frozen=True)
 class ExecutionProvider:
-    """What models run on."""
+    """The device and backend that models run on."""
 
     name: str  # cpu, cuda or tensorrt
     providers: tuple[str, ...]  # ONNX Runtime's names, in order of preference
