@@ -227,16 +227,16 @@ def _count_memory() -> None:
     assert HostMemory(1).read().used < before + 128 * MIB
 
 
-def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.inference.model_pool.devices._CGROUPS", tmp_path)
+def test_a_container_s_limit_counts(tmp_path: Path) -> None:
+    memory = HostMemory(MIB, tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
     (tmp_path / "memory.stat").write_text(f"anon {40 * MIB}\nfile {60 * MIB}\ninactive_file 0\n")
-    unlimited = HostMemory(MIB).read().free
+    unlimited = memory.read().free
     (tmp_path / "memory.max").write_text(f"{150 * MIB}\n")
-    assert HostMemory(MIB).read().free == 50 * MIB < unlimited
+    assert memory.read().free == 50 * MIB < unlimited
     (tmp_path / "memory.stat").write_text(f"anon {40 * MIB}\nfile {60 * MIB}\ninactive_file {30 * MIB}\n")
-    assert HostMemory(MIB).read().free == 80 * MIB  # written clips are cached, and the cache gives way
+    assert memory.read().free == 80 * MIB  # written clips are cached, and the cache gives way
 
 
 def test_costs_survive_a_restart(database_url: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import core.inference.model_pool
 from core.errors import XaivaError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
-from core.inference.model_pool.pool import Lease, LoadFailed, ModelPool, ModelSpec, NoRoom
+from core.inference.model_pool.pool import Lease, LoadFailed, ModelPool, ModelSpec, NoRoom, PoolTimes
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer
@@ -138,12 +138,12 @@ def test_a_failed_load_says_why_to_all_and_is_tried_anew(memory: FakeDevice, poo
     assert state(pool, "a") == "idle"
 
 
-def test_a_failed_load_that_nobody_tries_again_is_forgotten(pool: ModelPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_load_that_nobody_tries_again_is_forgotten(memory: FakeDevice) -> None:
+    pool = ModelPool(DeviceBudget(memory, 0), costs=FakeCostStore(), times=PoolTimes(failure_shown=0))
     with pytest.raises(LoadFailed):
         pool.lease("a", ModelSpec(lambda: FakeModel(1 / 0, 1), MIB))  # type: ignore[arg-type]
-    assert state(pool, "a") == "failed"
-    monkeypatch.setattr("core.inference.model_pool.pool.FAILURE_SHOWN_SECONDS", 0)
     assert state(pool, "a") == ""
+    pool.close()
 
 
 def test_a_make_that_breaks_is_told_in_words(pool: ModelPool) -> None:
@@ -271,9 +271,8 @@ def test_closing_closes_all_and_refuses_leases(memory: FakeDevice, pool: ModelPo
         pool.lease("a", spec(memory, 100))
 
 
-def test_models_that_hang_do_not_hold_up_the_end(memory: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_hang_do_not_hold_up_the_end(memory: FakeDevice) -> None:
     """Three that never answer: the close gives up on all of them together, and leaves their memory alone."""
-    monkeypatch.setattr("core.inference.model_pool.pool.STOP_SECONDS", 0.1)
     never, asked = threading.Event(), threading.Semaphore(0)
 
     class Hanging(FakeModel):
@@ -282,7 +281,7 @@ def test_models_that_hang_do_not_hold_up_the_end(memory: FakeDevice, monkeypatch
             assert never.wait(60)
             return super().score(batch)
 
-    pool = ModelPool(DeviceBudget(memory, 0), costs=FakeCostStore())
+    pool = ModelPool(DeviceBudget(memory, 0), costs=FakeCostStore(), times=PoolTimes(stop=0.1))
     leases = [pool.lease(key, ModelSpec(lambda: Hanging(memory, MIB), MIB)) for key in "abc"]
     running = [lease.submit(FakeSample("gate")) for lease in leases]
     for _ in leases:

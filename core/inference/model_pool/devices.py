@@ -84,13 +84,14 @@ class HostMemory:
 
     name = "memory"
 
-    def __init__(self, budget: int = 0) -> None:
-        self._total = budget or _available_bytes() // 2
+    def __init__(self, budget: int = 0, cgroups: Path = _CGROUPS) -> None:
+        self._cgroups = cgroups
+        self._total = budget or _available_bytes(cgroups) // 2
 
     def read(self) -> MemoryReading:
         """The memory now: `total` is the budget, and `used` counts only this process."""
         own = _resident_bytes()
-        return MemoryReading(total=self._total, used=own, free=_available_bytes(), own=own)
+        return MemoryReading(total=self._total, used=own, free=_available_bytes(self._cgroups), own=own)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -130,11 +131,11 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _available_bytes() -> int:
+def _available_bytes(cgroups: Path) -> int:
     """The memory available without swapping, within the container's limit."""
     free = _read_figures(Path("/proc/meminfo"))["MemAvailable:"] * 1024
     for folder, limit, used, cache in _CGROUP_FILES:
-        group = _CGROUPS / folder
+        group = cgroups / folder
         try:
             remaining = int((group / limit).read_text()) - int((group / used).read_text())
             free = min(free, remaining + _read_figures(group / "memory.stat").get(cache, 0))

@@ -20,7 +20,6 @@ from core.inference.model_pool.memory_budget import CostStore, MemoryBudget, Sho
 logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
-FAILURE_SHOWN_SECONDS = 600.0  # how long the status shows a failed load
 
 
 class NoRoom(XaivaError):
@@ -69,6 +68,14 @@ class ModelSpec(Generic[T]):
     pinned: bool = False  # never closed while idle
     max_batch: int = 8  # of a scoring model
     max_wait: float = 0.01  # seconds that a scoring model waits to fill a batch
+
+
+@dataclass(frozen=True)
+class PoolTimes:
+    """Times of the pool, in seconds."""
+
+    stop: float = STOP_SECONDS  # that closing waits for hanging models
+    failure_shown: float = 600  # that the status shows a failed load
 
 
 class _ModelState(str, Enum):
@@ -191,7 +198,8 @@ class ModelPool:
     models are closed for it, the one that was idle longest first, if that makes enough room.
     """
 
-    def __init__(self, budget: DeviceBudget, *, costs: CostStore) -> None:
+    def __init__(self, budget: DeviceBudget, *, costs: CostStore, times: PoolTimes | None = None) -> None:
+        self._times = times or PoolTimes()
         self._budget = MemoryBudget(budget, costs)
         self._entries: dict[str, _PoolEntry[Any]] = {}
         self._changed = threading.Condition(threading.Lock())
@@ -234,7 +242,7 @@ class ModelPool:
     def status(self) -> LedgerStatus:
         """The status of every model and of the memory they share."""
         with self._changed:
-            since = time.monotonic() - FAILURE_SHOWN_SECONDS
+            since = time.monotonic() - self._times.failure_shown
             for entry in list(self._entries.values()):
                 if entry.state is _ModelState.FAILED and entry.idle_since <= since:
                     del self._entries[entry.key]
@@ -251,7 +259,7 @@ class ModelPool:
         for entry in ready:
             if entry.dispatcher is not None:
                 entry.dispatcher.signal_stop()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._times.stop
         for entry in ready:
             self._close(entry, max(0.0, deadline - time.monotonic()))
         self._budget.close()
@@ -314,10 +322,10 @@ class ModelPool:
         gain = sum(self._budget.cost(entry.key) for entry in idle)
         return idle[0] if idle and shortage.room + gain >= shortage.need else None
 
-    def _close(self, entry: _PoolEntry[Any], seconds: float = STOP_SECONDS) -> None:
+    def _close(self, entry: _PoolEntry[Any], seconds: float | None = None) -> None:
         """Close a model that is marked as closing, and remove its key."""
         self._budget.begin_close(entry.key)
-        if entry.dispatcher is not None and not entry.dispatcher.stop(seconds):
+        if entry.dispatcher is not None and not entry.dispatcher.stop(self._times.stop if seconds is None else seconds):
             logger.error("%s hangs while it scores; its memory is lost until the service starts again", entry.key)
         elif entry.model is not None:
             _close_logged(entry.key, entry.model)
