@@ -48,9 +48,7 @@ class Connection:
         format: str | None = None,
     ) -> None:
         self.live = address.live
-        self.silence = (
-            0.0  # seconds between two frames that are normal by the source's nature; of a camera nobody knows
-        )
+        self.silence = 0.0  # seconds between frames that are normal for a file; unknown for a camera
         self._timeout = timeout
         self._key_frame_timeout = key_frame_timeout
         self._opened = time.monotonic()

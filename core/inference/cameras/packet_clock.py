@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 TOLERATED_DEVIATION = 0.1  # seconds between stamps and arrival that are normal network delays
-TOLERATED_LATENESS = (
-    0.5  # seconds of lateness that are still the network: the packets after a delayed one follow at once
-)
+TOLERATED_LATENESS = 0.5  # seconds that are still the network: the packets after a delayed one follow at once
 GAIN = 0.2  # share of a deviation that each packet corrects, visible as a slight change of speed
 LONGEST_LAG = 2.0  # seconds; a longer lag is corrected at once, because nothing arrived for so long
 SETTLING = 1.0  # seconds after the first packet in which buffered packets arrive
 BURST_GAP = 0.03  # seconds between two buffered packets
 LONGEST_STEP = 1.0  # seconds between the stamps of two such packets, or by which a stamp may be behind
-FASTEST_STEP, SLOWEST_STEP, STEP_TOLERANCE = (
-    1.5,
-    0.5,
-    0.02,
-)  # accepted steps: shares of the gap between arrivals, plus seconds
+# Accepted steps: shares of the gap between arrivals, plus seconds.
+FASTEST_STEP, SLOWEST_STEP, STEP_TOLERANCE = 1.5, 0.5, 0.02
 MEAN_PACKETS = 64  # for the mean of the usual gap: more packets than a network holds back
 MEAN_PACKETS_RELEARNING = 4  # the same, after the mean proved wrong
 

@@ -1,1 +1,1 @@
-"""The model pool: models that cameras share, one instance per key, within the memory there is."""
+"""The model pool: models that cameras share, one instance for each key, within a memory budget."""

@@ -12,9 +12,7 @@ from core.inference.models.analysis.language_model import Prompt
 from core.inference.models.analysis.openai_model import chat_messages, response_format
 
 CONTEXT_TOKENS = 2048  # facts and examples need a quarter of it
-CORES_A_THREAD = (
-    4  # llama.cpp's threads spin while they wait for each other: beside busy cameras one thread is the fastest
-)
+CORES_A_THREAD = 4  # llama.cpp's threads spin while they wait: beside busy cameras a single one is the fastest
 DECLARED_BYTES = 600 << 20  # a small quantised model with its context
 _MODEL_NAME = "The demonstration's model"
 
