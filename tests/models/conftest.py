@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.inference.model_pool.devices import DeviceBudget, HostMemory
-from core.inference.model_pool.pool import ModelPool
 from core.inference.models import fit_bank
 from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import PatchFeatures
 from core.inference.models.memory_bank import MemoryBank
 from core.inference.settings import ServiceSettings
-from tests.model_pool.fakes import FakeCostStore
+from tests.inference.conftest import pool as pool
 from tests.support import require
 from tests.support.street import PACKAGE, find, scaled, street
 
@@ -70,10 +67,3 @@ def settings(tmp_path: Path) -> ServiceSettings:
     """A service's settings, with its folders."""
     (tmp_path / "models").mkdir()
     return ServiceSettings(data=tmp_path / "data", models=tmp_path / "models", onnx_provider="cpu")
-
-
-@pytest.fixture
-def pool() -> Iterator[ModelPool]:
-    """Models in this machine's memory."""
-    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as running:
-        yield running
