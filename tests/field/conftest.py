@@ -6,6 +6,7 @@ import pytest
 
 from tests.inference.conftest import add as add
 from tests.inference.conftest import lease as lease
+from tests.inference.conftest import manage as manage
 from tests.inference.conftest import manager as manager
 from tests.inference.conftest import pool as pool
 from tests.inference.conftest import witness as witness

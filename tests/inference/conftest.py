@@ -16,7 +16,7 @@ from core.api_schema import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.observer import Decision
+from core.inference.cameras.observer import Decision, Observer
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
@@ -92,26 +92,45 @@ def lease(pool: ModelPool) -> LeaseScorer:
     return lambda request: pool.lease("motion", ModelSpec(MotionDetector, 0))
 
 
+Manage = Callable[..., MultiCameraManager]
+
+
+@contextmanager
+def stopped_managers() -> Iterator[Manage]:
+    """Make managers with quick retries; each is stopped at the end, and must leave nothing behind."""
+    managers: list[MultiCameraManager] = []
+
+    def make(observer: Observer, lease: LeaseScorer, *, start: bool = True, **options: Any) -> MultiCameraManager:
+        options = {"time_zone": UTC, "backoff": QUICK_BACKOFF, "cores": 64, **options}
+        managers.append(MultiCameraManager(observer, lease, **options))
+        if start:
+            managers[-1].start()
+        return managers[-1]
+
+    yield make
+    for manager in managers:
+        until(manager.stop, lambda hanging: hanging == [])
+
+
 @pytest.fixture
-def manager(witness: RecordingObserver, lease: LeaseScorer) -> Iterator[MultiCameraManager]:
-    """A running manager with quick retries."""
-    running = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    running.start()
-    yield running
-    until(running.stop, lambda hanging: hanging == [])
+def manage(witness: RecordingObserver) -> Iterator[Manage]:
+    """Make managers that lease models so, with `witness` as their observer."""
+    with stopped_managers() as make:
+        yield lambda lease, observer=witness, **options: make(observer, lease, **options)
+
+
+@pytest.fixture
+def manager(manage: Manage, lease: LeaseScorer) -> MultiCameraManager:
+    """A running manager."""
+    return manage(lease)
 
 
 @contextmanager
 def running_manager(witness: RecordingObserver) -> Iterator[MultiCameraManager]:
     """The same for a module, with a detector of its own."""
-    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as pool:
+    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as pool, stopped_managers() as make:
         spec = ModelSpec(MotionDetector, 0)
-        running = MultiCameraManager(
-            witness, lambda _: pool.lease("motion", spec), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64
-        )
-        running.start()
-        yield running
-        until(running.stop, lambda hanging: hanging == [])
+        yield make(witness, lambda _: pool.lease("motion", spec))
 
 
 Add = Callable[..., Callable[[], CameraStatus]]

@@ -21,7 +21,7 @@ from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer
-from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
+from tests.inference.conftest import Manage, RecordingObserver
 from tests.support import require, rtsp, until
 
 
@@ -70,23 +70,14 @@ def flaky() -> FlakyDetector:
 
 @pytest.fixture
 def cameras(
-    flaky: FlakyDetector, pool: ModelPool, witness: RecordingObserver, request: pytest.FixtureRequest
+    flaky: FlakyDetector, pool: ModelPool, manage: Manage, request: pytest.FixtureRequest
 ) -> Iterator[MultiCameraManager]:
     """A manager whose cameras use the flaky detector, with short times."""
     broken = getattr(request, "param", 0.3)
     spec = ModelSpec(lambda: flaky, 0)
-    manager = MultiCameraManager(
-        witness,
-        lambda _: pool.lease("flaky", spec),
-        time_zone=UTC,
-        backoff=QUICK_BACKOFF,
-        times=CameraTimes(broken=broken, restart_delays=(0.1, 0.1, 0.1)),
-        cores=64,
-    )
-    manager.start()
-    yield manager
+    times = CameraTimes(broken=broken, restart_delays=(0.1, 0.1, 0.1))
+    yield manage(lambda _: pool.lease("flaky", spec), times=times)
     flaky.gate.set()
-    assert manager.stop() == []
 
 
 @pytest.mark.parametrize("cameras", [60], indirect=True)  # seconds until the pipeline counts as broken
@@ -97,7 +88,7 @@ def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
     flaky.failing = True
-    assert "deciding failed" in until(probe, lambda one: bool(one.error)).error
+    assert "scoring failed" in until(probe, lambda one: bool(one.error)).error
     flaky.failing = False
     status = until(probe, lambda one: not one.error)
     assert (status.state, status.restarts) == (CameraState.LIVE, 0)
@@ -113,7 +104,7 @@ def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
     flaky.failing = True
     status = until(probe, lambda one: one.state is CameraState.FAILED)
     assert status.restarts == 3
-    assert "deciding failed" in status.reason
+    assert "scoring failed" in status.reason
     assert "3 restarts" in status.reason
     assert [model.leases for model in pool.status().models] == [0]
     assert cameras.get("stopped").status().state is CameraState.STOPPED
@@ -133,10 +124,9 @@ def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, flaky: FlakyD
     assert cameras.stop_camera("a").state is CameraState.STOPPED
 
 
-def test_a_stop_while_the_disk_hangs(lease: LeaseScorer, clip: Path, tmp_path: Path) -> None:
+def test_a_stop_while_the_disk_hangs(lease: LeaseScorer, manage: Manage, clip: Path, tmp_path: Path) -> None:
     witness = HangingObserver(tmp_path)
-    manager = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    manager.start()
+    manager = manage(lease, observer=witness)
     quiet = Detection(threshold=1, minimum_seconds=0, cooldown=0)
     request = CameraRequest(id="a", source=str(clip), fps=10, post_roll=60, detection=quiet)
     manager.add(request)
@@ -153,11 +143,10 @@ def test_a_stop_while_the_disk_hangs(lease: LeaseScorer, clip: Path, tmp_path: P
         witness.clip_path(decision.event).read_bytes()
     until(lambda: len(witness.clips), lambda count: count == 6)
     assert camera.ended
-    assert manager.stop() == []
 
 
 def test_a_stop_while_another_model_is_loaded_for_it_wins(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path, pool: ModelPool
+    lease: LeaseScorer, manage: Manage, clip: Path, pool: ModelPool
 ) -> None:
     requested, loaded = threading.Event(), threading.Event()
 
@@ -167,8 +156,7 @@ def test_a_stop_while_another_model_is_loaded_for_it_wins(
             assert loaded.wait(20)
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    manager.start()
+    manager = manage(ask)
     manager.add(CameraRequest(id="a", source=str(clip)))
     changed = CameraRequest.model_validate({"id": "a", "source": f"file:{clip}", "detection": {"detector": "memory"}})
     changing = threading.Thread(target=manager.update, args=(changed,))
@@ -181,11 +169,10 @@ def test_a_stop_while_another_model_is_loaded_for_it_wins(
     assert camera.status().state is CameraState.STOPPED
     assert camera.ended
     assert [model.leases for model in pool.status().models] == [0]
-    assert manager.stop() == []
 
 
 def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+    lease: LeaseScorer, manage: Manage, clip: Path
 ) -> None:
     def ask(request: CameraRequest) -> Scorer:
         if request.id == "broken":
@@ -193,14 +180,13 @@ def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
         return lease(request)
 
     times = CameraTimes(restart_delays=(0.1,))
-    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, times=times, cores=64)
+    manager = manage(ask, start=False, times=times)
     for name in ("broken", "good"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
     until(manager.get("good").status, lambda one: one.state is CameraState.LIVE)
     status = until(manager.get("broken").status, lambda one: one.state is CameraState.FAILED)
     assert "unexpected error (OSError)" in status.reason
-    assert manager.stop() == []
 
 
 def refusing(calls: list[str], refusals: int, lease: LeaseScorer) -> LeaseScorer:
@@ -215,65 +201,47 @@ def refusing(calls: list[str], refusals: int, lease: LeaseScorer) -> LeaseScorer
     return ask
 
 
-def test_a_camera_without_room_is_refused_with_the_numbers(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path
-) -> None:
-    manager = MultiCameraManager(witness, refusing([], 1, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    manager.start()
+def test_a_camera_without_room_is_refused_with_the_numbers(lease: LeaseScorer, manage: Manage, clip: Path) -> None:
+    manager = manage(refusing([], 1, lease))
     with pytest.raises(NoRoom, match="900 MB and 100 MB"):
         manager.add(CameraRequest(id="a", source=str(clip)))
     assert manager.statuses() == []
     manager.add(CameraRequest(id="a", source=str(clip)))
-    assert manager.stop() == []
 
 
-def test_a_kept_camera_without_room_waits_for_it(lease: LeaseScorer, witness: RecordingObserver, clip: Path) -> None:
-    manager = MultiCameraManager(
-        witness,
-        refusing([], 2, lease),
-        time_zone=UTC,
-        backoff=QUICK_BACKOFF,
-        times=CameraTimes(restart_delays=(0.1, 0.1)),
-        cores=64,
-    )
+def test_a_kept_camera_without_room_waits_for_it(lease: LeaseScorer, manage: Manage, clip: Path) -> None:
+    manager = manage(refusing([], 2, lease), start=False, times=CameraTimes(restart_delays=(0.1, 0.1)))
     for name in ("a", "b"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
     until(manager.statuses, lambda found: all(one.state is CameraState.LIVE for one in found))
-    assert manager.stop() == []
 
 
 def test_another_detector_without_room_leaves_the_camera_as_it_was(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+    lease: LeaseScorer, manage: Manage, clip: Path
 ) -> None:
     def ask(request: CameraRequest) -> Scorer:
         if request.detection.detector != "motion":
             raise NoRoom("Model big", "it needs 900 MB", "stop a camera")
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    manager.start()
+    manager = manage(ask)
     request = CameraRequest(id="a", source=str(clip))
     manager.add(request)
     with pytest.raises(XaivaError, match="900 MB"):
         manager.update(CameraRequest.model_validate({**request.model_dump(), "detection": {"detector": "memory"}}))
     assert manager.get("a").request == request
     until(manager.get("a").status, lambda one: one.state is CameraState.LIVE)
-    assert manager.stop() == []
 
 
-def test_a_camera_that_cannot_be_enabled_stays_as_it_was(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path
-) -> None:
-    manager = MultiCameraManager(witness, refusing([], 1, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
-    manager.start()
+def test_a_camera_that_cannot_be_enabled_stays_as_it_was(lease: LeaseScorer, manage: Manage, clip: Path) -> None:
+    manager = manage(refusing([], 1, lease))
     request = CameraRequest(id="a", source=str(clip), enabled=False)
     manager.add(request)
     with pytest.raises(NoRoom):
         manager.update(CameraRequest(id="a", source=f"file:{clip}", name="Gate"))
     status = manager.get("a").status()
     assert (manager.get("a").request, status.name, status.state) == (request, "a", CameraState.STOPPED)
-    assert manager.stop() == []
 
 
 def test_one_camera_more_than_the_cores_can_decode_is_refused() -> None:
@@ -283,15 +251,11 @@ def test_one_camera_more_than_the_cores_can_decode_is_refused() -> None:
         admit("b", [0.4] * 4, 2)
 
 
-def test_what_decoding_costs_is_measured_and_decides(
-    lease: LeaseScorer, witness: RecordingObserver, clip: Path
-) -> None:
-    manager = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=1e-6)
-    manager.start()
+def test_what_decoding_costs_is_measured_and_decides(lease: LeaseScorer, manage: Manage, clip: Path) -> None:
+    manager = manage(lease, cores=1e-6)
     manager.add(CameraRequest(id="a", source=str(clip)))
     load = until(manager.get("a").load, lambda one: one is not None)
     assert load is not None
     assert 0 < load < 1
     with pytest.raises(NoCores):
         manager.add(CameraRequest(id="b", source=str(clip)))
-    assert manager.stop() == []

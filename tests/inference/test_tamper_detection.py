@@ -10,11 +10,11 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from core.api_schema import AlertKind, CameraRequest
+from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.conversion import convert
-from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.tamper_detection import HEIGHT, WIDTH, TamperDetector, TamperTimes
 from core.inference.models.detector import Picture
-from tests.inference.conftest import QUICK_BACKOFF, UTC, LeaseScorer, RecordingObserver
+from tests.inference.conftest import Manage, RecordingObserver
 from tests.support import require, rtsp, street, until
 
 Rgb = NDArray[np.uint8]
@@ -141,16 +141,15 @@ def test_a_black_picture_is_told_though_a_clock_is_written_into_it() -> None:
 
 
 @pytest.mark.camera
-def test_a_real_camera_that_shows_one_picture_for_ever(lease: LeaseScorer, witness: RecordingObserver) -> None:
+def test_a_real_camera_that_shows_one_picture_for_ever(
+    lease: LeaseScorer, manage: Manage, witness: RecordingObserver
+) -> None:
     require(rtsp.available(), "GStreamer's RTSP server")
-    manager = MultiCameraManager(
-        witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, tamper_times=TamperTimes(frozen=2, black=2)
-    )
-    manager.start()
+    manager = manage(lease, tamper_times=TamperTimes(frozen=2, black=2))
     with rtsp.RtspServer({"still": rtsp.Live(pattern="smpte75"), "dark": rtsp.Live(pattern="black")}) as server:
         for name in ("still", "dark"):
             manager.add(CameraRequest(id=name, source=server.url(name)))
-        until(lambda: set(witness.alerts), lambda told: len(told) == 2)
+        until(lambda: set(witness.alerts), lambda alerts: len(alerts) == 2)
         kinds = {status.id: [alert.kind for alert in status.alerts] for status in manager.statuses()}
         assert kinds == {"still": [AlertKind.FROZEN], "dark": [AlertKind.BLACK]}
         assert manager.stop() == []

@@ -325,11 +325,11 @@ class CameraPipeline:
 
     def _record_failure(self, error: Exception) -> None:
         if not self._error:
-            logger.exception("camera %s: deciding failed", self.request.id)
+            logger.exception("camera %s: scoring failed", self.request.id)
         if self._failing_since is None:
             self._failing_since = time.monotonic()
         error_text = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else type(error).__name__
-        self._error = f"deciding failed: {error_text}"
+        self._error = f"scoring failed: {error_text}"
 
 
 def _ring_seconds(request: CameraRequest) -> float:
