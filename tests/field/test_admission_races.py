@@ -83,7 +83,7 @@ def gate(pool: ModelPool) -> Gate:
 @pytest.fixture
 def manager(gate: Gate, witness: RecordingObserver, monkeypatch: pytest.MonkeyPatch) -> Iterator[MultiCameraManager]:
     """Of its two cores (1.7 for decoding) the camera `old` takes 0.8: there is room for one more like it."""
-    monkeypatch.setattr(Camera, "load", lambda self: 0.8 if self.request.id == "old" and self.runs else None)
+    monkeypatch.setattr(Camera, "load", lambda self: 0.8 if self.request.id == "old" and self.active else None)
     manager = MultiCameraManager(witness, gate.lease, time_zone=UTC, cores=2, maximum=3)
     manager.add(request("old"))
     manager.start()
