@@ -32,7 +32,7 @@ from core.inference.models.motion_detector import MotionDetector
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.model_pool.fakes import FakeCostStore
 from tests.support import require, rtsp, until
-from tests.support.clock_camera import TICKS, ClockCamera, Stamp, bare_h264, mjpeg, mpeg_ts
+from tests.support.clock_camera import TICKS, ClockCamera, Stamp, bare_h264, ident, mjpeg, mpeg_ts
 
 pytestmark = pytest.mark.camera
 
@@ -57,10 +57,6 @@ CLOCKS: dict[str, tuple[str, Stamp, float | None]] = {
     "no stamps at all": ("h264", lambda n: n / FPS, None),
 }
 SENDERS = {"ts": mpeg_ts, "mjpeg": mjpeg, "h264": bare_h264}
-
-
-def ident(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 @pytest.fixture(scope="module")

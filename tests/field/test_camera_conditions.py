@@ -36,18 +36,14 @@ from core.inference.cameras.source_address import parse_source
 from core.inference.startup_cameras import cameras_from_environment, parse_camera_entries, read_camera_file
 from tests.inference.conftest import Add, RecordingObserver, running_manager
 from tests.support import require, rtsp, until
-from tests.support.clock_camera import ClockCamera, mpeg_ts
+from tests.support.clock_camera import ClockCamera, ident, mpeg_ts
 
 pytestmark = pytest.mark.camera
 
 FPS = 20
 
 
-def encode(path: Path, *options: str, seconds: float = 8) -> Path:
-    require(rtsp.has_ffmpeg(), "ffmpeg")
-    picture = ["-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={FPS}:duration={seconds}", "-pix_fmt", "yuv420p"]
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *picture, *options, "-threads", "1", str(path)], check=True)
-    return path
+encode = partial(rtsp.encode, rate=str(FPS), seconds=8)
 
 
 HEADERS = "repeat-headers=1"  # as cameras do: each key frame brings what is needed to decode it
@@ -85,10 +81,6 @@ def late_clip(tmp_path_factory: pytest.TempPathFactory) -> LateClip:
         return path
 
     return one
-
-
-def ident(kind: str) -> str:
-    return kind.replace(" ", "-")
 
 
 def waits(status: CameraStatus) -> bool:

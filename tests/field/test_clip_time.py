@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import cast
@@ -28,7 +29,7 @@ from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import Footage, clip_seconds, footage_of
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
-from tests.support.clock_camera import TICKS, ClockCamera, mjpeg
+from tests.support.clock_camera import TICKS, ClockCamera, mjpeg, packets_of
 
 pytestmark = pytest.mark.media
 
@@ -36,12 +37,7 @@ FPS = 10
 FRAME = 1 / FPS
 
 
-def encode(path: Path, *options: str, seconds: float = 10) -> Path:
-    """A moving picture, 10 frames a second, a key frame a second."""
-    require(rtsp.has_ffmpeg(), "ffmpeg")
-    source = ["-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={FPS}:duration={seconds}", "-pix_fmt", "yuv420p"]
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *options, "-threads", "1", str(path)], check=True)
-    return path
+encode = partial(rtsp.encode, seconds=10)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +57,6 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path if path.exists() else encode(path, *kinds[kind])
 
     return one
-
-
-def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return footage_of(stream), [packet for packet in container.demux(stream) if packet.size]
 
 
 Stamps = Callable[[int], float | None]

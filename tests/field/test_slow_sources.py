@@ -7,7 +7,6 @@ rates, tamper detection, the times of clips.
 from __future__ import annotations
 
 import io
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -33,20 +32,13 @@ from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import HEIGHT, MIN_PICTURES, WIDTH, TamperDetector, TamperTimes
 from core.inference.events.clips import clip_seconds
 from tests.inference.conftest import Add, RecordingObserver
-from tests.support import require, rtsp, until
+from tests.support import rtsp, until
 from tests.support.clock_camera import ClockCamera, bare_jpegs
 from tests.support.snapshot_camera import SnapshotCamera
 
 pytestmark = pytest.mark.media
 
 H264 = ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-threads", "1")
-
-
-def encode(path: Path, rate: str, frames: int, *options: str) -> Path:
-    require(rtsp.has_ffmpeg(), "ffmpeg")
-    picture = ["-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={rate}", "-frames:v", str(frames)]
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *picture, *options, str(path)], check=True)
-    return path
 
 
 # -- files ---
@@ -71,7 +63,7 @@ LAPSES: dict[str, tuple[str, str, tuple[str, ...], float]] = {
 @pytest.mark.parametrize("name", LAPSES)
 def test_a_file_is_played_at_its_own_pace(name: str, tmp_path: Path) -> None:
     ending, rate, options, gap = LAPSES[name]
-    film = encode(tmp_path / f"film.{ending}", rate, 6, *options)
+    film = rtsp.encode(tmp_path / f"film.{ending}", *options, rate=rate, frames=6, pixels="")
     waits: list[float] = []
 
     class Stop(threading.Event):
@@ -154,7 +146,7 @@ def test_a_file_of_a_picture_begins_once_a_second_at_most(
 
     monkeypatch.setattr(source, "connect", counted)
     for name, options in PICTURES.items():
-        encode(tmp_path / name, "25", 3 if "three" in name else 1, *options)
+        rtsp.encode(tmp_path / name, *options, rate="25", frames=3 if "three" in name else 1, pixels="")
     for name in PICTURES:
         manager.add(CameraRequest(id=name, source=str(tmp_path / name), timeout=30))
     statuses = until(manager.statuses, lambda found: all(status.frames >= 3 for status in found))
@@ -356,7 +348,7 @@ def test_a_picture_that_is_cut_short_is_not_judged() -> None:
 
 
 def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witness: RecordingObserver) -> None:
-    clip = encode(tmp_path / "clip.avi", "10", 20, "-c:v", "mjpeg")
+    clip = rtsp.encode(tmp_path / "clip.avi", "-c:v", "mjpeg", frames=20, pixels="")
     with ClockCamera({"jpeg": partial(bare_jpegs, clip)}, 0.1) as camera:
         status = until(add(camera.url("jpeg")), lambda one: one.frames > 20)
     assert (status.state, status.reason, status.reconnects, status.damaged) == (CameraState.LIVE, "", 0, 0)

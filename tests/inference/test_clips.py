@@ -18,8 +18,9 @@ import pytest
 from core.inference.cameras.packet_ring import PacketRing
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.events.clip_timestamps import TimedPacket, VideoPacket
-from core.inference.events.clips import ClipWriter, Footage, footage_of
+from core.inference.events.clips import ClipWriter, Footage
 from tests.support import require, rtsp, until
+from tests.support.clock_camera import packets_of
 from tests.support.disks import read_only, small_disk
 from tests.support.service import ROOT
 
@@ -33,12 +34,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Footage, list[Vide
     """The packets of four seconds: four groups of ten."""
     require(rtsp.has_ffmpeg(), "ffmpeg")
     return packets_of(rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=4))
-
-
-def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return footage_of(stream), [packet for packet in container.demux(stream) if packet.size]
 
 
 def record(path: Path, footage: Footage, packets: list[VideoPacket]) -> tuple[float, int, str]:

@@ -15,9 +15,24 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from core.inference.events.clip_timestamps import VideoPacket
+from core.inference.events.clips import Footage, footage_of
+
 Stamp = Callable[[int], float]  # the seconds that frame number so-and-so claims
 TICKS = 90000
 BASE = 10.0  # seconds, so that a clock can be set back
+
+
+def ident(name: str) -> str:
+    """The name of a stream as a camera's id."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
+    """The packets of a video file, and what they are."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return footage_of(stream), [packet for packet in container.demux(stream) if packet.size]
 
 
 def mpeg_ts(clip: Path, stamp: Stamp) -> Iterator[bytes]:

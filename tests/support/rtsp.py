@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support import require
 from tests.support.ports import HeldPort
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -59,29 +60,25 @@ def available() -> bool:
 
 
 def make_clip(path: Path, *, seconds: float = 3, size: str = "640x360", fps: int = 10) -> Path:
-    """Write a real H.264 MP4 file with moving content; returns `path`. Needs ffmpeg."""
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "lavfi",
-        "-i",
-        f"testsrc2=size={size}:rate={fps}:duration={seconds}",
-    ]
-    command += [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        str(fps),
-        "-pix_fmt",
-        "yuv420p",
-    ]
+    """An H.264 file with moving content and a key frame a second."""
+    options = ("-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(fps))
+    return encode(path, *options, rate=str(fps), seconds=seconds, size=size)
+
+
+def encode(
+    path: Path,
+    *options: str,
+    rate: str = "10",
+    seconds: float = 0,
+    frames: int = 0,
+    size: str = "320x180",
+    pixels: str = "yuv420p",
+) -> Path:
+    """Encode so many seconds or frames of a moving picture with these options of ffmpeg; returns `path`."""
+    require(has_ffmpeg(), "ffmpeg")
+    source = f"testsrc2=size={size}:rate={rate}" + (f":duration={seconds}" if seconds else "")
+    limits = [*(("-frames:v", str(frames)) if frames else ()), *(("-pix_fmt", pixels) if pixels else ())]
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *limits, *options]
     subprocess.run([*command, "-threads", "1", str(path)], check=True)
     return path
 
