@@ -45,7 +45,7 @@ def _not_chosen_yet(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cuda", TITAN_X, (1, 20), 12, ""),
         ("cuda", TITAN_X, (1, 22), 12, "needs 6.0"),
         ("cuda", T4, (1, 31), 13, ""),
-        ("tensorrt", GTX_1060, (1, 26), 12, "TensorRT needs 7.5; cuda runs there"),
+        ("tensorrt", GTX_1060, (1, 26), 12, "TensorRT needs 7.5; cuda works on this GPU"),
         ("tensorrt", T4, (1, 31), 13, ""),
         ("cuda", None, (1, 31), 13, "there is no GPU"),
     ],

@@ -259,10 +259,9 @@ class MultiCameraManager:
 
     def _admit(self, camera: str) -> None:
         """Raise NoCores when decoding the camera beside the others needs too much CPU. The caller holds the lock."""
-        others = [
-            other for name, other in self._cameras.items() if name != camera and (other.active or self._starting[name])
-        ]
-        admit(camera, [one.load() for one in others], self._cores)
+        others = {name: other for name, other in self._cameras.items() if name != camera}
+        loads = [other.load() for name, other in others.items() if other.active or self._starting[name]]
+        admit(camera, loads, self._cores)
 
     @contextmanager
     def _admitted(self, camera: str) -> Iterator[Camera]:

@@ -262,9 +262,8 @@ class CameraPipeline:
 
     def _score(self, frame: Frame, config: PipelineConfig) -> None:
         scorer = config.scorer
-        score = self._wait_for_score(
-            scorer.submit(config.regions.sample(frame, scorer.width, scorer.height, scorer.pixel_format))
-        )
+        sample = config.regions.sample(frame, scorer.width, scorer.height, scorer.pixel_format)
+        score = self._wait_for_score(scorer.submit(sample))
         if score is None:
             return
         self._scores.append(score)

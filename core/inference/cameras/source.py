@@ -95,7 +95,7 @@ class CameraSource:
         self._transport = transport
         self._loop = loop
         self._poll_interval = poll_interval
-        self._connection_state = ConnectionStateMachine(backoff or Backoff())
+        self._state = ConnectionStateMachine(backoff or Backoff())
         self._login_backoff = login_backoff or LoginBackoff()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -113,7 +113,7 @@ class CameraSource:
 
     def start(self) -> None:
         """Begin reading; does nothing when already started."""
-        generation = self._connection_state.start()
+        generation = self._state.start()
         if generation is None:
             return
         self._stop = threading.Event()
@@ -124,7 +124,7 @@ class CameraSource:
 
     def signal_stop(self) -> None:
         """Become STOPPED without waiting for the reader."""
-        self._connection_state.stop()
+        self._state.stop()
         self._stop.set()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -140,47 +140,35 @@ class CameraSource:
 
     def watch(self) -> None:
         """Detect stalls that a reader waiting inside libav cannot report. To be called a few times a second."""
-        observed, now = self._connection_state.current, time.monotonic()
+        observed, now = self._state.current, time.monotonic()
         newest = max(self._packet_arrived or 0.0, observed.entered)
         hanging = opening_limit(self.address, self._timeout) + self._timeout + WATCH_GRACE
         if observed.state is CameraState.CONNECTING and now - newest > hanging:
-            self._connection_state.stalled(observed, Failure(Cause.TIMEOUT, "connecting hangs"))
+            self._state.stalled(observed, Failure(Cause.TIMEOUT, "connecting hangs"))
         longest = max(self._normal_gap, self._stall_timeout.limit)
-        if (
-            observed.state is CameraState.LIVE
-            and now - max(self._frame_arrived or 0.0, observed.entered) > longest + WATCH_GRACE
-        ):
+        newest = max(self._frame_arrived or 0.0, observed.entered)
+        if observed.state is CameraState.LIVE and now - newest > longest + WATCH_GRACE:
             self._stall_timeout.stalled()
-            self._connection_state.stalled(observed, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
+            self._state.stalled(observed, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
 
     def status(self) -> SourceStatus:
-        connection = self._connection_state.current
+        connection = self._state.current
         fps = self._rate_meter.value() if connection.state is CameraState.LIVE else 0.0
         age = None if self._frame_arrived is None else time.monotonic() - self._frame_arrived
         load, cost = self._cpu_meter.values() or (None, None)
-        return SourceStatus(
-            connection,
-            *self._size,
-            self._codec,
-            fps,
-            self._frames,
-            self._damaged,
-            age,
-            load,
-            cost,
-            self._clock_rate.value(),
-        )
+        rate, counts = self._clock_rate.value(), (self._frames, self._damaged)
+        return SourceStatus(connection, *self._size, self._codec, fps, *counts, age, load, cost, rate)
 
     def _run(self, generation: int, stop: threading.Event) -> None:
         reported: tuple[Failure, int] | None = None
         while self._may_log_in(generation, stop):
             failure = self._attempt(generation, stop)
-            delay = self._connection_state.failed(generation, failure) if failure else None
+            delay = self._state.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
             login = failure.reason.endswith(LOGIN_RETRY_NOTE)  # waits together with the host's other cameras
             delay = self._login_backoff.wait(self.address)[0] if login else delay
-            report = (failure, self._connection_state.current.connections)
+            report = (failure, self._state.current.connections)
             level = logging.DEBUG if report == reported else logging.WARNING  # logged once, not for days
             logger.log(level, "camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
             reported = report
@@ -192,11 +180,11 @@ class CameraSource:
         while (wait := self._login_backoff.wait(self.address))[0]:
             seconds, refused = wait
             if refused:
-                self._connection_state.postpone(generation, Failure(Cause.AUTH, REFUSED_LOGIN), seconds)
+                self._state.postpone(generation, Failure(Cause.AUTH, REFUSED_LOGIN), seconds)
             if stop.wait(min(seconds, LOGIN_POLL_SECONDS)):
                 return False
         return not stop.is_set() and (
-            self._connection_state.current.state is CameraState.CONNECTING or self._connection_state.retry(generation)
+            self._state.current.state is CameraState.CONNECTING or self._state.retry(generation)
         )
 
     def _attempt(self, generation: int, stop: threading.Event) -> Failure | None:
@@ -209,7 +197,7 @@ class CameraSource:
         except _Stale:
             return None
         except _PlayedOnce:
-            self._connection_state.finish(generation, Failure(Cause.END, "the file was played to its end"))
+            self._state.finish(generation, Failure(Cause.END, "the file was played to its end"))
             return None
         except Exception as error:
             elapsed = time.monotonic() - began
@@ -218,7 +206,7 @@ class CameraSource:
             failure = self._note_login(failure)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
                 logger.exception("camera %s: a fault in reading", self.name)
-            if failure.cause is Cause.TIMEOUT and self._connection_state.current.state is CameraState.LIVE:
+            if failure.cause is Cause.TIMEOUT and self._state.current.state is CameraState.LIVE:
                 self._stall_timeout.stalled()
             return failure
         finally:
@@ -268,7 +256,7 @@ class CameraSource:
             connection.close()
 
     def _take(self, packet: VideoPacket, connection: AnyConnection, generation: int, pacer: Pacer | None) -> None:
-        if not self._connection_state.is_current(generation):
+        if not self._state.is_current(generation):
             raise _Stale
         arrived = self._packet_arrived = time.monotonic()
         if pacer is None:
@@ -292,16 +280,16 @@ class CameraSource:
     def _report_waiting(self, connection: AnyConnection, generation: int) -> None:
         """Packets arrive, but no picture yet: report what the camera waits for."""
         waiting = connection.waiting_for
-        if waiting is not None and time.monotonic() - self._connection_state.current.entered > WAITING_NOTE_SECONDS:
-            self._connection_state.note_waiting(generation, waiting)
+        if waiting is not None and time.monotonic() - self._state.current.entered > WAITING_NOTE_SECONDS:
+            self._state.note_waiting(generation, waiting)
 
     def _accept(self, image: VideoFrame, arrived: float, generation: int, connection: AnyConnection) -> None:
-        state = self._connection_state.current
-        if not self._connection_state.is_current(generation):
+        state = self._state.current
+        if not self._state.is_current(generation):
             raise _Stale
         if state.state is CameraState.CONNECTING:
             self._rate_meter = RateMeter()
-            if self._connection_state.connected(generation):
+            if self._state.connected(generation):
                 logger.info("camera %s: live, %s", self.name, self._codec)
         elif state.state is not CameraState.LIVE:
             raise NoFrames  # `watch` gave up this connection; make a new one
@@ -316,4 +304,4 @@ class CameraSource:
         self._rate_meter.tick()
         self._cpu_meter.mark(arrived, self._frames)
         if trusted:  # a smeared picture would look like an anomaly
-            self._deliver(Frame(image, arrived, self._connection_state.current.connections, snapshot))
+            self._deliver(Frame(image, arrived, self._state.current.connections, snapshot))

@@ -66,19 +66,15 @@ class Learner:
     def resume(self) -> None:
         """Continue what an earlier run of the service was learning. Call it once, after the cameras were started."""
         for camera in self._checkpoints.cameras():
-            checkpoint = self._checkpoints.resume(camera) if self._camera_exists(camera) else None
-            if checkpoint is None:
+            saved = self._checkpoints.resume(camera) if self._camera_exists(camera) else None
+            if saved is None:
                 logger.warning("camera %s: its learning cannot continue after the restart", camera)
                 self._checkpoints.drop(camera)
                 continue
-            logger.info(
-                "camera %s: its learning goes on after %.0f of %.0f s",
-                camera,
-                checkpoint[0].watched_seconds,
-                checkpoint[0].target_seconds,
-            )
+            watched, target = saved[0].watched_seconds, saved[0].target_seconds
+            logger.info("camera %s: its learning continues after %.0f of %.0f s", camera, watched, target)
             with self._change_lock:
-                self._begin(_LearningJob(camera, *checkpoint))
+                self._begin(_LearningJob(camera, *saved))
 
     def start(self, camera: str, minutes: float) -> Learning:
         """Start learning a camera. Raises UnknownCamera, AlreadyLearning, NotRunning."""
@@ -91,12 +87,8 @@ class Learner:
             if running is not None and running.running:
                 remedy = f"wait until it is done, or cancel it: xaiva camera learn {camera} --minutes 0"
                 raise AlreadyLearning(f"Camera {camera}", "it is already being learned", remedy)
-            target_seconds = minutes * 60
-            return self._begin(
-                _LearningJob(
-                    camera, LearningCheckpoint(target_seconds), self._checkpoints.create(camera, target_seconds)
-                )
-            )
+            checkpoint = LearningCheckpoint(target_seconds=minutes * 60)
+            return self._begin(_LearningJob(camera, checkpoint, self._checkpoints.create(camera, minutes * 60)))
 
     def cancel(self, camera: str) -> None:
         """Cancel a camera's learning and forget an earlier failure; an existing bank stays."""
@@ -201,7 +193,7 @@ class _LearningJob:
     def __init__(self, camera: str, checkpoint: LearningCheckpoint, writer: CheckpointWriter) -> None:
         self.camera = camera
         self.target_seconds = checkpoint.target_seconds
-        self.watched_seconds = checkpoint.watched_seconds  # seconds watched
+        self.watched_seconds = checkpoint.watched_seconds
         self.features = checkpoint.features
         self.writer = writer
         self.error = ""
@@ -211,7 +203,7 @@ class _LearningJob:
         self._conversion_failed = False
         self._due = (
             self.watched_seconds + self._picture_interval if self.features else 0.0
-        )  # `done` from which on a picture is kept
+        )  # when the next picture is due, in seconds watched
         self._pictures: queue.Queue[Picture] = queue.Queue(maxsize=2)
         self._thread: threading.Thread | None = None
 
@@ -234,11 +226,8 @@ class _LearningJob:
         return self.watched_seconds >= self.target_seconds or self.cancelled.is_set()
 
     def status(self) -> Learning:
-        return Learning(
-            done=round(min(self.watched_seconds, self.target_seconds), 1),
-            wanted=round(self.target_seconds, 1),
-            error=self.error,
-        )
+        done = min(self.watched_seconds, self.target_seconds)
+        return Learning(done=round(done, 1), wanted=round(self.target_seconds, 1), error=self.error)
 
     def on_frame(self, frame: SampledFrame) -> None:
         """Take a frame, in the pipeline's thread; frames that cannot be converted are skipped."""

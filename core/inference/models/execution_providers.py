@@ -6,7 +6,7 @@ import base64
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,25 +88,19 @@ def _select(setting: ProviderSetting) -> ExecutionProvider:
         return cpu
     gpu, why = _gpu()
     if gpu is None and setting == "auto":
-        return ExecutionProvider(
-            "cpu", (CPU,), why
-        )  # without importing ONNX Runtime, which the motion detector does not need
+        return replace(cpu, why=why)  # without importing ONNX Runtime, which the motion detector does not need
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA numbers GPUs as NVML does
     try:
         onnxruntime = runtime()
     except XaivaError as error:
         if setting != "auto":
             raise
-        return ExecutionProvider("cpu", (CPU,), error.why)
+        return replace(cpu, why=error.why)
     available = onnxruntime.get_available_providers()
-    candidate = (
-        ExecutionProvider("tensorrt", (TENSORRT, CUDA, CPU))
-        if setting == "tensorrt"
-        else ExecutionProvider("cuda", (CUDA, CPU))
-    )
-    why = why or provider_obstacle(
-        candidate.name, gpu, available, _parse_version(onnxruntime.__version__), _cuda_version(onnxruntime)
-    )
+    providers = (TENSORRT, CUDA, CPU) if setting == "tensorrt" else (CUDA, CPU)
+    candidate = ExecutionProvider("tensorrt" if setting == "tensorrt" else "cuda", providers)
+    version = _parse_version(onnxruntime.__version__)
+    why = why or provider_obstacle(candidate.name, gpu, available, version, _cuda_version(onnxruntime))
     why = why or _probe(onnxruntime, candidate)
     if not why:
         return candidate
@@ -115,7 +109,7 @@ def _select(setting: ProviderSetting) -> ExecutionProvider:
         raise XaivaError(f"ONNX Runtime on {setting}", why, remedy)
     if gpu is not None:
         logger.warning("models run on the CPU: %s", why)
-    return ExecutionProvider("cpu", (CPU,), why)
+    return replace(cpu, why=why)
 
 
 def provider_obstacle(name: str, gpu: Gpu | None, available: list[str], version: tuple[int, int], cuda: int) -> str:
@@ -129,17 +123,12 @@ def provider_obstacle(name: str, gpu: Gpu | None, available: list[str], version:
         return f"this {build} comes without {name}; lock the image with onnxruntime-gpu"
     capability = _parse_version(gpu.compute_capability)
     lowest = next(lowest for since, lowest in _LOWEST_CAPABILITY.get(cuda, _LOWEST_CAPABILITY[13]) if version >= since)
+    has = f"{gpu.name} has compute capability {gpu.compute_capability}"
     if capability < lowest:
-        shortcoming = (
-            f"{gpu.name} has compute capability {gpu.compute_capability}, this {build} needs {_format_version(lowest)}"
-        )
+        shortcoming = f"{has}, this {build} needs {_format_version(lowest)}"
         return f"{shortcoming}; {_OLDER_GPU_HINT}" if capability >= (6, 0) else shortcoming
     if name == "tensorrt" and capability < _TENSORRT_LOWEST:
-        return (
-            f"{gpu.name} has compute capability {gpu.compute_capability}, "
-            f"TensorRT needs {_format_version(_TENSORRT_LOWEST)}; "
-            "cuda runs there"
-        )
+        return f"{has}, TensorRT needs {_format_version(_TENSORRT_LOWEST)}; cuda works on this GPU"
     return ""
 
 
