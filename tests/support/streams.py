@@ -9,6 +9,9 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from core.api_schema import CameraRequest, ConnectionTest
+from core.inference.cameras.connection_test import run_connection_test
+
 
 class Sender:
     """ffmpeg that sends a clip again and again as MPEG-TS at its own speed: to `url`, or to the one who connects."""
@@ -111,3 +114,10 @@ def _shut(connection: socket.socket) -> None:
     except OSError:
         pass
     connection.close()
+
+
+def try_connection(source: str, **settings: object) -> ConnectionTest:
+    """The result of a connection test that must fail."""
+    result = run_connection_test(CameraRequest.model_validate({"id": "x", "source": source, "timeout": 10, **settings}))
+    assert not result.ok
+    return result
