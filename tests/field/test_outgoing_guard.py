@@ -344,7 +344,7 @@ def test_a_web_camera_that_redirects_is_not_followed(web_camera: tuple[str, list
     tried = run_connection_test(CameraRequest(id="new", source=f"{url.replace('://', '://u:p@')}/leads", timeout=5))
     assert (tried.cause, tried.reason) == (
         "redirect",
-        "it answers with status 302 and leads to /video: redirects are not followed",
+        "it answers with status 302 and redirects to /video: redirects are not followed",
     )
     assert set(requests) == {"/leads"}
 

@@ -121,7 +121,7 @@ def test_whole_picture_as_one_number(make: Make) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"name": "pixels"}, "input.name.*the model has no 'pixels', but x"),
+        ({"name": "pixels"}, "input.name.*the model has no 'pixels'; it has x"),
         ({"width": 32}, "input.width.*n x 3 x 16 x 24"),
         ({"layout": "nhwc"}, "input.layout"),
         ({"type": "float16"}, "input.type.*tensor"),
@@ -144,7 +144,7 @@ def test_wrong_input_names_file_and_field(make: Make, given: dict[str, Any], nam
 @pytest.mark.parametrize(
     ("output", "named"),
     [
-        ({"name": "z"}, "output.name.*the model has no 'z', but y"),
+        ({"name": "z"}, "output.name.*the model has no 'z'; it has y"),
         ({"index": 3}, "output.index is 3, but y has 3 numbers"),
         ({"low": 1, "high": 1}, "output.*low and high must differ"),
         ({"activation": "tanh"}, "output.activation"),

@@ -122,7 +122,7 @@ def _encode_picture(frame: Frame) -> bytes:
     try:
         return encode_jpeg(frame.image)
     except Exception:
-        logger.exception("a frame cannot be made a picture")
+        logger.exception("a frame cannot be encoded as a picture")
         return b""
 
 

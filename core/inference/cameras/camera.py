@@ -198,7 +198,7 @@ class Camera:
 
     def _stop_pipeline(self, pipeline: CameraPipeline) -> None:
         if not pipeline.stop():
-            logger.warning("camera %s: a thread hangs; it is cut off and ends by its time-out", self.request.id)
+            logger.warning("camera %s: a thread hangs; it is abandoned and ends after its time-outs", self.request.id)
 
     def _release_lease(self) -> None:
         """Release the lease, and the pipeline without waiting for its threads."""

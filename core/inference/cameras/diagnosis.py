@@ -78,7 +78,9 @@ def status_failure(answer: httpx.Response) -> Failure | None:
     status = answer.status_code
     status_text = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
     if status in REDIRECT_STATUSES:
-        target = f" and leads to {redact_address(location)}" if (location := answer.headers.get("Location", "")) else ""
+        target = (
+            f" and redirects to {redact_address(location)}" if (location := answer.headers.get("Location", "")) else ""
+        )
         return Failure(Cause.REDIRECT, f"it answers with status {status}{target}: redirects are not followed")
     if status == httpx.codes.UNAUTHORIZED:
         return Failure(Cause.AUTH, CAUSE_SENTENCES[Cause.AUTH])
@@ -166,18 +168,24 @@ def _greeting_failure(greeting: bytes, expected: str) -> Failure | None:
         return None
     mismatch = f"does not speak {expected}" if expected else "sends no video"
     if not greeting:
-        return Failure(Cause.CODEC, f"the server there {mismatch}: it closes the connection without an answer")
+        return Failure(
+            Cause.CODEC, f"the server at that address {mismatch}: it closes the connection without an answer"
+        )
     if greeting.startswith(_TLS_RECORD):
         return Failure(
-            Cause.CODEC, f"the server there {mismatch}, but TLS: use {'https' if expected == 'HTTP' else 'rtsps'}://"
+            Cause.CODEC,
+            f"the server at that address {mismatch}, but TLS: use {'https' if expected == 'HTTP' else 'rtsps'}://",
         )
     for name in (b"HTTP", b"RTSP"):
         if greeting.startswith(name + b"/") and name.decode() != expected:
             scheme = name.decode().lower()
-            return Failure(Cause.CODEC, f"the server there {mismatch}, but {name.decode()}: use {scheme}://")
+            return Failure(Cause.CODEC, f"the server at that address {mismatch}, but {name.decode()}: use {scheme}://")
     line = _printable(greeting.splitlines()[0])
     return Failure(
-        Cause.CODEC, f'the server there {mismatch}: it answers "{line}"' if line else f"the server there {mismatch}"
+        Cause.CODEC,
+        f'the server at that address {mismatch}: it answers "{line}"'
+        if line
+        else f"the server at that address {mismatch}",
     )
 
 
@@ -187,7 +195,9 @@ def _printable(text: bytes) -> str:
 
 def _tls_failure(error: ssl.SSLError) -> Failure:
     if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER" in str(error):
-        return Failure(Cause.TLS, "the encrypted connection cannot be set up: the server there does not speak TLS")
+        return Failure(
+            Cause.TLS, "the encrypted connection cannot be set up: the server at that address does not speak TLS"
+        )
     return Failure(
         Cause.TLS,
         f"the encrypted connection cannot be set up: {(error.reason or 'no reason').lower().replace('_', ' ')}",

@@ -63,7 +63,7 @@ CAUSE_SENTENCES = {
     Cause.NOT_FOUND: "there is no such stream or file",
     Cause.REJECTED: "the camera answers but rejects the request",
     Cause.UNREACHABLE: "there is no route to the host",
-    Cause.CODEC: "the server there sends no video that can be decoded",
+    Cause.CODEC: "the server at that address sends no video that can be decoded",
     Cause.END: "the stream ended",
 }
 LOGIN_MISSING = "the camera asks for a user name and password, but the address has none"
@@ -71,12 +71,12 @@ FORBIDDEN_SENTENCE = "the camera denies access (status 403): this user or this m
 LOGIN_RETRY_NOTE = "attempts are minutes apart, because cameras lock accounts after a few wrong logins"
 REFUSED_LOGIN = f"{CAUSE_SENTENCES[Cause.AUTH]}; {LOGIN_RETRY_NOTE}"
 FILE_SENTENCES = {
-    Cause.AUTH: "this user may not read the file",
+    Cause.AUTH: "the service's user may not read the file",
     Cause.NOT_FOUND: "there is no such file",
     Cause.CODEC: "the file contains no video that can be decoded",
 }
 DEVICE_SENTENCES = {
-    Cause.AUTH: "this user may not open the device",
+    Cause.AUTH: "the service's user may not open the device",
     Cause.REFUSED: "another program is using the device",
     Cause.NOT_FOUND: "there is no such device",
     Cause.CODEC: "the device is not a camera, or offers no format that can be decoded",

@@ -254,7 +254,7 @@ class MultiCameraManager:
         if camera in self._cameras:
             raise CameraExists(f"Camera {camera}", "a camera with that id exists", "remove it, or choose another id")
         if len(self._cameras) >= self._maximum:
-            why = f"the service holds {len(self._cameras)} cameras, and may hold {self._maximum}"
+            why = f"the service has {len(self._cameras)} cameras; its maximum is {self._maximum}"
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
 
     def _admit(self, camera: str) -> None:
@@ -305,5 +305,5 @@ class MultiCameraManager:
 
 def unknown_camera(camera: str) -> UnknownCamera:
     """The error for an unknown camera id."""
-    remedy = "see: xaiva camera list, or GET /cameras"
+    remedy = "list the cameras: xaiva camera list, or GET /cameras"
     return UnknownCamera(f"Camera {camera}", "there is no camera with that id", remedy)

@@ -105,7 +105,7 @@ def parse_source(source: str) -> SourceAddress:
     """
     source = normalised_source(source)
     if not source or "\0" in source:
-        raise _source_error("it is empty, or holds a NUL character", _SOURCE_REMEDY)
+        raise _source_error("it is empty, or contains a NUL character", _SOURCE_REMEDY)
     if _WINDOWS_PATH.match(source):
         raise _source_error("it is a Windows path", "give the path as the service sees it, such as /media/clip.mp4")
     scheme = _SCHEME.match(source)

@@ -183,7 +183,9 @@ class OnnxDetector:
         for tensor in tensors:
             if tensor.name == name:
                 return tensor
-        raise self._description_error(field, f"the model has no {name!r}, but {', '.join(one.name for one in tensors)}")
+        raise self._description_error(
+            field, f"the model has no {name!r}; it has {', '.join(one.name for one in tensors)}"
+        )
 
     def _description_error(self, field: str, why: str) -> InputError:
         return InputError(f"{self._description_path}: {field}", why, DESCRIPTION_HELP)

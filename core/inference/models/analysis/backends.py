@@ -24,7 +24,7 @@ def create_analyser(settings: ServiceSettings, pool: ModelPool) -> Analyser:
         remote = OpenAiModel(settings.analyser_url, settings.analyser_model, settings.analyser_key)
         return Analyser(lambda: nullcontext(remote), backend=settings.analyser, seconds=settings.analyser_timeout)
     if not settings.analyser_model:
-        remedy = "name a GGUF file under the models folder"
+        remedy = "set it to a GGUF file in the models folder"
         raise InputError("XAIVA_ANALYSER_MODEL", "it is not set, and XAIVA_ANALYSER is demo", remedy)
     spec = ModelSpec(make=lambda: DemoModel(settings.models / settings.analyser_model), declared=DECLARED_BYTES)
 

@@ -34,7 +34,7 @@ class DemoModel:
         """Load the file. Raises InputError when file or package are missing, XaivaError when llama.cpp refuses it."""
         if not self._path.is_file():
             why = "there is no such file"
-            raise InputError(f"XAIVA_ANALYSER_MODEL {self._path}", why, "give a GGUF file under the models folder")
+            raise InputError(f"XAIVA_ANALYSER_MODEL {self._path}", why, "give a GGUF file in the models folder")
         self._server = _start_server(self._path)
 
     def complete(self, prompt: Prompt, seconds: float) -> str:  # noqa: ARG002 - cannot be interrupted
