@@ -25,11 +25,11 @@ SHORT = 0.05  # minutes: some 45 pictures, twice what is needed
 
 
 class Cameras(MultiCameraManager):
-    """The real manager; of the frames it is tapped for, every seventh cannot be converted when `spoilt`."""
+    """The real manager; of the frames it passes on, every seventh cannot be converted when `spoilt`."""
 
     spoilt = False
 
-    def tap(self, camera: str, callback: FrameListener) -> Callable[[], None]:
+    def add_frame_listener(self, camera: str, callback: FrameListener) -> Callable[[], None]:
         count = 0
 
         def pass_on(look: SampledFrame) -> None:
