@@ -34,10 +34,10 @@ _LOCAL = rf"(?!.*(?<!file)://(?!{_HOST}))(?=.*(?:file://|(?:^|[\s/'\"]){_HOST}))
 _REMOTE = r"(?=\s).*(?:(?<!file)://|\s[\w.@-]+:(?!//)\S)"  # then an address, or HOST:PATH
 _SAYS_ITSELF = r"^(?:-V|-h|--version)$"
 _ASKS_NOTHING = rf"{_SAYS_ITSELF}|^$"
-_AS_SOURCE = "name the file as a source of the preset; it then comes from sources/"
-_AS_MODEL = "name it as a model of the preset; it then comes from models/"
-_AS_LAYER = "name the packages in a layer of the preset; their wheels are then locked"
-_AN_INDEX, _A_STORE = "it asks a package index", "it downloads from a hub or a store"
+_AS_SOURCE = "add the file to the sources of the preset; it then comes from sources/"
+_AS_MODEL = "add it to the models of the preset; it then comes from models/"
+_AS_LAYER = "add the packages to a layer of the preset; their wheels are then locked"
+_AN_INDEX, _A_STORE = "it contacts a package index", "it downloads from a hub or a store"
 _OFFLINE = r"--offline\b|--no-index\b|\b(?:UV_OFFLINE|UV_NO_INDEX|PIP_NO_INDEX)=(?:1|true|yes|on)\b"
 _FILES_ALONE = (
     r"^(?:pip\s+)?install(?=.*\s--no-deps\b)(?=.*(?:\s--no-build-isolation\b|\.whl))"
@@ -60,7 +60,7 @@ _FETCHERS = (
         r"pip[0-9.]*",
         _verbs("install", "download", "wheel", "lock"),
         f"{_OFFLINE}|{_FILES_ALONE}",
-        "pip without --no-index asks a package index",
+        "pip without --no-index contacts a package index",
         "add --no-index --find-links",
     ),
     _fetcher(
@@ -83,7 +83,7 @@ _FETCHERS = (
         "conda|mamba|micromamba|conda-lock",
         _verbs("install", "create", "update", "upgrade", r"env\s+(?:create|update)"),
         r"--offline\b",
-        "it asks a package channel",
+        "it contacts a package channel",
         _AS_LAYER,
     ),
     _fetcher(
@@ -92,12 +92,16 @@ _FETCHERS = (
             "update", "install", "upgrade", "dist-upgrade", "full-upgrade", "download", "source", "build-dep", "satisfy"
         ),
         r"(?=.*Dir::Etc::SourceList=/dev/null\b)(?=.*Dir::Etc::SourceParts=/dev/null\b)|--no-download\b",
-        "apt asks the base image's package sources",
+        "apt contacts the base image's package sources",
         "install files from debs/ with -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null",
     ),
     *(
         _fetcher(
-            names, arguments, r"--no-network\b|--cacheonly\b", "a package manager asks its mirrors", "lock the packages"
+            names,
+            arguments,
+            r"--no-network\b|--cacheonly\b",
+            "a package manager contacts its mirrors",
+            "lock the packages",
         )
         for names, arguments in {
             "apk": _verbs("add", "update", "upgrade", "fetch"),
@@ -140,8 +144,8 @@ _FETCHERS = (
             names,
             arguments,
             "",
-            "it asks a git server" if names.startswith("g") else "it asks a server of sources",
-            "name the repository as a source of the preset; its snapshot then comes from sources/",
+            "it contacts a git server" if names.startswith("g") else "it contacts a version control server",
+            "add the repository to the sources of the preset; its snapshot then comes from sources/",
         )
         for names, arguments in {
             "git": rf"clone{_REMOTE}|clone\s.*\$|"
@@ -166,7 +170,7 @@ _FETCHERS = (
             arguments,
             rf"--offline\b|--local\b|--no-install\b|\s-o\b|{_SAYS_ITSELF}",
             _AN_INDEX,
-            "lock what it brings as a source or a wheel",
+            "lock what it installs as a source or a wheel",
         )
         for names, arguments in {
             "npm": _verbs("i", "ci", "install", "add", "create", "exec", "update", "init"),
@@ -204,7 +208,7 @@ _FETCHERS = (
         }.items()
     ),
     *(
-        _fetcher(names, arguments, "", "it asks a registry", _AS_SOURCE)
+        _fetcher(names, arguments, "", "it contacts a registry", _AS_SOURCE)
         for names, arguments in {
             "docker|podman|nerdctl|buildah|crane|oras|helm": _verbs("pull", r"compose\s+pull"),
             "ctr": _verbs(r"images?\s+pull"),
@@ -255,7 +259,7 @@ _CODE = (
         re.compile(r"\binstall\.packages\(|\bPkg\.add\("),
         re.compile(r"\brepos\s*=\s*NULL"),
         _AN_INDEX,
-        "lock what it brings as a source or a wheel",
+        "lock what it installs as a source or a wheel",
     ),
 )
 _NOT_INTERPRETERS = frozenset(

@@ -54,8 +54,8 @@ def _expand(value: str, variables: Mapping[str, str], place: str) -> str:
         if reference and (text is None or (reference[2] and not text)):
             text = reference[3] if reference[3] is not None else text
         if text is None:
-            why = "a ${…} in it names a variable that is not set, or is another form than ${NAME} and ${NAME:-default}"
-            remedy = "where it is a part of the value, write NAME='value'; where it may be empty, write ${NAME:-}"
+            why = "a ${…} in it names a variable that is not set, or has a form other than ${NAME} and ${NAME:-default}"
+            remedy = "if it is part of the value, write NAME='value'; if it may be empty, write ${NAME:-}"
             raise InputError(place, why, remedy)
         return text
 
@@ -71,6 +71,6 @@ def _unreadable(path: Path, binding: Binding) -> InputError:
     """Names the line by its number alone: it may hold a secret."""
     place = f"{path}, line {_line(binding)}"
     if _ASSIGNMENT.match(binding.original.string):
-        why = "a quote is not closed, or something stands behind the closing one"
-        return InputError(place, why, "write NAME='value'; inside of single quotes, \\' is a quote")
-    return InputError(place, "it is no variable and no comment", "write NAME=value, or # before it")
+        why = "a quote is not closed, or text follows the closing one"
+        return InputError(place, why, "write NAME='value'; within single quotes, \\' is a quote")
+    return InputError(place, "it is neither a variable nor a comment", "write NAME=value, or # before it")

@@ -25,9 +25,9 @@ _TYPES = {  # the begin of an error's type → what is expected
     "dict": "an object",
     "mapping": "an object",
     "model": "an object",
-    "date_": "a day: write it as 2026-12-31",
-    "datetime": "a moment: write it as 2026-12-31T23:59:59Z",
-    "timezone": "a moment with a time zone: write it as 2026-12-31T23:59:59Z",
+    "date_": "a date: write it as 2026-12-31",
+    "datetime": "a date and time: write it as 2026-12-31T23:59:59Z",
+    "timezone": "a date and time with a time zone: write it as 2026-12-31T23:59:59Z",
     "time_": "a time of day: write it as 23:59",
     "path": "a path",
     "none": "null",
@@ -79,7 +79,7 @@ def explain_error(detail: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return _explain_own(context, str(detail["msg"]), value_text)
     if kind == "string_pattern_mismatch":
-        return f"{value_text} is not possible here: {_describe_pattern(str(context['pattern']))}"
+        return f"{value_text} is not allowed here: {_describe_pattern(str(context['pattern']))}"
     expected = next((words for begin, words in _TYPES.items() if kind.startswith(begin)), "")
     if isinstance(value, bytes):
         return "it is not sent as JSON: set the header Content-Type: application/json"
@@ -135,12 +135,12 @@ def _explain_structure(kind: str, context: Mapping[str, Any]) -> str:
 def _explain_choice(kind: str, context: Mapping[str, Any], value_text: str) -> str:
     """The words of a closed list; pydantic gives them as `'a', 'b' or 'c'`."""
     if kind in ("literal_error", "enum"):
-        return f"{value_text} is not possible here: write {str(context['expected']).replace(chr(39), '')}"
+        return f"{value_text} is not allowed here: write {str(context['expected']).replace(chr(39), '')}"
     if kind == "union_tag_invalid":
         tag = _quoted(str(context["tag"])[:_MAX_VALUE_LENGTH])
         *most, last = str(context["expected_tags"]).replace("'", "").split(", ")
         name = str(context["discriminator"]).strip("'")
-        return f"{redact_text(tag)} is no {name}: write {' or '.join(filter(None, (', '.join(most), last)))}"
+        return f"{redact_text(tag)} is not a {name}: write {' or '.join(filter(None, (', '.join(most), last)))}"
     return ""
 
 

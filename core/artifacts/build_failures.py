@@ -85,7 +85,7 @@ def _compiler(match: re.Match[str]) -> Explanation:
 
 
 def _no_apt(_: re.Match[str]) -> Explanation:
-    return "the base image has no apt-get", "take a base image of Debian or Ubuntu"
+    return "the base image has no apt-get", "use a Debian or Ubuntu base image"
 
 
 def _other_python(match: re.Match[str]) -> Explanation:

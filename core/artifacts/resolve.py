@@ -205,7 +205,7 @@ class _Resolver:
                 if failed_index.name in self.failures
             ]
             is_bound = index or failed or name in self.request.local_only
-            if name in self.local_packages and is_bound:  # made for this preset by hand: it comes from no index
+            if name in self.local_packages and is_bound:  # made for this preset by hand: it does not come from an index
                 self.uv.bound[name] = Index.model_construct(name=LOCAL_WHEELS_INDEX, url=str(self.request.find_links))
             elif failed:
                 self._exclude_behind(name, failed)

@@ -38,7 +38,7 @@ def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str
     packages = possible_names(text)
     if tagged := _tagged_without_index(request, set(not_found(refusal))):
         tag = pytorch_tag_of(tagged)
-        why = f"no index of this lock has a release with +{tag}: they lie in PyTorch's index for {tag}"
+        why = f"no index of this lock has a release with +{tag}: they are in PyTorch's index for {tag}"
         return XaivaError(tagged, why, f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}')
     requirements = _requirements_by_place(request, packages)
     bindings = {name: f"from {index_label(bound[name])} alone" for name in sorted(packages & bound.keys())}

@@ -38,14 +38,16 @@ def explain_unlockable(entries: Iterable[LayerReference], preset: str, python: s
 def _explain_group(entries: list[LayerReference], why: str, remedy: str) -> UnlockableRequirements:
     """Requirements with one remedy: the first ones by name, and the lines of all."""
     if len(entries) == 1:
-        return UnlockableRequirements(f"{describe_reference(entries[0])} comes from no index", why, remedy)
+        return UnlockableRequirements(f"{describe_reference(entries[0])} does not come from an index", why, remedy)
     first, more = entries[:_MAX_NAMED], len(entries) - _MAX_NAMED
     place = format_places(entry.place for entry in first)
     names = ", ".join(redact_text(entry.reference.requirement) for entry in first)
     if more > 0:
         place, names = f"{place} and {more} more", f"{names}, …"
         why = f"{why}; all of them: {format_places(entry.place for entry in entries)}"
-    return UnlockableRequirements(f"{place}: {len(entries)} requirements come from no index: {names}", why, remedy)
+    return UnlockableRequirements(
+        f"{place}: {len(entries)} requirements do not come from an index: {names}", why, remedy
+    )
 
 
 def describe_reference(entry: LayerReference) -> str:
@@ -57,15 +59,15 @@ def why_not_locked(entry: LayerReference) -> str:
     """Why no lock can name its file."""
     reference = entry.reference
     if reference.address.startswith("-"):
-        return "a file that may change on the web is not read"
+        return "requirement files on the web are not read, because they may change"
     if _is_variable(reference):
-        return "the text of a requirement must be the same on every machine"
+        return "a requirement must be the same on every machine"
     if reference.file.endswith(".whl") and not reference.name:
-        return "the name of that file tells no version"
+        return "its file name does not contain the version"
     if reference.file.endswith(".whl"):
-        return "a wheel is taken from an index, from an http(s) address without a login, or from local-wheels"
+        return "a wheel can only come from an index, from an http(s) address without a login, or from local-wheels"
     if _scheme(reference) in ("", "file"):
-        return "that path is of the machine on which the file was written"
+        return "that path belongs to the machine on which the file was written"
     return "an image is built from wheels, and this is source code"
 
 
@@ -76,11 +78,11 @@ def remedy_for(entry: LayerReference, preset: str, python: str) -> str:
     if reference.address.startswith("-"):
         option, _, url = reference.address.partition(" ")
         name = reference.file or "requirements.txt"
-        return f"fetch it beside the file that names it (curl -fL -o {name} {url}), and write {option} {name}"
+        return f"download it next to the file that names it (curl -fL -o {name} {url}), and write {option} {name}"
     if _is_variable(reference):
         return f"write the value in place of {ENV_REFERENCE.findall(reference.address)[0]}"
     if reference.file.endswith(".whl") and not reference.name:
-        proper = "NAME-VERSION-py3-none-any.whl, with what its METADATA says"
+        proper = "NAME-VERSION-py3-none-any.whl (name and version as in its METADATA)"
         return f"put it into {folder} as {proper}, and write NAME in its place; then lock again: xaiva lock {preset}"
     if reference.file.endswith(".whl"):
         fitting = f"one for Python {python} on x86_64 Linux"
@@ -88,8 +90,8 @@ def remedy_for(entry: LayerReference, preset: str, python: str) -> str:
     if reference.name and _scheme(reference) == "file":
         return (
             "write NAME==VERSION in its place, with the version that `pip list` shows there (`pip list "
-            f"--format=freeze` prints every line so); a project of your own: build its wheel with Python {python} on "
-            f"x86_64 Linux (pip wheel --no-deps --wheel-dir {folder} FOLDER)"
+            f"--format=freeze` prints all lines in this form); for a project of your own, build its wheel with Python "
+            f"{python} on x86_64 Linux (pip wheel --no-deps --wheel-dir {folder} FOLDER)"
         )
     if is_built_in_image(reference):
         text = reference.name or shlex.quote(reference.address)
@@ -116,10 +118,10 @@ def _manual_build(reference: DirectReference, folder: str, python: str) -> str:
     if _has_login(reference) and not ENV_REFERENCE.fullmatch(login.rpartition(":")[2]):
         address = redact_text(address)
     if not _scheme(reference) and not address.startswith(("/", "~")):
-        command = f"pip wheel --no-deps --wheel-dir {folder} FOLDER (where {address} lies)"
+        command = f"pip wheel --no-deps --wheel-dir {folder} FOLDER (where {address} is)"
         return f"build its wheel with Python {python}: {command}"
     return (
-        f"build its wheel where it can be reached, with Python {python} on x86_64 Linux: "
+        f"build its wheel on a machine that can reach it, with Python {python} on x86_64 Linux: "
         f'pip wheel --no-deps --wheel-dir {folder} "{address}"'
     )
 

@@ -101,7 +101,7 @@ def _check_layer_name(text: str) -> None:
 def _check_image(text: str) -> None:
     if shell := _SHELL_CHARACTERS.search(text):
         raise field_error(
-            f"{text!r} holds {shell.group()!r}, which has no place in an image name",
+            f"{text!r} contains {shell.group()!r}, which an image name cannot contain",
             'give only the image, for example "nvidia/cuda:12.6.3-cudnn-devel-ubuntu22.04"',
         )
     if re.fullmatch(_IMAGE_PATTERN, text) and len(text) <= 255:
@@ -141,8 +141,8 @@ def _check_requirement(text: str) -> None:
         raise field_error(error.what, error.remedy) from None
     if line.reference and urlsplit(line.reference.address).password:
         raise field_error(
-            "a requirement's address carries a password or token",
-            "leave it out; where it is needed, build the wheel and put it into local-wheels of the artifacts",
+            "the address of a requirement contains a password or token",
+            "remove it; if it is needed, build the wheel and put it into local-wheels of the artifacts",
         )
     for option, _ in line.options:
         if option not in BUILD_OPTIONS:
@@ -184,7 +184,7 @@ def _check_http(text: str) -> None:
         raise field_error(f"{text!r} is not an http(s) address", 'write "https://host/path"')
     if parts.username or parts.password:
         raise field_error(
-            "the address carries a user or a token", "put the token into .env and give its name as `token_variable`"
+            "the address contains a user or a token", "put the token into .env and give its name as `token_variable`"
         )
 
 
@@ -193,7 +193,7 @@ def _check_git(text: str) -> None:
         return
     if re.match(r"^(https?|ssh)://[^\s:@/]+:[^\s@/]+@", text):
         raise field_error(
-            "the address carries a token", "put the token into .env and give its name as `token_variable`"
+            "the address contains a token", "put the token into .env and give its name as `token_variable`"
         )
     if not re.fullmatch(r"^((https?|ssh|git)://[^\s]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+)$", text):
         raise field_error(f"{text!r} is not a git address", 'write "https://host/owner/name.git"')
@@ -206,7 +206,7 @@ def _check_ref(text: str) -> None:
 
 def _check_no_control(text: str) -> None:
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise field_error(f"{text!r} holds a control character", "leave it out")
+        raise field_error(f"{text!r} contains a control character", "leave it out")
 
 
 def _check_layer_file(text: str) -> None:
@@ -216,7 +216,7 @@ def _check_layer_file(text: str) -> None:
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text:
         raise field_error(
-            f"{text!r} leads out of the folder of presets", 'put the file beside the preset: "layers/common.txt"'
+            f"{text!r} is outside the presets folder", 'put the file beside the preset: "layers/common.txt"'
         )
 
 

@@ -45,7 +45,7 @@ def create_from_requirements(site: Site, name: str, source: Path) -> CreatedPres
     root, files, content = _read(source)
     folder = site.presets / LAYERS_FOLDER / name
     if folder.exists():
-        raise InputError(f"{folder}", "there is such a folder already", "choose another name, or remove it")
+        raise InputError(f"{folder}", "that folder already exists", "choose another name, or remove it")
     layer = {"name": LAYER_NAME, "file": f"{LAYERS_FOLDER}/{name}/{files[0]}"}
     entries = [entry.model_dump(exclude_defaults=True, exclude_none=True) for entry in _indexes(content)]
     preset = {**json.loads(STARTER), "layers": [layer], **({"indexes": entries} if entries else {})}
@@ -86,8 +86,8 @@ def _has_login(address: str) -> bool:
 
 
 def _login(place: str) -> tuple[str, str]:
-    remedy = "write ${WHEELS_TOKEN} in its place, and the token into .env as WHEELS_TOKEN"
-    return f"{place}: the address holds a password or token, and a preset holds none", remedy
+    remedy = "write ${WHEELS_TOKEN} in its place, and put the token into .env as WHEELS_TOKEN"
+    return f"{place}: the address contains a password or token, which a preset must not contain", remedy
 
 
 def _indexes(content: LayerFile) -> list[Index]:

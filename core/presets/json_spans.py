@@ -94,7 +94,9 @@ class _Parser:
         self.result.value, end = self._value(self._skip(0), (), None)
         end = self._skip(end)
         if end != len(self.text):
-            raise self._malformed(end, "there is text after the end of the preset", "remove it, or a } too many")
+            raise self._malformed(
+                end, "there is text after the end of the preset", "remove it, or the extra } before it"
+            )
         return self.result
 
     def _skip(self, at: int) -> int:
@@ -129,9 +131,11 @@ class _Parser:
                 if "nterminated" in error.msg or "control" in error.msg
                 else ("write a backslash as \\\\")
             )
-            raise self._malformed(at, f"this text is not well formed ({error.msg})", remedy) from None
+            raise self._malformed(at, f"this string is not well formed ({error.msg})", remedy) from None
         if re.search("[\ud800-\udfff]", text):
-            raise self._malformed(at, "this text holds half a character (\\ud800 to \\udfff)", "remove that escape")
+            raise self._malformed(
+                at, "this string contains half a character (\\ud800 to \\udfff)", "remove that escape"
+            )
         return str(text), end
 
     def _scalar(self, at: int) -> tuple[Any, int]:
@@ -156,12 +160,12 @@ class _Parser:
         if not character:
             return self._malformed(at, "the file ends too early", "close every { with } and every [ with ]")
         if character == "'":
-            return self._malformed(at, "' does not begin a text", 'use " around texts')
+            return self._malformed(at, "a string does not begin with '", 'use " around strings')
         if character in "/#":
             return self._malformed(at, "JSON has no comments", "put remarks into metadata.description")
         if character in "]}":
             return self._malformed(at, f"{character} comes after a comma", "remove the last comma before it")
-        return self._malformed(at, f"{character!r} does not begin a value", 'a text stands in ", a list in [ ]')
+        return self._malformed(at, f"{character!r} does not begin a value", 'write a string in " ", a list in [ ]')
 
     def _array(self, at: int, path: FieldPath) -> tuple[list[Any], int]:
         items: list[Any] = []

@@ -120,11 +120,11 @@ class _Reader:
         path = folder / name
         before = f"{place}: " if place else ""
         if name in within:
-            self._problem(f"{before}{name} leads back to itself ({' → '.join([*within, name])})", "remove this line")
+            self._problem(f"{before}{name} includes itself ({' → '.join([*within, name])})", "remove this line")
         elif not path.resolve().is_relative_to(folder.resolve()):
             remedy = "put a copy of the file into that folder and name it here" if place else ""
             remedy = remedy or "put the file itself there, not a link"
-            self._problem(f"{before}{name} leads out of the folder of presets", remedy)
+            self._problem(f"{before}{name} is outside the presets folder", remedy)
         else:
             try:
                 text = decode(path.read_bytes())

@@ -59,7 +59,7 @@ def _unique(key: Callable[[Any], Hashable], noun: str, *field: str) -> AfterVali
         for index, item in enumerate(items):
             value = key(item)
             if value in first:
-                what = f"the {noun} {value!r} is already there as number {first[value] + 1} of the list"
+                what = f"the {noun} {value!r} is already number {first[value] + 1} of the list"
                 raise field_error(what, "remove one of the two, or give it another name", index, *field)
             first[value] = index
         return items

@@ -44,9 +44,9 @@ _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 def remedy_of(line: str) -> str:
     """The way to write a line that cannot be read."""
     if line.startswith("@EXPLICIT") or re.match(r"_\w+=", line):
-        return "remove it: it is of conda alone; `pip list --format=freeze` writes a file of Python packages"
+        return "remove it: only conda uses it; `pip list --format=freeze` writes a file of Python packages"
     if re.match(r"<{7}|={7}|>{7}|\|{7}", line):
-        return "resolve the merge conflict of which this line is left"
+        return "resolve the merge conflict that left this line"
     if repository := _REPOSITORY.fullmatch(line.strip()):
         return f"write {repository['name'] or ''}{_with_scheme(repository)}"
     for pattern, right in _CORRECTIONS:

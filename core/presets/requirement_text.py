@@ -142,7 +142,7 @@ def _options(text: str, words: Iterator[str]) -> Iterator[tuple[str, str]]:
         if option in _WITH_VALUE and not equals:
             value = next(words, "")
         if option in _WITH_VALUE and not value:
-            raise UnreadableLine(f"{text!r}: the option {name} has no value", "write its value behind it, or remove it")
+            raise UnreadableLine(f"{text!r}: the option {name} has no value", "write its value after it, or remove it")
         yield option, value
 
 
@@ -154,7 +154,7 @@ def _find_option(name: str, text: str) -> str:
     if len(options) != 1 and name == "-":
         raise UnreadableLine(f"{text!r} is not a requirement", remedy_of(text))
     if len(options) != 1:
-        remedy = "remove it: pip and uv do not read it in a requirement file either"
+        remedy = "remove it: pip and uv do not accept it in a requirement file either"
         raise UnreadableLine(f"{text!r}: there is no option {name}", remedy)
     return options.pop()
 
@@ -174,7 +174,7 @@ def _parse_reference(text: str, editable: bool) -> DirectReference | None:
         text = f"{text.partition(':')[0]}+{text}"  # as pip reads it there, and nowhere else
     scheme = _WITH_SCHEME.match(text)
     if scheme and not _READ_SCHEME.fullmatch(scheme["scheme"] or ""):
-        raise UnreadableLine(f"{text!r} has an address that pip does not read", remedy_of(text))
+        raise UnreadableLine(f"{text!r} has an address that pip cannot read", remedy_of(text))
     named = _NAMED.fullmatch(text)
     if named and (_SCHEME.match(named["address"]) or _is_path(named["address"].partition(";")[0].strip())):
         address, _, marker = named["address"].partition(";")

@@ -101,7 +101,7 @@ def check_ports_distinct(texts: list[str]) -> list[str]:
             entries = taken.setdefault((port.protocol, port.host), [])
             for ip, other in entries:
                 if _same_address(ip, port.ip):
-                    what = f"host port {port.host}/{port.protocol} is already there in number {other + 1} of the list"
+                    what = f"host port {port.host}/{port.protocol} is already taken by number {other + 1} of the list"
                     raise field_error(what, "publish one of the two on another port of the host", index)
             entries.append((port.ip, index))
     return texts
@@ -134,7 +134,7 @@ def parse_volume(text: str) -> VolumeMount:
             f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name'
         )
     if ".." in PurePosixPath(host).parts:
-        raise field_error(f"{host!r} leads out of the site", "write the absolute path instead")
+        raise field_error(f"{host!r} is outside the site", "write the absolute path instead")
     target = PurePosixPath(container)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
         raise field_error(f"{container!r} is not an absolute path in the container", 'write, for example, "/data"')
@@ -173,7 +173,7 @@ def _check_shm(text: str) -> str:
 def _check_gpus(text: str) -> str:
     if not re.fullmatch(_GPUS, text):
         raise field_error(
-            f"{text!r} names no GPUs",
+            f"{text!r} does not name GPUs",
             'write "all", indexes as "0,1", a UUID as "GPU-…", or a CDI device as "nvidia.com/gpu=all"; "" for none',
         )
     return text

@@ -65,7 +65,7 @@ def preset_path(site: Site, name: str) -> Path:
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 63:
         raise InputError(
             f"Preset name {name!r}",
-            "an image could not carry it",
+            "an image cannot have that name",
             "use small letters and digits, with single . _ or - between them, up to 63",
         )
     return site.presets / f"{name}.json"
@@ -81,7 +81,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
     if len(raw) > MAX_BYTES:
-        raise InputError(f"{path}", "it is larger than 1 MiB", "a preset is a few kilobytes: is this another file?")
+        raise InputError(f"{path}", "it is larger than 1 MiB", "a preset has a few kilobytes: is this the right file?")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -113,7 +113,11 @@ class PresetEditConflict(InputError):
 
     def __init__(self, path: Path, text: str) -> None:
         self.text = text
-        why = "somebody else changed it meanwhile" if text else "somebody else removed or renamed it meanwhile"
+        why = (
+            "somebody else changed it in the meantime"
+            if text
+            else "somebody else removed or renamed it in the meantime"
+        )
         super().__init__(f"{path}", why, "compare the two, then save again to overwrite it")
 
 
@@ -177,8 +181,8 @@ def _write_target(path: Path) -> tuple[Path, int]:
         target = path.resolve(strict=True)
     except FileNotFoundError as error:
         if path.is_symlink():
-            why = f"it is a link to {path.readlink()}, which is not there"
-            raise XaivaError(f"{path}", why, "bring back what it leads to, or remove the link") from error
+            why = f"it is a link to {path.readlink()}, which does not exist"
+            raise XaivaError(f"{path}", why, "restore its target, or remove the link") from error
         return path, _NEW_FILE_MODE
     state = target.stat()
     if kind := describe_irregular_file(state.st_mode):
@@ -257,7 +261,9 @@ def new_preset_path(site: Site, name: str) -> Path:
     """The file of a new preset. Raises InputError when there is one of that name."""
     path = preset_path(site, name)
     if path.exists() or path.is_symlink():
-        raise InputError(f"{path}", "there is a preset of that name already", "choose another name, or delete that one")
+        raise InputError(
+            f"{path}", "a preset of that name already exists", "choose another name, or delete that preset"
+        )
     return path
 
 

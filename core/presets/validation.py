@@ -99,7 +99,7 @@ def _parse(text: str, path: Path) -> tuple[Preset | None, list[PresetProblem]]:
         return None, [PresetProblem(error.line, "", error.what, error.remedy)]
     if not isinstance(document.value, dict):
         return None, [
-            PresetProblem(1, "", f"a preset is an object, this is {_type_name(document.value)}", "begin with {")
+            PresetProblem(1, "", f"a preset must be an object, not {_type_name(document.value)}", "begin with {")
         ]
     problems = _duplicates(document)
     preset: Preset | None = None
@@ -116,7 +116,7 @@ def _duplicates(document: Document) -> list[PresetProblem]:
         PresetProblem(
             duplicate.line,
             field_name(duplicate.path),
-            f"the key {json.dumps(duplicate.path[-1])} is already there on line {duplicate.first_line}",
+            f"the key {json.dumps(duplicate.path[-1])} is already on line {duplicate.first_line}",
             "remove one of the two",
         )
         for duplicate in document.duplicates
@@ -162,14 +162,17 @@ def _explain(detail: dict[str, Any], path: FieldPath, context: dict[str, Any], w
     limit = context.get("gt", context.get("ge"))
     if limit is None:
         return explain_error(detail), "docs/presets.md explains every field"
-    return f"{json.dumps(value)} is too small", f"give a number {'over' if 'gt' in context else 'from'} {limit}"
+    return (
+        f"{json.dumps(value)} is too small",
+        f"give a number {'greater than' if 'gt' in context else 'of at least'} {limit:g}",
+    )
 
 
 def _unknown_key(path: FieldPath) -> tuple[str, str]:
     key = str(path[-1])
     keys = known_keys(path[:-1])
     close = _closest(key, keys)
-    remedy = f'did you mean "{close}"?' if close else f"known here: {', '.join(keys)}"
+    remedy = f'did you mean "{close}"?' if close else f"possible keys: {', '.join(keys)}"
     return f"there is no key {json.dumps(key)} here", remedy
 
 
@@ -178,7 +181,7 @@ def _not_one_of(value: object, path: FieldPath) -> tuple[str, str]:
     close = _closest(str(value), allowed)
     choices = ", ".join(json.dumps(word) for word in allowed)
     remedy = f'did you mean "{close}"? Possible: {choices}' if close else f"write one of {choices}"
-    return f"{json.dumps(value)} is not possible here", remedy
+    return f"{json.dumps(value)} is not allowed here", remedy
 
 
 def _wrong_type(expected: str, value: object, written: str) -> tuple[str, str]:

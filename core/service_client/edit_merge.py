@@ -29,7 +29,7 @@ class EditConflictError(InputError):
         words = "; ".join(
             f"{conflict.field.replace('_', ' ')} is now {_format_value(conflict.theirs)}" for conflict in conflicts
         )
-        super().__init__(what, f"somebody else changed it meanwhile: {words}", "save again to overwrite that")
+        super().__init__(what, f"somebody else changed it in the meantime: {words}", "save again to overwrite that")
 
 
 def merge_changes(

@@ -590,7 +590,7 @@ def test_settings_of_a_newer_service_are_not_lost() -> None:
 def test_a_request_with_a_word_of_nobody_is_refused(kind: Any, fields: dict[str, Any]) -> None:
     from core.service_client import text_formats
 
-    with pytest.raises(InputError, match="is not possible here"):
+    with pytest.raises(InputError, match="is not allowed here"):
         text_formats.build_request(kind, fields)
 
 

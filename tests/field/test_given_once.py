@@ -126,6 +126,6 @@ def test_a_key_is_given_once(read: Callable[[Path, str], None], text: str, named
 
 def test_a_preset_names_the_key_and_both_lines(tmp_path: Path) -> None:
     text = '{"name": "a",\n "layers": [{"name": "x",\n "name": "y"}]}'
-    (problem, *_) = [problem for problem in validate_text(text, tmp_path / "a.json") if "already there" in problem.what]
+    (problem, *_) = [problem for problem in validate_text(text, tmp_path / "a.json") if "is already " in problem.what]
     assert (problem.field, problem.line) == ("layers[0].name", 3)
     assert "line 2" in problem.what

@@ -362,9 +362,12 @@ NOT_KNOWN = [
     ("NVIDIA A100-SXM...", "write it as `nvidia-smi -L` shows it; or give"),
     ("GeForce RTX", BY_HAND),
     ("Voodoo 2", BY_HAND),
-    ("  MIG 1g.5gb     Device  0: (UUID: MIG-3cf9e2dd)", 'write the GPU before it, as "A100 MIG 1g.5gb"; or give'),
-    ("MIG 3g.20gb A100", 'write the GPU before it, as "A100 MIG 3g.20gb"; or give'),
-    ("MIG 1g.10gb", 'write the GPU before it, as "A100 MIG 1g.10gb"; or give'),
+    (
+        "  MIG 1g.5gb     Device  0: (UUID: MIG-3cf9e2dd)",
+        'write the name of the GPU before it, as in "A100 MIG 1g.5gb"; or give',
+    ),
+    ("MIG 3g.20gb A100", 'write the name of the GPU before it, as in "A100 MIG 3g.20gb"; or give'),
+    ("MIG 1g.10gb", 'write the name of the GPU before it, as in "A100 MIG 1g.10gb"; or give'),
     ("T4-32Q", BY_HAND),
     ("A100-SXM4-40GB MIG 7g.80gb", BY_HAND),
     ("RXT 4090", "did you mean RTX 4090? Or give"),
@@ -373,11 +376,11 @@ NOT_KNOWN = [
     ("GTX 1O60", "did you mean GTX 1060? Or give"),
     ("Quadr P2000", "did you mean Quadro P2000? Or give"),
     ("RTX 4000 Adda", "did you mean RTX 4000 Ada? Or give"),
-    ("RTX 6000", "write which of them it is; or give"),
-    ("RTX 5000", "write which of them it is; or give"),
-    ("RTX 4000 laptop", "write which of them it is; or give"),
-    ("RTX 5000 Max-Q", "write which of them it is; or give"),
-    ("titan x", "write which of them it is; or give"),
+    ("RTX 6000", "write which of them you mean; or give"),
+    ("RTX 5000", "write which of them you mean; or give"),
+    ("RTX 4000 laptop", "write which of them you mean; or give"),
+    ("RTX 5000 Max-Q", "write which of them you mean; or give"),
+    ("titan x", "write which of them you mean; or give"),
 ]
 
 
@@ -397,7 +400,7 @@ def test_an_unknown_name_is_said_to_be_unknown(name: str, remedy: str) -> None:
 @pytest.mark.parametrize("name", ["Radeon RX 7900", "AMD Instinct MI300X", "Intel Arc A770", "Apple M4", "gfx1030"])
 def test_another_makers_gpu_gets_no_architecture_to_write(name: str) -> None:
     (finding,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
-    assert finding.what == f"{name} is no NVIDIA GPU"
+    assert finding.what == f"{name} is not an NVIDIA GPU"
     assert "sm_" not in finding.remedy
 
 
@@ -405,8 +408,8 @@ def test_another_makers_gpu_gets_no_architecture_to_write(name: str) -> None:
 
 TOO_OLD = [
     ("Tesla K80", "2.7.1+cu126", "what works on it with Python 3.12", "cu117"),
-    ("Tesla K40m", "2.7.1+cu126", "no known wheels run on this GPU; take builds for the CPU, or another GPU", ""),
-    ("GTX TITAN Black", "2.9.1+cu130", "no known wheels run on this GPU; take builds for the CPU, or another GPU", ""),
+    ("Tesla K40m", "2.7.1+cu126", "no known wheels run on this GPU; use CPU builds or another GPU", ""),
+    ("GTX TITAN Black", "2.9.1+cu130", "no known wheels run on this GPU; use CPU builds or another GPU", ""),
 ]
 
 
@@ -416,13 +419,13 @@ def test_a_gpu_that_is_too_old_is_known_as_such(name: str, torch: str, remedy: s
     (finding,) = _findings(cuda_preset(torch), "gpu-architecture", Target(gpu=name))
     assert finding.remedy.startswith(remedy if not tag else f"wheels with {tag} run on it")
     (no_tensorrt,) = _findings(cuda_preset("2.1.0+cu118", **tensorrt), "tensorrt-gpu", Target(gpu=name))
-    assert no_tensorrt.remedy == "leave TensorRT out" + (": PyTorch runs on it" if tag else "")
+    assert no_tensorrt.remedy == "leave TensorRT out" + (": PyTorch runs on this GPU" if tag else "")
     if tag:
         assert suggest(named_target([name]))[0].torch.endswith(f"+{tag}")
         return
     with pytest.raises(XaivaError) as refused:
         suggest(named_target([name], "470.256.02"))
-    assert refused.value.remedy == "take builds for the CPU, or another GPU"
+    assert refused.value.remedy == "use CPU builds or another GPU"
 
 
 TOO_NEW = [
@@ -466,9 +469,9 @@ def test_the_command_does_not_say_that_no_wheels_run_on_it(site: Site, capsys: p
 # -- in the console's form
 
 FORM = [
-    ("AD102 [GeForce RTX 4090]", "wheels hold code for RTX 4090 (sm_89)"),
+    ("AD102 [GeForce RTX 4090]", "wheels contain code for RTX 4090 (sm_89)"),
     ("GK104M [GeForce GTX 860M]", "GK104M [GeForce GTX 860M] is not in the tables"),
-    ("Tesla K40m", "take builds for the CPU, or another GPU"),
+    ("Tesla K40m", "use CPU builds or another GPU"),
 ]
 
 
@@ -486,10 +489,10 @@ async def test_the_form_says_the_same(gpu: str, words: str, site: Site) -> None:
 # -- memory that the name leaves open: the least is judged, all are said where it matters, any way to say it closes it
 
 OPEN = [
-    (Target(gpu="RTX 3060"), "RTX 3060 comes with 8 or 12 GiB: judged by 8 GiB"),
-    (Target(gpu="GTX 1060"), "GTX 1060 comes with 3, 5 or 6 GiB: judged by 3 GiB"),
-    (Target(gpu="RTX 3060 24GB"), "RTX 3060 comes with 8 or 12 GiB: judged by 8 GiB"),
-    (Target(gpu="RTX 4090 48GB"), "RTX 4090 comes with 24 GiB: judged by 24 GiB"),
+    (Target(gpu="RTX 3060"), "RTX 3060 is sold with 8 or 12 GiB: the check assumes 8 GiB"),
+    (Target(gpu="GTX 1060"), "GTX 1060 is sold with 3, 5 or 6 GiB: the check assumes 3 GiB"),
+    (Target(gpu="RTX 3060 24GB"), "RTX 3060 is sold with 8 or 12 GiB: the check assumes 8 GiB"),
+    (Target(gpu="RTX 4090 48GB"), "RTX 4090 is sold with 24 GiB: the check assumes 24 GiB"),
     (Target(gpu="A100"), ""),
     (Target(gpu="RTX 3060 12GB"), ""),
     (Target(gpu="RTX 3060", vram_gib=12), ""),
@@ -508,7 +511,7 @@ def test_open_memory_is_said_to_be_open(target: Target, what: str) -> None:
 @pytest.mark.parametrize(("gpu", "said"), [("RTX 3060", False), ("RTX 3060 24GB", True), ("RTX 4090 48GB", True)])
 def test_open_memory_is_not_said_where_all_fits_into_the_least(gpu: str, said: bool) -> None:
     findings = _findings(cuda_preset("2.7.1+cu126"), "gpu-memory", Target(gpu=gpu))
-    assert [finding.remedy for finding in findings] == ["correct it, or give `target.vram_gib`"] * said
+    assert [finding.remedy for finding in findings] == ["correct the name, or set `target.vram_gib`"] * said
 
 
 def test_a_need_between_the_sizes_names_them_all() -> None:

@@ -25,7 +25,7 @@ __all__ = ["small_site", "xaiva"]
 
 COLUMNS = 80
 LONG = "a-name-that-is-longer-than-anybody-would-type-" * 3
-WARNING = {"level": "warning", "code": "x", "what": "torch has no code for it", "why": "sm_120", "remedy": "take cu128"}
+WARNING = {"level": "warning", "code": "x", "what": "torch has no code for it", "why": "sm_120", "remedy": "use cu128"}
 ERROR = {"level": "error", "code": "y", "what": "no such driver", "why": "535 is too old", "remedy": "update it"}
 LACKING = {"what": "base image x", "why": "no registry", "remedy": "get it"}
 CHANGES = [f"~ wheel package-{number} 1.0 → 2.0" for number in range(70)]

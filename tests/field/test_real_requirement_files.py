@@ -203,7 +203,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [],
         [(1, "layer-source", "xaiva wheel site b;")],
     ),
-    "the project itself": ("-e .\ntqdm\n", ["tqdm"], [(1, "layer-source", "FOLDER (where . lies)")]),
+    "the project itself": ("-e .\ntqdm\n", ["tqdm"], [(1, "layer-source", "FOLDER (where . is)")]),
     "the project with extras": (".[dev]\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
     "a folder": ("./third_party/Matcha-TTS\n", [], [(1, "layer-source", "the name of that wheel")]),
     "a wheel beside it": ("./six-1.16.0-py2.py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
@@ -253,16 +253,16 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [],
         [(1, "layer-source", '"git+ssh://git@h.example.org/a/ours.git"')],
     ),
-    "a path with a fragment": ("third_party/x#egg=x\n", [], [(1, "layer-source", "where third_party/x lies")]),
+    "a path with a fragment": ("third_party/x#egg=x\n", [], [(1, "layer-source", "where third_party/x is")]),
     "a wheel on a drive": (
         "C:\\wheels\\six-1.16.0-py2.py3-none-any.whl\n",
         [],
         [(1, "layer-source", "copy that wheel into artifacts/site/local-wheels")],
     ),
-    "a folder on a drive": ("-e C:/projects/ours\n", [], [(1, "layer-source", "FOLDER (where C:/projects/ours lies)")]),
-    "a folder of Windows": ("-e c:\\work\\ours\n", [], [(1, "layer-source", "FOLDER (where c:\\work\\ours lies)")]),
+    "a folder on a drive": ("-e C:/projects/ours\n", [], [(1, "layer-source", "FOLDER (where C:/projects/ours is)")]),
+    "a folder of Windows": ("-e c:\\work\\ours\n", [], [(1, "layer-source", "FOLDER (where c:\\work\\ours is)")]),
     "file: without slashes": ("file:./libs/x\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
-    "a blank in a path": ("-e ./my\\ folder\n", [], [(1, "layer-source", "FOLDER (where ./my folder lies)")]),
+    "a blank in a path": ("-e ./my\\ folder\n", [], [(1, "layer-source", "FOLDER (where ./my folder is)")]),
     "git with a tag": (
         "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b\n",
         [],
@@ -323,8 +323,8 @@ TOGETHER: dict[str, tuple[str, list[str]]] = {
     "a freeze": (
         FREEZE,
         [
-            f"{FILE} lines 1, 3, 5 and 91 more: 94 requirements come from no index: p0 @ file:///croot/p0_167/work, "
-            "p1 @ file:///croot/p1_167/work, p2 @ file:///croot/p2_167/work, …"
+            f"{FILE} lines 1, 3, 5 and 91 more: 94 requirements do not come from an index: "
+            "p0 @ file:///croot/p0_167/work, p1 @ file:///croot/p1_167/work, p2 @ file:///croot/p2_167/work, …"
         ],
     ),
     "lines that follow one another": (
@@ -337,13 +337,13 @@ TOGETHER: dict[str, tuple[str, list[str]]] = {
     ),
     "wheels beside it": (
         "./a-1.0-py3-none-any.whl\n./b-1.0-py3-none-any.whl\n",
-        [f"{FILE} lines 1-2: 2 requirements come from no index: a @ ./a"],
+        [f"{FILE} lines 1-2: 2 requirements do not come from an index: a @ ./a"],
     ),
     "one address twice": (f"{GIT}\ntqdm\n{GIT}\n", [f"{FILE} lines 1, 3: 2 requirements"]),
     "two addresses": (f"{GIT}\nx @ {GIT}\n", [f"{FILE} line 1: ", f"{FILE} line 2: "]),
     "one index behind many": (
         f"torch --extra-index-url {CUDA}\ntorchvision --extra-index-url {CUDA}\n",
-        [f"{FILE} lines 1-2: --extra-index-url {CUDA} is not asked"],
+        [f"{FILE} lines 1-2: --extra-index-url {CUDA} is not used"],
     ),
     "an option behind many": (
         'a --global-option="--x"\nb --global-option="--x"\nc --global-option="--y"\n',
@@ -454,7 +454,7 @@ INCLUDED: dict[str, tuple[dict[str, str], list[str], list[str], str]] = {
     "twice": ({FILE: "-r a.txt\n-r a.txt", "layers/a.txt": "numpy"}, ["numpy", "numpy"], [], ""),
     "a circle": ({FILE: "-r a.txt", "layers/a.txt": "numpy\n-r model.txt"}, ["numpy"], [], "layers/a.txt line 2"),
     "missing": ({FILE: "numpy\n-r none.txt"}, ["numpy"], [], f"{FILE} line 2"),
-    "out of the folder": ({FILE: "-r ../../secret.txt"}, [], [], "out of the folder"),
+    "out of the folder": ({FILE: "-r ../../secret.txt"}, [], [], "outside the presets folder"),
     "a bad line in it": ({FILE: "-r a.txt", "layers/a.txt": "\nnumpy=1"}, [], [], "layers/a.txt line 2"),
 }
 

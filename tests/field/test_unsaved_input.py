@@ -128,10 +128,10 @@ NAME = "cpu-debian12"
 @pytest.mark.parametrize(
     ("theirs", "why"),
     [
-        (lambda text: text.replace("3.11", "3.12"), "somebody else changed it meanwhile"),
-        (lambda text: text + "\n", "somebody else changed it meanwhile"),
-        (lambda _: "{", "somebody else changed it meanwhile"),
-        (None, "somebody else removed or renamed it meanwhile"),
+        (lambda text: text.replace("3.11", "3.12"), "somebody else changed it in the meantime"),
+        (lambda text: text + "\n", "somebody else changed it in the meantime"),
+        (lambda _: "{", "somebody else changed it in the meantime"),
+        (None, "somebody else removed or renamed it in the meantime"),
         (lambda text: text, ""),
     ],
     ids=["field", "blank line", "broken", "removed", "same"],
@@ -175,7 +175,7 @@ PUT_IN_ITS_PLACE: list[tuple[str, Callable[[Path], object], str]] = [  # and why
     ("of a group", lambda path: path.chmod(0o664), ""),
     ("write-protected", lambda path: path.chmod(0o444), "it is write-protected"),
     ("a link to a protected one", lambda path: (link(path), path.chmod(0o444)), "it is write-protected"),
-    ("a link to nothing", dangle, "which is not there"),
+    ("a link to nothing", dangle, "which does not exist"),
     ("a folder", folder, "it is a folder"),
 ]
 

@@ -128,7 +128,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"layers": ["torch==2.7.1", "torchvision==0.21.0"]},
         "error",
         "torch-pair",
-        "torchvision==0.21.0 does not go with torch 2.7.1",
+        "torchvision==0.21.0 is not compatible with torch 2.7.1",
     ),
     "another torchaudio, by tag": (
         {"layers": ["torch==2.7.1+cu126", "torchaudio==2.6.0+cu126"]},
@@ -164,7 +164,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         },
         "warning",
         "torch-tag-unknown",
-        "which wheel tag",
+        "the wheel tag of",
     ),
     # Pythons without wheels
     "Python too new": ({"python_version": "3.14", "layers": ["torch==2.5.1"]}, "error", "torch-python", "3.14"),
@@ -237,7 +237,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "TensorRT unknown": ({"layers": ["tensorrt==12.0"]}, "warning", "tensorrt-unknown", "12.0"),
     "TensorFlow unknown": ({"layers": ["tensorflow==2.99"]}, "warning", "tensorflow-unknown", "2.99"),
-    "TensorFlow without CUDA": ({"layers": ["tensorflow==2.15.1"]}, "warning", "tensorflow-cuda", "nothing brings"),
+    "TensorFlow without CUDA": ({"layers": ["tensorflow==2.15.1"]}, "warning", "tensorflow-cuda", "nothing in the image provides"),
     "JAX for CUDA 13": (
         {"python_version": "3.12", "layers": ["jax[cuda13]==0.8.0"]},
         "error",
@@ -295,7 +295,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"layers": ["onnxruntime-gpu>=1.20"]},
         "warning",
         "version-unlocked",
-        "judged as 1.22.0",
+        "assumes 1.22.0",
     ),
     "an unknown package for GPUs": (
         {"layers": ["faiss-gpu-cu12==1.9"]},
@@ -362,7 +362,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"pytorch": {"version": "2.2.2"}},
         "warning",
         "numpy-one",
-        "nothing holds numpy below 2",
+        "nothing keeps numpy below 2",
     ),
     "OpenCV 4.9 with NumPy 2": (
         {"layers": ["opencv-python<4.10", "numpy>=2"]},

@@ -76,7 +76,7 @@ for _ in range(4):
         ('{"night": {"steps": [\n  {"kind": "notify"},,\n]}}', r"flows.json: not valid JSON: line 2, column 22"),
         (
             '{"night": {"steps": [{"kind": "notfy"}]}}',
-            r"night\.steps\[1\]: .notfy. is no kind: write notify",
+            r"night\.steps\[1\]: .notfy. is not a kind: write notify",
         ),
         ('{"night": {"steps": [{"kind": "notify"}, {}]}}', r"night\.steps\[2\]: "),
         ('{"night": {"steps": [{"kind": "raise_priority"}]}}', r"night\.steps\[1\]\.to: it is missing"),

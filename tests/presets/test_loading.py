@@ -118,20 +118,20 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"pytorch": {}}, "pytorch.version", "2.7.1+cu126"),
         ({"pins": "numpy<2"}, "pins", '["numpy<2"]'),
         ({"pins": ["numpy"]}, "pins[0]", "pins nothing"),
-        ({"pins": ["numpy<2", "NumPy>1"]}, "pins[1]", "already there"),
+        ({"pins": ["numpy<2", "NumPy>1"]}, "pins[1]", "is already "),
         ({"pins": ["-r other.txt"]}, "pins[0]", "option of pip"),
         ({"inference_service": "yes"}, "inference_service", "without quotes"),
         ({"target": {"vram_gib": "6"}}, "target.vram_gib", "without quotes"),
-        ({"target": {"vram_gib": 0}}, "target.vram_gib", "over 0"),
+        ({"target": {"vram_gib": 0}}, "target.vram_gib", "greater than 0"),
         ({"target": {"driver": "new"}}, "target.driver", "535.183.01"),
         ({"layers": [{"name": "a"}]}, "layers[0]", "neither"),
         ({"layers": [{"name": "a", "requirements": ["x"], "file": "x.txt"}]}, "layers[0]", "both"),
-        ({"layers": [{"name": "a", "requirements": ["x"]}] * 2}, "layers[1].name", "already there"),
+        ({"layers": [{"name": "a", "requirements": ["x"]}] * 2}, "layers[1].name", "is already "),
         ({"layers": [{"name": "service", "requirements": ["x"]}]}, "layers[0].name", "service-extra"),
         ({"layers": [{"name": "smoke", "requirements": ["x"]}]}, "layers[0].name", "smoke-extra"),
         ({"layers": [{"name": "Speech", "requirements": ["x"]}]}, "layers[0].name", "small letter"),
-        ({"layers": [{"name": "a", "file": "../x.txt"}]}, "layers[0].file", "out of the folder"),
-        ({"layers": [{"name": "a", "file": "/etc/passwd"}]}, "layers[0].file", "out of the folder"),
+        ({"layers": [{"name": "a", "file": "../x.txt"}]}, "layers[0].file", "outside the presets folder"),
+        ({"layers": [{"name": "a", "file": "/etc/passwd"}]}, "layers[0].file", "outside the presets folder"),
         ({"layers": [{"name": "a", "file": "none.txt"}]}, "layers[0].file", "No such file"),
         ({"layers": [{"name": "a", "requirements": ["-r x.txt"]}]}, "layers[0].requirements[0]", "layers"),
         ({"layers": [{"name": "a\n", "requirements": ["x"]}]}, "layers[0].name", "small letter"),
@@ -153,15 +153,15 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"sources": [{"name": "f", "url": "https://h/f.tar", "path": "f"}]}, "sources[0]", "exactly one"),
         ({"sources": [{"name": "f", "url": "https://h/f.tar"}]}, "sources[0].url", "sha256sum"),
         ({"sources": [{"name": "f", "git": "https://h/f.git"}]}, "sources[0].git", "ref"),
-        ({"sources": [{"name": "f", "path": "a"}, {"name": "f", "path": "b"}]}, "sources[1].name", "already there"),
+        ({"sources": [{"name": "f", "path": "a"}, {"name": "f", "path": "b"}]}, "sources[1].name", "is already "),
         ({"run": {"ports": ["8600"]}}, "run.ports[0]", '"8600:8600"'),
         ({"run": {"ports": ["8600:99999"]}}, "run.ports[0]", "65535"),
-        ({"run": {"ports": ["80:80", "80:81"]}}, "run.ports[1]", "already there"),
+        ({"run": {"ports": ["80:80", "80:81"]}}, "run.ports[1]", "is already "),
         ({"run": {"volumes": ["../x:/data"]}}, "run.volumes[0]", "./data"),
         ({"run": {"volumes": ["./a/../../x:/data"]}}, "run.volumes[0]", "absolute path instead"),
         ({"run": {"volumes": ["./data:data"]}}, "run.volumes[0]", '"/data"'),
         ({"run": {"volumes": ["./data:/data:ro,"]}}, "run.volumes[0]", ":ro"),
-        ({"run": {"volumes": ["./a:/data", "./b:/data"]}}, "run.volumes[1]", "already there"),
+        ({"run": {"volumes": ["./a:/data", "./b:/data"]}}, "run.volumes[1]", "is already "),
         ({"run": {"shm_size": "lots"}}, "run.shm_size", "512m"),
         ({"run": {"gpus": "first"}}, "run.gpus", "all"),
         ({"run": {"restart": "allways"}}, "run.restart", 'did you mean "always"?'),
@@ -244,7 +244,7 @@ def test_a_requirement_file_that_is_a_link_out_of_the_folder_is_refused(site: Si
     (site.root / "outside.txt").write_text("numpy\n")
     (site.presets / "in.txt").symlink_to(site.root / "outside.txt")
     (problem,) = problems(site.presets, json.dumps({**GOOD, "layers": [{"name": "a", "file": "in.txt"}]}))
-    assert "leads out of" in problem.what
+    assert "outside the presets folder" in problem.what
 
 
 def test_one_broken_preset_stops_no_other(site: Site) -> None:

@@ -95,7 +95,7 @@ def _media_source(preset: Preset, site: Site | None) -> list[Finding]:
         return []
     why = f"{MEDIA_VARIABLE} names {folder}, which does not exist" if folder else f"{MEDIA_VARIABLE} is not set"
     remedy = f"set {MEDIA_VARIABLE} in .env to a checkout of it, or add a source named {MEDIA_SOURCE} to the preset"
-    what = f"nothing says where the source of Xaiva Media ({branch}) lies"
+    what = f"the location of the Xaiva Media source ({branch}) is not set"
     return [warning("media-source", what, why, remedy, "build_options.xaiva_media_branch")]
 
 

@@ -125,21 +125,29 @@ def explain_unknown(gpu: GpuModel, facts: Facts) -> tuple[str, str, str]:
     if gpu.note:
         return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_GIVE_BY_HAND}"
     if _ARCHITECTURE.fullmatch(gpu.name):
-        why = f"the tables know {', '.join(map(_sm_name, _architectures(facts)))}"
-        return f"{gpu.name} is no known architecture", why, f"correct it, or {_GIVE_BY_HAND}"
+        why = f"the tables have {', '.join(map(_sm_name, _architectures(facts)))}"
+        return f"{gpu.name} is not a known architecture", why, f"correct it, or {_GIVE_BY_HAND}"
     if _OTHER_MAKERS.search(gpu.name):
-        why = "the wheels for GPUs need CUDA"
-        return f"{gpu.name} is no NVIDIA GPU", why, "name an NVIDIA GPU, or take builds for the CPU"
+        why = "GPU wheels need CUDA"
+        return f"{gpu.name} is not an NVIDIA GPU", why, "name an NVIDIA GPU, or use CPU builds"
     if _CUT_OFF.search(gpu.name):
         why = "nvidia-smi shortens long names in its table"
         return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_GIVE_BY_HAND}"
     if (match := _MIG.search(gpu.name)) and match.start() == 0:
-        why = "the slice may be one of different GPUs"
-        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {match[0]}"; or {_GIVE_BY_HAND}'
+        why = "several GPUs have such a slice"
+        return (
+            f"{gpu.name} does not name a GPU",
+            why,
+            f'write the name of the GPU before it, as in "A100 {match[0]}"; or {_GIVE_BY_HAND}',
+        )
     rows, _ = _rows_of(gpu.name, facts)
     if rows:
         candidates = ", ".join(f"{row.key} ({_sm_name(row.sm)})" for row in rows)
-        return f"{gpu.name} is the name of different GPUs", candidates, f"write which of them it is; or {_GIVE_BY_HAND}"
+        return (
+            f"{gpu.name} is the name of several GPUs",
+            candidates,
+            f"write which of them you mean; or {_GIVE_BY_HAND}",
+        )
     suggestions = _misspelt(gpu.name, facts)
     offer = f"did you mean {' or '.join(suggestions)}? Or " if suggestions else ""
     return f"{gpu.name} is not in the tables", "its architecture is not known", offer + _GIVE_BY_HAND
@@ -147,9 +155,9 @@ def explain_unknown(gpu: GpuModel, facts: Facts) -> tuple[str, str, str]:
 
 def explain_platform(gpu: GpuModel) -> tuple[str, str, str]:
     """What, why and what to do about a GPU beside an Arm processor."""
-    why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
+    why = gpu.note or "it belongs to a machine with an Arm processor (aarch64); presets are locked for x86_64"
     remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
-    return f"{gpu.name} is not an x86_64 machine", why, remedy
+    return f"{gpu.name} is not in an x86_64 machine", why, remedy
 
 
 def _architectures(facts: Facts) -> list[str]:
@@ -172,7 +180,7 @@ def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> GpuModel
         vram_gib=choices[0],
         brand=row.brand,
         nvenc=row.nvenc if len({row.nvenc for row in rows}) == 1 else None,
-        note=row.note or (f"none with {memory:g} GiB is in the tables" if other else ""),
+        note=row.note or (f"the tables have none with {memory:g} GiB" if other else ""),
         aarch64=row.aarch64 or row.sm in _ONLY_ON_ARM,
         vram_choices=choices if len(choices) > 1 or other else (),
     )

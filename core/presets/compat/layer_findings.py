@@ -17,14 +17,14 @@ from core.redaction import redact_text
 
 UNNAMED_PRESET = "PRESET"  # where the preset's name is not known
 _NO_EFFECT = {
-    "--prefer-binary": "an image is built from wheels alone",
-    "--only-binary": "an image is built from wheels alone",
+    "--prefer-binary": "images are built from wheels only",
+    "--only-binary": "images are built from wheels only",
     "--require-hashes": "the SHA-256 of every file is locked and checked anyway",
-    "--use-feature": "it is a switch of pip alone",
-    "--config-settings": "it is for a build from source code, and a wheel is taken as it is",
-    "--global-option": "it is for a build from source code, and a wheel is taken as it is",
-    "--build-option": "it is for a build from source code, and a wheel is taken as it is",
-    "--install-option": "it is for a build from source code, and a wheel is taken as it is",
+    "--use-feature": "only pip uses it",
+    "--config-settings": "it is for builds from source code, and images are built from wheels only",
+    "--global-option": "it is for builds from source code, and images are built from wheels only",
+    "--build-option": "it is for builds from source code, and images are built from wheels only",
+    "--install-option": "it is for builds from source code, and images are built from wheels only",
 }
 
 
@@ -35,7 +35,7 @@ def layer_findings(
     where = f"layers: {layer}"
     findings = []
     if content.is_empty and not content.options:
-        findings.append(note("layer-empty", f"layer {layer} asks for nothing", where=where))
+        findings.append(note("layer-empty", f"layer {layer} has no requirements", where=where))
     locked = {package.name for package in resolved.packages} if resolved else set()
     built = resolved.built if resolved else {}
     missing = [
@@ -85,44 +85,44 @@ def _index(text: str, entries: list[Index], preset: Preset, where: str, name: st
     missing = [entry for entry in entries if entry.url.rstrip("/") not in known_urls]
     if entries and not missing:
         return
-    why = "which index is asked for which package stands in the preset, and only a lock asks it"
+    why = "the preset says which index provides which package"
     if not entries:
-        why = "it is a page or a folder of files and no index"
+        why = "it is a page or a folder of files, not an index"
         remedy = f"put its wheels into artifacts/{name}/local-wheels, or name each by its address: NAME @ URL"
-        yield warning("layer-index", f"{text} is not asked", why, remedy, where)
+        yield warning("layer-index", f"{text} is not used", why, remedy, where)
         return
     remedy = f'add to "indexes" of the preset: {", ".join(map(entry_json, missing))}'
     if not all(entry.packages for entry in missing):
-        remedy += '; and bind to it what it alone has, as in "packages": ["ours-*"]'
+        remedy += '; and bind to it the packages that only it has, as in "packages": ["ours-*"]'
     variables = sorted({entry.token_variable for entry in missing if entry.token_variable})
     if variables:
         remedy += f"; and put the token into .env as {', '.join(variables)}"
-    yield warning("layer-index", f"{text} is not asked", why, remedy, where)
+    yield warning("layer-index", f"{text} is not used", why, remedy, where)
 
 
 def _pre(_: str, __: str) -> tuple[str, str]:
-    why = "a release before the final one is taken where its requirement names one"
+    why = "a pre-release is used only where a requirement names one"
     return why, "name it in the requirement, as in NAME>=2.6.0.dev0"
 
 
 def _no_index(_: str, name: str) -> tuple[str, str]:
-    why = "the indexes of the preset and of this machine are asked all the same"
+    why = "the indexes of the preset and of this machine are used anyway"
     return why, f"put the wheels into artifacts/{name}/local-wheels, and name their versions: NAME==VERSION"
 
 
 def _no_binary(value: str, name: str) -> tuple[str, str]:
-    why = "where an index has a wheel, that is taken"
+    why = "if an index has a wheel, the lock uses it"
     by_hand = f"pip wheel --no-deps --no-binary {value} --wheel-dir artifacts/{name}/local-wheels NAME==VERSION"
     return why, f"build it: {by_hand}; then lock again: xaiva lock {name}"
 
 
 def _trusted_host(value: str) -> tuple[str, str]:
     why = "certificates are always checked"
-    return why, f"if {value} has one of your own, name the file with its authority in SSL_CERT_FILE (in .env)"
+    return why, f"if {value} has a certificate of your own, set SSL_CERT_FILE in .env to the file of its authority"
 
 
 def _constraint(_: str, __: str) -> tuple[str, str]:
-    why = "a constraint names versions, or a wheel by its http(s) address"
+    why = "a constraint can only name versions, or a wheel by its http(s) address"
     return why, "if the package is needed, write this line into the file that asks for it"
 
 

@@ -20,7 +20,7 @@ from core.telemetry.gpus import GpuSampler
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _GIB = 1 << 30
 _ARM = ("aarch64", "arm64")
-_NVML_SILENT = "NVML, which tells it, does not answer"
+_NVML_SILENT = "NVML, which reports it, does not answer"
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 

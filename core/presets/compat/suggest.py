@@ -52,7 +52,7 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
     facts = site_facts(site)
     gpus = target.gpus
     if not gpus:
-        raise InputError("Nothing to suggest", "no GPU is named", 'name one, as "GTX 1060"')
+        raise InputError("Nothing to suggest", "no GPU is named", 'name one, for example "GTX 1060"')
     for gpu in gpus:
         if gpu.aarch64 or not gpu.sm:
             raise InputError(*(explain_platform(gpu) if gpu.aarch64 else explain_unknown(gpu, facts)))
@@ -71,10 +71,10 @@ def _other_ways(target: TargetMachine, oldest: GpuModel, facts: Facts) -> str:
     if branch and target.driver and Version(target.driver).major > branch and tags_for(oldest.sm, "", facts):
         return f"install a driver of branch {branch}: it is the last for {oldest}"
     if any(_runs_on_all(tag, target.gpus, facts) for tag in tags_for(oldest.sm, "", facts)):
-        return "install a newer driver; or take builds for the CPU"
+        return "install a newer driver; or use CPU builds"
     if all(tags_for(gpu.sm, target.driver, facts) for gpu in target.gpus):
-        return "make a preset for each GPU: no wheels hold code for all of them"
-    return "take builds for the CPU, or another GPU"
+        return "make a preset for each GPU: no wheels contain code for all of them"
+    return "use CPU builds or another GPU"
 
 
 def _first_that_works(tag: str, target: TargetMachine, oldest: GpuModel, facts: Facts) -> Suggestion | None:
@@ -176,7 +176,7 @@ def _reasons(
     tag: str, image: BaseImageRow, target: TargetMachine, gpu: GpuModel, facts: Facts, trt: TensorRTRow | None
 ) -> list[str]:
     row = facts.wheel_tags[tag]
-    reasons = [f"{tag} wheels hold code for {gpu}: {', '.join(row.sm)}"]
+    reasons = [f"{tag} wheels contain code for {gpu}: {', '.join(row.sm)}"]
     cuda = facts.cuda.get(row.cuda)
     if cuda and target.driver:
         full = Version(target.driver) >= Version(cuda.native_driver)
@@ -184,7 +184,7 @@ def _reasons(
         reasons.append(f"driver {target.driver} runs CUDA {row.cuda} {how}")
     if "cuda" not in image.key and target.driver:
         knows = driver_cuda(target.driver, facts) or "less"
-        why = f"nvidia/cuda images for {row.cuda} may refuse a driver that knows CUDA {knows}"
+        why = f"nvidia/cuda images for {row.cuda} may refuse a driver that supports CUDA {knows}"
         reasons.append(f"{image.key} as base: {why}; the wheels bring their own CUDA")
     reasons.append(f"Python {image.python} comes with {image.os}")
     if trt is None:

@@ -18,7 +18,7 @@ def base_tag(context: CheckContext) -> list[Finding]:
     last = image.rpartition("/")[2]
     if "@" in last or (":" in last and not last.endswith(":latest")):
         return []
-    why = "it means whatever is newest on the day of the lock; the lock keeps the digest, an upgrade moves it"
+    why = "it stands for the newest image on the day of the lock; the lock keeps its digest, and an upgrade changes it"
     return [warning("base-floating", f"{image} has no fixed tag", why, "write a tag with a version", "base_image")]
 
 
@@ -32,17 +32,17 @@ def base_system(context: CheckContext) -> list[Finding]:
 def _system_of(context: CheckContext, where: str, image: str) -> list[Finding]:
     family = context.family(image)
     if family is None:
-        why = "its name does not tell whether it has apt, which Debian packages need, and glibc, which wheels need"
-        remedy = "the lock looks into it; or name an image whose distribution is known, as debian:bookworm-slim"
+        why = "its name does not say whether it has apt, which Debian packages need, and glibc, which wheels need"
+        remedy = "lock the preset, which looks into the image; or use a known one, such as debian:bookworm-slim"
         return [warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
     findings = []
     if family.aarch64:
         why = "it is for Arm processors (aarch64); presets are locked for x86_64"
-        remedy = "take an x86_64 image, or build on the device"
+        remedy = "use an x86_64 image, or build on the device"
         findings.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
     if family.libc != "glibc":
-        why = f"its C library is {family.libc}" if family.libc else "it holds none that they need"
-        remedy = "take an image with glibc and apt, as debian:bookworm-slim"
+        why = f"its C library is {family.libc}" if family.libc else "it has no C library"
+        remedy = "use an image with glibc and apt, such as debian:bookworm-slim"
         what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
         findings.append(error("base-libc", what, why, remedy, where, family.source))
     if not family.apt:
@@ -54,11 +54,11 @@ def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) ->
     debs = [*context.preset.debs, *context.preset.build_debs]
     if not debs and context.compiles:
         debs = ["the compilers of build_options"]
-    remedy = "take a base image of Debian or Ubuntu"
+    remedy = "use a Debian or Ubuntu base image"
     if debs:
         why = f"the preset asks for Debian packages: {', '.join(debs[:3])}{' …' if len(debs) > 3 else ''}"
         return error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
-    why = "the lock asks the base image's apt for Python"
+    why = "the lock looks for Python in the base image's apt"
     return warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
 
 
@@ -71,15 +71,15 @@ def base_python(context: CheckContext) -> list[Finding]:
         family = context.family(context.preset.base_image)
         if family is None or not family.apt or family.aarch64:
             return []  # `base_system` says so
-        why = f"its name does not tell the distribution; where it has no Python {expected}, {_STANDALONE}"
+        why = f"its name does not say which distribution it is; if that has no Python {expected}, {_STANDALONE}"
         return [note("python-unknown", f"{context.preset.base_image}: its Python is not known", why, "", "base_image")]
     if context.system.python == expected:
         return []
     return [
         note(
             "python-base",
-            f"{context.system.key} has Python {context.system.python}, the preset wants {expected}",
-            f"where its packages have no {expected}, {_STANDALONE}",
+            f"{context.system.key} has Python {context.system.python}, the preset asks for {expected}",
+            f"if its packages have no Python {expected}, {_STANDALONE}",
             f'write "python_version": "{context.system.python}" for a smaller image',
             "python_version",
             context.system.source,
@@ -93,12 +93,12 @@ def service_python(context: CheckContext) -> list[Finding]:
     if not context.preset.inference_service or Version(python) >= Version(_SERVICE_PYTHON):
         return []
     what = f"the inference service has no wheel for Python {python}"
-    remedy = f'take Python {_SERVICE_PYTHON} or newer, or write "inference_service": false'
+    remedy = f'use Python {_SERVICE_PYTHON} or newer, or write "inference_service": false'
     return [error("package-python", what, f"it needs Python {_SERVICE_PYTHON} or newer", remedy, "python_version")]
 
 
 _SERVICE_PYTHON = "3.10"  # pyproject.toml, requires-python
-_STANDALONE = "the lock takes a standalone build of it"
+_STANDALONE = "the lock uses a standalone build"
 
 
 def base_cuda(context: CheckContext) -> list[Finding]:
@@ -115,9 +115,9 @@ def _unnamed_cuda(image: str) -> list[Finding]:
         r"nvidia|nvcr\.io|cuda|gpu|pytorch/pytorch|tritonserver|deepstream", image
     ):
         return []
-    why = "its name does not tell which; it was compared neither with the wheels nor with the driver"
-    remedy = "compare it with `docker image inspect`: CUDA_VERSION and NVIDIA_REQUIRE_CUDA of its environment"
-    return [warning("base-cuda-unknown", f"{image} seems to bring a CUDA of its own", why, remedy, "base_image")]
+    why = "its name does not say which version; it was compared with neither the wheels nor the driver"
+    remedy = "look at CUDA_VERSION and NVIDIA_REQUIRE_CUDA in its environment with `docker image inspect`"
+    return [warning("base-cuda-unknown", f"{image} seems to contain a CUDA of its own", why, remedy, "base_image")]
 
 
 def _cuda_mismatch(context: CheckContext) -> list[Finding]:
@@ -126,15 +126,15 @@ def _cuda_mismatch(context: CheckContext) -> list[Finding]:
         return []
     where, image = "base_image", context.preset.base_image
     if Version(base).major == Version(wheel).major:
-        why = "the wheels carry their own CUDA; within one major version both live in one process"
+        why = "the wheels bring their own CUDA; both work in one process, because the major version is the same"
         return [note("base-cuda", f"{image} has CUDA {base}, the wheels {wheel}", why, "", where)]
     return [
         warning(
             "base-cuda",
             f"{image} has CUDA {base}, the PyTorch wheels have {wheel}",
-            "what is compiled in the image (OpenCV, FFmpeg, extensions) links to one major version of CUDA, PyTorch to"
-            " the other; PyTorch refuses to compile extensions then",
-            f"take a base image with CUDA {wheel}, or wheels with the tag of CUDA {base}",
+            "what is compiled in the image (OpenCV, FFmpeg, extensions) links to one major version of CUDA, and PyTorch"
+            " to the other; PyTorch then refuses to compile extensions",
+            f"use a base image with CUDA {wheel}, or wheels tagged for CUDA {base}",
             where,
         )
     ]
@@ -144,6 +144,6 @@ def _larger_than_needed(context: CheckContext) -> list[Finding]:
     preset = context.preset
     if "-devel" not in preset.base_image or context.compiles or preset.sources or preset.runtime_base_image:
         return []
-    why = "nothing is compiled here, and the wheels carry their own CUDA: only the driver matters"
-    remedy = "take the -base- image of the same version, several gigabytes smaller"
-    return [note("base-size", f"{preset.base_image} carries compilers that nothing uses", why, remedy, "base_image")]
+    why = "nothing is compiled here, and the wheels bring their own CUDA: only the driver matters"
+    remedy = "use the -base- image of the same version, which is several gigabytes smaller"
+    return [note("base-size", f"{preset.base_image} contains compilers that nothing uses", why, remedy, "base_image")]

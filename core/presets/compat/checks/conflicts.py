@@ -25,8 +25,8 @@ def same_import(context: CheckContext) -> list[Finding]:
         one_release = row.alike and len({package.version or package.name for package in packages}) == 1
         level = warning if len(names) == 1 or one_release else error
         what = f"{join_words([*names, *others], 'and')} install the same `{row.key}`"
-        why = "they overwrite each other's files: which one answers, and whether it imports, depends on their order"
-        remedy = "keep one of them; where a dependency brings the other, give the two a preset each"
+        why = "they overwrite each other's files: which one is imported, and whether it works, depends on their order"
+        remedy = "keep one of them; if a dependency brings the other, put the two into separate presets"
         findings.append(level("same-import", what, why, remedy, packages[0].where, row.source))
     return findings
 
@@ -88,13 +88,13 @@ def _numpy_1_finding(package: Package, numpy: Package | None, certain: bool, row
         "numpy-one",
         f"{package.text} was built for NumPy 1, and {has}",
         "a module compiled for NumPy 1 fails with NumPy 2 when it is imported or first used",
-        f'add "numpy<2" to pins; or take {package.name}>={limit}',
+        f'add "numpy<2" to pins; or use {package.name}>={limit}',
         package.where,
         row.source,
     )
 
 
-_NOT_HELD = "nothing holds numpy below 2"
+_NOT_HELD = "nothing keeps numpy below 2"
 
 
 def known_conflicts(context: CheckContext) -> list[Finding]:
@@ -112,9 +112,9 @@ def known_conflicts(context: CheckContext) -> list[Finding]:
             findings.append(
                 warning(
                     "package-conflict",
-                    f"no release allowed by {entry.requirement if entry else package} goes with this preset",
+                    f"no release allowed by {entry.requirement if entry else package} is compatible with this preset",
                     "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in unmet),
-                    f"{' and '.join(remedy for _, _, remedy in unmet)}; or give the two a preset each",
+                    f"{' and '.join(remedy for _, _, remedy in unmet)}; or put the two into separate presets",
                     entry.where if entry else "",
                     row.source,
                 )
@@ -136,7 +136,7 @@ def _unmet(context: CheckContext, row: PackageRow) -> list[tuple[str, str, str]]
         requirement = Requirement(need)
         if requirement.name in ("torch", "torchaudio") and context.preset.pytorch:
             if not requirement.specifier.contains(context.preset.pytorch.release):
-                unmet.append((need, f"the preset has {context.preset.pytorch.version}", f"take {need}"))
+                unmet.append((need, f"the preset has {context.preset.pytorch.version}", f"use {need}"))
             continue
         for entry in context.constraints(canonicalize_name(requirement.name)):
             if not ranges_overlap(requirement.specifier, entry.requirement.specifier):

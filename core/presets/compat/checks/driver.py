@@ -25,8 +25,8 @@ def driver_floor(context: CheckContext) -> list[Finding]:
     if not context.cuda or target is None:
         return []
     if not target.driver:
-        remedy = "give it as `target.driver` or with --driver; `nvidia-smi` on site shows it"
-        return [note("driver-unknown", "the site's driver is not known, it was not checked", "", remedy, "target")]
+        remedy = "set `target.driver` or use --driver; `nvidia-smi` on site shows the version"
+        return [note("driver-unknown", "the site's driver is not known and was not checked", "", remedy, "target")]
     row = context.facts.cuda.get(context.cuda)
     if row is None:
         # Every minor version of a major one has the same floor.
@@ -40,8 +40,10 @@ def driver_floor(context: CheckContext) -> list[Finding]:
         return [_too_old(context, target, row)]
     if Version(target.driver) < Version(row.native_driver):
         what = f"driver {target.driver} runs CUDA {context.cuda} by minor-version compatibility"
-        why = f"the driver made for it is {row.native_driver}: PTX of that CUDA is not compiled at run time (error 222)"
-        return [note("driver-minor", what, why, "use wheels that hold code for this very GPU", "target", row.source)]
+        why = f"full support begins with driver {row.native_driver}: an older one cannot compile PTX of it (error 222)"
+        return [
+            note("driver-minor", what, why, "use wheels that contain code for exactly this GPU", "target", row.source)
+        ]
     return []
 
 
@@ -54,9 +56,9 @@ def driver_gpu(context: CheckContext) -> list[Finding]:
     for gpu in target.gpus:
         branch = last_branch(gpu)
         if branch and Version(target.driver).major > branch:
-            what = f"driver {target.driver} does not know {gpu}"
+            what = f"driver {target.driver} does not support {gpu}"
             why = f"{branch} is the last driver branch for its architecture"
-            remedy = f"install a driver of branch {branch}, or take another GPU"
+            remedy = f"install a driver of branch {branch}, or use another GPU"
             findings.append(error("driver-gpu", what, why, remedy, "target.driver", _LAST_BRANCHES_SOURCE))
     return findings
 
@@ -70,7 +72,7 @@ def last_branch(gpu: GpuModel) -> int | None:
 
 def _too_old(context: CheckContext, target: TargetMachine, row: CudaRow) -> Finding:
     possible = [row.key for row in context.facts.cuda.values() if Version(row.min_driver) <= Version(target.driver)]
-    other = f"; or take CUDA {possible[-1]} or older" if possible else ""
+    other = f"; or use CUDA {possible[-1]} or older" if possible else ""
     cuda = context.cuda
     fitting = _torch_that_fits(context, target.driver) if cuda == context.wheel_cuda else ""
     if fitting:
@@ -135,10 +137,10 @@ def _refused(context: CheckContext, cuda: str, gpu: GpuModel, driver: str, knows
     level = error if gpu.brand and source and "nvidia/cuda:" in image.lower() else warning
     return level(
         "require-cuda",
-        f"the container will not start: the image asks for cuda>={cuda}, driver {driver} has {knows or 'less'}",
-        "nvidia/cuda images, and what is made from them, carry NVIDIA_REQUIRE_CUDA, which lets"
-        f" {gpu.name} ({gpu.brand or 'unknown'} brand) pass only with a driver that knows this CUDA",
-        f'install {newer_driver}; or take a base image without it, as "ubuntu:22.04"; or set'
+        f"the container will not start: the image asks for cuda>={cuda}, driver {driver} supports {knows or 'less'}",
+        "nvidia/cuda images, and images made from them, set NVIDIA_REQUIRE_CUDA, which lets"
+        f" {gpu.name} ({gpu.brand or 'unknown'} brand) start only with a driver that supports this CUDA",
+        f'install {newer_driver}; or use a base image without it, such as "ubuntu:22.04"; or set'
         ' "NVIDIA_DISABLE_REQUIRE": "1" in run.environment',
         "runtime_base_image" if context.preset.runtime_base_image else "base_image",
         source,

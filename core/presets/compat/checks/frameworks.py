@@ -28,7 +28,7 @@ def tensorflow(context: CheckContext) -> list[Finding]:
     if not allowed:
         releases_known = join_words(list(context.facts.tensorflow))
         what = f"{package.text} is not in the tables"
-        why = "its Pythons, its CUDA and its GPU architectures are not known"
+        why = "which Python versions, CUDA and GPU architectures it supports is not known"
         return [warning("tensorflow-unknown", what, why, f"known releases: {releases_known}", package.where)]
     python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
@@ -37,7 +37,7 @@ def tensorflow(context: CheckContext) -> list[Finding]:
         why = f"it was built for Python {row.python[0]} to {row.python[-1]}"
         what = f"TensorFlow {row.key} has no wheels for Python {python}"
         level = warning if package.allows("9999") else error  # a release that the tables do not know may have them
-        return [level("tensorflow-python", what, why, f"take Python {row.python[-1]}", package.where, row.source)]
+        return [level("tensorflow-python", what, why, f"use Python {row.python[-1]}", package.where, row.source)]
     if package.name == "tensorflow-cpu":
         return []
     rows = fitting or allowed
@@ -69,9 +69,9 @@ def _gpus(context: CheckContext, package: Package, rows: list[TensorflowRow]) ->
             continue
         older = [other.key for other in context.facts.tensorflow.values() if _knows(other, gpu)]
         level = warning if any(_knows(other, gpu) for other in rows) else error
-        what = f"TensorFlow {row.key} holds no code for {gpu}"
-        remedy = f"take TensorFlow {older[-1]}, the last that has it" if older else "use the CPU"
-        why = f"its wheels begin with {row.min_sm}"
+        what = f"TensorFlow {row.key} contains no code for {gpu}"
+        remedy = f"use TensorFlow {older[-1]}, the last release that has it" if older else "use the CPU"
+        why = f"its wheels need an architecture of {row.min_sm} or newer"
         findings.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
     return findings
 
@@ -88,9 +88,9 @@ def _libraries(context: CheckContext, package: Package, row: TensorflowRow) -> l
         return []
     if context.target is None or not context.target.gpus:
         return []
-    what = f"nothing brings CUDA {row.cuda} and cuDNN {row.cudnn} for {package.text}"
+    what = f"nothing in the image provides CUDA {row.cuda} and cuDNN {row.cudnn} for {package.text}"
     why = "it does not find its CUDA libraries and falls back to the CPU"
-    remedy = 'write "tensorflow[and-cuda]", or take a base image with cudnn in its tag'
+    remedy = 'write "tensorflow[and-cuda]", or use a base image with cudnn in its tag'
     return [warning("tensorflow-cuda", what, why, remedy, package.where, row.source)]
 
 
@@ -137,9 +137,9 @@ def _release(context: CheckContext, package: Package, rows: list[ReleaseRow]) ->
     if not allowed and not any(row.cuda for row in rows):
         return []  # whether it has wheels is all that the tables know of it, and the lock finds that out
     if not allowed:
-        range_known = f"known are {rows[0].first} to {rows[-1].last}"
+        range_known = f"use a release from {rows[0].first} to {rows[-1].last}"
         what = f"{package.text} is not in the tables"
-        why = "which Pythons and GPUs its wheels are for is not known"
+        why = "which Python versions and GPUs its wheels support is not known"
         return [warning("package-unknown", what, why, range_known, package.where)]
     python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
@@ -148,7 +148,7 @@ def _release(context: CheckContext, package: Package, rows: list[ReleaseRow]) ->
         row = allowed[-1]
         why = f"{package.name} {row.first} was built for Python {row.python[0]} to {row.python[-1]}"
         others = [f"{other.first} to {other.last}" for other in rows if python in other.python]
-        remedy = f"take Python {row.python[-1]}" + (f"; or {package.name} {others[-1]}" if others else "")
+        remedy = f"use Python {row.python[-1]}" + (f"; or {package.name} {others[-1]}" if others else "")
         what = f"{package.text} has no wheels for Python {python}"
         return [level("package-python", what, why, remedy, package.where, row.source)]
     return _release_gpus(context, package, fitting or allowed)
@@ -163,7 +163,7 @@ def _release_gpus(context: CheckContext, package: Package, rows: list[ReleaseRow
             "package-gpu",
             f"{package.text} does not run on {gpu}",
             f"with CUDA {row.cuda.partition('.')[0]} it needs an architecture of {row.min_sm} or newer",
-            "take the build for an older CUDA",
+            "use the build for an older CUDA",
             package.where,
             row.source,
         )

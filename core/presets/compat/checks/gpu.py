@@ -20,7 +20,7 @@ def gpu_known(context: CheckContext) -> list[Finding]:
         if not context.cuda and not context.torch and not context.package("onnxruntime-gpu", "tensorflow"):
             return []
         what = "no GPU is named: neither GPU nor driver was checked" if target is None else "no GPU is named"
-        return [note("gpu-none", what, "", 'add a "target", or ask with --gpu and --driver', "target")]
+        return [note("gpu-none", what, "", 'add a "target", or use --gpu and --driver', "target")]
     findings = []
     for gpu in target.gpus:
         if gpu.aarch64:
@@ -47,7 +47,7 @@ def gpu_architecture(context: CheckContext) -> list[Finding]:
             level(
                 "gpu-architecture",
                 f"{gpu} cannot run torch wheels with {context.tag}",
-                f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
+                f"they contain code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel fails with"
                 f' "no kernel image is available"{_torch_note(context)}',
                 f"{f'torch {fitting[0]} has code for it; ' if fitting else ''}{_working_tags(gpu, target, context)}",
                 context.torch.where if context.torch else "",
@@ -65,9 +65,9 @@ def cuda_libraries(context: CheckContext) -> list[Finding]:
             row = context.facts.cuda.get(cuda) if cuda != context.wheel_cuda else None  # `gpu_architecture` judges that
             if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or sm_at_least(gpu.sm, row.min_sm):
                 continue
-            what = f"CUDA {cuda} ({user}) does not know {gpu}"
-            why = f"its libraries and compilers begin with {row.min_sm}"
-            remedy = "take an older CUDA for what runs on the GPU"
+            what = f"CUDA {cuda} ({user}) does not support {gpu}"
+            why = f"its libraries and compilers need an architecture of {row.min_sm} or newer"
+            remedy = "use an older CUDA for what runs on the GPU"
             findings.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
     return findings
 
@@ -83,8 +83,8 @@ def _torch_note(context: CheckContext) -> str:
     if torch is None or torch.where == PYTORCH_FIELD:
         return ""
     if torch.version:
-        return f"; it is {torch.text}"
-    return f"; {torch.text} may come as {context.torch_version}, the newest in the tables"
+        return f"; the torch here is {torch.text}"
+    return f"; {torch.text} may resolve to {context.torch_version}, the newest in the tables"
 
 
 def _working_tags(gpu: GpuModel, target: TargetMachine, context: CheckContext) -> str:
@@ -95,8 +95,8 @@ def _working_tags(gpu: GpuModel, target: TargetMachine, context: CheckContext) -
         return f"what works on it with Python {python}: {join_words(offers[:3])}"
     if not tags:
         with_driver = " with this driver" if tags_for(gpu.sm, "", context.facts) else ""
-        return f"no known wheels run on this GPU{with_driver}; take builds for the CPU, or another GPU"
-    return f"wheels with {join_words(tags)} run on it, but not for Python {python}"
+        return f"no known wheels run on this GPU{with_driver}; use CPU builds or another GPU"
+    return f"wheels with {join_words(tags)} run on it, but there are none for Python {python}"
 
 
 def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
@@ -129,17 +129,17 @@ def vram(context: CheckContext) -> list[Finding]:
     if tight:
         level = warning if total > memory else note
         parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
-        what = f"about {total:.1f} GiB are needed at once, the GPU has {_sizes(least)}"
-        remedy = "take smaller models or int8, or run the parts one after another"
+        what = f"about {total:.1f} GiB are needed at once, and the GPU has {_sizes(least)}"
+        remedy = "use smaller models or int8, or run the parts one after another"
         findings.append(level("vram", what, parts, remedy, "target", needs[-1].source))
     return findings
 
 
 def _open_memory(gpu: GpuModel) -> Finding:
-    what = f"{gpu.name} comes with {_sizes(gpu)}: judged by {gpu.vram_gib:g} GiB"
+    what = f"{gpu.name} is sold with {_sizes(gpu)}: the check assumes {gpu.vram_gib:g} GiB"
     if gpu.note:
-        return note("gpu-memory", what, gpu.note, "correct it, or give `target.vram_gib`", "target.gpu")
-    remedy = f'write it behind the name, as "{gpu.name} {gpu.vram_choices[-1]:g}GB", or give `target.vram_gib`'
+        return note("gpu-memory", what, gpu.note, "correct the name, or set `target.vram_gib`", "target.gpu")
+    remedy = f'write it after the name, as in "{gpu.name} {gpu.vram_choices[-1]:g}GB", or set `target.vram_gib`'
     return note("gpu-memory", what, "the name does not say which", remedy, "target.gpu")
 
 

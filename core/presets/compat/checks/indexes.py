@@ -14,9 +14,9 @@ def index_unbound(context: CheckContext) -> list[Finding]:
         note(
             "index-unbound",
             f"index {index.name} is asked for every package",
-            "while it fails nothing is locked that is bound to no other index; and a name that another index has, too, "
-            "is taken from this one",
-            'bind what is yours to it, as in "packages": ["ours-*"]',
+            "while it fails, only packages bound to another index can be locked; and a package that another index "
+            "has, too, is taken from this one",
+            'bind your own packages to it, as in "packages": ["ours-*"]',
             f"indexes[{position}]",
         )
         for position, index in enumerate(context.preset.indexes)
@@ -40,7 +40,7 @@ def index_missing(context: CheckContext) -> list[Finding]:
         warning(
             "index-missing",
             f"{join_words(lines, 'and')}: the default index has no release with +{tag}",
-            f"they lie in PyTorch's index for {tag}",
+            f"they are in PyTorch's index for {tag}",
             f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}',
             places[tag],
         )

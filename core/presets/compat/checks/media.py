@@ -35,7 +35,7 @@ def nvenc(context: CheckContext) -> list[Finding]:
         findings.append(_driver_too_old(context, target, version, row))
     for gpu in target.gpus if target else ():
         if gpu.nvenc is False:
-            why = "NVDEC decodes on it, nothing encodes"
+            why = "it can decode (NVDEC) but not encode"
             findings.append(
                 warning("nvenc-gpu", f"{gpu.name} has no NVENC", why, "encode on the CPU (libx264)", "target.gpu")
             )
@@ -46,16 +46,16 @@ def _no_headers(context: CheckContext, target: TargetMachine | None, option: str
     newest = newest_headers(target.driver if target else "", context.facts)
     remedy = f'add "nv_codec_headers_version": "{newest}"'
     why = "the newest headers refuse older drivers at run time"
-    return warning("nvenc-headers", f"{option} is wanted without fixed headers", why, remedy, _HEADERS)
+    return warning("nvenc-headers", f"{option} is set without a fixed headers version", why, remedy, _HEADERS)
 
 
 def _driver_too_old(context: CheckContext, target: TargetMachine, version: str, row: HeadersRow) -> Finding:
     newest = newest_headers(target.driver, context.facts)
     return error(
         "nvenc-driver",
-        f"NVENC of nv-codec-headers {version} does not work with driver {target.driver}",
+        f"NVENC with nv-codec-headers {version} does not work with driver {target.driver}",
         f"these headers need driver {row.min_driver} or newer",
-        f'write "nv_codec_headers_version": "{newest}"' if newest else "leave NVENC out with this driver",
+        f'write "nv_codec_headers_version": "{newest}"' if newest else "build without NVENC for this driver",
         _HEADERS,
         row.source,
     )
@@ -81,8 +81,8 @@ def ffmpeg(context: CheckContext) -> list[Finding]:
     where = "build_options.ffmpeg_version"
     twice = [deb for deb in context.preset.debs if deb.partition("=")[0] == "ffmpeg"]
     if twice:
-        what = f"FFmpeg {version} is compiled, and the deb {twice[0]} brings another"
-        why = "which of the two answers depends on PATH; libraries of both are loaded by what was linked to them"
+        what = f"FFmpeg {version} is compiled, and the deb {twice[0]} installs another one"
+        why = "PATH decides which of the two runs, and each program loads the libraries it was linked to"
         return [warning("ffmpeg-twice", what, why, "keep one of them", "debs")]
     branch = ".".join(version.split(".")[:2])
     row = context.facts.ffmpeg.get(branch)
@@ -99,8 +99,8 @@ def python_debs(context: CheckContext) -> list[Finding]:
     debs = [deb for deb in context.preset.debs if re.match(r"python3-(?!dev|venv|distutils|minimal|full)", deb)]
     if not debs:
         return []
-    what = f"{join_words(debs, 'and')}: the image's Python does not see what that brings"
-    why = "debs install for the distribution's own Python, the layers into /opt/xaiva"
+    what = f"the image's Python does not see {join_words(debs, 'and')}"
+    why = "debs are installed for the distribution's own Python, layers into /opt/xaiva"
     return [warning("python-deb", what, why, "name the package in a layer instead", "debs")]
 
 
@@ -114,9 +114,9 @@ def _opencv_five(context: CheckContext) -> list[Finding]:
     package = context.package(*context.facts.same_import["cv2"].packages)
     if package is None or not package.may_match(">=5"):
         return []
-    why = "HOGDescriptor and CascadeClassifier are gone there; code that uses them fails at run time"
+    why = "OpenCV 5 has no HOGDescriptor and no CascadeClassifier; code that uses them fails at run time"
     remedy = f'write "{package.name}<5" unless your code is ready for 5'
-    what = f"{package.text} {'is' if package.version else 'may bring'} OpenCV 5"
+    what = f"{package.text} {'is' if package.version else 'may resolve to'} OpenCV 5"
     return [note("opencv-five", what, why, remedy, package.where)]
 
 
@@ -126,24 +126,28 @@ def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Fi
         return []
     findings = []
     if not context.preset.source("opencv_contrib"):
-        what = "OpenCV's CUDA modules live in opencv_contrib"
+        what = "OpenCV's CUDA modules are in opencv_contrib"
         remedy = f"add a source named opencv_contrib of version {options.opencv_version}, the same as OpenCV"
-        findings.append(warning("opencv-contrib", what, "without it WITH_CUDA builds nothing more", remedy, "sources"))
+        findings.append(
+            warning("opencv-contrib", what, "without it, WITH_CUDA builds no CUDA modules", remedy, "sources")
+        )
     row = context.facts.opencv.get(options.opencv_version)
     if row is None:
         return findings
     cuda, newest = context.base_cuda, list(context.facts.opencv.values())
     if cuda and Version(row.cuda_up_to) < Version(cuda):
         fit = [other.key for other in newest if Version(other.cuda_up_to) >= Version(cuda)]
-        remedy = f"take OpenCV {join_words(fit)}" if fit else "take an older CUDA"
+        remedy = f"use OpenCV {join_words(fit)}" if fit else "use an older CUDA"
         what = f"OpenCV {row.key} does not compile with CUDA {cuda}"
         findings.append(
-            warning("opencv-cuda", what, f"it knows CUDA up to {row.cuda_up_to}", remedy, where, row.source)
+            warning("opencv-cuda", what, f"it supports CUDA up to {row.cuda_up_to}", remedy, where, row.source)
         )
     for gpu in target.gpus if target else ():
         if gpu.sm and not sm_at_least(row.max_sm, gpu.sm):
             fit = [other.key for other in newest if sm_at_least(other.max_sm, gpu.sm)]
-            remedy = f"take OpenCV {join_words(fit)}" if fit else "build it without CUDA"
-            what = f"OpenCV {row.key} does not know {gpu}"
-            findings.append(warning("opencv-cuda", what, f"it knows up to {row.max_sm}", remedy, where, row.source))
+            remedy = f"use OpenCV {join_words(fit)}" if fit else "build it without CUDA"
+            what = f"OpenCV {row.key} does not support {gpu}"
+            findings.append(
+                warning("opencv-cuda", what, f"it supports architectures up to {row.max_sm}", remedy, where, row.source)
+            )
     return findings

@@ -20,10 +20,10 @@ def onnxruntime(context: CheckContext) -> list[Finding]:
         return []
     row = _newest(context, package)
     if row is None:
-        ranges = join_words([f"{row.first} to {row.last}" for row in context.facts.onnxruntime.values()], "and")
+        ranges = join_words([f"{row.first} to {row.last}" for row in context.facts.onnxruntime.values()])
         what = f"{package.text} is not in the tables"
-        why = "its CUDA and its GPU architectures are not known"
-        return [warning("onnxruntime-unknown", what, why, f"known are {ranges}", package.where)]
+        why = "its CUDA and GPU architectures are not known"
+        return [warning("onnxruntime-unknown", what, why, f"use a release from {ranges}", package.where)]
     return [*_onnxruntime_gpus(context, package, row, context.target), *_onnxruntime_cuda(context, package, row)]
 
 
@@ -54,14 +54,14 @@ def _onnxruntime_gpus(
             # Whether there is PTX for newer GPUs in the wheels was not looked up.
             newer = Version(gpu.sm) > Version(newest.sm[-1])
             level = warning if newer else error
-            what = f"{_brings(package, newest)} holds no machine code for {gpu.name}"
-            why = f"its wheels hold {', '.join(newest.sm)} (CUDA {newest.cuda})"
-            why += "; whether they hold PTX that it can compile is not known" if newer else ""
+            what = f"{_brings(package, newest)} contains no machine code for {gpu.name}"
+            why = f"its wheels contain {', '.join(newest.sm)} (CUDA {newest.cuda})"
+            why += "; whether they contain PTX that it can compile is not known" if newer else ""
             remedy = _onnxruntime_remedy(gpu, context)
             findings.append(level("onnxruntime-gpu", what, why, remedy, package.where, newest.source))
         elif gpu.sm and _is_before_turing(gpu) and not _old_cudnn(context):
-            what = f"{gpu.name} needs cuDNN before 9.11 with onnxruntime-gpu"
-            why = "cuDNN 9.10 is the last with Maxwell, Pascal and Volta"
+            what = f"{gpu.name} needs a cuDNN older than 9.11 with onnxruntime-gpu"
+            why = "cuDNN 9.10 is the last release that supports Maxwell, Pascal and Volta"
             findings.append(
                 note("onnxruntime-gpu", what, why, 'add "nvidia-cudnn-cu12<9.11" to pins', "pins", newest.source)
             )
@@ -81,7 +81,7 @@ def _old_cudnn(context: CheckContext) -> bool:
 
 
 def _brings(package: Package, row: OnnxRuntimeRow) -> str:
-    return package.text if package.version else f"{package.text} may come as {row.key} or newer, which"
+    return package.text if package.version else f"{package.text} may resolve to {row.key} or newer, which"
 
 
 def _onnxruntime_remedy(gpu: GpuModel, context: CheckContext) -> str:
@@ -106,8 +106,8 @@ def _onnxruntime_cuda(context: CheckContext, package: Package, newest: OnnxRunti
     cuda = context.wheel_cuda or context.base_cuda
     if not cuda or cuda.split(".")[0] == newest.cuda:
         return []
-    what = f"{package.text} brings a build for CUDA {newest.cuda}, the image has {cuda}"
+    what = f"{package.text} is built for CUDA {newest.cuda}, but the image has CUDA {cuda}"
     fitting = [row.key for row in context.facts.onnxruntime.values() if row.cuda == cuda.split(".")[0]]
-    remedy = f"take onnxruntime-gpu {fitting[-1]}" if fitting else f"add the CUDA {newest.cuda} libraries as wheels"
+    remedy = f"use onnxruntime-gpu {fitting[-1]}" if fitting else f"add the CUDA {newest.cuda} libraries as wheels"
     why = "it does not find its CUDA libraries and falls back to the CPU"
     return [warning("onnxruntime-gpu", what, why, remedy, package.where, newest.source)]

@@ -22,8 +22,9 @@ def run_gpus(context: CheckContext) -> list[Finding]:
     machine = join_words(list(dict.fromkeys(gpu.name for gpu in target.gpus)), "and")
     more = [f"{len(users) - _MAX_NAMED} more"] if len(users) > _MAX_NAMED else []
     what = f"the container gets no GPU: run.gpus is {'empty' if not gpus else f'{gpus!r}'}"
-    why = f"the machine has {machine}, and the image brings {join_words(users[:_MAX_NAMED] + more, 'and')} for GPUs"
-    remedy = 'write "gpus": "all" (or which ones) in `run`; or take builds for the CPU'
+    packages = join_words(users[:_MAX_NAMED] + more, "and")
+    why = f"the machine has {machine}, and the image contains {packages}, which need a GPU"
+    remedy = 'write "gpus": "all" (or name the GPUs) in `run`; or use CPU builds'
     return [warning("run-gpus", what, why, remedy, "run.gpus")]
 
 

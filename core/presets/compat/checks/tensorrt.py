@@ -37,7 +37,7 @@ def tensorrt(context: CheckContext) -> list[Finding]:
         if row is None:
             known = join_words([known.newest for known in context.facts.tensorrt.values()][-3:])
             what = f"TensorRT {trt.version} is not in the tables"
-            remedy = f"known are, for example, {known}; or name this code in `overrides`"
+            remedy = f"use, for example, {known}; or name this code in `overrides`"
             findings.append(warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where))
         else:
             gpus = context.target.gpus if context.target else ()
@@ -78,19 +78,19 @@ def _cuda(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Findi
         return [_no_build(context, trt, row, cuda)]
     image = _image_cuda(context, trt)
     if trt.cuda and image and image.split(".")[0] != trt.cuda:
-        what = f"TensorRT {trt.version} for CUDA {trt.cuda} stands beside CUDA {image}"
+        what = f"TensorRT {trt.version} for CUDA {trt.cuda} is installed beside CUDA {image}"
         why = "it finds only the CUDA libraries of its own major version"
-        return [warning("tensorrt-cuda", what, why, f"take tensorrt-cu{image.split('.')[0]}", trt.where, row.source)]
+        return [warning("tensorrt-cuda", what, why, f"use tensorrt-cu{image.split('.')[0]}", trt.where, row.source)]
     return []
 
 
 def _no_build(context: CheckContext, trt: _TensorRT, row: TensorRTRow, cuda: str) -> Finding:
     fitting = [other.newest for other in context.facts.tensorrt.values() if _has_major(other, cuda)]
-    ways = f"take TensorRT {fitting[-1]}, the newest for CUDA {cuda.split('.')[0]}" if fitting else "leave it out"
+    ways = f"use TensorRT {fitting[-1]}, the newest for CUDA {cuda.split('.')[0]}" if fitting else "leave it out"
     return error(
         "tensorrt-cuda",
         f"TensorRT {trt.version} has no build for CUDA {cuda}",
-        f"it was built with CUDA {join_words(row.cuda, 'and')}; one build serves every minor version of its major",
+        f"it was built with CUDA {join_words(row.cuda, 'and')}; it works with each of their minor versions",
         ways,
         trt.where,
         row.source,
@@ -110,7 +110,7 @@ def _python(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Fin
             "tensorrt-python",
             f"TensorRT {trt.version} has no bindings for Python {python}",
             f"there are bindings for Python {row.python[0]} to {row.python[-1]}",
-            f"take Python {row.python[-1]}, or another TensorRT",
+            f"use Python {row.python[-1]}, or another TensorRT",
             trt.where,
             row.source,
         )
@@ -123,7 +123,7 @@ def _gpu(context: CheckContext, trt: _TensorRT, row: TensorRTRow, gpu: GpuModel)
     cuda = _image_cuda(context, trt)
     others = [other for other in context.facts.tensorrt.values() if sm_at_least(gpu.sm, other.min_sm)]
     fitting = [other for other in others if not cuda or _has_major(other, cuda)] or others
-    remedy = "leave TensorRT out" + (": PyTorch runs on it" if tags_for(gpu.sm, "", context.facts) else "")
+    remedy = "leave TensorRT out" + (": PyTorch runs on this GPU" if tags_for(gpu.sm, "", context.facts) else "")
     if fitting:
         last = fitting[-1]
         remedy = f"TensorRT {last.newest} (CUDA {join_words(last.cuda)}) is the last that works on it; or {remedy}"
@@ -144,7 +144,7 @@ def _torch_tensorrt(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> 
     if package is None:
         return []
     pairs = join_words(row.torch_tensorrt) or "no torch-tensorrt release"
-    what = f"with TensorRT {trt.version} goes torch-tensorrt {pairs}"
+    what = f"TensorRT {trt.version} is compatible with torch-tensorrt {pairs}"
     return [note("tensorrt-torch", what, where=package.where, source=row.source)]
 
 
@@ -157,7 +157,7 @@ def _origin(context: CheckContext, trt: _TensorRT) -> list[Finding]:
         warning(
             "tensorrt-origin",
             f"TensorRT {Version(trt.version).major}'s wheels are not on the default index",
-            "there is only a stub that downloads from NVIDIA while it is installed, which an offline build cannot do",
+            "there is only a stub that downloads from NVIDIA during installation, which an offline build cannot do",
             "add NVIDIA's Python index to `indexes`, or NVIDIA's archive as a source named tensorrt",
             trt.where.partition(".")[0],
         )

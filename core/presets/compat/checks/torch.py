@@ -22,15 +22,15 @@ def torch_tag(context: CheckContext) -> list[Finding]:
     if row is None:
         return [] if _no_release_for(context, torch) else [_unknown(context, torch)]
     if Version(version).is_prerelease:
-        why = f"it is no release; it was judged as torch {row.key}"
+        why = f"it is not a final release; the check treats it as torch {row.key}"
         return [warning("torch-unknown", f"torch {version} is not in the tables", why, _ADD_ROW, torch.where)]
     if tag and tag not in context.facts.wheel_tags:
         tags = join_words([*row.tags, *row.experimental_tags])
         what = f"the wheel tag {tag} is not in the tables"
         return [warning("torch-tag-unknown", what, f"known for torch {row.key}: {tags}", _ADD_ROW, torch.where)]
     if not tag and not torch.locked:
-        what = f"which wheel tag {torch.text} comes with is not known"
-        why = "the address of the index that it is bound to does not tell; no GPU and no driver was checked"
+        what = f"the wheel tag of {torch.text} is not known"
+        why = "the address of its index does not say which; neither GPU nor driver was checked"
         remedy = "lock the preset, then check it again; or write the tag, as in +cu126"
         return [warning("torch-tag-unknown", what, why, remedy, torch.where)]
     is_default_build = tag == row.default_tag and not Version(version).local
@@ -49,7 +49,7 @@ def _unknown(context: CheckContext, torch: Package) -> Finding:
     tables = list(context.facts.torch)
     why = f"the tables go from {tables[0]} to {tables[-1]}; nothing is known about its wheels"
     if torch.address:
-        why = "its address does not tell the version; nothing is known about its wheels"
+        why = "its address does not say the version; nothing is known about its wheels"
     elif not torch.version:
         why += f" for Python {context.preset.python_version}"
     return warning("torch-unknown", f"{torch.text} is not in the tables", why, _ADD_ROW, torch.where)
@@ -57,9 +57,9 @@ def _unknown(context: CheckContext, torch: Package) -> Finding:
 
 def _no_such_wheels(release: str, tag: str, row: TorchRow, facts: Facts, where: str) -> Finding:
     last = newest_torch(tag, facts)
-    ways = [f"take torch {release} with {join_words([*row.tags, *row.experimental_tags])}"]
+    ways = [f"use torch {release} with {join_words([*row.tags, *row.experimental_tags])}"]
     if last:
-        ways.append(f"keep {tag} with torch {last}, its newest")
+        ways.append(f"keep {tag} and use torch {last}, the newest with that tag")
     return error(
         "torch-tag",
         f"there is no torch {release} with {tag}",
@@ -112,9 +112,9 @@ def _no_release_for(context: CheckContext, torch: Package) -> list[Finding]:
 def _no_python(context: CheckContext, what: str, row: TorchRow) -> Finding:
     python = context.preset.python_version
     others = [other.key for other in context.facts.torch.values() if python in other.python]
-    ways = [f"take Python {row.python[0]} to {row.python[-1]}"]
+    ways = [f"use Python {row.python[0]} to {row.python[-1]}"]
     if others:
-        ways.append(f"keep Python {python} with torch {others[0]} to {others[-1]}")
+        ways.append(f"keep Python {python} and use torch {others[0]} to {others[-1]}")
     return error(
         "torch-python",
         f"{what} has no wheels for Python {python}",
@@ -126,7 +126,7 @@ def _no_python(context: CheckContext, what: str, row: TorchRow) -> Finding:
 
 
 def _safe_pythons(row: TorchRow) -> str:
-    return f"safe is Python {row.python[0]} to {row.python[-1]}"
+    return f"to be safe, use Python {row.python[0]} to {row.python[-1]}"
 
 
 def torch_pairs(context: CheckContext) -> list[Finding]:
@@ -141,8 +141,8 @@ def torch_pairs(context: CheckContext) -> list[Finding]:
         package = context.package(name)
         right = getattr(pair, name) if pair else ""
         if package and not right:
-            why = "the tables do not tell which version was built for it"
-            remedy = "try `import` of it after the build" if package.locked else _TRY_IMPORT
+            why = "the tables do not say which version was built for it"
+            remedy = "try to import it after the build" if package.locked else _TRY_IMPORT
             findings.append(note("torch-pair", f"{name} for torch {release} is not in the tables", why, remedy))
         if right:
             findings += [
@@ -173,15 +173,15 @@ def _wrong_companion(text: str, where: str, release: str, right: str, row: Torch
     name = re.split(r"[^\w-]", text)[0]
     return error(
         "torch-pair",
-        f"{text} does not go with torch {release}",
-        f"it was built with {name} {right}; another one fails at import with undefined symbols",
-        f'write "{name}=={right}", or leave it out and name {name} in pytorch.components',
+        f"{text} is not compatible with torch {release}",
+        f"it needs {name} {right}; any other version fails at import with undefined symbols",
+        f'write "{name}=={right}", or remove it and add {name} to pytorch.components',
         where,
         row.source,
     )
 
 
-_TRY_IMPORT = "the lock takes what the index offers; try `import` of it after the build"
+_TRY_IMPORT = "the lock uses what the index offers; try to import it after the build"
 
 
 def torch_twice(context: CheckContext) -> list[Finding]:
@@ -199,7 +199,7 @@ def torch_twice(context: CheckContext) -> list[Finding]:
             "torch-twice",
             f"{entry.requirement} excludes torch {pytorch.version} of the preset",
             "all layers share one environment",
-            "remove it there, or change pytorch.version",
+            "remove this requirement, or change pytorch.version",
             entry.where,
         )
         for entry in entries

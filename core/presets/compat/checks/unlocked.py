@@ -21,8 +21,10 @@ def unlocked(context: CheckContext) -> list[Finding]:
         rows = _rows(context, package)
         if package.version or not rows or _one_answer(package, rows):
             continue
-        why = f"it was judged as {rows[0][0]}, the newest that the tables know"
-        findings.append(_not_known(context, f"{package.text}: which release comes is not known", why, package.where))
+        why = f"the check assumes {rows[0][0]}, the newest in the tables"
+        findings.append(
+            _not_known(context, f"{package.text}: its release is not known before a lock", why, package.where)
+        )
     return [*findings, *_brought(context), *_not_locked(context)]
 
 
@@ -66,15 +68,15 @@ def _brought(context: CheckContext) -> list[Finding]:
         is_requested = any(package.partition("-cu")[0] == name for package in context.packages)
         if not bringers or is_requested or (context.resolved and context.resolved.complete):
             continue
-        what = f"{name} comes with {bringers[0].text}: which release is not known"
-        why = "its CUDA, its Python and its GPUs were not checked"
+        what = f"{name} comes with {bringers[0].text}: its release is not known before a lock"
+        why = "its CUDA, Python and GPUs were not checked"
         findings.append(_not_known(context, what, why, bringers[0].where))
     return findings
 
 
 def _not_known(context: CheckContext, what: str, why: str, where: str) -> Finding:
     level = warning if context.target and (context.target.gpus or context.target.driver) else note
-    return level("version-unlocked", what, why, "lock the preset, then check it again; or fix the version", where)
+    return level("version-unlocked", what, why, "lock the preset, then check it again; or pin the version", where)
 
 
 def _not_locked(context: CheckContext) -> list[Finding]:
@@ -83,8 +85,10 @@ def _not_locked(context: CheckContext) -> list[Finding]:
         return []
     what = "there is no current lock: only what the preset itself names was checked"
     if context.resolved:
-        what = "the lock is not complete: what it lacks was not checked"
-    return [note("not-locked", what, "what its packages bring is known after a lock", "lock it, then check it again")]
+        what = "the lock is incomplete: the packages that it lacks were not checked"
+    return [
+        note("not-locked", what, "which packages they bring is known only after a lock", "lock it, then check it again")
+    ]
 
 
 def wheel_files(context: CheckContext) -> list[Finding]:
@@ -106,7 +110,7 @@ def _unfit(wheel: str, python: str) -> str:
     try:
         tags = parse_wheel_filename(wheel)[3]
     except InvalidWheelFilename:
-        return "its name is not that of a wheel"
+        return "it is not the name of a wheel"
     number = int(python.partition(".")[2])
     platforms = [tag for tag in tags if tag.platform == "any" or _runs_here(tag.platform)]
     if not platforms:
