@@ -18,7 +18,7 @@ _TYPES = {  # the begin of an error's type → what is expected
     "int": "a whole number",
     "float": "a number",
     "finite_number": "a finite number",
-    "string": "a text",
+    "string": "a string",
     "list": "a list",
     "tuple": "a list",
     "set": "a list",
@@ -95,7 +95,7 @@ def json_type_name(value: object) -> str:
     """What a JSON value is, in words."""
     if value is None:
         return "null"
-    names = {bool: "true or false", str: "a text", list: "a list", tuple: "a list", dict: "an object"}
+    names = {bool: "true or false", str: "a string", list: "a list", tuple: "a list", dict: "an object"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
 
@@ -115,7 +115,7 @@ def describe_value(value: object, path: tuple[int | str, ...]) -> str:
         return "it"
     if isinstance(value, str):
         if not value.strip():
-            return "an empty text"
+            return "an empty string"
         hidden = "//" in value or "@" in value or len(value) > _MAX_VALUE_LENGTH or redact_text(value) != value
         return "it" if hidden else _quoted(value)
     number = _number(value) if isinstance(value, (int, float)) else "it"

@@ -234,7 +234,7 @@ def _build_option(name: str, pattern: str, example: str) -> AfterValidator:
     def check(text: str) -> None:
         if not re.match(pattern, text) or re.search(r"""[\s`$"'\\|&<>]""", text):
             raise field_error(
-                f"{text!r} is not one {name} option", f'write each option as a text of its own, as "{example}"'
+                f"{text!r} is not one {name} option", f'write each option as a string of its own, as in "{example}"'
             )
 
     return _checked(check)

@@ -19,7 +19,7 @@ from core.presets.model import Preset
 from core.validation_errors import explain_error
 
 _TYPE_NAMES = {
-    "string_type": "a text",
+    "string_type": "a string",
     "list_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",
@@ -186,8 +186,8 @@ def _not_one_of(value: object, path: FieldPath) -> tuple[str, str]:
 
 def _wrong_type(expected: str, value: object, written: str) -> tuple[str, str]:
     what = f"should be {expected}, is {_type_name(value)}"
-    if expected == "a text" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"should be a text, is the number {written}", f'put it in quotes: "{written}"'
+    if expected == "a string" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"should be a string, is the number {written}", f'put it in quotes: "{written}"'
     if expected == "a list" and isinstance(value, str):
         return what, f"put it in brackets: [{json.dumps(value)}]"
     if expected == "true or false":
@@ -200,7 +200,7 @@ def _wrong_type(expected: str, value: object, written: str) -> tuple[str, str]:
 def _type_name(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    names = {bool: "true or false", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), f"the number {value}")
 
 

@@ -59,8 +59,8 @@ CAMERA = {"id": "gate", "source": f"rtsp://u:{SECRET}@127.0.0.1:9/x"}
 API: list[tuple[str, str, object, str, str]] = [  # method, path, body, field, why
     ("POST", "/cameras", {**CAMERA, "id": "a b"}, "body.id", f'"a b" is not allowed here: {ID}'),
     ("POST", "/cameras", {**CAMERA, "id": CAMERA["source"]}, "body.id", f"it is not allowed here: {ID}"),
-    ("POST", "/cameras", {**CAMERA, "id": 5}, "body.id", "it is a number, not a text"),
-    ("POST", "/cameras", {**CAMERA, "fps": "5"}, "body.fps", "it is a text, not a number"),
+    ("POST", "/cameras", {**CAMERA, "id": 5}, "body.id", "it is a number, not a string"),
+    ("POST", "/cameras", {**CAMERA, "fps": "5"}, "body.fps", "it is a string, not a number"),
     ("POST", "/cameras", {**CAMERA, "fps": 0}, "body.fps", "0 is too small: it must be more than 0"),
     ("POST", "/cameras", {**CAMERA, "loop": 1}, "body.loop", "it is a number, not true or false"),
     ("POST", "/cameras", {**CAMERA, "frob": 1}, "body.frob", "there is no such key"),
@@ -80,13 +80,19 @@ API: list[tuple[str, str, object, str, str]] = [  # method, path, body, field, w
     ("POST", "/cameras", b"", "body", "it is missing"),
     ("POST", "/users", {"name": "ann", "password": SECRET}, "body.password", "it is shorter than 10 characters"),
     ("POST", "/users", {"name": "an n", "password": SECRET * 2}, "body.name", f'"an n" is not allowed here: {NAME}'),
-    ("POST", "/cameras/gate/learn", {"minutes": "x"}, "body.minutes", "it is a text, not a number"),
+    ("POST", "/cameras/gate/learn", {"minutes": "x"}, "body.minutes", "it is a string, not a number"),
     ("PUT", "/cameras/a%20b/settings", CAMERA, "path.camera", f'"a b" is not allowed here: {ID}'),
     ("GET", "/events?limit=abc", None, "query.limit", '"abc" is not a whole number'),
     ("GET", "/events?limit=0", None, "query.limit", '"0" is too small: it must be at least 1'),
     ("GET", "/events?since=yesterday", None, "query.since", f'"yesterday" cannot be used: {MOMENT}'),
     ("GET", "/events?since=2026-13-01T00:00:00Z", None, "query.since", f"is not a date and time: {MOMENT}"),
-    ("GET", "/events?since=2026-01-01T00:00", None, "query.since", f"is not a date and time with a time zone: {MOMENT}"),
+    (
+        "GET",
+        "/events?since=2026-01-01T00:00",
+        None,
+        "query.since",
+        f"not a date and time with a time zone: {MOMENT}",
+    ),
     ("GET", "/events?sort=loud", None, "query.sort", '"loud" is not allowed here: write time or score'),
     ("GET", "/events?acknowledged=maybe", None, "query.acknowledged", '"maybe" is not true or false'),
     ("GET", "/events?frob=1", None, "query.frob", "there is no such key"),
@@ -213,7 +219,7 @@ def event(_folder: Path, text: str) -> None:
 
 FILES: list[tuple[Callable[[Path, str], None], str, str]] = [
     (site_toml, "[service]\nurll = 5", "service.urll: there is no such key"),
-    (site_toml, "[service]\nurl = 5", "service.url: it is a number, not a text"),
+    (site_toml, "[service]\nurl = 5", "service.url: it is a number, not a string"),
     (site_toml, "service = 5", "service: it is a number, not an object"),
     (service_variable, "XAIVA_MAX_CAMERAS=many", 'XAIVA_MAX_CAMERAS: "many" is not a whole number'),
     (service_variable, "XAIVA_MAX_CAMERAS=0", 'XAIVA_MAX_CAMERAS: "0" is too small: it must be at least 1'),
@@ -240,7 +246,7 @@ FILES: list[tuple[Callable[[Path, str], None], str, str]] = [
         '{"key": "X", "source": "site", "verified_on": "", "sm": "eight"}',
         'sm: "eight" cannot be used: write it as 8.6',
     ),
-    (table_row, '{"key": 5}', "key: it is a number, not a text"),
+    (table_row, '{"key": 5}', "key: it is a number, not a string"),
     (event, "{}", "Event field id: it is missing"),
 ]
 
@@ -257,7 +263,7 @@ def test_files_and_variables_say_it(tmp_path: Path, door: Callable[[Path, str], 
 # -- forms -------------------------------------------------------------------------------------------------------------
 
 FORMS: list[tuple[type[BaseModel], dict[str, Any], str]] = [
-    (CameraRequest, {"id": "", "source": "x"}, "id: an empty text is not allowed here"),
+    (CameraRequest, {"id": "", "source": "x"}, "id: an empty string is not allowed here"),
     (CameraRequest, {"id": "a", "source": "x", "pre_roll": 99.0}, "pre roll: 99 is too large: it must be at most 30"),
     (UserRequest, {"name": "ann", "password": "short"}, "password: it is shorter than 10 characters"),
     (RuleRequest, {"name": "n", "channels": ()}, "channels: it is empty"),

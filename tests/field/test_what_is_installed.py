@@ -237,7 +237,12 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "TensorRT unknown": ({"layers": ["tensorrt==12.0"]}, "warning", "tensorrt-unknown", "12.0"),
     "TensorFlow unknown": ({"layers": ["tensorflow==2.99"]}, "warning", "tensorflow-unknown", "2.99"),
-    "TensorFlow without CUDA": ({"layers": ["tensorflow==2.15.1"]}, "warning", "tensorflow-cuda", "nothing in the image provides"),
+    "TensorFlow without CUDA": (
+        {"layers": ["tensorflow==2.15.1"]},
+        "warning",
+        "tensorflow-cuda",
+        "nothing in the image",
+    ),
     "JAX for CUDA 13": (
         {"python_version": "3.12", "layers": ["jax[cuda13]==0.8.0"]},
         "error",
