@@ -460,10 +460,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
     "clip-null": ({"clip": None}, "clip"),
     "clip-state-gone": ({"clip": {}}, "unknown"),
     "analysis-state": ({"analysis": {"state": "queued"}}, "queued"),
-    "action-state": (
-        {"actions": [{"step": "siren", "state": "postponed", "at": "2026-01-01T00:00:00Z"}]},
-        "postponed",
-    ),
+    "action-state": ({"actions": [{"step": "siren", "state": "postponed", "at": "2026-01-01T00:00:00Z"}]}, "postponed"),
     "fact-row": ({"facts": [{"label": "person"}, 3]}, "person"),
     "row-null": (None, "all of it"),
 }

@@ -53,10 +53,7 @@ PASSED_ON = {  # sent → what is kept then
     "both-parts": ("rtsp://***:***@127.0.0.1:9/new", "rtsp://admin:p%40ss@127.0.0.1:9/new"),
     "password-alone": ("rtsp://admin:***@127.0.0.1:9/new", "rtsp://admin:p%40ss@127.0.0.1:9/new"),
     "new-password": ("rtsp://***:new@127.0.0.1:9/new", "rtsp://admin:new@127.0.0.1:9/new"),
-    "another-channel": (
-        SHOWN.replace("channel=1", "channel=2"),
-        KEPT.replace("channel=1", "channel=2"),
-    ),
+    "another-channel": (SHOWN.replace("channel=1", "channel=2"), KEPT.replace("channel=1", "channel=2")),
     "query-alone": ("rtsp://127.0.0.1:9/new?k=***", "rtsp://127.0.0.1:9/new?k=v"),
     "nothing-hidden": ("rtsp://bob:new@127.0.0.1:9/new", "rtsp://bob:new@127.0.0.1:9/new"),
     "no-login": ("rtsp://127.0.0.1:9/new", "rtsp://127.0.0.1:9/new"),

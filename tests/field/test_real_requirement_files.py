@@ -331,10 +331,7 @@ TOGETHER: dict[str, tuple[str, list[str]]] = {
         "a @ file:///a\nb @ file:///b\nc @ file:///c\n\nd @ file:///d\n",
         [f"{FILE} lines 1-3 and 1 more: 4 requirements"],
     ),
-    "two files": (
-        "a @ file:///a\n-r more.txt\n",
-        [f"{FILE} line 1; layers/more.txt lines 2-3: 3 requirements"],
-    ),
+    "two files": ("a @ file:///a\n-r more.txt\n", [f"{FILE} line 1; layers/more.txt lines 2-3: 3 requirements"]),
     "wheels beside it": (
         "./a-1.0-py3-none-any.whl\n./b-1.0-py3-none-any.whl\n",
         [f"{FILE} lines 1-2: 2 requirements do not come from an index: a @ ./a"],
