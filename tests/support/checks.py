@@ -7,7 +7,7 @@ from typing import Any
 from core.findings import Finding
 from core.presets.compat import LockedPackage, Resolved, check, named_target
 from core.presets.compat.checks import CODES
-from core.presets.model import Preset
+from core.presets.model import Preset, Target
 
 PASCAL = "GTX 1050"
 DRIVER = "580.65.06"
@@ -39,3 +39,14 @@ def check_fields(
     findings = check(preset_of(fields), named_target([gpu] if gpu else [], driver), resolved=resolved)
     assert {finding.code for finding in findings} <= set(CODES)
     return findings
+
+
+def cuda_preset(torch: str, **fields: object) -> Preset:
+    """A preset with a PyTorch for CUDA, for Ubuntu 24.04 with Python 3.12."""
+    base = {"base_image": "ubuntu:24.04", "python_version": "3.12", "pytorch": {"version": torch}}
+    return Preset.model_validate({**base, **fields})
+
+
+def findings_with(preset: Preset, code: str, target: Target) -> list[Finding]:
+    """The findings of one code for a preset on a target."""
+    return [found for found in check(preset.model_copy(update={"target": target})) if found.code == code]
