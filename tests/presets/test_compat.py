@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from packaging.version import Version
 
 from core.errors import InputError
 from core.findings import Finding, Level, has_errors
 from core.presets import store
-from core.presets.compat import check, host_target, load_facts, named_target, site_facts
+from core.presets.compat import check, load_facts, named_target
 from core.presets.compat.checks import CODES
-from core.presets.compat.facts import _TABLES, DATA
-from core.presets.compat.machine import TargetMachine, driver_cuda, has_code_for
-from core.presets.compat.rows import VersionedRow
+from core.presets.compat.machine import TargetMachine
 from core.presets.model import Preset
 from core.site import Site
 
@@ -87,204 +83,162 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
     assert findings(torch("2.2.2+cu121", tensorrt=trt("8.6.1")), "tensorrt-gpu", machine("GTX 1060")) == []
 
 
-@pytest.mark.parametrize(
-    ("code", "level", "bad", "good", "target"),
-    [
-        ("torch-tag", "error", torch("2.8.0+cu118"), torch("2.7.1+cu118"), None),
-        ("torch-tag", "error", torch("2.1.0+cu130"), torch("2.9.1+cu130"), None),
-        ("torch-tag-unknown", "warning", torch("2.8.0+cu140"), torch("2.8.0+cu128"), None),
-        ("torch-tag-experimental", "note", torch("2.8.0+cu129"), torch("2.8.0+cu128"), None),
-        ("torch-unknown", "warning", torch("3.0.0+cu130"), torch("2.14.0+cu130"), None),
-        ("torch-python", "error", torch("2.9.1", python_version="3.9"), torch("2.8.0", python_version="3.9"), None),
-        ("torch-python", "error", torch("2.1.0", python_version="3.12"), torch("2.4.0", python_version="3.12"), None),
-        ("torch-python", "warning", torch("2.2.0", python_version="3.12"), torch("2.2.0"), None),
-        (
-            "torch-pair",
-            "error",
-            torch("2.7.1", layers=layer("torchvision==0.21.0")),
-            torch("2.7.1", layers=layer("torchvision==0.22.1")),
-            None,
+# A finding, a preset that causes it and one that does not; and the machine, if it matters.
+CASES: list[tuple[Any, ...]] = [
+    ("error torch-tag", torch("2.8.0+cu118"), torch("2.7.1+cu118")),
+    ("error torch-tag", torch("2.1.0+cu130"), torch("2.9.1+cu130")),
+    ("warning torch-tag-unknown", torch("2.8.0+cu140"), torch("2.8.0+cu128")),
+    ("note torch-tag-experimental", torch("2.8.0+cu129"), torch("2.8.0+cu128")),
+    ("warning torch-unknown", torch("3.0.0+cu130"), torch("2.14.0+cu130")),
+    ("error torch-python", torch("2.9.1", python_version="3.9"), torch("2.8.0", python_version="3.9")),
+    ("error torch-python", torch("2.1.0", python_version="3.12"), torch("2.4.0", python_version="3.12")),
+    ("warning torch-python", torch("2.2.0", python_version="3.12"), torch("2.2.0")),
+    (
+        "error torch-pair",
+        torch("2.7.1", layers=layer("torchvision==0.21.0")),
+        torch("2.7.1", layers=layer("torchvision==0.22.1")),
+    ),
+    (
+        "error torch-twice",
+        torch("2.7.1+cu126", layers=layer("torch>=2.8")),
+        torch("2.7.1+cu126", layers=layer("torch>=2.5")),
+    ),
+    ("note python-base", preset(python_version="3.11"), preset()),
+    ("note index-unbound", preset(indexes=[INDEX]), preset(indexes=[{**INDEX, "packages": ["ours-*"]}])),
+    (
+        "note python-base",
+        preset(python_version="3.11"),
+        preset(python_version="3.11", sources=[{"name": "python", "path": "p.tar"}]),
+    ),
+    ("warning base-floating", preset(base_image="ubuntu:latest"), preset()),
+    ("warning base-floating", preset(base_image="ubuntu"), preset(base_image="ubuntu@sha256:" + "0" * 64)),
+    (
+        "warning base-cuda",
+        torch("2.9.1+cu130", base_image="nvidia/cuda:11.8.0-base-ubuntu22.04"),
+        torch("2.7.1+cu118", base_image="nvidia/cuda:11.8.0-base-ubuntu22.04"),
+    ),
+    ("note base-cuda", torch("2.7.1+cu128", base_image="nvidia/cuda:12.4.1-base-ubuntu22.04"), torch("2.7.1+cu128")),
+    (
+        "note base-size",
+        torch("2.7.1", base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04"),
+        torch("2.7.1", base_image="nvidia/cuda:12.6.3-base-ubuntu22.04"),
+    ),
+    (
+        "error tensorrt-cuda",
+        torch("2.7.1+cu118", tensorrt=trt("10.14.1")),
+        torch("2.7.1+cu118", tensorrt=trt("10.13.0")),
+    ),
+    (
+        "error tensorrt-python",
+        torch("2.4.0", python_version="3.12", tensorrt=trt("8.6.1")),
+        torch("2.4.0", tensorrt=trt("8.6.1")),
+    ),
+    ("warning tensorrt-unknown", preset(tensorrt=trt("12.0")), preset(tensorrt=trt("10.9.0.34"))),
+    (
+        "warning tensorrt-origin",
+        preset(tensorrt=trt("10.9.0")),
+        preset(tensorrt=trt("10.9.0"), sources=[{"name": "tensorrt", "path": "t.tar"}]),
+    ),
+    (
+        "note tensorrt-torch",
+        torch("2.7.1", tensorrt=trt("10.9.0"), layers=layer("torch-tensorrt==2.7.0")),
+        torch("2.7.1", tensorrt=trt("10.9.0")),
+    ),
+    ("error driver-floor", torch("2.9.1+cu130"), torch("2.7.1+cu126"), machine("T4", "570.124.06")),
+    ("note driver-minor", torch("2.7.1+cu128"), torch("2.4.0+cu121"), machine("T4", "535.183.01")),
+    ("note driver-unknown", torch("2.7.1"), preset(), machine("T4")),
+    ("warning gpu-unknown", torch("2.7.1"), torch("2.7.1"), machine("GTX 1O60")),
+    (
+        "error tensorflow-python",
+        preset(python_version="3.12", layers=layer("tensorflow==2.15.1")),
+        preset(layers=layer("tensorflow==2.15.1")),
+    ),
+    (
+        "error tensorflow-cuda",
+        preset(layers=layer("tensorflow==2.15.1")),
+        preset(layers=layer("numpy")),
+        machine("T4", "470.57.02"),
+    ),
+    ("warning tensorflow-unknown", preset(layers=layer("tensorflow>=3")), preset()),
+    (
+        "error onnxruntime-gpu",
+        torch("2.7.1+cu126", python_version="3.11", layers=layer("onnxruntime-gpu")),
+        torch("2.7.1+cu126", layers=layer("onnxruntime-gpu>=1.22,<1.27", "nvidia-cudnn-cu12<9.11")),
+        machine("GTX 1060", "560.35.05"),
+    ),
+    (
+        "warning onnxruntime-gpu",
+        torch("2.7.1+cu126", python_version="3.11", layers=layer("onnxruntime-gpu")),
+        torch("2.7.1+cu126", layers=layer("onnxruntime-gpu"), pins=["onnxruntime-gpu<1.27"]),
+    ),
+    (
+        "warning package-conflict",
+        torch("2.11.0", layers=layer("whisperx>=3.7,<3.8"), pins=["numpy<2"]),
+        torch("2.11.0", layers=layer("whisperx>=3.7,<3.8"), pins=["numpy>=2"]),
+    ),
+    (
+        "error nvenc-driver",
+        preset(build_options={"nv_codec_headers_version": "13.0.19.0"}),
+        preset(build_options={"nv_codec_headers_version": "n12.1.14.0"}),
+        machine("T4", "535.183.01"),
+    ),
+    (
+        "warning nvenc-headers",
+        preset(build_options={"ffmpeg_version": "7.1", "ffmpeg_configure": ["--enable-nvenc"]}),
+        preset(build_options={"ffmpeg_version": "7.1", "ffmpeg_configure": ["--enable-gpl"]}),
+    ),
+    (
+        "warning nvenc-gpu",
+        preset(build_options={"nv_codec_headers_version": "12.1.14.0"}),
+        preset(),
+        machine("H100", "580.65.06"),
+    ),
+    (
+        "note ffmpeg-note",
+        preset(build_options={"ffmpeg_version": "4.2"}),
+        preset(build_options={"ffmpeg_version": "7.1.1"}),
+    ),
+    ("note ffmpeg-unknown", preset(build_options={"ffmpeg_version": "3.4"}), preset()),
+    (
+        "warning opencv-cuda",
+        preset(
+            base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04",
+            build_options={"opencv_version": "4.9.0", "opencv_cmake": ["-DWITH_CUDA=ON"]},
         ),
-        (
-            "torch-twice",
-            "error",
-            torch("2.7.1+cu126", layers=layer("torch>=2.8")),
-            torch("2.7.1+cu126", layers=layer("torch>=2.5")),
-            None,
+        preset(
+            base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04",
+            build_options={"opencv_version": "4.13.0", "opencv_cmake": ["-DWITH_CUDA=ON"]},
         ),
-        ("python-base", "note", preset(python_version="3.11"), preset(), None),
-        ("index-unbound", "note", preset(indexes=[INDEX]), preset(indexes=[{**INDEX, "packages": ["ours-*"]}]), None),
-        (
-            "python-base",
-            "note",
-            preset(python_version="3.11"),
-            preset(python_version="3.11", sources=[{"name": "python", "path": "p.tar"}]),
-            None,
-        ),
-        ("base-floating", "warning", preset(base_image="ubuntu:latest"), preset(), None),
-        ("base-floating", "warning", preset(base_image="ubuntu"), preset(base_image="ubuntu@sha256:" + "0" * 64), None),
-        (
-            "base-cuda",
-            "warning",
-            torch("2.9.1+cu130", base_image="nvidia/cuda:11.8.0-base-ubuntu22.04"),
-            torch("2.7.1+cu118", base_image="nvidia/cuda:11.8.0-base-ubuntu22.04"),
-            None,
-        ),
-        (
-            "base-cuda",
-            "note",
-            torch("2.7.1+cu128", base_image="nvidia/cuda:12.4.1-base-ubuntu22.04"),
-            torch("2.7.1+cu128"),
-            None,
-        ),
-        (
-            "base-size",
-            "note",
-            torch("2.7.1", base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04"),
-            torch("2.7.1", base_image="nvidia/cuda:12.6.3-base-ubuntu22.04"),
-            None,
-        ),
-        (
-            "tensorrt-cuda",
-            "error",
-            torch("2.7.1+cu118", tensorrt=trt("10.14.1")),
-            torch("2.7.1+cu118", tensorrt=trt("10.13.0")),
-            None,
-        ),
-        (
-            "tensorrt-python",
-            "error",
-            torch("2.4.0", python_version="3.12", tensorrt=trt("8.6.1")),
-            torch("2.4.0", tensorrt=trt("8.6.1")),
-            None,
-        ),
-        ("tensorrt-unknown", "warning", preset(tensorrt=trt("12.0")), preset(tensorrt=trt("10.9.0.34")), None),
-        (
-            "tensorrt-origin",
-            "warning",
-            preset(tensorrt=trt("10.9.0")),
-            preset(tensorrt=trt("10.9.0"), sources=[{"name": "tensorrt", "path": "t.tar"}]),
-            None,
-        ),
-        (
-            "tensorrt-torch",
-            "note",
-            torch("2.7.1", tensorrt=trt("10.9.0"), layers=layer("torch-tensorrt==2.7.0")),
-            torch("2.7.1", tensorrt=trt("10.9.0")),
-            None,
-        ),
-        ("driver-floor", "error", torch("2.9.1+cu130"), torch("2.7.1+cu126"), machine("T4", "570.124.06")),
-        ("driver-minor", "note", torch("2.7.1+cu128"), torch("2.4.0+cu121"), machine("T4", "535.183.01")),
-        ("driver-unknown", "note", torch("2.7.1"), preset(), machine("T4")),
-        ("gpu-unknown", "warning", torch("2.7.1"), torch("2.7.1"), machine("GTX 1O60")),
-        (
-            "tensorflow-python",
-            "error",
-            preset(python_version="3.12", layers=layer("tensorflow==2.15.1")),
-            preset(layers=layer("tensorflow==2.15.1")),
-            None,
-        ),
-        (
-            "tensorflow-cuda",
-            "error",
-            preset(layers=layer("tensorflow==2.15.1")),
-            preset(layers=layer("numpy")),
-            machine("T4", "470.57.02"),
-        ),
-        ("tensorflow-unknown", "warning", preset(layers=layer("tensorflow>=3")), preset(), None),
-        (
-            "onnxruntime-gpu",
-            "error",
-            torch("2.7.1+cu126", python_version="3.11", layers=layer("onnxruntime-gpu")),
-            torch("2.7.1+cu126", layers=layer("onnxruntime-gpu>=1.22,<1.27", "nvidia-cudnn-cu12<9.11")),
-            machine("GTX 1060", "560.35.05"),
-        ),
-        (
-            "onnxruntime-gpu",
-            "warning",
-            torch("2.7.1+cu126", python_version="3.11", layers=layer("onnxruntime-gpu")),
-            torch("2.7.1+cu126", layers=layer("onnxruntime-gpu"), pins=["onnxruntime-gpu<1.27"]),
-            None,
-        ),
-        (
-            "package-conflict",
-            "warning",
-            torch("2.11.0", layers=layer("whisperx>=3.7,<3.8"), pins=["numpy<2"]),
-            torch("2.11.0", layers=layer("whisperx>=3.7,<3.8"), pins=["numpy>=2"]),
-            None,
-        ),
-        (
-            "nvenc-driver",
-            "error",
-            preset(build_options={"nv_codec_headers_version": "13.0.19.0"}),
-            preset(build_options={"nv_codec_headers_version": "n12.1.14.0"}),
-            machine("T4", "535.183.01"),
-        ),
-        (
-            "nvenc-headers",
-            "warning",
-            preset(build_options={"ffmpeg_version": "7.1", "ffmpeg_configure": ["--enable-nvenc"]}),
-            preset(build_options={"ffmpeg_version": "7.1", "ffmpeg_configure": ["--enable-gpl"]}),
-            None,
-        ),
-        (
-            "nvenc-gpu",
-            "warning",
-            preset(build_options={"nv_codec_headers_version": "12.1.14.0"}),
-            preset(),
-            machine("H100", "580.65.06"),
-        ),
-        (
-            "ffmpeg-note",
-            "note",
-            preset(build_options={"ffmpeg_version": "4.2"}),
-            preset(build_options={"ffmpeg_version": "7.1.1"}),
-            None,
-        ),
-        ("ffmpeg-unknown", "note", preset(build_options={"ffmpeg_version": "3.4"}), preset(), None),
-        (
-            "opencv-cuda",
-            "warning",
-            preset(
-                base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04",
-                build_options={"opencv_version": "4.9.0", "opencv_cmake": ["-DWITH_CUDA=ON"]},
-            ),
-            preset(
-                base_image="nvidia/cuda:12.6.3-devel-ubuntu22.04",
-                build_options={"opencv_version": "4.13.0", "opencv_cmake": ["-DWITH_CUDA=ON"]},
-            ),
-            None,
-        ),
-        (
-            "opencv-contrib",
-            "warning",
-            preset(build_options={"opencv_version": "4.13.0", "opencv_cmake": ["-DWITH_CUDA=ON"]}),
-            preset(build_options={"opencv_version": "4.13.0"}),
-            None,
-        ),
-        (
-            "opencv-five",
-            "note",
-            preset(layers=layer("opencv-python-headless")),
-            preset(layers=layer("opencv-python-headless"), pins=["opencv-python-headless<5"]),
-            None,
-        ),
-        (
-            "vram",
-            "warning",
-            torch("2.7.1+cu126", layers=layer("whisperx", "faster-whisper")),
-            torch("2.7.1+cu126", layers=layer("numpy")),
-            machine("GTX 1060", "560.35.05"),
-        ),
-        ("override-unknown", "warning", preset(overrides=["torch-tagg"]), preset(overrides=["torch-tag"]), None),
-    ],
-)
-def test_one_check(code: str, level: str, bad: Preset, good: Preset, target: TargetMachine | None) -> None:
-    results = findings(bad, code, target)
+    ),
+    (
+        "warning opencv-contrib",
+        preset(build_options={"opencv_version": "4.13.0", "opencv_cmake": ["-DWITH_CUDA=ON"]}),
+        preset(build_options={"opencv_version": "4.13.0"}),
+    ),
+    (
+        "note opencv-five",
+        preset(layers=layer("opencv-python-headless")),
+        preset(layers=layer("opencv-python-headless"), pins=["opencv-python-headless<5"]),
+    ),
+    (
+        "warning vram",
+        torch("2.7.1+cu126", layers=layer("whisperx", "faster-whisper")),
+        torch("2.7.1+cu126", layers=layer("numpy")),
+        machine("GTX 1060", "560.35.05"),
+    ),
+    ("warning override-unknown", preset(overrides=["torch-tagg"]), preset(overrides=["torch-tag"])),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_one_check(case: tuple[Any, ...]) -> None:
+    expected, bad, good, *target = case
+    level, code = expected.split()
+    results = findings(bad, code, *target)
     assert results
     assert results[0].level.value == level
     if code != "gpu-unknown":
-        assert findings(good, code, target) == []
+        assert findings(good, code, *target) == []
     else:
         assert "GTX 1060" in results[0].remedy
 
@@ -336,109 +290,6 @@ def test_without_a_machine_only_what_needs_none_is_checked(monkeypatch: pytest.M
     monkeypatch.setattr("core.presets.compat.checking.host_target", lambda facts=None: None)
     assert [finding.code for finding in check(torch("2.7.1"))] == ["gpu-none"]
     assert check(preset()) == []
-
-
-def test_a_sites_rows_win_over_shipped_ones(site: Site) -> None:
-    folder = site.docker / "compat"
-    folder.mkdir(parents=True)
-    row = json.loads((DATA / "wheel_tags.json").read_text())["rows"][-2]
-    assert row["key"] == "cu130"
-    row["sm"] = ["6.1", *row["sm"]]
-    (folder / "wheel_tags.json").write_text(json.dumps({"rows": [row, {**row, "key": "cu140", "cuda": "14.0"}]}))
-    target = machine("GTX 1060", "580.65.06")
-    ours = {finding.code for finding in check(torch("2.9.1+cu130"), target, site=site)}
-    assert "gpu-architecture" not in ours
-    assert "cu140" in site_facts(site).wheel_tags
-    assert "gpu-architecture" in {finding.code for finding in check(torch("2.9.1+cu130"), target)}
-
-
-def test_a_sites_older_row_does_not_become_the_newest(site: Site) -> None:
-    folder = site.docker / "compat"
-    folder.mkdir(parents=True)
-    old = {**json.loads((DATA / "onnxruntime.json").read_text())["rows"][0], "key": "1.18", "first": "1.18.0"}
-    (folder / "onnxruntime.json").write_text(json.dumps({"rows": [{**old, "last": "1.19.99"}]}))
-    assert list(site_facts(site).onnxruntime) == ["1.18", *FACTS.onnxruntime]
-
-
-def test_the_shipped_tables_are_in_order() -> None:
-    for name, kind in _TABLES.items():
-        keys = list(getattr(FACTS, name))
-        assert not issubclass(kind, VersionedRow) or keys == sorted(keys, key=Version), name
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("torch.json", "{"),
-        ("torch.json", "[]"),
-        ("torch.json", '{"rows": [{"key": "9.9"}]}'),
-        ("torches.json", '{"rows": []}'),
-        (
-            "cuda.json",
-            '{"rows": [{"key": "14.0", "min_driver": "new", "native_driver": "600", "source": "", "verified_on": ""}]}',
-        ),
-        (
-            "packages.json",
-            '{"rows": [{"key": "x", "package": "x", "versions": "<2", "needs": [], "source": "", "verified_on": ""}]}',
-        ),
-    ],
-)
-def test_a_broken_overlay_is_named_and_changes_nothing(site: Site, name: str, text: str) -> None:
-    folder = site.docker / "compat"
-    folder.mkdir(parents=True)
-    (folder / name).write_text(text)
-    (problem,) = [finding for finding in check(preset(), site=site) if finding.code == "overlay-unusable"]
-    assert name in problem.what
-    assert list(site_facts(site).torch) == list(FACTS.torch)
-
-
-def test_every_row_has_a_source_and_a_date_or_says_that_nobody_looked() -> None:
-    for path in DATA.glob("*.json"):
-        rows = getattr(FACTS, path.stem).values()
-        assert rows, path
-        for row in rows:
-            assert row.source.strip(), (path, row.key)
-            assert bool(row.verified_on) == ("not looked up" not in row.source), (path, row.key)
-            assert not row.verified_on or date.fromisoformat(row.verified_on), (path, row.key)
-
-
-def test_tables_agree_with_each_other() -> None:
-    for row in FACTS.torch.values():
-        for tag in (*row.tags, *row.experimental_tags, row.default_tag):
-            assert FACTS.wheel_tags[tag].cuda in FACTS.cuda
-        assert set(row.cudnn) <= {*row.tags, *row.experimental_tags}
-    for image in FACTS.base_images.values():
-        assert FACTS.systems[image.os].python == image.python
-
-
-def test_code_runs_on_the_same_major_version_and_not_on_an_older_minor() -> None:
-    assert has_code_for("8.9", ["8.6"], [])
-    assert not has_code_for("8.0", ["8.6"], [])
-    assert not has_code_for("12.0", ["9.0"], [])
-    assert has_code_for("12.0", ["9.0"], ["9.0"])
-    assert not has_code_for("8.0", [], ["9.0"])
-
-
-def test_what_cuda_a_driver_knows() -> None:
-    assert driver_cuda("535.183.01", FACTS) == "12.2"
-    assert driver_cuda("570.124", FACTS) == "12.8"
-    assert driver_cuda("580.65", FACTS) == "13.0"
-    assert driver_cuda("390.10", FACTS) == ""
-
-
-def test_this_host_as_the_drivers_files_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = tmp_path / "version"
-    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n")
-    card = tmp_path / "gpus" / "0000:01:00.0"
-    card.mkdir(parents=True)
-    (card / "information").write_text("Model: \t\t NVIDIA GeForce GTX 1060 6GB\nIRQ:   \t\t 33\n")
-    monkeypatch.setattr("core.presets.compat.machine._VERSION_FILES", (tmp_path / "none", version))
-    monkeypatch.setattr("core.presets.compat.machine._GPU_FOLDER", tmp_path / "gpus")
-    monkeypatch.setattr("core.presets.compat.machine._nvml_gpus", lambda facts: ())
-    host = host_target(FACTS)
-    assert host is not None
-    assert host.driver == "535.183.01"
-    assert [(gpu.name, gpu.sm) for gpu in host.gpus] == [("NVIDIA GeForce GTX 1060 6GB", "")]
 
 
 def test_a_driver_by_hand_has_to_be_a_version() -> None:
