@@ -1,6 +1,6 @@
 """Finds commands that download: package managers, clients of hubs and stores, and calls that fetch a model.
 
-Works on the text of a command alone; what a script inside of it does is not looked at.
+Only the text of a command is examined, not the scripts that it runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.shell_commands import Call, parse_calls, parse_words
 
 
 class DownloadCommand(NamedTuple):
-    """A command that downloads: its text, why it is one, and what to do instead."""
+    """A command that downloads: its text, the reason, and what to do instead."""
 
     command: str
     why: str
@@ -23,15 +23,15 @@ class DownloadCommand(NamedTuple):
 
 class _Fetcher(NamedTuple):
     names: re.Pattern[str]  # of the program
-    arguments: re.Pattern[str]  # how they begin, options before them left aside
-    harmless: re.Pattern[str] | None  # what makes it stay on this machine
+    arguments: re.Pattern[str]  # their beginning, without options before them
+    harmless: re.Pattern[str] | None  # what keeps it from using the network
     why: str
     remedy: str
 
 
 _HOST = r"(?:[^\s/@]*@)?(?:localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\]|\$\{?HOSTNAME\}?)(?![\w.-])"
-_LOCAL = rf"(?!.*(?<!file)://(?!{_HOST}))(?=.*(?:file://|(?:^|[\s/'\"]){_HOST}))"  # an address here, and no other one
-_REMOTE = r"(?=\s).*(?:(?<!file)://|\s[\w.@-]+:(?!//)\S)"  # then an address, or HOST:PATH
+_LOCAL = rf"(?!.*(?<!file)://(?!{_HOST}))(?=.*(?:file://|(?:^|[\s/'\"]){_HOST}))"  # a local address, and no other
+_REMOTE = r"(?=\s).*(?:(?<!file)://|\s[\w.@-]+:(?!//)\S)"  # followed by a URL or HOST:PATH
 _SAYS_ITSELF = r"^(?:-V|-h|--version)$"
 _ASKS_NOTHING = rf"{_SAYS_ITSELF}|^$"
 _AS_SOURCE = "add the file to the sources of the preset; it then comes from sources/"
@@ -219,7 +219,7 @@ _FETCHERS = (
 
 
 class _CodeFetcher(NamedTuple):
-    """A call in code that downloads, whatever the language."""
+    """A call in code of any language that downloads."""
 
     pattern: re.Pattern[str]
     harmless: re.Pattern[str]
@@ -227,7 +227,7 @@ class _CodeFetcher(NamedTuple):
     remedy: str
 
 
-_NAMED = r"\s*\(\s*(?:\w+\s*=\s*)?[rf]?\\?['\"](?!\.{0,2}/|~)"  # a call with a name that is no path
+_NAMED = r"\s*\(\s*(?:\w+\s*=\s*)?[rf]?\\?['\"](?!\.{0,2}/|~)"  # a call with a name that is not a path
 _CODE = (
     _CodeFetcher(
         re.compile(
@@ -264,10 +264,10 @@ _CODE = (
 )
 _NOT_INTERPRETERS = frozenset(
     {"echo", "printf", "grep", "sed", "awk", "cat", "rm", "ls", "test"}
-)  # its words are not run
+)  # their arguments are not executed
 
 
-# Addresses in the site's own network: private ones, names without a dot, and domains that are local by their name.
+# Addresses in the site's network: private ones, host names without a dot, and local domains.
 _ON_SITE = re.compile(
     r"(?<=://)(?:[^\s/@]*@)?(?:10(?:\.\d+){3}|192\.168(?:\.\d+){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d+){2}"
     r"|[A-Za-z][\w-]*(?:\.(?:local|lan|internal|home\.arpa))?)(?=[:/\s'\"]|$)"
@@ -275,9 +275,9 @@ _ON_SITE = re.compile(
 
 
 def find_downloads(text: str, *, on_site: bool = False) -> Iterator[DownloadCommand]:
-    """The commands of a shell line, or of a JSON list of words, that download; one entry a command.
+    """The commands in a shell line or in a JSON list of words that download; each command once.
 
-    `on_site` is for what runs at the site: it may ask the machines there, while a build has no network at all.
+    `on_site` is for commands that run at the site: they may use the machines there, while a build has no network.
     """
     by_command: dict[str, DownloadCommand] = {}
     for call in _calls(text):
@@ -290,11 +290,11 @@ def find_downloads(text: str, *, on_site: bool = False) -> Iterator[DownloadComm
 
 
 def _calls(text: str) -> Iterator[Call]:
-    if text.startswith("["):  # the form without a shell
+    if text.startswith("["):  # the exec form
         try:
             return parse_words([str(word) for word in json.loads(text)])
         except ValueError:
-            pass  # an engine takes it for shell text, too
+            pass  # an engine, too, treats it as shell text
     return parse_calls(text)
 
 
@@ -316,7 +316,7 @@ def _by_program(call: Call) -> _Fetcher | None:
 
 
 def _starts(arguments: list[str]) -> Iterator[str]:
-    """The arguments from each word on that may be the program's command: options and a value of theirs come before."""
+    """The arguments from each word that may be the subcommand: options and their values may come before it."""
     yield " ".join(arguments)
     for index, word in enumerate(arguments):
         if not word.startswith("-"):

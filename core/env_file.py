@@ -1,8 +1,8 @@
 """Reads a file of variables: the site's `.env` and the env files of run settings, both in the same way.
 
-The format is python-dotenv's, which agrees with compose's but for `$NAME` and `$$`: these stay as they are written. A
-`${NAME}` that cannot be filled in is an error, as it may be a part of a password. `docker run --env-file` reads another
-format, in which quotes are a part of the value and nothing is expanded.
+The format is python-dotenv's. It differs from compose's in `$NAME` and `$$`, which are not expanded. A `${NAME}` that
+cannot be expanded is an error, because it may be part of a password. `docker run --env-file` has another format: quotes
+belong to the value, and nothing is expanded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FILLED_IN = re.compile(r"(\w+)(?:(:?)-([^$]*))?")
 
 
 def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a file. A name alone, and `${NAME}`, take values of the file itself and then of `outer`.
+    """The variables of a file. A bare name and `${NAME}` get values from the file itself, then from `outer`.
 
-    Raises InputError with the line that cannot be read, OSError, and UnicodeDecodeError for what is not UTF-8.
+    Raises InputError with the line that cannot be parsed, OSError, and UnicodeDecodeError.
     """
     variables: dict[str, str] = {}
-    for binding in parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))):  # editors write byte order marks
+    for binding in parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))):  # may begin with a BOM
         if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
             raise _unreadable(path, binding)
         all_variables = {**outer, **variables}
@@ -46,7 +46,7 @@ def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
 
 
 def _expand(value: str, variables: Mapping[str, str], place: str) -> str:
-    """The value with each `${NAME}` and `${NAME:-default}` filled in."""
+    """Expand each `${NAME}` and `${NAME:-default}`."""
 
     def fill_in(match: re.Match[str]) -> str:
         reference = _FILLED_IN.fullmatch(match[1])
@@ -68,7 +68,7 @@ def _line(binding: Binding) -> int:
 
 
 def _unreadable(path: Path, binding: Binding) -> InputError:
-    """Names the line by its number alone: it may hold a secret."""
+    """The error for a line. It quotes only the number, because the line may contain a secret."""
     place = f"{path}, line {_line(binding)}"
     if _ASSIGNMENT.match(binding.original.string):
         why = "a quote is not closed, or text follows the closing one"

@@ -9,9 +9,9 @@ from core.terminal_text import escape_invisible, strip_controls
 class XaivaError(Exception):
     """A failure a user can act on.
 
-    `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step. Secrets in
-    `what` and `why` are hidden, and what a terminal would obey is taken out, for both may repeat somebody else's words.
-    `exit_code` is what the CLI ends with.
+    `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step. `what` and
+    `why` may quote other programs: secrets and terminal control sequences are removed from them. `exit_code` is the
+    exit code of the CLI.
     """
 
     exit_code = 1
@@ -32,19 +32,19 @@ class XaivaError(Exception):
 
 
 class InputError(XaivaError):
-    """What the user gave cannot be used: a preset, an option, a name."""
+    """The user's input cannot be used: a preset, an option, a name."""
 
     exit_code = 2
 
 
 class ChecksFailed(XaivaError):
-    """A check ran to its end and found errors."""
+    """A check completed and found errors."""
 
     exit_code = 3
 
 
 class Cancelled(XaivaError):
-    """The work was cancelled; what was good before it is still there."""
+    """The work was cancelled; earlier results are still there."""
 
     exit_code = 130
 

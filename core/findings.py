@@ -20,20 +20,22 @@ class Level(OpenEnum):
 
 
 class Finding(BaseModel):
-    """`code` is a stable word for machines and documentation; the rest is for the reader.
-
-    `where` names the file, field or machine the finding is about; `source` where a fact comes from.
-    """
+    """One result of a check."""
 
     model_config = ConfigDict(frozen=True)
 
     level: Level
     code: str
+    """A stable word for machines and documentation."""
+
     what: str
     why: str = ""
     remedy: str = ""
     where: str = ""
+    """The file, field or machine that it is about."""
+
     source: str = ""
+    """Where the underlying fact comes from."""
 
     @field_validator("what", "why", "where")
     @classmethod
@@ -42,7 +44,7 @@ class Finding(BaseModel):
 
 
 def read_finding(value: object) -> Finding:
-    """A finding that another xaiva wrote; one that cannot be read says so in its place."""
+    """Parse a finding that another xaiva wrote; an unreadable one becomes a finding that says so."""
     try:
         return Finding.model_validate(value)
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""Reads shell text: which programs it starts, and with which words.
+"""Parses shell text: which programs it starts, and with which arguments.
 
-Quotes, comments and here-documents are read as a shell reads them, and programs that start another one (`sudo`, `env`,
-`sh -c`, `xargs`) are followed. Variables and patterns stay as they are written.
+Quotes, comments and here-documents are parsed as a shell does, and programs that start another one (`sudo`, `env`,
+`sh -c`, `xargs`) are followed. Variables and patterns are not expanded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Call(NamedTuple):
-    """A program that is started: its name without a folder, its arguments, and the command as it is written."""
+    """A started program: its name without a folder, its arguments, and the text of the command."""
 
     name: str
     arguments: list[str]
@@ -44,7 +44,7 @@ _ECHOES = frozenset({"echo", "printf"})
 
 
 def parse_calls(text: str) -> Iterator[Call]:
-    """The programs that shell text starts; the code of a here-document for Python is a call without arguments."""
+    """The programs that shell text starts; a here-document for Python is a call with the code as text."""
     shell, codes = _here_documents(text.replace("\\\n", " "))
     for command, words in _commands(shell):
         yield from parse_words(words, command)
@@ -53,7 +53,7 @@ def parse_calls(text: str) -> Iterator[Call]:
 
 
 def parse_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
-    """The programs that one command starts, itself among them; from its words without quotes."""
+    """The programs that one command starts, including itself; `words` are without quotes."""
     text = text or " ".join(words)
     words = list(dropwhile(_ASSIGNMENT.match, words))
     if not words:
@@ -82,7 +82,7 @@ def parse_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
 
 
 def _parse_wrapped(arguments: list[str], text: str) -> Iterator[Call]:
-    """What `sudo` and its like start: an option's value, a time, a user or a folder may stand before it."""
+    """The program that `sudo` and its like start; an option's value, a time, a user or a folder may come before it."""
     places = [index for index, word in enumerate(arguments) if not _ASSIGNMENT.match(word) and word[:1] != "-"]
     while places and _name(arguments[places[0]]) in _STARTERS:
         del places[0]
@@ -97,7 +97,7 @@ def _name(word: str) -> str:
 
 
 def _commands(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Each command of a text as it is written, and its words without quotes."""
+    """Each command of a text, and its words without quotes."""
     words: list[str] = []
     start = 0
     for token in _TOKENS.finditer(text):
@@ -124,7 +124,7 @@ def _unquoted(match: re.Match[str]) -> str:
 
 
 def _here_documents(text: str) -> tuple[str, list[str]]:
-    """The text without the here-documents that no shell reads, and the code of those that Python reads."""
+    """The text without here-documents that no shell reads, and the here-documents that Python reads."""
     shell: list[str] = []
     codes: list[list[str]] = []
     end, body = "", shell
@@ -145,5 +145,5 @@ def _here_documents(text: str) -> tuple[str, list[str]]:
 
 
 def _readers(line: str) -> set[str]:
-    """The names on a line with a here-document, of which one reads it; none where the Dockerfile's shell does."""
+    """The program names on a line with a here-document, one of which reads it; empty if the Dockerfile's shell does."""
     return {_name(word) for _, words in _commands(_HERE_DOCUMENT.sub("", line)) for word in words}

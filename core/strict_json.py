@@ -1,4 +1,4 @@
-"""JSON objects that name every key once; of two values `json` would drop the first in silence."""
+"""Rejects JSON objects with a repeated key, of which `json` would silently drop the first value."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-_MAX_KEY_LENGTH = 40  # characters of a key that are repeated
+_MAX_KEY_LENGTH = 40  # characters of a key in the message
 
 
 class RepeatedKey(ValueError):
-    """A key that stands twice in one JSON object."""
+    """A JSON object has a key twice."""
 
 
 def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, as an `object_pairs_hook`. Raises RepeatedKey."""
+    """An `object_pairs_hook` for `json`. Raises RepeatedKey."""
     members: dict[str, Any] = {}
     for key, value in pairs:
         if key in members:

@@ -1,8 +1,8 @@
-"""Takes out of other people's text what a terminal would obey, and writes out what nobody would see.
+"""Strips terminal control sequences from foreign text, and makes invisible characters visible.
 
-A container's output, an engine's words, a build's log may hold escape sequences and control characters: they set the
-terminal's title, write its clipboard (OSC 52), leave its colours changed or reset it. A name may hold characters that
-turn its letters around or have no width: it then looks like another name.
+The output of a container, an engine or a build may contain escape sequences and control characters: they set the
+terminal's title, write its clipboard (OSC 52), change its colours or reset it. A name may contain characters that
+reverse its direction or have no width: it then looks like another name.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _LINE_CONTROLS = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f{_C1}]")
 
 
 def strip_escapes(text: str) -> str:
-    """The text without escape sequences, in their 7-bit and their 8-bit form."""
+    """Remove escape sequences in their 7-bit and 8-bit form."""
     return _ESCAPES.sub("", text) if _CONTROLS.search(text) else text
 
 
 def strip_controls(text: str) -> str:
-    """The text without escape sequences and control characters; tabs and line ends stay."""
+    """Remove escape sequences and control characters, except tabs and line ends."""
     return _CONTROLS.sub("", strip_escapes(text)) if _CONTROLS.search(text) else text
 
 
 def has_no_controls(text: str) -> bool:
-    """Whether a terminal obeys nothing in it but tabs and line ends."""
+    """Whether the text has no control characters except tabs and line ends."""
     return _CONTROLS.search(text) is None
 
 
 def mark_controls(text: str) -> str:
-    """A line with a mark for each control character but tabs."""
+    """Replace each control character of a line, except tabs, by a dot."""
     return _LINE_CONTROLS.sub("·", text)
 
 
@@ -47,11 +47,11 @@ _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them; between
 
 
 def escape_invisible(text: str, keep: str = "") -> str:
-    """The text with what nobody would see written as `\\u202e`, but the characters in `keep`."""
+    """Write invisible characters as `\\u202e`, except those in `keep`."""
     return text if text.isprintable() else _escape_characters(text, keep)
 
 
-@lru_cache(1024)  # a console draws the same names again and again
+@lru_cache(1024)  # a console draws the same names many times
 def _escape_characters(text: str, keep: str) -> str:
     return "".join(
         character

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in plain English: the field, what was given, and what is expected."""
+"""Describes validation errors in plain English: the field, the given value, and what is expected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from core.redaction import is_secret_name, redact_text
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_MAX_VALUE_LENGTH = 60  # characters of a value, or of a key, that is shown
-_TYPES = {  # the begin of an error's type → what is expected
+_MAX_VALUE_LENGTH = 60  # characters of a value or a key in a message
+_TYPES = {  # prefix of the error type to what is expected
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
@@ -38,17 +38,17 @@ _RANGES = {"A-Za-z": "letters", "A-Z": "capital letters", "a-z": "small letters"
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The first field that is wrong, as `place` writes it, and why."""
+    """The first wrong field, as `format_path` writes it, and why."""
     return describe_error(error.errors(include_url=False)[0])
 
 
 def every_problem(error: ValidationError) -> list[str]:
-    """All fields that are wrong, each as `field: why`."""
+    """All wrong fields, each as `field: why`."""
     return [": ".join(filter(None, describe_error(detail))) for detail in error.errors(include_url=False)]
 
 
 def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
-    """The field and why it cannot be used, of one of the errors that pydantic and FastAPI list."""
+    """The field of a pydantic or FastAPI error, and why it cannot be used."""
     path = detail["loc"]
     if detail["type"] == "json_invalid" and path and isinstance(path[-1], int):  # FastAPI: the character
         return format_path(path[:-1]), f"{explain_error(detail)} at character {path[-1] + 1}"
@@ -56,7 +56,7 @@ def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def format_path(path: tuple[int | str, ...]) -> str:
-    """A field as people write it: `layers[0].requirements[2]`. What pydantic says of its own validators is left out."""
+    """A path as text: `layers[0].requirements[2]`; the names of pydantic's own validators are left out."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -67,7 +67,7 @@ def format_path(path: tuple[int | str, ...]) -> str:
 
 
 def explain_error(detail: Mapping[str, Any]) -> str:
-    """Why one value cannot be used. An error of a type that is not known here keeps its own words."""
+    """Why a value cannot be used. An error type that is not known here keeps its own message."""
     kind, context, value = str(detail["type"]), detail.get("ctx") or {}, detail.get("input")
     value_text = describe_value(value, detail["loc"])
     if words := _explain_structure(kind, context):
@@ -92,7 +92,7 @@ def explain_error(detail: Mapping[str, Any]) -> str:
 
 
 def json_type_name(value: object) -> str:
-    """What a JSON value is, in words."""
+    """The type of a JSON value, with its article."""
     if value is None:
         return "null"
     names = {bool: "true or false", str: "a string", list: "a list", tuple: "a list", dict: "an object"}
@@ -109,7 +109,7 @@ def _quoted(text: str) -> str:
 
 
 def describe_value(value: object, path: tuple[int | str, ...]) -> str:
-    """A value as it is shown: no secret, no address, which may hold one, and nothing long."""
+    """A value for a message; `it` for secrets, for addresses, which may contain some, and for long values."""
     names = [part for part in path if isinstance(part, str)]
     if (names and is_secret_name(names[-1])) or isinstance(value, (Mapping, list, tuple, set)):
         return "it"
@@ -133,7 +133,7 @@ def _explain_structure(kind: str, context: Mapping[str, Any]) -> str:
 
 
 def _explain_choice(kind: str, context: Mapping[str, Any], value_text: str) -> str:
-    """The words of a closed list; pydantic gives them as `'a', 'b' or 'c'`."""
+    """A value outside a closed list; pydantic formats it as `'a', 'b' or 'c'`."""
     if kind in ("literal_error", "enum"):
         return f"{value_text} is not allowed here: write {str(context['expected']).replace(chr(39), '')}"
     if kind == "union_tag_invalid":
@@ -145,7 +145,7 @@ def _explain_choice(kind: str, context: Mapping[str, Any], value_text: str) -> s
 
 
 def _explain_limit(kind: str, context: Mapping[str, Any], value: object, value_text: str) -> str:
-    """Numbers out of their range, texts and lists of a wrong length."""
+    """A number out of range, or a string or list with a wrong length."""
     for bound, words, size in (
         ("ge", "at least", "small"),
         ("gt", "more than", "small"),
@@ -168,19 +168,19 @@ def _explain_limit(kind: str, context: Mapping[str, Any], value: object, value_t
 
 
 def _number(value: Any) -> str:
-    """A number or a truth value as JSON has it, without a fraction of nothing."""
+    """A number or a boolean as JSON, without a fraction of zero."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
     return str(int(value)) if whole else json.dumps(value, default=str)
 
 
 def _explain_own(context: Mapping[str, Any], message: str, value_text: str) -> str:
-    """What a validator of this project says; one that only says what to write is given its beginning."""
+    """The message of a validator of this project; one that only says what to write gets a beginning."""
     words = redact_text(str(context.get("error", message.removeprefix("Value error, "))))
     return f"{value_text} cannot be used: {words}" if words.startswith("write ") else words
 
 
 def _describe_pattern(pattern: str) -> str:
-    """A pattern in words: of names and identifiers; any other as it is."""
+    """Describe a pattern of names in words; other patterns are quoted."""
     match = _CLASS.fullmatch(pattern)
     if match is None:
         alternatives = re.fullmatch(r"\^\(([\w|]+)\)\$", pattern)
@@ -192,7 +192,7 @@ def _describe_pattern(pattern: str) -> str:
 
 
 def _characters(members: str) -> list[str]:
-    """The members of a character class: `A-Za-z0-9_.-` as `letters`, `digits`, `_ . -`."""
+    """The members of a character class: `letters`, `digits`, `_ . -` for `A-Za-z0-9_.-`."""
     names = []
     for run, words in _RANGES.items():
         if run in members:

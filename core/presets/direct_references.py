@@ -1,4 +1,4 @@
-"""Requirements that come from an address instead of an index: why a lock cannot take them, and the way that works."""
+"""Requirements that name an address or a path (direct references): why a lock cannot use them, and what to do."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from core.presets.layer_file import LayerReference, format_places
 from core.presets.requirement_text import ENV_REFERENCE, DirectReference
 from core.redaction import redact_text
 
-_HTTP_SCHEME = re.compile(r"(?:git\+)?https?", re.I)  # what a container of the base image can fetch
-_MAX_NAMED = 3  # of requirements that have one remedy
+_HTTP_SCHEME = re.compile(r"(?:git\+)?https?", re.I)  # a container of the base image can fetch these
+_MAX_NAMED = 3  # requirements named in one message
 
 
 @dataclass(frozen=True)
 class UnlockableRequirements:
-    """Requirements that no lock can take, and the one way that works for all of them."""
+    """Requirements that a lock cannot use, and the remedy that works for all of them."""
 
     what: str
     why: str
@@ -28,7 +28,7 @@ class UnlockableRequirements:
 
 
 def explain_unlockable(entries: Iterable[LayerReference], preset: str, python: str) -> list[UnlockableRequirements]:
-    """What to say of these requirements of a layer: those with the same reason and remedy are one."""
+    """One explanation for each reason and remedy among the direct references of a layer."""
     groups: dict[tuple[str, str], list[LayerReference]] = {}
     for entry in entries:
         groups.setdefault((why_not_locked(entry), remedy_for(entry, preset, python)), []).append(entry)
@@ -36,7 +36,7 @@ def explain_unlockable(entries: Iterable[LayerReference], preset: str, python: s
 
 
 def _explain_group(entries: list[LayerReference], why: str, remedy: str) -> UnlockableRequirements:
-    """Requirements with one remedy: the first ones by name, and the lines of all."""
+    """Name the first requirements of the group, and the lines of all."""
     if len(entries) == 1:
         return UnlockableRequirements(f"{describe_reference(entries[0])} does not come from an index", why, remedy)
     first, more = entries[:_MAX_NAMED], len(entries) - _MAX_NAMED
@@ -51,12 +51,12 @@ def _explain_group(entries: list[LayerReference], why: str, remedy: str) -> Unlo
 
 
 def describe_reference(entry: LayerReference) -> str:
-    """The requirement with its place, without a login."""
+    """The requirement with its place; a login in its address is hidden."""
     return f"{entry.place}: {redact_text(entry.reference.requirement)}"
 
 
 def why_not_locked(entry: LayerReference) -> str:
-    """Why no lock can name its file."""
+    """Why a lock cannot name a file for it."""
     reference = entry.reference
     if reference.address.startswith("-"):
         return "requirement files on the web are not read, because they may change"
@@ -72,7 +72,7 @@ def why_not_locked(entry: LayerReference) -> str:
 
 
 def remedy_for(entry: LayerReference, preset: str, python: str) -> str:
-    """What to do so that a lock takes it."""
+    """What to do so that a lock can use it."""
     reference = entry.reference
     folder = f"artifacts/{preset}/local-wheels"
     if reference.address.startswith("-"):
@@ -101,12 +101,12 @@ def remedy_for(entry: LayerReference, preset: str, python: str) -> str:
 
 
 def is_built_in_image(reference: DirectReference) -> bool:
-    """Whether `xaiva wheel` can build it: from the web and without a login."""
+    """Whether `xaiva wheel` can build it: its address is on the web and needs no login."""
     return _HTTP_SCHEME.fullmatch(_scheme(reference)) is not None and not _has_login(reference)
 
 
 def guess_name(reference: DirectReference) -> str:
-    """Its name; where it has none, that of its repository, which is often that of the package."""
+    """The package's name; without one, the name of the repository, which is often the same."""
     last = reference.file.partition("@")[0].removesuffix(".git")
     archive = re.search(r"/([\w.-]+)/archive/", reference.address)
     return reference.name or canonicalize_name(archive[1] if archive else last)

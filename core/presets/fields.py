@@ -1,4 +1,4 @@
-"""The field types of a preset: each refuses a bad text with what would be right."""
+"""The field types of a preset. Each rejects a bad value with a remedy that says what would be right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.presets.requirement_text import BUILD_OPTIONS, UnreadableLine, parse_l
 
 NAME_PATTERN = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$"
 _LAYER_NAME_PATTERN = r"^[a-z][a-z0-9]*((\.|_|__|-+)[a-z0-9]+)*$"
-PACKAGE_PATTERN = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name, in which * stands for any text
+PACKAGE_PATTERN = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name; * stands for any text
 _SHELL_CHARACTERS = re.compile(r"""[\s;|&$`<>"'(){}\\*?!#]""")
 _IMAGE_PATTERN = (
     r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?/)?"
@@ -27,7 +27,7 @@ _IMAGE_PATTERN = (
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
 )
 
-# Names of stages that the Dockerfile or the progress of a build uses; a layer of that name would hide one of them.
+# Stage names of the Dockerfile and of build progress; a layer with such a name would hide one of them.
 RESERVED_LAYERS = frozenset(
     [
         "base",
@@ -55,9 +55,9 @@ RESERVED_LAYERS = frozenset(
 
 
 def field_error(what: str, remedy: str, *field: str | int) -> PydanticCustomError:
-    """The error a validator raises: `what` is wrong, and the `remedy` that makes it right.
+    """The error that a validator raises: `what` is wrong, and the `remedy` for it.
 
-    `field` leads from the value under validation to the part that is wrong: `(1, "name")`.
+    `field` is the path from the validated value to the part that is wrong: `(1, "name")`.
     """
     return PydanticCustomError("preset", "{what}", {"what": what, "remedy": remedy, "field": field})
 
@@ -229,7 +229,7 @@ def _check_destination(text: str) -> None:
 
 
 def _build_option(name: str, pattern: str, example: str) -> AfterValidator:
-    """One word for the shell; `;` is allowed, as CMake separates the items of a list with it, and is quoted."""
+    """One word for the shell. `;` is allowed, because CMake separates list items with it; it is quoted."""
 
     def check(text: str) -> None:
         if not re.match(pattern, text) or re.search(r"""[\s`$"'\\|&<>]""", text):

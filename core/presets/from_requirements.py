@@ -1,4 +1,4 @@
-"""Makes a preset of a requirement file: copies it with the files that it names, and writes the indexes it names."""
+"""Makes a preset from a requirement file: copies it with the files that it includes, and adds the indexes it names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAYER_NAME = "requirements"
 
 @dataclass(frozen=True)
 class CreatedPreset:
-    """A new preset, the files that were copied for it, and `findings` on what could not be carried over."""
+    """A new preset, the files that were copied for it, and `findings` about what could not be carried over."""
 
     path: Path
     copied: list[Path]
@@ -39,7 +39,7 @@ class CreatedPreset:
 def create_from_requirements(site: Site, name: str, source: Path) -> CreatedPreset:
     """Write the preset `name` with one layer of the requirement file `source`.
 
-    Raises InputError for a name that is taken and for a file that pip does not read either; nothing is then written.
+    Raises InputError for a name that is taken and for a file that pip cannot read either; then nothing is written.
     """
     new_preset_path(site, name)
     root, files, content = _read(source)
@@ -62,7 +62,7 @@ def create_from_requirements(site: Site, name: str, source: Path) -> CreatedPres
 
 
 def _read(source: Path) -> tuple[Path, list[str], LayerFile]:
-    """The folder that holds a file and all that it names, these files in it, and what they ask for."""
+    """The common folder of a file and all that it includes, their paths in it, and what they require."""
     root = Path(source.absolute().anchor)
     paths = [root / file for file in referenced_files(root, str(source.resolve().relative_to(root)))] or [
         source.resolve()
@@ -91,7 +91,7 @@ def _login(place: str) -> tuple[str, str]:
 
 
 def _indexes(content: LayerFile) -> list[Index]:
-    """The indexes that the file names, each package bound to the first that it is bound to."""
+    """The indexes that the file names; each package is bound to the first index that claims it."""
     entries: list[Index] = []
     for option in content.options:
         if option.name in ("--index-url", "--extra-index-url"):

@@ -1,4 +1,4 @@
-"""The indexes of a preset, and the entry of `indexes` for an index that a requirement file names."""
+"""The indexes of a preset, and the `indexes` entries for what a requirement file names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from core.presets.requirement_text import ENV_REFERENCE
 
 PYTORCH = "pytorch"
 PYTORCH_INDEX = "https://download.pytorch.org/whl/{tag}"
-# What only PyTorch's index has with that tag. It also holds old copies of much that the default index has newer (numpy,
-# pillow, requests), and NVIDIA's libraries, which the default index has in the same versions: none of that is bound.
+# Packages that only PyTorch's index has with that tag. It also has old copies of numpy, pillow, requests and others,
+# and NVIDIA's libraries in the versions that the default index has, too: these are not bound to it.
 PYTORCH_PACKAGES = ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
 PYTORCH_TAG = re.compile(r"cu\d{2,3}|cpu|xpu|rocm\d[\d.]*")
 
 
 def indexes_of(preset: Preset) -> list[Index]:
-    """The preset's indexes and the one that its PyTorch comes from: PyTorch's own, or the preset's index in its place,
-    which has the same address or is named `pytorch` (a mirror)."""
+    """The preset's indexes and the one for its PyTorch.
+
+    That is PyTorch's own index, unless the preset has one with the same address or named `pytorch` (a mirror).
+    """
     tag = preset.pytorch.tag if preset.pytorch else ""
     if not tag:
         return list(preset.indexes)
@@ -45,7 +47,7 @@ def pytorch_entry(tag: str) -> Index:
 
 
 def entries_for_index(url: str, requirements: Sequence[str]) -> list[Index]:
-    """The entry for an index that a requirement file names beside `requirements`; none for what is no address."""
+    """The entry for an index that a requirement file names beside `requirements`; empty for what is not a URL."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return []
@@ -61,7 +63,7 @@ def entries_for_index(url: str, requirements: Sequence[str]) -> list[Index]:
 
 
 def entries_for_find_links(url: str, requirements: Sequence[str]) -> list[Index]:
-    """The entries for a page of links (`--find-links`): PyTorch's wheels are in its indexes, too. Else none."""
+    """The entries for a `--find-links` page: PyTorch's wheels are in its indexes, too. Empty for other pages."""
     if not _is_pytorch(url):
         return []
     tag = _pytorch_tag(url)
@@ -70,13 +72,13 @@ def entries_for_find_links(url: str, requirements: Sequence[str]) -> list[Index]
 
 
 def pytorch_tag_of(line: str) -> str:
-    """The tag of a requirement such as `torch==2.1.0+cu118`; empty for any other."""
+    """The tag of a requirement such as `torch==2.1.0+cu118`; empty for others."""
     match = re.match(r"(?:torch|torchvision|torchaudio)\b(?:\[[^\]]*\])?\s*===?[^+;]*\+([\w.]+)", line, re.I)
     return match[1] if match and PYTORCH_TAG.fullmatch(match[1]) else ""
 
 
 def entry_json(entry: Index) -> str:
-    """The entry as it is written into a preset."""
+    """The entry as JSON text for a preset."""
     return json.dumps(entry.model_dump(exclude_defaults=True, exclude_none=True))
 
 
@@ -86,13 +88,13 @@ def _is_pytorch(url: str) -> bool:
 
 
 def _pytorch_tag(url: str) -> str:
-    """The tag at the beginning of an address of PyTorch's index."""
+    """The first path segment of a PyTorch index URL, if it is a wheel tag."""
     tag = url.removeprefix(PYTORCH_INDEX.format(tag="")).partition("/")[0] if _is_pytorch(url) else ""
     return tag if PYTORCH_TAG.fullmatch(tag) else ""
 
 
 def _with_local_version(requirements: Sequence[str]) -> list[str]:
-    """The packages asked for in a version with a `+`, as the default index has none; PyTorch's have their own."""
+    """Packages required in a local version (`+…`), which the default index never has; without PyTorch's own."""
     names = []
     for line in requirements:
         try:
@@ -105,7 +107,7 @@ def _with_local_version(requirements: Sequence[str]) -> list[str]:
 
 
 def _login_variables(user: str | None, password: str | None, name: str) -> dict[str, str]:
-    """The variables of `.env` that hold the login of an address: those that it names, else new ones."""
+    """The `.env` variables for the login of an address: those that it references, else new ones."""
     if user is None:
         return {}
     prefix = re.sub(r"[^A-Z0-9]", "_", name.upper())

@@ -1,4 +1,4 @@
-"""Changes values inside a JSON text: what did not change keeps every byte, and what is new looks like what is near."""
+"""Changes values in a JSON text: unchanged parts keep every byte, new parts copy the layout of their neighbours."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from core.presets.json_spans import Document, FieldPath, JsonSpan
 
-RenderValue = Callable[[Any, int, str], str]  # a value that was not there before, at a depth, with an indent
+RenderValue = Callable[[Any, int, str], str]  # renders a new value at a depth, with an indent
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of a container's new text. `gap`: what stands before it, None for one that was not there before."""
+    """One entry of a container's new text. `gap` is the text before it; None for a new entry."""
 
     text: str
     gap: str | None = None
 
 
 class JsonEdit:
-    """The text of `document` with another value."""
+    """Rewrites the text of `document` for a new value."""
 
     def __init__(self, document: Document, render_value: RenderValue) -> None:
         self._document = document
@@ -36,7 +36,7 @@ class JsonEdit:
         self._colon = colon[1] if colon else ": "
 
     def text(self, value: Any) -> str:
-        """The whole text with this value."""
+        """The whole text with `value` as its root."""
         root = self._document.spans[()]
         return self._text[: root.start] + self._value(value, (), self._document.value) + self._text[root.end :]
 
@@ -57,7 +57,7 @@ class JsonEdit:
         return _Entry(self._text[span.key : span.start] + changed, self._gap(path, key, list(old)))
 
     def _elements(self, new: list[Any], path: FieldPath, old: list[Any]) -> list[_Entry]:
-        """The new elements; those that stood there before keep their text, one in the place of another its layout."""
+        """The new elements: unchanged ones keep their text, a replaced one keeps the layout of its place."""
         entries: list[_Entry] = []
         matcher = difflib.SequenceMatcher(
             None, list(map(_comparison_key, old)), list(map(_comparison_key, new)), autojunk=False
@@ -76,7 +76,7 @@ class JsonEdit:
         return self._document.spans[entry]
 
     def _gap(self, path: FieldPath, key: str | int, keys: Sequence[str | int]) -> str:
-        """What stands before an entry: blanks after the opening bracket, or a comma with its blanks."""
+        """The text before an entry: whitespace after the opening bracket, or a comma with its whitespace."""
         index = keys.index(key)
         if index == 0:
             return self._text[self._document.spans[path].start + 1 : self._span(path, key).key]
@@ -94,7 +94,7 @@ class JsonEdit:
 
     @property
     def _blank(self) -> str:
-        """What stands after a comma on one line: as after a colon."""
+        """The whitespace after a comma on one line: the same as after a colon."""
         return " " if self._colon.endswith(" ") else ""
 
     def _render(self, value: Any, depth: int) -> str:

@@ -1,4 +1,4 @@
-"""Parses JSON with positions: the place of every value in the text, and every duplicate key."""
+"""Parses JSON and keeps the span of every value in the text, and every duplicate key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 FieldPath = tuple[str | int, ...]
 
-_MAX_DEPTH = 64  # a preset is five levels deep; far before Python's own limit
+_MAX_DEPTH = 64  # a preset has five levels; far below Python's recursion limit
 _STRINGS = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
@@ -26,7 +26,7 @@ _LITERALS_OF_OTHER_LANGUAGES = {
 
 @dataclass(frozen=True)
 class JsonSpan:
-    """Where a value stands: `start` and `end` are offsets into the text, `key` the offset of its key (or start)."""
+    """Offsets into the text: of a value, and of its `key` (`start` for a value without one)."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ class JsonSpan:
 
 @dataclass(frozen=True)
 class DuplicateKey:
-    """A key that stands twice in one object; lines count from 1."""
+    """A key that one object has twice; lines count from 1."""
 
     path: FieldPath
     line: int
@@ -43,7 +43,7 @@ class DuplicateKey:
 
 
 class MalformedJson(Exception):
-    """The text is not JSON. `what` and `remedy` are for the reader; `line` counts from 1."""
+    """The text is not JSON. `what` and `remedy` are for the user; `line` counts from 1."""
 
     def __init__(self, line: int, what: str, remedy: str) -> None:
         super().__init__(line, what, remedy)
@@ -54,7 +54,7 @@ class MalformedJson(Exception):
 
 @dataclass
 class Document:
-    """A parsed text: its value, the span of every part by its path, and duplicate keys."""
+    """A parsed text: its value, the spans by path, and the duplicate keys."""
 
     text: str
     value: Any = None
@@ -62,7 +62,7 @@ class Document:
     duplicates: list[DuplicateKey] = field(default_factory=list)
 
     def line(self, path: FieldPath) -> int:
-        """The line of the field, counting from 1; of its nearest parent when it is not there itself."""
+        """The line of a field, counting from 1; for a field that is missing, the line of its nearest parent."""
         while path and path not in self.spans:
             path = path[:-1]
         span = self.spans.get(path)
@@ -73,13 +73,13 @@ class Document:
         return self.text.count("\n", 0, offset) + 1
 
     def source(self, path: FieldPath) -> str:
-        """The text of the value at `path`, as it was written."""
+        """The source text of the value at `path`."""
         span = self.spans[path]
         return self.text[span.start : span.end]
 
 
 def parse_json(text: str) -> Document:
-    """Parse JSON. Raises Malformed at the first place that is not JSON."""
+    """Parse JSON. Raises MalformedJson at the first place that is not JSON."""
     return _Parser(text).document()
 
 

@@ -1,4 +1,4 @@
-"""Reads a layer's requirement file as pip does, with the files that it names, and explains what cannot be used."""
+"""Reads a layer's requirement file as pip does, with the files that it includes, and explains what cannot be used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 
 @dataclass(frozen=True)
 class LayerReference:
-    """A requirement that no index has, where it stands: `layers/common.txt line 3`."""
+    """A direct reference and its place: `layers/common.txt line 3`."""
 
     place: str
     reference: DirectReference
@@ -35,7 +35,7 @@ class LayerReference:
 
 @dataclass(frozen=True)
 class FileOption:
-    """An option of pip in a requirement file, where it stands."""
+    """An option of pip in a requirement file, and its place."""
 
     place: str
     name: str
@@ -44,34 +44,37 @@ class FileOption:
 
 @dataclass
 class LayerFile:
-    """What a layer asks for: `requirements` that an index may have, in their order, and what else the file holds.
-
-    `hashes` are the SHA-256 that a package's file may have; `constraints` hold for what is asked for elsewhere.
-    `problems` are what pip does not read either, as (what, remedy).
-    """
+    """The content of a layer's requirement file, and of the files that it includes."""
 
     requirements: list[str] = field(default_factory=list)
+    """PEP 508 requirements that an index may have, in the order of the file."""
+
     constraints: list[str] = field(default_factory=list)
+    """Limits (`-c`) for packages that are required elsewhere."""
+
     hashes: dict[str, list[str]] = field(default_factory=dict)
+    """Package to the SHA-256 values that its file may have."""
+
     direct_references: list[LayerReference] = field(default_factory=list)
     options: list[FileOption] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    """Lines that pip cannot read either, as (what, remedy)."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it asks for nothing."""
+        """Whether it has neither requirements nor direct references."""
         return not (self.requirements or self.direct_references)
 
 
 def read_layer_file(folder: Path, name: str) -> LayerFile:
-    """Read the requirement file `name` of the preset folder. Never raises: what is wrong is in `problems`."""
+    """Read the requirement file `name` of the preset folder. Never raises: see `problems` for what is wrong."""
     reader = _Reader(folder)
     reader.read(name, "", [])
     return reader.layer
 
 
 def layer_from_lines(lines: Iterable[str], place: str) -> LayerFile:
-    """A layer whose requirements stand in the preset itself, at `place`."""
+    """The layer of requirements that the preset itself lists, at `place`."""
     reader = _Reader(None)
     for line in lines:
         reader.take(place, line, place, [], constrains=False)
@@ -79,14 +82,14 @@ def layer_from_lines(lines: Iterable[str], place: str) -> LayerFile:
 
 
 def referenced_files(folder: Path, name: str) -> list[str]:
-    """A requirement file and those that it names, as paths in `folder`. Raises nothing: what is wrong is left out."""
+    """A requirement file and those that it includes, as paths in `folder`. Unreadable files are left out."""
     reader = _Reader(folder)
     reader.read(name, "", [])
     return list(reader.files)
 
 
 def format_places(places: Iterable[str]) -> str:
-    """Several places as one: `layers/common.txt lines 2, 5-7`."""
+    """Several places in one text: `layers/common.txt lines 2, 5-7`."""
     lines: dict[str, list[int]] = {}
     for place in places:
         file, _, number = place.rpartition(" line ")
@@ -107,7 +110,7 @@ def _format_ranges(numbers: Iterable[int]) -> str:
 
 
 class _Reader:
-    """Reads one file and those that it names."""
+    """Reads a file and those that it includes."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -115,7 +118,7 @@ class _Reader:
         self.files: dict[str, None] = {}
 
     def read(self, name: str, place: str, within: list[str], constrains: bool = False) -> None:
-        """Read a file that `place` names; `within` are the files that are being read, outermost first."""
+        """Read a file that the line at `place` includes; `within` are the including files, outermost first."""
         folder = self.folder or Path()
         path = folder / name
         before = f"{place}: " if place else ""
@@ -139,7 +142,7 @@ class _Reader:
                     self.take(f"{name} line {number}", line, name, [*within, name], constrains)
 
     def take(self, place: str, text: str, file: str, within: list[str], constrains: bool) -> None:
-        """One line."""
+        """Add one line without comments, found at `place`."""
         try:
             line = parse_line(text)
         except UnreadableLine as error:
@@ -184,10 +187,10 @@ class _Reader:
 
 
 def decode(data: bytes) -> str:
-    """The text of a requirement file: by its byte order mark, by a `coding` comment, else UTF-8.
+    """Decode a requirement file: by its byte order mark, by a `coding` comment, else as UTF-8.
 
-    Bytes of an unknown encoding stand in comments mostly: they are read as Latin-1, and a requirement that holds one is
-    refused by its line. Raises UnicodeError for what is no text.
+    Bytes of another encoding are mostly in comments: they are read as Latin-1, and a requirement that contains one is
+    rejected with its line. Raises UnicodeError for data that is not text.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -202,13 +205,13 @@ def decode(data: bytes) -> str:
 
 
 def requirement_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, without comments: the number of the first, and all that `\\` joins to it."""
+    """The lines without comments and empty ones; lines joined by `\\` are one, with the number of the first."""
     begun: list[str] = []
     first = 0
     for number, line in enumerate(text.splitlines(), 1):
         is_comment = line.lstrip().startswith("#")
         first = first if begun else number
-        begun.append(" " + line if is_comment else line)  # a comment ends what was begun, as for pip
+        begun.append(" " + line if is_comment else line)  # a comment ends a joined line, as in pip
         if line.endswith("\\") and not is_comment:
             begun[-1] = line.strip("\\")
             continue

@@ -1,4 +1,4 @@
-"""The layers of a preset with their files read: the implicit ones of PyTorch and TensorRT, then its own."""
+"""The layers of a preset with their requirement files read: the implicit PyTorch and TensorRT layers, then its own."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ TENSORRT = "tensorrt"
 
 @dataclass(frozen=True)
 class ExpandedPreset:
-    """Layers in build order with their requirement lines, the indexes to ask, and the pins that hold for all.
-
-    `direct_references` are those that no index has, each with its layer; `hashes` the SHA-256 that a package may have.
-    """
+    """What a preset installs and from where."""
 
     layers: list[tuple[str, list[str]]]
+    """Names and requirement lines, in build order."""
+
     indexes: list[Index]
     pins: list[str]
+    """Limits for the packages of all layers."""
+
     direct_references: list[tuple[str, LayerReference]] = field(default_factory=list)
+    """Requirements that no index has, each with the name of its layer."""
+
     hashes: dict[str, list[str]] = field(default_factory=dict)
+    """Package to the SHA-256 values that its file may have."""
 
 
 def expand_preset(preset: Preset, folder: Path, facts: Facts) -> ExpandedPreset:
-    """Expand a preset; `folder` is the folder of its file, in which requirement files lie, `facts` the site's tables.
+    """Expand a preset. `folder` is where its requirement files are, `facts` are the site's tables.
 
-    An implicit layer `pytorch` holds the components in versions that were built for each other; an implicit layer
-    `tensorrt` its wheels, unless the preset has a source of that name. Raises InputError for a requirement file
+    The implicit layer `pytorch` has the components in versions that were built for each other. The implicit layer
+    `tensorrt` has its wheels, unless the preset has a source of that name. Raises InputError for a requirement file
     that cannot be used.
     """
     layers = []

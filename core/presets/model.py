@@ -1,4 +1,4 @@
-"""The preset: what an image is made of. The JSON Schema beside the preset files comes from these classes."""
+"""The preset model: what an image is made of. The JSON Schema beside the presets is generated from it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _Item = TypeVar("_Item")
 
 
 def _unique(key: Callable[[Any], Hashable], noun: str, *field: str) -> AfterValidator:
-    """Refuse a list in which two items have the same key; `field` is the part of the item that holds it."""
+    """Reject a list in which two items have the same key; `field` is the part of the item with the key."""
 
     def check(items: list[_Item]) -> list[_Item]:
         first: dict[Hashable, int] = {}
@@ -72,13 +72,13 @@ _unique_name = {noun: _unique(lambda item: item.name, noun, "name") for noun in 
 
 
 class PresetModel(BaseModel):
-    """Unknown keys are errors, and so is a number for a text: what is misspelt must not be silently ignored."""
+    """Strict: an unknown key or a number in place of a string is an error, so that no typo is silently ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Metadata(PresetModel):
-    """For people."""
+    """Description and tags, for people."""
 
     description: str = ""
     tags: list[str] = []
@@ -119,7 +119,7 @@ class TensorRT(PresetModel):
 
 
 class BuildOptions(PresetModel):
-    """What is compiled in the builder stage. An empty version: not built."""
+    """What the builder stage compiles. An empty version means not built."""
 
     ffmpeg_version: OptionalVersion = ""
     opencv_version: OptionalVersion = ""
@@ -148,8 +148,8 @@ class Layer(PresetModel):
 class Index(PresetModel):
     """An extra Python index. `token_variable` and `username_variable` name variables of `.env`.
 
-    `packages` are names, or patterns with `*`, of what comes from this index alone; the index is then asked for nothing
-    else. Without them it is asked for every package, before the machine's own indexes.
+    `packages` are names, or patterns with `*`, of packages that come only from this index; it is then used for nothing
+    else. Without them it is used for every package, before the machine's own indexes.
     """
 
     name: Name
@@ -166,7 +166,7 @@ class Index(PresetModel):
 
 
 def _bound_once(indexes: list[Index]) -> list[Index]:
-    """Refuse a package pattern that two indexes have, or one index twice."""
+    """Reject a package pattern that is bound twice."""
     owners: dict[str, str] = {}
     for position, index in enumerate(indexes):
         for place, pattern in enumerate(index.packages):
@@ -180,14 +180,14 @@ def _bound_once(indexes: list[Index]) -> list[Index]:
 
 
 MEDIA_SOURCE = "xaiva-media"
-MEDIA_VARIABLE = "XAIVA_SOURCE_PATH"  # of .env: where its tree lies, unless a source of the preset says so
+MEDIA_VARIABLE = "XAIVA_SOURCE_PATH"  # in .env: the folder of its source tree, unless the preset has such a source
 
 
 class Source(PresetModel):
     """A source tree or archive: exactly one of `url` (with `sha256`), `git` (with `ref`) or `path`.
 
     Known names are compiled by the builder stage: `ffmpeg`, `opencv`, `opencv_contrib`, `nv-codec-headers`,
-    `xaiva-media`, `tensorrt`, and `python` (a standalone build). Others are put under `/opt/src/<name>` in `dev`.
+    `xaiva-media`, `tensorrt`, and `python` (a standalone build). Others are copied to `/opt/src/<name>` in `dev`.
     """
 
     name: Name
@@ -216,7 +216,7 @@ class Source(PresetModel):
 
 
 class Model(PresetModel):
-    """A model file: one of `url` or `file`, its SHA-256, and where it lies in the image (under `/models`)."""
+    """A model file: one of `url` or `file`, its SHA-256, and its path in the image (under `/models`)."""
 
     name: Name
     url: HttpAddress = ""
@@ -234,7 +234,7 @@ class Model(PresetModel):
 
 
 class Target(PresetModel):
-    """The site's machine, as far as it is known."""
+    """The machine of the site, as far as it is known."""
 
     gpu: str = ""
     driver: DriverVersion = ""
@@ -242,7 +242,7 @@ class Target(PresetModel):
 
 
 class HealthCheck(PresetModel):
-    """How the engine asks whether the container is well, instead of the image's own check. Times in seconds."""
+    """How the engine checks whether the container is healthy, instead of the image's own check. Times in seconds."""
 
     command: Annotated[list[str], Field(min_length=1)]
     interval: float = Field(default=30, gt=0)
@@ -296,7 +296,7 @@ class Preset(PresetModel):
     indexes: Annotated[list[Index], _unique_name["index"], AfterValidator(_bound_once)] = []
     debs: Annotated[list[DebName], _unique_text] = []
     build_debs: Annotated[list[DebName], _unique_text] = []
-    no_build_isolation: Annotated[list[PackagePattern], _unique_text] = []  # built with the locked packages in sight
+    no_build_isolation: Annotated[list[PackagePattern], _unique_text] = []  # built with the locked packages installed
     build_secrets: Annotated[list[EnvironmentName], _unique_text] = []  # variables of .env for the Xaiva Media build
     sources: Annotated[list[Source], _unique_name["source"]] = []
     models: Annotated[
@@ -308,16 +308,16 @@ class Preset(PresetModel):
     run: Run = Run()
 
     def source(self, name: str) -> Source | None:
-        """The source of that name, if the preset has one."""
+        """The source with that name, if there is one."""
         return next((source for source in self.sources if source.name == name), None)
 
     @property
     def base_image_cuda(self) -> str:
-        """The CUDA version that the base image's name tells, `12.6.3`; empty for none."""
+        """The CUDA version in the base image's name, `12.6.3`; empty without one."""
         return cuda_in_image_name(self.base_image)
 
 
 def cuda_in_image_name(image: str) -> str:
-    """The CUDA version that an image's name tells, `12.6.3`; empty for none."""
+    """The CUDA version in an image's name, `12.6.3`; empty without one."""
     match = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", image)
     return match.group(1) if match else ""

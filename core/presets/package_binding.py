@@ -1,4 +1,4 @@
-"""Packages that a preset names, one by one or by a pattern with `*`; and the index that such a name is bound to."""
+"""Matches packages with the names and `*` patterns of a preset, and finds the index that a package is bound to."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from core.presets.model import Index
 
 
 def index_for(package: str, indexes: Iterable[Index]) -> Index | None:
-    """The index that `package` comes from alone; None when it is bound to none.
+    """The only index that `package` may come from; None when it is not bound to one.
 
-    Where several patterns fit, a whole name counts before a pattern, and a longer pattern before a shorter one.
+    Where several patterns match, a whole name wins over a pattern, and a longer pattern over a shorter one.
     """
     fitting = [
         ("*" not in pattern, len(pattern), index)
@@ -25,6 +25,6 @@ def index_for(package: str, indexes: Iterable[Index]) -> Index | None:
 
 
 def is_named(package: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns stands for the package."""
+    """Whether the package matches one of the patterns."""
     name = canonicalize_name(package)
     return any(fnmatchcase(name, canonicalize_name(pattern)) for pattern in patterns)

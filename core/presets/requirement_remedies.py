@@ -1,4 +1,4 @@
-"""What would be right in place of a requirement line that neither pip nor uv reads."""
+"""Suggests a correction for a requirement line that neither pip nor uv can read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMMAND = r"(?:[!%]?\s*)?(?:python\S* -m )?(?:uv )?pip3? install (?:-\S+ )*"
 _NUMBER_ALONE = re.compile(_NUMBER)
 _REPOSITORY = re.compile(rf"(?P<name>{_NAME}\s*@\s*)?(?:(?P<scheme>git|ssh)://|(?=[\w.-]+@[\w.-]+:))(?P<place>\S+)")
 
-# What a line looks like, and how it is written right. The first that fits and gives a requirement is offered.
+# A wrong form and its correction. The first that matches and gives a valid requirement is suggested.
 _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (rf"{_COMMAND}(.+)", r"\1"),
     (r"[-*]\s+(.+)", r"\1"),  # a list of YAML or Markdown
@@ -42,7 +42,7 @@ _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 
 
 def remedy_of(line: str) -> str:
-    """The way to write a line that cannot be read."""
+    """The remedy for a line that cannot be read."""
     if line.startswith("@EXPLICIT") or re.match(r"_\w+=", line):
         return "remove it: only conda uses it; `pip list --format=freeze` writes a file of Python packages"
     if re.match(r"<{7}|={7}|>{7}|\|{7}", line):
@@ -62,16 +62,16 @@ def remedy_of(line: str) -> str:
 
 
 def _split_requirements(line: str) -> list[str]:
-    """The requirements of a line that has several and nothing else: `torch==2.0.0 torchvision==0.15.1`."""
+    """The requirements of a line that lists several: `torch==2.0.0 torchvision==0.15.1`; else empty."""
     words = line.replace(",", " ").split()
     several = len(words) > 1 and all(re.match(_NAME, word) and _is_requirement(word) for word in words)
     return words if several and not _NUMBER_ALONE.fullmatch(words[1]) else []
 
 
 def _with_scheme(repository: re.Match[str]) -> str:
-    """The address of a repository as pip reads it: of `git@host:path` the colon becomes a slash."""
+    """The address of a repository in pip's form: in `git@host:path` the colon becomes a slash."""
     if repository["scheme"] == "git":
-        return f"git+https://{repository['place']}"  # most hosts have given `git://` up
+        return f"git+https://{repository['place']}"  # most hosts no longer serve `git://`
     place = repository["place"] if repository["scheme"] else repository["place"].replace(":", "/", 1)
     return f"git+ssh://{place}"
 

@@ -1,4 +1,4 @@
-"""One line of a requirement file, taken apart as pip does: a requirement, or an address, and options."""
+"""Parses one line of a requirement file as pip does: a requirement or an address, and options."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _SCHEME = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*:", re.I)
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.(?:gz|bz2|xz|lz|lzma))$", re.I)
 _PATH = re.compile(r"\.{1,2}[/\\]|[/~]|[A-Za-z]:[/\\]|[\w.-]+/[\w./-]+(?:#\S*)?$")
 _SCP = re.compile(r"(?<![\w+])git\+([\w.-]+@[\w.-]+):(?!//)")
-_SSH_PORT = re.compile(r"(git\+ssh://[\w.@-]+):(?=[^\d/])")  # a path, as in `git@host:path`, and no port
+_SSH_PORT = re.compile(r"(git\+ssh://[\w.@-]+):(?=[^\d/])")  # a path, as in `git@host:path`, not a port
 _WITH_SCHEME = re.compile(
     rf"(?:{_NAMED_BEFORE})?(?:(?P<scheme>[a-z][a-z0-9+.-]+)://|[\w.-]+@[\w.-]+\.\w+:[^/\d])", re.I
 )
 _READ_SCHEME = re.compile(r"https?|ftp|file|(?:git|hg|svn|bzr)\+[a-z+-]+", re.I)
-_BACKSLASH = re.compile(r"\\(?=[\w.])")  # of a path of Windows; elsewhere it quotes
+_BACKSLASH = re.compile(r"\\(?=[\w.])")  # in a Windows path; elsewhere it quotes
 _EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
 _EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
@@ -48,7 +48,7 @@ ENV_REFERENCE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 
 class UnreadableLine(ValueError):
-    """A line that pip does not read either: what is wrong with it, and what would be right."""
+    """A line that pip cannot read either: what is wrong with it, and how to correct it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -58,7 +58,7 @@ class UnreadableLine(ValueError):
 
 @dataclass(frozen=True)
 class DirectReference:
-    """A requirement that comes from an address. `name` is empty where nothing tells it; `marker` as it is written."""
+    """A requirement that names an address or a path. `name` is empty when it cannot be told from the line."""
 
     address: str
     name: str = ""
@@ -67,37 +67,41 @@ class DirectReference:
 
     @property
     def file(self) -> str:
-        """The last part of the address."""
+        """The last segment of the address."""
         return re.split(r"[/\\]", unquote(urlsplit(self.address).path))[-1]
 
     @property
     def is_wheel(self) -> bool:
-        """Whether it is a wheel that can be fetched by whoever has the address: over HTTP and without a login."""
+        """Whether it is a wheel that anybody can download: over HTTP and without a login."""
         parts = urlsplit(self.address)
         return parts.scheme in ("http", "https") and "@" not in parts.netloc and self.file.endswith(".whl")
 
     @property
     def requirement(self) -> str:
-        """The requirement as PEP 508 has it; the address alone where the name is not known."""
+        """The PEP 508 text; the address alone when the name is not known."""
         marker = f" ; {self.marker}" if self.marker else ""
         return f"{self.name}{self.extras} @ {self.address}{marker}" if self.name else self.address
 
 
 @dataclass(frozen=True)
 class ParsedLine:
-    """A line taken apart. `requirement` is a PEP 508 requirement; `reference` one that is no wheel of the web.
-
-    `hashes` are SHA-256; `options` what else stands there, as (option, value).
-    """
+    """A parsed line. It has at most one of `requirement` and `reference`."""
 
     requirement: str = ""
+    """PEP 508: from an index, or a wheel that anybody can download."""
+
     reference: DirectReference | None = None
+    """Any other requirement with an address."""
+
     hashes: tuple[str, ...] = ()
+    """SHA-256 values that the file may have."""
+
     options: list[tuple[str, str]] = field(default_factory=list)
+    """The other options, as (option, value)."""
 
 
 def parse_line(text: str) -> ParsedLine:
-    """Take one line without comments apart. Raises UnreadableLine."""
+    """Parse one line without comments. Raises UnreadableLine."""
     head, options = _split_options(text)
     hashes = [_sha256(value) for option, value in options if option == "--hash"]
     editable = [value for option, value in options if option == "--editable"]
@@ -118,7 +122,7 @@ def parse_line(text: str) -> ParsedLine:
 
 
 def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """What stands before the first option, and the options."""
+    """The text before the first option, and the options."""
     start = re.search(r"(?:^|\s)(?=-)", text)
     if start is None:
         return text.strip(), []
@@ -147,7 +151,7 @@ def _options(text: str, words: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def _find_option(name: str, text: str) -> str:
-    """The option that a word means; a beginning that only one has is enough, as for pip."""
+    """The full name of an option; as in pip, an unambiguous prefix is enough."""
     matches = [_SHORT[name]] if name in _SHORT else [name] if name in _LONG else []
     matches = matches or [option for option in _LONG if len(name) > 2 and option.startswith(name)]
     options = {_OPTION_ALIASES.get(option, option) for option in matches}
@@ -168,10 +172,10 @@ def _sha256(value: str) -> str:
 
 
 def _parse_reference(text: str, editable: bool) -> DirectReference | None:
-    """The requirement of an address or a path; None for one that an index has."""
+    """The requirement of an address or a path; None for one from an index."""
     text = _SSH_PORT.sub(r"\1/", _SCP.sub(r"git+ssh://\1/", text))
     if editable and re.match(r"(?:git|hg|svn|bzr)://", text, re.I):
-        text = f"{text.partition(':')[0]}+{text}"  # as pip reads it there, and nowhere else
+        text = f"{text.partition(':')[0]}+{text}"  # pip reads this form only after --editable
     scheme = _WITH_SCHEME.match(text)
     if scheme and not _READ_SCHEME.fullmatch(scheme["scheme"] or ""):
         raise UnreadableLine(f"{text!r} has an address that pip cannot read", remedy_of(text))
@@ -197,7 +201,7 @@ def _is_path(text: str) -> bool:
 
 
 def _with_name(reference: DirectReference) -> DirectReference:
-    """The same with the name that the fragment or the name of a wheel tells."""
+    """The same with the name from the fragment or the wheel's file name."""
     parts = urlsplit(reference.address)
     if egg := _EGG.search(parts.fragment):
         fragment = "&".join(part for part in parts.fragment.split("&") if not part.lower().startswith("egg="))

@@ -1,6 +1,6 @@
 """The field types of a preset's run settings: ports, volumes, GPUs, sizes.
 
-Read here once, for checks and for launching.
+The checks and the launch both parse them here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GPUS = (
 
 @dataclass(frozen=True)
 class PortMapping:
-    """One published port. `ip` is empty for all addresses of the host."""
+    """One published port. An empty `ip` means all addresses of the host."""
 
     host: int
     container: int
@@ -40,9 +40,9 @@ class PortMapping:
 
 @dataclass(frozen=True)
 class VolumeMount:
-    """One mount: `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume.
+    """One mount. `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume.
 
-    `options` are those of the engine beside `ro` and `rw`, as they are written: `Z`, `rshared`, …
+    `options` are the engine's options without `ro` and `rw`, unchanged: `Z`, `rshared`, …
     """
 
     host: str
@@ -52,14 +52,14 @@ class VolumeMount:
 
     @property
     def is_named(self) -> bool:
-        """Whether the engine keeps it as a volume of its own."""
+        """Whether it is a named volume of the engine."""
         return not self.host.startswith((".", "/"))
 
 
 def parse_ports(text: str) -> list[PortMapping]:
-    """Read `[IP:]HOST:CONTAINER[/udp]`, where both may be ranges (`8000-8010:8000-8010`) of one size.
+    """Parse `[IP:]HOST:CONTAINER[/udp]`, where both may be ranges (`8000-8010:8000-8010`) of one size.
 
-    Raises a validation error that says what would be right.
+    Raises a validation error with a remedy.
     """
     match = _PORT.fullmatch(text)
     if not match:
@@ -94,8 +94,8 @@ def _range(text: str, span: str) -> range:
 
 
 def check_ports_distinct(texts: list[str]) -> list[str]:
-    """Refuse a list in which two entries take the same port of the host."""
-    taken: dict[tuple[str, int], list[tuple[str, int]]] = {}  # protocol and port → addresses, and whose entry it is
+    """Reject a list in which two entries use the same port of the host."""
+    taken: dict[tuple[str, int], list[tuple[str, int]]] = {}  # (protocol, port) to (address, entry)
     for index, text in enumerate(texts):
         for port in parse_ports(text):
             entries = taken.setdefault((port.protocol, port.host), [])
@@ -108,7 +108,7 @@ def check_ports_distinct(texts: list[str]) -> list[str]:
 
 
 def _same_address(one: str, other: str) -> bool:
-    """Whether two addresses of the host cannot both have a port; an empty one stands for all."""
+    """Whether two host addresses overlap; an empty one means all."""
     if one == other or not (one and other):
         return True
     first, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
@@ -116,9 +116,9 @@ def _same_address(one: str, other: str) -> bool:
 
 
 def parse_volume(text: str) -> VolumeMount:
-    """Read `HOST:CONTAINER[:OPTIONS]`, where the options are the engine's own, separated by commas.
+    """Parse `HOST:CONTAINER[:OPTIONS]`, where the options are the engine's own, separated by commas.
 
-    Raises a validation error that says what would be right.
+    Raises a validation error with a remedy.
     """
     parts = text.split(":")
     options = tuple(parts[2].split(",")) if len(parts) == 3 else ()
@@ -179,7 +179,7 @@ def _check_gpus(text: str) -> str:
     return text
 
 
-_PORT_IN_SCHEMA = re.sub(r"\?P<\w+>", "", _PORT.pattern)  # group names are spelt otherwise in other languages
+_PORT_IN_SCHEMA = re.sub(r"\?P<\w+>", "", _PORT.pattern)  # other regex dialects spell group names differently
 
 PortText = Annotated[str, AfterValidator(_check_port), Field(json_schema_extra={"pattern": _PORT_IN_SCHEMA})]
 VolumeText = Annotated[str, AfterValidator(_check_volume)]

@@ -1,4 +1,4 @@
-"""The JSON Schema of a preset file, for editors that complete and check while one types."""
+"""The JSON Schema of a preset file, with which editors complete and check while you type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a preset as text: unchanged parts keep their order and layout, so that differences stay small."""
+"""Serializes a preset: unchanged parts keep their order and layout, so that diffs stay small."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SCHEMA_REFERENCE = "./preset.schema.json"
 def dump(preset: Preset, original: str | None = None, edited: dict[str, Any] | None = None) -> str:
     """The preset as JSON text.
 
-    `like` is the text it came from: keys keep their order, untouched values their layout, and an untouched preset
-    its every byte. Fields at their default are written only where `like` has them, or `edited`: what became of the
-    document of `like`, where keys were taken out of it.
+    `original` is the text it came from: keys keep their order, unchanged values keep their layout, and an unchanged
+    preset keeps every byte. Fields at their default are written only if `original` has them. `edited` is the document
+    of `original` after keys were removed; it then decides instead.
     """
     document = _document(original)
     if document is None:
@@ -30,14 +30,14 @@ def dump(preset: Preset, original: str | None = None, edited: dict[str, Any] | N
 
 
 def dump_unvalidated(value: dict[str, Any], original: str) -> str:
-    """A document that is no valid preset (yet) as JSON text; what it has in common with `like` keeps its layout."""
+    """A document that is not (yet) a valid preset as JSON text; parts that `original` has keep their layout."""
     document = _document(original)
     return _render(value, 0) + "\n" if document is None else _edit_text(value, document)
 
 
 def _edit_text(value: Any, document: Document) -> str:
-    """The document with another value: only what changed is written again, in the layout of its neighbours."""
-    if document.duplicates:  # which of the two was meant is not known
+    """The document's text with a new value; only what changed is rewritten, in the layout of its neighbours."""
+    if document.duplicates:  # it is not known which of the two was meant
         return _render(value, 0) + "\n"
     return JsonEdit(document, _render).text(value)
 
@@ -57,7 +57,7 @@ def _without_defaults(preset: Preset) -> dict[str, Any]:
 
 
 def _merge_defaults(full: Any, plain: Any, old: Any) -> Any:
-    """`plain` (without defaults) plus those defaults that `old` writes out, in the order of `old`."""
+    """`plain` (without defaults) plus the defaults that `old` has, in the order of `old`."""
     if isinstance(full, dict) and isinstance(old, dict):
         merged = {}
         for key, old_value in old.items():
@@ -78,7 +78,7 @@ def _merge_defaults(full: Any, plain: Any, old: Any) -> Any:
 
 
 def _counterpart(item: Any, index: int, old: list[Any]) -> Any:
-    """The old entry that `item` came from: the one of the same name, else the one at the same place."""
+    """The old entry that `item` came from: the one with the same name, else the one at the same index."""
     if isinstance(item, dict) and "name" in item:
         return next(
             (candidate for candidate in old if isinstance(candidate, dict) and candidate.get("name") == item["name"]),
@@ -88,13 +88,12 @@ def _counterpart(item: Any, index: int, old: list[Any]) -> Any:
 
 
 def _same_number(new: Any, old: Any) -> bool:
-    """Whether 30.0 was written 30: then the writing stays."""
+    """Whether both are the same number, such as 30 and 30.0; then the old spelling stays."""
     numbers = isinstance(new, (int, float)) and isinstance(old, (int, float))
     return numbers and not isinstance(new, bool) and not isinstance(old, bool) and new == old
 
 
 def _render(value: Any, depth: int, indent: str = "  ") -> str:
-    """`value` as text at `depth`."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # 10 seconds, not 10.0
     if not isinstance(value, (dict, list)) or not value:

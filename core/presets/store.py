@@ -1,4 +1,4 @@
-"""The folder of presets: load, list, save, duplicate, rename, delete; and the hash of what affects an image."""
+"""The presets folder: load, list, save, duplicate, rename, delete; and the hash of what affects an image."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from core.presets.validation import PresetError, PresetProblem, preset_from_text
 from core.site import Site
 
 SCHEMA_FILE = "preset.schema.json"
-_NEW_FILE_MODE = 0o644  # the permissions of one
-_WRITABLE = 0o222  # for anybody
-MAX_BYTES = 1 << 20  # a preset is a few kilobytes; more is another file under a wrong name
+_NEW_FILE_MODE = 0o644
+_WRITABLE = 0o222
+MAX_BYTES = 1 << 20  # a preset has a few kilobytes; a larger file is something else
 
-# What a new preset begins with: it builds as it is and has the sections that are edited first.
+# A new preset: it can be built as it is, and it has the sections that people edit first.
 STARTER = """{
   "$schema": "./preset.schema.json",
   "metadata": {"description": "what this image is for"},
@@ -37,13 +37,13 @@ STARTER = """{
 }
 """
 
-# What a preset says for people, for its machine and for its containers: the image is the same without it.
+# Fields for people, for the machine and for containers: they do not change the image.
 _NOT_HASHED = frozenset({"$schema", "metadata", "no_build_isolation", "target", "overrides", "run"})
 
 
 @dataclass(frozen=True)
 class PresetEntry:
-    """One file of the folder: its preset, or why it cannot be used. `modified` is a Unix time in seconds."""
+    """One file of the folder with its preset, or the error. `modified` is a Unix time in seconds."""
 
     name: str
     path: Path
@@ -54,14 +54,14 @@ class PresetEntry:
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What else carries a preset's name and stays when the file is renamed or deleted."""
+    """Artifacts and the image that keep the old name after a preset was renamed or deleted."""
 
     artifacts: Path | None
     image: str
 
 
 def preset_path(site: Site, name: str) -> Path:
-    """The file of the preset `name`. Raises InputError for a name that cannot be one."""
+    """The file of the preset `name`. Raises InputError for an invalid name."""
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 63:
         raise InputError(
             f"Preset name {name!r}",
@@ -91,7 +91,7 @@ def read_text(path: Path) -> str:
 
 
 def load(path: Path) -> Preset:
-    """Load a preset file. Raises PresetError (an InputError) that names file, line, field, and all problems at once."""
+    """Load a preset file. Raises PresetError (an InputError) with all problems, each with its line and field."""
     return preset_from_text(read_text(path), path)
 
 
@@ -101,7 +101,7 @@ def load_named(site: Site, name: str) -> Preset:
 
 
 def list_presets(site: Site) -> list[PresetEntry]:
-    """Every preset file of the site by name; a broken one carries its error and stops no other.
+    """All preset files of the site; a broken one has its error and does not stop the others.
 
     Raises InputError when the folder cannot be read.
     """
@@ -109,7 +109,7 @@ def list_presets(site: Site) -> list[PresetEntry]:
 
 
 class PresetEditConflict(InputError):
-    """The file is not the one any more that a change was made from. `text` is what it says now, "" when it is gone."""
+    """The file changed since it was read. `text` is its present content; empty when it is gone."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.text = text
@@ -124,10 +124,10 @@ class PresetEditConflict(InputError):
 def save(site: Site, name: str, content: Preset | str, *, expected_text: str | None = None) -> Path:
     """Write the preset `name`, whole or not at all, and return its path.
 
-    A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
-    `instead_of` is the text that the change was made from. Raises PresetError when the text cannot be used,
-    ChangedMeanwhile when the file is not `instead_of` any more, XaivaError when the file or its folder cannot be
-    written to: the file then stays as it was. A link stays a link, and the file keeps its permissions.
+    A text is checked first and written unchanged; a Preset keeps the order and layout of the file it replaces.
+    `expected_text` is the text that was edited. Raises PresetError when the text cannot be used, PresetEditConflict
+    when the file no longer is `expected_text`, XaivaError when it cannot be written; the file is then unchanged. A link
+    stays a link, and the file keeps its permissions.
     """
     path = preset_path(site, name)
     if expected_text is not None and (current_text := read_text(path) if path.is_file() else "") != expected_text:
@@ -147,7 +147,7 @@ def create(site: Site, name: str, text: str = STARTER) -> Path:
 
 
 def duplicate(site: Site, name: str, new_name: str) -> Path:
-    """Copy a preset file, byte for byte, under a new name. Raises InputError when that name is taken."""
+    """Copy a preset file byte for byte. Raises InputError when the new name is taken."""
     text = read_text(preset_path(site, name))
     target = new_preset_path(site, new_name)
     with explain_os_errors(target):
@@ -156,7 +156,7 @@ def duplicate(site: Site, name: str, new_name: str) -> Path:
 
 
 def rename(site: Site, name: str, new_name: str) -> Leftovers:
-    """Rename a preset file; what else carries the old name stays and is returned."""
+    """Rename a preset file. Its artifacts and image keep the old name and are returned."""
     source = preset_path(site, name)
     read_text(source)
     target = new_preset_path(site, new_name)
@@ -167,7 +167,7 @@ def rename(site: Site, name: str, new_name: str) -> Leftovers:
 
 
 def delete(site: Site, name: str) -> Leftovers:
-    """Delete a preset file; its artifacts and images stay and are returned."""
+    """Delete a preset file. Its artifacts and image stay and are returned."""
     path = preset_path(site, name)
     with explain_os_errors(path):
         path.unlink()
@@ -176,7 +176,7 @@ def delete(site: Site, name: str) -> Leftovers:
 
 
 def _write_target(path: Path) -> tuple[Path, int]:
-    """Where the text of a preset goes, through links, and its permissions. Raises XaivaError where it may not."""
+    """The file to write, with links resolved, and its permissions. Raises XaivaError when it cannot be written."""
     try:
         target = path.resolve(strict=True)
     except FileNotFoundError as error:
@@ -194,7 +194,7 @@ def _write_target(path: Path) -> tuple[Path, int]:
 
 @contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """What keeps a preset file from being changed, in words."""
+    """Turn an OSError while a preset file is changed into an error for the user."""
     try:
         yield
     except FileNotFoundError as error:
@@ -206,8 +206,8 @@ def explain_os_errors(path: Path) -> Iterator[None]:
 def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
     """SHA-256 of what affects the image: canonical JSON without metadata, target, overrides, run and the like.
 
-    `folder` is the folder of the preset file: requirement files count by their content. A preset without them
-    needs no folder. Raises InputError when a requirement file cannot be read.
+    `folder` is the folder of the preset file. Requirement files count by their content; a preset without them needs no
+    folder. Raises InputError when a requirement file cannot be read.
     """
     data: dict[str, Any] = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     data = {key: value for key, value in data.items() if key not in _NOT_HASHED}
@@ -219,7 +219,7 @@ def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
 
 
 def _hashed_content(layer: LayerFile) -> dict[str, Any]:
-    """All that decides what a requirement file brings into the image."""
+    """Everything in a requirement file that affects the image."""
     optional = {
         "constraints": layer.constraints,
         "hashes": layer.hashes,
@@ -229,10 +229,7 @@ def _hashed_content(layer: LayerFile) -> dict[str, Any]:
 
 
 def read_layer(preset: Preset, folder: Path | None, name: str) -> LayerFile:
-    """What the layer `name` asks for, read from its file if it has one.
-
-    Raises InputError when that file cannot be used.
-    """
+    """The requirements of the layer `name`. Raises InputError when its file cannot be used."""
     layer = next(layer for layer in preset.layers if layer.name == name)
     if not layer.file:
         return layer_from_lines(layer.requirements, f"layers: {name}")
@@ -258,7 +255,7 @@ def _entry(site: Site, path: Path) -> PresetEntry:
 
 
 def new_preset_path(site: Site, name: str) -> Path:
-    """The file of a new preset. Raises InputError when there is one of that name."""
+    """The file for a new preset. Raises InputError when the name is taken."""
     path = preset_path(site, name)
     if path.exists() or path.is_symlink():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Validates a preset's text: every problem with its line, its field and a remedy."""
+"""Validates a preset's text. Every problem has its line, its field and a remedy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class PresetProblem:
-    """One thing that is wrong with a preset file. `line` counts from 1; `field` is written `layers[0].name`."""
+    """One problem of a preset file. `line` counts from 1; `field` looks like `layers[0].name`."""
 
     line: int
     field: str
@@ -54,7 +54,7 @@ class PresetProblem:
 
 
 class PresetError(InputError):
-    """A preset file that cannot be used; `problems` holds all that is wrong with it, in the order of lines."""
+    """A preset file cannot be used. `problems` has everything that is wrong, in the order of lines."""
 
     def __init__(self, path: Path, problems: list[PresetProblem]) -> None:
         if len(problems) == 1:
@@ -69,15 +69,15 @@ class PresetError(InputError):
 
 
 def validate_text(text: str, path: Path) -> list[PresetProblem]:
-    """Everything that is wrong with a preset's text, in the order of lines; empty when it can be used.
+    """All problems of a preset's text, in the order of lines; empty when it can be used.
 
-    `path` is where the text is or will be saved: layer files are looked up beside it.
+    `path` is where the text is or will be saved; layer files are relative to it.
     """
     return _parse(text, path)[1]
 
 
 def preset_from_text(text: str, path: Path) -> Preset:
-    """The preset of a text. Raises PresetError with every problem."""
+    """Parse a preset. Raises PresetError with every problem."""
     preset, problems = _parse(text, path)
     if preset is None or problems:
         raise PresetError(path, problems)
@@ -85,7 +85,7 @@ def preset_from_text(text: str, path: Path) -> Preset:
 
 
 def field_name(path: FieldPath) -> str:
-    """A path as people write it: `layers[0].requirements[2]`."""
+    """A path as text: `layers[0].requirements[2]`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -136,7 +136,7 @@ def _layer_file_problems(preset: Preset, document: Document, folder: Path) -> li
 
 
 def _translate(detail: dict[str, Any], document: Document) -> PresetProblem:
-    """One error of pydantic in our words."""
+    """Describe a pydantic error for the user."""
     context = detail.get("ctx", {})
     path: FieldPath = tuple(part for part in detail["loc"] if part != "[key]")
     path = (*path, *context.get("field", ()))
@@ -211,7 +211,7 @@ def _closest(word: str, possible: Iterable[str]) -> str:
 
 
 def known_keys(path: FieldPath) -> list[str]:
-    """The keys that the object at `path` may have, in the order of the documentation."""
+    """The keys that the object at `path` may have, in the order of the model."""
     part = _field_type(path)
     if not (isinstance(part, type) and issubclass(part, BaseModel)):
         return []
@@ -219,12 +219,12 @@ def known_keys(path: FieldPath) -> list[str]:
 
 
 def allowed_values(path: FieldPath) -> list[str]:
-    """The values that the field at `path` may have, when they are few; else empty."""
+    """The values of the `Literal` field at `path`; empty for other fields."""
     return [str(value) for value in get_args(_field_type(path))]
 
 
 def _field_type(path: FieldPath) -> Any:
-    """The type of the field at `path`, without its optionality and its validators."""
+    """The type of the field at `path`, without `None` and validators."""
     annotation: Any = Preset
     for part in path:
         if isinstance(part, int):

@@ -1,7 +1,7 @@
-"""Hides secrets in what is shown: addresses, texts, environments; and fills hidden parts in again from what is kept.
+"""Hides secrets in addresses, texts and environments, and restores hidden parts from stored values.
 
-What is shown is what is known to be harmless: the host, plain words of a path, a few query values. All else is hidden.
-It needs only the standard library, for it also runs inside images.
+Only what is known to be harmless is shown: the host, plain words of a path, a few query values. All else is hidden.
+Needs only the standard library, because it also runs inside images.
 """
 
 from core.redaction.addresses import (

@@ -1,4 +1,4 @@
-"""Addresses as they are shown: without login, and without all that is not known to be harmless."""
+"""Redacts addresses: hides the login and everything that is not known to be harmless."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-# Of any other scheme (Apprise has a hundred) nobody knows where it holds its token: nothing after it is shown.
+# Other schemes (Apprise has a hundred) have their tokens anywhere: nothing after the scheme is shown.
 _CAMERA = re.compile(r"rtsp[stu]?|rtmps?|srt|udp|rtp|mms|onvif", re.I)
 _KNOWN_SCHEMES = re.compile(
     r"https?|wss?|tcp|unix|npipe|ssh|sftp|ftps?|git|file|smtps?|ldaps?|s3|oci|docker(?:-image)?|sqlite|postgres(?:ql)?"
@@ -19,9 +19,9 @@ _LOCAL = re.compile(r"file|unix|npipe|sqlite(?:\+\w+)?", re.I)  # a path of this
 _NO_SECRET = re.compile(
     r"\s*(?:(?:file|unix|sqlite(?:\+\w+)?):///|docker-image://)|ssh://\[user@\]host|[^:]*://(?:…|\.\.\.)?$", re.I
 )
-_LONGEST = 8192  # no address is longer: the rest is not worth the time that it takes
-_USER_ALONE = frozenset(("ssh", "sftp"))  # keys, not passwords: the user's name is part of the address
-_TOKEN_HOSTS = re.compile(  # their paths are nothing but a token, or a topic that serves as one
+_LONGEST = 8192  # characters; longer texts are not parsed, which would take too long
+_USER_ALONE = frozenset(("ssh", "sftp"))  # they use keys, not passwords: the user's name is part of the address
+_TOKEN_HOSTS = re.compile(  # their paths are tokens, or topics that serve as tokens
     r"(?:^|\.)(?:ntfy\.sh|slack\.com|discord(?:app)?\.com|telegram\.org|office(?:365)?\.com"
     r"|chat\.googleapis\.com|zapier\.com|ifttt\.com|pushover\.net|pipedream\.net|webhook\.site|opsgenie\.com|pagerduty\.com|twilio\.com)(?::\d+)?$",
     re.I,
@@ -30,7 +30,7 @@ _PORTS = {"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
 _URL = re.compile(r"^\s*([a-z][a-z0-9+.-]*):\\?/\\?/(.*)$", re.I | re.S)
 _AFTER_HOST = re.compile(r"[/?#]")
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\s:@%\[\]\\*,]*)(?::(?:\d{0,5}|port))?", re.I)
-_CERTAIN_HOST = re.compile(  # nobody's user name or token: an @ after it belongs to the path
+_CERTAIN_HOST = re.compile(  # not a user name or token: an @ after it belongs to the path
     r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\]|localhost)(?::\d+)?|[\w-]+(?:\.[\w-]+)+", re.I
 )
 _HARMLESS_QUERY = re.compile(
@@ -44,10 +44,10 @@ _CHUNK = re.compile(
     r"[A-Za-z]?[a-z]{0,18}|[A-Z]{1,12}|(?:[A-Z]?[a-z]{1,12}){1,3}|[A-Za-z]{1,12}\d{1,4}|\d{1,8}|\d{1,5}x\d{1,5}|\w{1,6}"
     r"|\d{0,3}[a-z]{1,8}\d{1,4}[a-z]?|[hH]26[45]\w{0,10}"
 )
-_HEADING = re.compile(  # of a page, as in the remedies of tools; and what pip reads behind the address of a repository
+_HEADING = re.compile(  # of a page; and the fragments that pip reads after the address of a repository
     r"[a-z]{2,}(?:-[a-z\d.]{1,14})+|(?:(?:^|&)(?:egg=[A-Za-z][\w.\[\],-]*|subdirectory=[\w./-]+))+"
 )
-_CLONE = re.compile(r"(?:git|hg|svn|bzr)\+\w+", re.I)  # repositories take a login, or keys: their paths hold no secret
+_CLONE = re.compile(r"(?:git|hg|svn|bzr)\+\w+", re.I)  # repositories use logins or keys: their paths contain no secret
 _REPOSITORY = re.compile(r"[\w./~+-]+(?:@[\w./+-]+)?")  # with a ref
 _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
@@ -63,10 +63,10 @@ _PLACEHOLDER = re.compile(
 
 
 class _Parts(NamedTuple):
-    """An address in its parts; `path` begins with its slash, `query` and `fragment` are without their marks."""
+    """A parsed address. `path` begins with a slash; `query` and `fragment` are without `?` and `#`."""
 
     scheme: str
-    login: str | None  # "" where there is an @ and nothing before it
+    login: str | None  # empty if nothing is before the @
     host: str
     path: str
     query: str | None
@@ -74,7 +74,7 @@ class _Parts(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The address as it is written."""
+        """The whole address."""
         login = "" if self.login is None else f"{self.login}@"
         query = "" if self.query is None else f"?{self.query}"
         fragment = "" if self.fragment is None else f"#{self.fragment}"
@@ -82,9 +82,9 @@ class _Parts(NamedTuple):
 
 
 def redact_address(url: str) -> str:
-    """`url` without its login and without all in its path, query and fragment that is not known to be harmless.
+    """Hide the login of `url` and everything in path, query and fragment that is not known to be harmless.
 
-    Of one that cannot be read only the scheme is left.
+    Of an address that cannot be parsed only the scheme is left.
     """
     if _NO_SECRET.match(url):
         return url
@@ -105,7 +105,7 @@ def redact_address(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The scheme and the host of an address, for those who may see no more of it."""
+    """Scheme and host of an address, for people who may not see more."""
     parts = _split(url) if len(url) <= _LONGEST else None
     if parts is None:
         match = _URL.match(url)
@@ -114,9 +114,9 @@ def host_of(url: str) -> str:
 
 
 def login_of(url: str) -> tuple[str, ...]:
-    """What an address logs in with: the same for every channel and however it is written; empty for none.
+    """The credentials in an address, comparable between channels and spellings; empty for none.
 
-    Where no user, password or token is named, it is all that is hidden.
+    Without a named user, password or token they are everything that `redact_address` hides.
     """
     parts, redacted_url = _split(url), redact_address(url)
     if parts is None or redacted_url == url:
@@ -135,20 +135,20 @@ def login_of(url: str) -> tuple[str, ...]:
 
 
 def has_placeholder(text: str) -> bool:
-    """Whether an address, or another text as a whole, holds what is shown in the place of a secret."""
+    """Whether an address contains, or another text is, a placeholder for a secret."""
     is_address = "://" in text or "@" in text
     return bool(_PLACEHOLDER.search(text) if is_address else _PLACEHOLDER.fullmatch(text))
 
 
 def matches_redacted(sent: str, redacted: str) -> bool:
-    """Whether `sent` is `shown`, in whatever way the hidden parts are written."""
+    """Whether `sent` equals `redacted`, however its hidden parts are written."""
     return _PLACEHOLDER.sub(HIDDEN, sent) == redacted
 
 
 def restore_secrets(sent: str, stored: str) -> str | None:
-    """`sent` with its hidden parts filled in from `kept`, an address of the same scheme, host and port.
+    """Fill in the hidden parts of `sent` from `stored`, an address with the same scheme, host and port.
 
-    None where they are not known from it.
+    None if `stored` does not have them.
     """
     sent = _PLACEHOLDER.sub(HIDDEN, sent)
     if HIDDEN not in sent or sent == redact_address(stored):
@@ -166,7 +166,7 @@ def restore_secrets(sent: str, stored: str) -> str | None:
 
 
 def _split(url: str) -> _Parts | None:
-    """The parts of an address; None for one that cannot be read. A login may hold / ? # @ as they stand."""
+    """Parse an address; None if that fails. A login may contain / ? # @ unescaped."""
     match = _URL.match(url)
     if match is None or not _is_known(match[1]):
         return None
@@ -188,14 +188,14 @@ def _end_of_host(rest: str, begin: int) -> int:
 
 
 def _holds_at(scheme: str, place: str, after: str) -> bool:
-    """Whether the @ in `after` is no login's: the host is certain, and what follows is a path, or a clone's ref."""
+    """Whether the @ in `after` does not end a login: the host is certain, and a path or a ref follows."""
     _, at, host = place.rpartition("@")
     ref = scheme.lower().startswith("git+") and re.fullmatch(r"[^@]*@[\w.-]+", after)
     return bool(_CERTAIN_HOST.fullmatch(host)) and (not at or bool(ref))
 
 
 def _is_known(scheme: str) -> bool:
-    """Of `postgresql+psycopg` and `git+https` one of the two decides."""
+    """Whether one part of the scheme is known, as in `postgresql+psycopg` and `git+https`."""
     return any(_KNOWN_SCHEMES.fullmatch(part) or _CAMERA.fullmatch(part) for part in scheme.split("+"))
 
 
@@ -222,14 +222,14 @@ def _redact_segment(segment: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether it is made of words, numbers and file endings; no login and no random token is."""
+    """Whether the text consists of words, numbers and file endings, unlike logins and random tokens."""
     if re.search(r"[^\w.,+~ -]", text):
         return False
     return all(_CHUNK.fullmatch(chunk) for chunk in re.split(r"[._,+~ -]+", text))
 
 
 def redact_query(query: str) -> str:
-    """A query without the values that are not known to be harmless."""
+    """Hide the values of a query that are not known to be harmless."""
     return "".join(_redact_parameter(piece) for piece in re.split(r"([&;])", query))
 
 
@@ -254,7 +254,7 @@ def _endpoint(parts: _Parts) -> tuple[str, str, str]:
 
 
 def _restore_login(new: str | None, old: str | None) -> str | None:
-    """Name and password are filled in one by one: a new password may go with the name that is kept."""
+    """Restore name and password separately, so that a new password can be sent with the stored name."""
     if new is None or HIDDEN not in new:
         return new
     if not old:
@@ -269,13 +269,16 @@ def _restore_login(new: str | None, old: str | None) -> str | None:
 
 
 def _restore_path(new: str, old: str, host: str) -> str:
-    """Each part that is hidden, or holds something hidden, from the part that is shown so: at its place, or alone."""
+    """Restore each hidden segment from the old segment that looks the same when redacted.
+
+    That is the one at the same index, or the only one.
+    """
     if new == _redact_path(old, host) and HIDDEN in new:
         return old
     new_parts, old_parts = new.split("/"), old.split("/")
     redacted_parts = _redact_path(old, host).split("/")
     if len(redacted_parts) != len(old_parts):
-        return new  # all of it is hidden, and it is not the same
+        return new  # the whole path is hidden, and it is another one
     for place, part in enumerate(new_parts):
         if HIDDEN in part:
             candidates = [old_parts[index] for index, redacted in enumerate(redacted_parts) if redacted == part]
@@ -310,5 +313,5 @@ def _restore_query(new: str | None, old: str | None) -> str | None:
 
 
 def _redact_schemeless(text: str) -> str:
-    """An address without a scheme."""
+    """Redact an address without a scheme."""
     return f"{HIDDEN}@{text.rpartition('@')[2]}" if re.match(r"[^\s/@]*:.*@", text, re.S) else text

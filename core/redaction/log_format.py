@@ -1,4 +1,4 @@
-"""The format of log records: whole records without secrets, tracebacks included."""
+"""A log formatter that redacts whole records, including tracebacks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from core.redaction.texts import redact_text
 
 
 class RedactingFormatter(logging.Formatter):
-    """The last defence, not the first."""
+    """Redacts formatted records: the last line of defence; secrets should not reach the log at all."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text without secrets."""
         return redact_text(super().format(record))

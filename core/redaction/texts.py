@@ -1,4 +1,4 @@
-"""Texts, environments and documents as they are shown: without addresses' secrets and without secret values."""
+"""Redacts texts, environments and documents: secrets in addresses, and values under secret names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urllib.parse import quote
 
 from core.redaction.addresses import HIDDEN, is_plain, redact_address, redact_query
 
-MIN_SECRET_LENGTH = 6  # a shorter value is too common to be hidden wherever it occurs
+MIN_SECRET_LENGTH = 6  # characters; shorter values are too common to be hidden everywhere
 
 _IN_TEXT = re.compile(
     r"[a-z][a-z0-9+.-]{0,20}:\\?/\\?/(?:"
-    r"[^\s/@:\"'<>]{1,100}:(?!(?:\d+|port)\b)[^\n@]{0,100}@[^\s\"'<>`]*"  # a password with blanks or quotes in it
+    r"[^\s/@:\"'<>]{1,100}:(?!(?:\d+|port)\b)[^\n@]{0,100}@[^\s\"'<>`]*"  # a password may contain blanks or quotes
     r"|(?:(?!\\[nrt\"])[^\s\"'<>`])*)"
     r"|[a-z][a-z0-9+.-]{0,20}(?:%(?:25)*3A|:)%(?:25)*2F%(?:25)*2F[^\s\"'<>`&]*",
     re.I,
 )
-_WITHOUT_SCHEME = re.compile(  # no mail address after a word, no path of Windows, no time, no version
+_WITHOUT_SCHEME = re.compile(  # not a mail address after a word, a Windows path, a time or a version
     r"(?<![\w@.+%*-])(?<!\w/)(?!(?:e?mail(?:to)?|(?:reply-)?to|from|b?cc|recipients?|contact|sips?|xmpp|acct|git|ssh|unit):)"
     r"(?!\d+:\d+\b|[a-z]:[\\/])[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]{1,200}@(?!sha\d+(?::|%3A)|v?\d+(?:\.\d+){0,2}(?![\w.:]))(?=[\w\[])",
     re.I,
@@ -30,22 +30,22 @@ _ASSIGNED = re.compile(
     r"(\\\"[^\"]*\\\"|b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'"
     r"|(?:(?:Bearer|Basic|Digest)\s)?(?:[^\s\"'&;,\\]|[&;,](?![\w.-]*[=\s\"']|$))+)",
 )
-_HEADER = re.compile(  # up to the quotation mark that closes it, or to the end of the line
+_HEADER = re.compile(  # up to the closing quotation mark or the end of the line
     r"\b((?:proxy-)?authorization|(?:set-)?cookie|(?:x-[\w-]{1,40}|api|auth|access)-key|[\w-]{1,40}-(?:token|secret))(\s*:\s*)"
     r"((?:[^\n\"']|(?<==)\"[^\n\"]*\")+)",
     re.I,
 )
 _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+|=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)(?![a-z]+(?![\w~+/=-]))[A-Za-z0-9._~+/=-]{6,}")
-_QUERY = re.compile(r"(?<![\w/:%])(/[\w./%-]*\?)([^\s\"'<>`]+)")  # of a path, as in a line of an access log
+_QUERY = re.compile(r"(?<![\w/:%])(/[\w./%-]*\?)([^\s\"'<>`]+)")  # after a path, as in an access log
 _ELEMENT = re.compile(r"(<(?:\w+:)?(?:password|token|secret)\w*(?:\s[^<>]*)?>)[^<>]+(?=</)", re.I)  # of XML
-_TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
+_TOKEN = re.compile(  # tokens with a known prefix, and private keys
     r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA\w{16}"
     r"|AIza[\w-]{35}|pypi-AgE[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
 _LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]*)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
-_NOT_A_VALUE = re.compile(  # what stands for a value, or says how it is with one
+_NOT_A_VALUE = re.compile(  # a placeholder for a value, or a word about one
     r"\*+|…|\.{2,3}|:[a-z_]+|[\[\](){}`]+|<[A-Za-z_ -]*>?|\$[A-Z][A-Z0-9_]*|\$[({]+[A-Za-z_. /:-]*[)}]*|\{[a-z_]*\}?"
     r"|(?i:null|none|true|false|yes|no|on|off|ok|un?set|is|was|to|or|and|enabled|disabled|missing|required|needed|invalid"
     r"|expired|wrong|hidden)|FILE|PATH|NAME|VALUE|VARIABLE|TOKEN|PASSWORD|SECRET|KEY"
@@ -67,7 +67,7 @@ _HARMLESS_NAME = re.compile(
     r"|parallelism|algorithm|expiry|expires|hours|minutes|seconds|days)$",
     re.I,
 )
-_HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing: numbers, a word, hosts, paths
+_HARMLESS_VALUE = re.compile(  # of a `.env` variable with a neutral name: numbers, a word, hosts, paths
     r"[\d.,:]*|\d+[A-Za-z]{1,3}|[A-Za-z]{1,12}|(?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w.+-]+@[\w.-]+|[\w.~-]*(?:/[\w.+-]*)+"
 )
 _PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]{6,})@")  # of an address
@@ -75,14 +75,14 @@ _FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt
 
 _LOGINS = ("-u", "--user", "--proxy-user")  # options whose value may be name:password
 
-_site_secrets: set[str] = set()  # the secrets of the site that was opened, or of the service
+_site_secrets: set[str] = set()  # secrets of the opened site or of the service
 _site_pattern: re.Pattern[str] | None = None
 
 
 def redact_text(value: str, extra_secrets: re.Pattern[str] | None = None) -> str:
-    """`value` with each address in it shown as `redact_address` does, without known secrets, passwords and tokens.
+    """Hide known secrets, passwords and tokens in `value`, and redact every address in it.
 
-    `also` are further secrets, as `secrets_of` gives them.
+    `extra_secrets` is a result of `secrets_of`.
     """
     for secrets in (_site_pattern, extra_secrets):
         value = secrets.sub(HIDDEN, value) if secrets else value
@@ -121,10 +121,10 @@ def _redact_assignment(match: re.Match[str]) -> str:
 
 
 def _holds_secret(name: str, value: str) -> bool:
-    """Whether a text that says `name=value` tells a secret by it."""
+    """Whether `value` is a secret in a text that says `name=value`."""
     if _NOT_A_VALUE.fullmatch(value.rstrip(")]}.:`") or value):
         return False
-    if name.lower() in ("pass", "pwd"):  # else a count, or a folder
+    if name.lower() in ("pass", "pwd"):  # a count or a folder is harmless
         return not re.fullmatch(r"\d+|[/~].*", value)
     count = _COUNTED_NAME.search(name) and re.fullmatch(r"[\d.,]+", value)
     return not count and bool(_SECRET_NAME.search(name)) and is_secret_name(name)
@@ -144,21 +144,21 @@ def _redact_option(match: re.Match[str]) -> str:
 
 
 def _is_login(option: str, value: str) -> bool:
-    """Whether an option is given name:password; two numbers are a user and a group."""
+    """Whether an option has the value name:password; two numbers are a user and a group."""
     return option in _LOGINS and bool(re.fullmatch(r"(?!\d+:\d+$)[^:]*:.+", value))
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable, label, option or key of that name holds a secret."""
+    """Whether a variable, label, option or key with that name has a secret value."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return not _HARMLESS_NAME.search(name) and bool(_SECRET_NAME.search(name) or _SECRET_WORD.search(name))
 
 
 def set_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
-    """From now on `redact_text` hides these secrets wherever they occur; what was known before is forgotten.
+    """Make `redact_text` hide these secrets wherever they occur, in place of those set before.
 
-    Of `environment` that is the values of variables with secret names; of `dotenv`, the site's own file of secrets,
-    also those that look like nothing harmless.
+    From `environment`, these are the values under secret names; from `dotenv`, the site's own file of secrets, also
+    every value that does not look harmless.
     """
     _site_secrets.clear()
     _site_secrets.update(value for name, value in (dotenv or {}).items() if _may_be_secret(name, value))
@@ -166,14 +166,14 @@ def set_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None
 
 
 def add_secrets(environment: Mapping[str, str]) -> None:
-    """Those of the variables with secret names, too."""
+    """Make `redact_text` also hide the values under secret names."""
     global _site_pattern
     _site_secrets.update(_secrets(environment.items()))
     _site_pattern = _compile_pattern(_site_secrets)
 
 
 def secrets_of(data: Any) -> re.Pattern[str] | None:
-    """What stands in a JSON document under secret names; None for nothing."""
+    """A pattern of the values under secret names in a JSON document; None without any."""
     return _compile_pattern(set(_secrets_in(data)))
 
 
@@ -191,7 +191,7 @@ def _secrets_in(data: Any) -> Iterator[str]:
 
 
 def _secrets(variables: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """The values under secret names, and the passwords of addresses under any name."""
+    """The values under secret names, and passwords in addresses under any name."""
     for name, value in variables:
         if is_secret_name(name) and len(value) >= MIN_SECRET_LENGTH and not _FILE.fullmatch(value):
             yield value
@@ -207,7 +207,7 @@ def _compile_pattern(values: set[str]) -> re.Pattern[str] | None:
 
 
 def _encoded_forms(value: str) -> set[str]:
-    """A value as it stands in an address and in a JSON document."""
+    """A value as URLs and JSON encode it."""
     encoded = {quote(value, safe=""), quote(value)}
     lower = {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in encoded}
     escaped = json.dumps(value)[1:-1]
@@ -215,14 +215,14 @@ def _encoded_forms(value: str) -> set[str]:
 
 
 def redact_variable(name: str, value: str, extra_secrets: re.Pattern[str] | None = None) -> str:
-    """The value of a variable, a label or a key as it is shown."""
+    """Redact the value of a variable, a label or a key."""
     return (
         HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else redact_text(value, extra_secrets)
     )
 
 
 def redact_arguments(words: Sequence[str], extra_secrets: re.Pattern[str] | None = None) -> list[str]:
-    """A command line, or the variables of an environment as NAME=value."""
+    """Redact a command line, or variables as NAME=value."""
     redacted: list[str] = []
     option = ""
     for word in words:
@@ -241,9 +241,9 @@ def redact_arguments(words: Sequence[str], extra_secrets: re.Pattern[str] | None
 
 
 def redact_document(data: Any) -> Any:
-    """A JSON document, such as all that the engine knows of a container.
+    """Redact a JSON document, such as the engine's description of a container.
 
-    What stands in it under a secret name is hidden in the rest of it, too.
+    A value under a secret name is hidden in the rest of the document, too.
     """
     return _redact_value(data, "", secrets_of(data))
 

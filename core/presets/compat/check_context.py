@@ -1,4 +1,4 @@
-"""What the checks work on: a preset, the packages of its image, its machine, and helpers that make findings."""
+"""The input of the checks: a preset, the packages of its image, its lock and its machine; and helpers for findings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from core.presets.model import Preset
 
 @dataclass(frozen=True)
 class CheckContext:
-    """A preset, what its fields, layers and pins ask for, its lock and its machine, and what follows from them."""
+    """A preset with its requirements, its lock and its machine, and what follows from them."""
 
     preset: Preset
     requirements: tuple[PresetRequirement, ...]
@@ -41,17 +41,17 @@ class CheckContext:
 
     @cached_property
     def packages(self) -> Mapping[str, Package]:
-        """The packages of the image by their names."""
+        """The packages of the image by name."""
         brings = {name: row.brings for name, row in self.facts.brings.items()}
         packages = collect_packages(self.requirements, self.resolved, brings)
         return packages if self.resolved else infer_torch(packages, self.facts)
 
     def package(self, *names: str) -> Package | None:
-        """The first of these packages that the image will hold."""
+        """The first of these packages that is in the image."""
         return next((self.packages[name] for name in map(canonicalize_name, names) if name in self.packages), None)
 
     def constraints(self, name: str) -> list[PresetRequirement]:
-        """Every requirement and pin of a package, without what a field stands for."""
+        """Every requirement and pin of a package, without those of the field `pytorch`."""
         return [
             entry
             for entry in self.requirements
@@ -72,16 +72,16 @@ class CheckContext:
 
     @cached_property
     def torch_versions(self) -> list[str]:
-        """Its version; while that is open, those of the tables that may come, newest first."""
+        """The version of torch; while that is open, all possible versions in the tables, newest first."""
         return torch_versions(self.torch, self.preset, self.facts)
 
     @property
     def torch_version(self) -> str:
-        """The version that the checks take it to be: what is known, else the newest that may come."""
+        """The version of torch that the checks assume: the known one, else the newest possible one."""
         return next(iter(self.torch_versions), "")
 
     def tag_of(self, version: str) -> str:
-        """The wheel tag that torch has in a version."""
+        """The wheel tag of torch in a version."""
         return torch_tag(version, self.preset, self.facts, self.packages)
 
     @property
@@ -107,13 +107,13 @@ class CheckContext:
 
     @property
     def base_cuda(self) -> str:
-        """The CUDA version of the base image, first two parts: as the locked image says, else as its name tells."""
+        """The CUDA version of the base image, `12.6`: from the locked image, else from its name."""
         locked_cuda = self.resolved.cuda if self.resolved else None
         return ".".join((self.preset.base_image_cuda if locked_cuda is None else locked_cuda).split(".")[:2])
 
     @cached_property
     def cuda_users(self) -> dict[str, str]:
-        """Every CUDA version that something in the image was built with, and what that is."""
+        """Every CUDA version that something in the image was built with, and what that thing is."""
         users = {}
         if self.base_cuda:
             users[self.base_cuda] = self.preset.base_image
@@ -128,7 +128,7 @@ class CheckContext:
         return users
 
     def cuda_of(self, package: Package) -> str:
-        """The CUDA version that a package brings or was built with, as its name, its version or the tables tell."""
+        """The CUDA version of a package, from its name, its version or the tables; empty without one."""
         release = Version(package.version).release if package.version else ()
         if _CUDA_VERSIONED.fullmatch(package.name) and release:
             return ".".join(str(part) for part in (*release, 0)[:2])
@@ -148,18 +148,18 @@ class CheckContext:
 
     @property
     def cuda(self) -> str:
-        """The newest CUDA the driver has to carry; empty when nothing in the image uses one."""
+        """The newest CUDA that the driver has to support; empty when nothing in the image uses CUDA."""
         return max(self.cuda_users, key=Version, default="")
 
     @property
     def compiles(self) -> bool:
-        """Whether the builder stage compiles something that the preset names a version of."""
+        """Whether the builder stage compiles something."""
         options = self.preset.build_options
         return bool(options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch)
 
     @property
     def system(self) -> SystemRow | None:
-        """The distribution of the base image, as the lock knows it, else as its name tells."""
+        """The distribution of the base image, from the lock, else from its name."""
         os_release = self.resolved.os_release if self.resolved else ""
         image = os_release or self.preset.base_image.lower()
         normalized = re.sub(r"[^a-z0-9.]", "", image)
@@ -169,7 +169,7 @@ class CheckContext:
         return None
 
     def family(self, image: str) -> FamilyRow | None:
-        """The family of an image: for the base image as the lock knows its distribution, else as its name tells."""
+        """The family of an image: for the base image from the lock, else from its name."""
         os_release = self.resolved.os_release.lower() if self.resolved and image == self.preset.base_image else ""
         image = image.lower()
         folder, slash, last = image.partition("@")[0].rpartition("/")
@@ -182,8 +182,8 @@ class CheckContext:
         return next((row for row in self.facts.families.values() if repository in row.images), None)
 
 
-# The runtime and the toolkit have CUDA's own version. Others may be newer and tell its major version: by their name, or
-# by their version if that is not one of their own, as cuFFT's is.
+# The runtime and the toolkit have CUDA's own version. Other packages have its major version in their names, or in their
+# versions, unless these are their own, as cuFFT's.
 _CUDA_VERSIONED = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
 _CUDA_NAMED = re.compile(r".+-cu(?:da)?(\d\d)[\dx]?(?:-.*)?")
 _CUDA_LOCAL = re.compile(r"cu(?:da)?(\d\d)(\d)?(?!\d)")
@@ -197,15 +197,15 @@ class Check(Protocol):
     """A pure function over data: the same input gives the same findings, in the same order."""
 
     def __call__(self, context: CheckContext) -> list[Finding]:
-        """Look at one thing."""
+        """Check one aspect of the preset."""
 
 
 def build_context(
     preset: Preset, layers: Layers, facts: Facts, target: TargetMachine | None, resolved: Resolved | None
 ) -> CheckContext:
-    """The subject of a preset whose requirement files are read."""
+    """The context for a preset whose requirement files were read."""
     requirements = torch_requirements(preset, facts, layers)
-    # Its ONNX Runtime is chosen by the lock; what comes along for NumPy is known before.
+    # The lock chooses the ONNX Runtime; its limit for NumPy is known before.
     service = engine_choices(preset, layers, facts)[0]
     numpy = [line for line in service if line.startswith("numpy")]
     numpy_limits = parse_requirements([("service", numpy)], [], preset.python_version)

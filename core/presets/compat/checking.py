@@ -1,4 +1,4 @@
-"""Runs all checks of a preset for a machine. Findings, worst first."""
+"""Runs all checks of a preset for a machine. Returns the findings, worst first."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def check(
 ) -> list[Finding]:
     """Check the preset `name` for `target`; without one, for the machine that the preset names, else for this host.
 
-    `site` gives the overlay of the tables (`docker/compat/`) and the requirement files of layers; `resolved` is what
-    the preset's current lock holds.
+    `site` provides the overlay of the tables (`docker/compat/`) and the requirement files of layers. `resolved` is the
+    content of the preset's current lock.
     """
     facts = site_facts(site)
     layers, constraints, layer_problems = _layers(preset, site.presets if site else None, resolved, name)
@@ -53,7 +53,7 @@ def evaluate(
     earlier_findings: list[Finding] | None = None,
     resolved: Resolved | None = None,
 ) -> list[Finding]:
-    """The check without any reading: `layers` are names and requirement lines, `already` earlier findings."""
+    """Run the checks without reading files: `layers` are names with requirement lines."""
     context = build_context(preset, layers, facts, target, resolved)
     findings = [*(earlier_findings or []), *_overlay_problems(facts)]
     for run_check in CHECKS:
@@ -63,14 +63,14 @@ def evaluate(
 
 
 def site_facts(site: Site | None) -> Facts:
-    """The tables with a site's overlay on top."""
+    """The tables, with the overlay of a site."""
     return load_facts(site.docker / OVERLAY if site else None)
 
 
 def _layers(
     preset: Preset, folder: Path | None, resolved: Resolved | None, name: str
 ) -> tuple[list[tuple[str, list[str]]], list[str], list[Finding]]:
-    """The layers with their requirements, the constraints that their files name, and findings on the files."""
+    """The layers with their requirements, the constraints in their files, and findings about the files."""
     layers, constraints, findings = [], [], []
     for layer in preset.layers:
         try:
@@ -86,7 +86,7 @@ def _layers(
 
 
 def _media_source(preset: Preset, site: Site | None) -> list[Finding]:
-    """Xaiva Media has no public releases as FFmpeg and OpenCV have: its tree must be somewhere on this machine."""
+    """Xaiva Media has no public releases, unlike FFmpeg and OpenCV: its source tree must be on this machine."""
     branch = preset.build_options.xaiva_media_branch
     if not branch or preset.source(MEDIA_SOURCE):
         return []
@@ -107,7 +107,7 @@ def _overlay_problems(facts: Facts) -> list[Finding]:
 
 
 def _apply_override(finding: Finding, preset: Preset) -> Finding:
-    """A finding that the preset's overrides accept becomes a note."""
+    """Turn a finding that the preset's overrides accept into a note."""
     if finding.code not in preset.overrides or finding.level is Level.NOTE:
         return finding
     why = f"{finding.why} (accepted by `overrides`)".strip()

@@ -14,7 +14,7 @@ from core.site import Site
 
 @dataclass(frozen=True)
 class Choices:
-    """The values that the tables know, newest first. A form offers them and accepts others too."""
+    """The values in the tables, newest first. A form suggests them and accepts others, too."""
 
     base_images: list[str]
     pythons: list[str]
@@ -44,7 +44,7 @@ class Choices:
 
 
 def choices(site: Site | None = None) -> Choices:
-    """The choices that the tables, with the site's overlay, offer."""
+    """The choices from the tables with the site's overlay."""
     facts = site_facts(site)
     return Choices(
         base_images=list(facts.base_images),

@@ -1,4 +1,4 @@
-"""The compatibility tables: shipped rows, with those of a site's overlay folder on top."""
+"""The compatibility tables: the shipped rows, and those of a site's overlay folder, which win."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _TABLES: dict[str, type[Row]] = {
 
 @dataclass(frozen=True)
 class OverlayProblem:
-    """A row or file of the overlay that cannot be used; the shipped rows stand in its place."""
+    """A row or file of the overlay that cannot be used; the shipped rows are used instead."""
 
     path: Path
     what: str
@@ -78,7 +78,7 @@ class OverlayProblem:
 
 @dataclass(frozen=True)
 class Facts:
-    """All tables, each a mapping from key to row: by version where keys are versions, else in the order of the file."""
+    """All tables, each from key to row: sorted where keys are versions, else in the order of the file."""
 
     torch: dict[str, TorchRow]  # by minor release, `2.7`
     wheel_tags: dict[str, WheelTagRow]  # by tag, `cu126`
@@ -107,13 +107,13 @@ class Facts:
         return self.torch.get(minor(release))
 
     def pair(self, release: str) -> Pair | None:
-        """What torchvision and torchaudio go with a torch version."""
+        """The torchvision and torchaudio for a torch version."""
         row = self.torch_row(release)
         public = Version(Version(release).public)
         return next((pair for pair in row.versions if Version(pair.torch) == public), None) if row else None
 
     def tensorrt_row(self, version: str) -> TensorRTRow | None:
-        """The row of the range that a TensorRT version falls into."""
+        """The row whose range contains a TensorRT version."""
         parsed = Version(".".join(str(part) for part in (*Version(version).release, 0, 0)[:3]))
         rows = self.tensorrt.values()
         return next((row for row in rows if Version(row.first) <= parsed <= Version(row.last)), None)
@@ -126,9 +126,9 @@ def minor(version: str) -> str:
 
 
 def load_facts(overlay: Path | None = None) -> Facts:
-    """The shipped tables with the rows of `overlay` (a folder of the same file names) on top.
+    """Load the shipped tables and those in the folder `overlay`, whose rows win.
 
-    A file of the overlay that cannot be used is named in `problems` and changes nothing.
+    A file of the overlay that cannot be used is in `problems` and changes nothing.
     """
     tables: dict[str, dict[str, Any]] = {name: dict(rows) for name, rows in _shipped().items()}
     problems: list[OverlayProblem] = []

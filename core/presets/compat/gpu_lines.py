@@ -1,4 +1,4 @@
-"""Lines in which other programs name a GPU, as people paste them: nvidia-smi, lspci, glxinfo, /proc."""
+"""Parses pasted lines in which other programs name a GPU: nvidia-smi, lspci, glxinfo, /proc."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LSPCI = re.compile(r"\b(?P<chip>[A-Z]{2}\d\w{1,5})(?: / [\w-]+)? \[(?P<name>[^\
 _TABLE = re.compile(r"\| +\d+ +(?P<name>\S.*?) +(?:On|Off|N/A|WDDM|TCC|MCDM) *\|.*")
 _MIB = re.compile(r"[,( ]{0,3}\b(?P<mib>\d{4,7}) ?Mi?B\b\)?", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d")
-# Index, UUID and driver, which are no names.
+# Index, UUID and driver, which are not names.
 _NOT_A_NAME = re.compile(r"|\d{1,2}|GPU-[\w-]+|\d{3}\.\d+(\.\d+)?|\[?(N/A|Not Supported)\]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class GpuLine:
-    """What a line says: a name, and beside it the chip (lspci), or compute capability and memory (the driver)."""
+    """A GPU's name, and the chip (lspci) or the compute capability and memory (driver) that the line has."""
 
     name: str
     chip: str = ""
@@ -33,7 +33,7 @@ class GpuLine:
 
 
 def read_line(text: str) -> GpuLine:
-    """A pasted line without what stands around the GPU's name. Any other text is a name as it is."""
+    """Parse a pasted line. Any other text is returned as a name."""
     line = " ".join(text.split())
     if match := _LSPCI.search(line):
         return GpuLine(match["name"], match["chip"].upper())

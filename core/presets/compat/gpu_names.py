@@ -1,7 +1,6 @@
-"""GPU names, as nvidia-smi prints them or people write them: found in the table of GPUs, or said to be unknown.
+"""Finds GPUs by the names that nvidia-smi prints and people write; a name that is not in the table is unknown.
 
-What a name leaves open stays open: a model sold with 8 or 12 GiB has both. Nothing is taken from a GPU with a similar
-name.
+A name may leave the memory open: a model sold with 8 or 12 GiB has both. A similar name is never taken for another.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _BOARD = re.compile(
     r"|lhr|lite hash rate|refresh|rev\.? \w)\b",
     re.IGNORECASE,
 )
-# Words that people leave out.
+# Words that people omit.
 _FILLER_WORDS = (
     *("nvidia", "corporation", "geforce", "tesla", "grid", "gpu", "graphics", "card", "with", "design", "edition"),
     *("generation", "gen", "lovelace", "founders", "engineering", "reference", "developer", "kit", "nvgpu", "shared"),
@@ -44,13 +43,13 @@ _FILLER_WORDS = (
 )
 # How chips begin, and the major architectures that they have.
 _CHIPS = {"GK": "3", "GM": "5", "GP": "6", "GV": "7", "TU": "7", "GA": "8", "AD": "8", "GH": "9", "GB": "10 11 12"}
-# Architectures and names of GPUs that sit in one chip or module with an Arm processor.
+# Architectures and names of GPUs in one chip or module with an Arm processor.
 _ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
 _ARM_NAMES = re.compile(
     r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb[23]00|grace|t4g|dgx spark)\b", re.IGNORECASE
 )
 _OTHER_MAKERS = re.compile(r"\b(amd|radeon|instinct|intel|arc|apple|adreno|mali|ascend|gfx\d+)\b", re.IGNORECASE)
-_MIN_SIMILARITY = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
+_MIN_SIMILARITY = 0.6  # between a word and its misspelling
 _GIVE_BY_HAND = (
     'give its architecture and memory instead: "gpu": "sm_86", "vram_gib": 8 in `target`, or --gpu sm_86;'
     " on its machine, `nvidia-smi --query-gpu=compute_cap,memory.total --format=csv` shows both"
@@ -59,10 +58,10 @@ _GIVE_BY_HAND = (
 
 @dataclass(frozen=True)
 class GpuModel:
-    """One GPU. `sm` is its compute capability, `8.6`; empty, like None elsewhere, means unknown.
+    """One GPU. `sm` is its compute capability, `8.6`. An empty `sm`, and None elsewhere, means unknown.
 
-    Where the name leaves the memory open, or tells one that the tables lack, `vram_choices` has all that they know, and
-    `vram_gib` is the smallest.
+    If the name leaves the memory open, or has a size that the tables lack, `vram_choices` has all sizes in the tables,
+    and `vram_gib` is the smallest.
     """
 
     name: str
@@ -75,15 +74,15 @@ class GpuModel:
     vram_choices: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """The name with the architecture, where the name is not that already."""
+        """The name with the architecture, unless the name is the architecture."""
         sm = _sm_name(self.sm)
         return self.name if not self.sm or self.name == sm else f"{self.name} ({sm})"
 
 
 def find_gpu(name: str, facts: Facts) -> GpuModel:
-    """The GPU of that name, or of an architecture such as `sm_86`. An unknown name gives a Gpu without `sm`.
+    """The GPU with that name or architecture (`sm_86`). An unknown name gives a GpuModel without `sm`.
 
-    A pasted line of nvidia-smi or lspci is read to the name; what the driver printed beside it counts, not the table.
+    Pasted lines of nvidia-smi or lspci are parsed; what the driver printed beside the name wins over the table.
     """
     line = read_line(name)
     gpu = _find_by_name(line.name, facts)
@@ -100,7 +99,7 @@ def _find_by_name(name: str, facts: Facts) -> GpuModel:
     if match := _ARCHITECTURE.fullmatch(name):
         sm = match["number"] or f"{match['major']}.{match['minor']}"
         known_architectures = _architectures(facts)
-        # A newer one than the tables know is taken at its word, but not where a bare number may be a CUDA version.
+        # An architecture newer than the tables is accepted, but not a bare number, which may be a CUDA version.
         plausible = sm in known_architectures or (
             not match["number"] and Version(sm) > Version(known_architectures[-1])
         )
@@ -121,7 +120,7 @@ def _find_by_name(name: str, facts: Facts) -> GpuModel:
 
 
 def explain_unknown(gpu: GpuModel, facts: Facts) -> tuple[str, str, str]:
-    """What, why and what to do about a GPU whose architecture is not known."""
+    """What, why and remedy for a GPU with unknown architecture."""
     if gpu.note:
         return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_GIVE_BY_HAND}"
     if _ARCHITECTURE.fullmatch(gpu.name):
@@ -154,7 +153,7 @@ def explain_unknown(gpu: GpuModel, facts: Facts) -> tuple[str, str, str]:
 
 
 def explain_platform(gpu: GpuModel) -> tuple[str, str, str]:
-    """What, why and what to do about a GPU beside an Arm processor."""
+    """What, why and remedy for a GPU in a machine with an Arm processor."""
     why = gpu.note or "it belongs to a machine with an Arm processor (aarch64); presets are locked for x86_64"
     remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
     return f"{gpu.name} is not in an x86_64 machine", why, remedy
@@ -187,7 +186,7 @@ def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> GpuModel
 
 
 def _slice(name: str, gpu: GpuModel, gib: float, brand: str = "") -> GpuModel:
-    """A part of a GPU: its architecture, with the memory that the profile's name tells."""
+    """A MIG slice or vGPU: the architecture of the whole GPU, with the memory in the profile's name."""
     if not gpu.sm or (gpu.vram_gib and gib > max(gpu.vram_choices, default=gpu.vram_gib) * _PROFILE_TOLERANCE):
         return GpuModel(name, aarch64=gpu.aarch64)
     note = gpu.note if gpu.aarch64 else ""
@@ -195,10 +194,10 @@ def _slice(name: str, gpu: GpuModel, gib: float, brand: str = "") -> GpuModel:
 
 
 def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
-    """The rows that a name may mean, and the memory that it tells beside them.
+    """The rows that a name may mean, and the memory size in it.
 
-    `GeForce RTX 3060 Mobile / Max-Q` and `Quadro RTX 6000/8000`, as lspci writes, are two names of which the second
-    lacks its beginning.
+    lspci writes two names as one: `GeForce RTX 3060 Mobile / Max-Q`, `Quadro RTX 6000/8000`; the second lacks its
+    beginning.
     """
     first, *others = (part.strip() for part in name.replace("_", " ").split("/"))
     rows, memory = _rows_of_part(first, facts)
@@ -217,7 +216,7 @@ def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
 
 
 def _rows_of_part(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
-    """A row's own names win over short forms of others; the kind of board (PCIe, SXM) changes no architecture."""
+    """Full names win over short forms; the form factor (PCIe, SXM) is ignored, because it changes no architecture."""
     printed, short = _index(facts.gpus.values())
     memory = _MEMORY.search(name)
     without = _MEMORY.sub(" ", name)
@@ -229,7 +228,7 @@ def _rows_of_part(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
 
 
 def _index(rows: Iterable[GpuRow]) -> tuple[dict[str, list[GpuRow]], dict[str, list[GpuRow]]]:
-    """The rows by their names, and by short forms of these."""
+    """The rows by full name, and by short form."""
     printed: dict[str, list[GpuRow]] = {}
     short: dict[str, list[GpuRow]] = {}
     for row in rows:
@@ -243,7 +242,7 @@ def _index(rows: Iterable[GpuRow]) -> tuple[dict[str, list[GpuRow]], dict[str, l
 
 @lru_cache(maxsize=1024)
 def _spellings(names: tuple[str, ...], brand: str) -> tuple[frozenset[str], frozenset[str]]:
-    """A row's names and their short forms, plain."""
+    """Lookup keys of a row's names, and of their short forms."""
     shorter = frozenset(_lookup_key(form) for name in names for form in _short_forms(name, brand))
     return frozenset(map(_lookup_key, names)), shorter
 
@@ -269,7 +268,7 @@ def _short_forms(name: str, brand: str) -> Iterator[str]:
 
 
 def _misspelt(name: str, facts: Facts) -> list[str]:
-    """The names of which one word is misspelt: the same numbers, and of one architecture; else none."""
+    """Names that differ in one misspelt word and have the same numbers; empty if their architectures differ."""
     numbers, words = _words(_MEMORY.sub(" ", name))
     words = [word for word in words if not difflib.get_close_matches(word, _FILLER_WORDS, cutoff=0.8)]
     rows = [row for row in facts.gpus.values() if numbers and _one_word_misspelt((numbers, words), _words(row.key))]
@@ -286,7 +285,7 @@ def _one_word_misspelt(name: tuple[list[str], list[str]], right: tuple[list[str]
 
 
 def _words(name: str) -> tuple[list[str], list[str]]:
-    """The words of a name with digits in them, and those without."""
+    """The words of a name with digits, and those without."""
     apart = re.sub(r"([a-z]{2,})(\d{3,})", r"\1 \2", _normalize(name))
     words = [word for word in re.findall(r"[a-z0-9]+", apart) if word not in _FILLER_WORDS]
     numbers = [word.replace("o", "0") for word in words if re.search(r"\d", word)]
@@ -294,7 +293,7 @@ def _words(name: str) -> tuple[list[str], list[str]]:
 
 
 def _lookup_key(name: str) -> str:
-    """A name without what people leave out or write differently: case, blanks, the maker, `GPU`."""
+    """A name without what people omit or write differently: case, blanks, the maker, `GPU`."""
     return "".join(word for word in re.findall(r"[a-z0-9]+", _normalize(name)) if word not in _FILLER_WORDS)
 
 

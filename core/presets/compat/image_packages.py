@@ -1,4 +1,4 @@
-"""The packages that an image will hold, from wherever they stand: fields, layers, pins, and the current lock."""
+"""Collects the packages of an image from fields, layers, pins and the current lock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Layers = Sequence[tuple[str, Sequence[str]]]  # names and requirement lines
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """One wheel of a lock: `wheel` is its file name."""
+    """One wheel of a lock; `wheel` is its file name."""
 
     name: str
     version: str
@@ -34,19 +34,23 @@ class LockedPackage:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What the current lock of a preset holds, as data. `os_release` is the base image's: `ubuntu 22.04`.
-
-    `environment` are the variables of the image that containers start from, `cuda` is the CUDA_VERSION of the base
-    image; both None when the images are not there. `complete`: nothing is missing that could not be locked.
-    `built` has the package of each address whose wheel was built, though the address does not name it.
-    """
+    """The content of a preset's current lock, as far as the checks need it."""
 
     packages: tuple[LockedPackage, ...] = ()
     os_release: str = ""
+    """Of the base image: `ubuntu 22.04`."""
+
     environment: Mapping[str, str] | None = None
+    """Variables of the image that containers start from; None when the image is not there."""
+
     cuda: str | None = None
+    """CUDA_VERSION of the base image; None when the image is not there."""
+
     complete: bool = True
+    """Whether everything could be locked."""
+
     built: Mapping[str, str] = field(default_factory=dict)
+    """Address without a package name to the package that was built from it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class PresetRequirement:
 
     @property
     def version(self) -> str:
-        """The one version that it allows, `2.8.0+cu128`; empty when it allows several or does not tell."""
+        """The only version that it allows, `2.8.0+cu128`; empty when it allows several or none is known."""
         if self.requirement.url:
             return _version_of_file(self.wheel)
         exact = [one.version for one in self.requirement.specifier if one.operator in ("==", "===")]
@@ -77,41 +81,44 @@ class PresetRequirement:
 
 @dataclass(frozen=True)
 class Package:
-    """One distribution of the image. `version` is empty while only a lock could tell it.
-
-    `where` names the field, or the lock; `text` is the requirement as it is written, or name and version of the lock.
-    `address`: it is named by one that does not tell its version.
-    """
+    """One Python package of the image."""
 
     name: str
     version: str
+    """Empty while only a lock could tell it."""
+
     where: str
+    """The field or the place in the lock."""
+
     text: str
+    """The requirement, or name and version from the lock."""
+
     specifier: SpecifierSet = field(default_factory=SpecifierSet)
     extras: frozenset[str] = frozenset()
     wheel: str = ""
     locked: bool = False
     address: bool = False
+    """Whether it is required by an address without a version."""
 
     def allows(self, version: str) -> bool:
-        """Whether the package may come in this version."""
+        """Whether the package may be installed in this version."""
         if self.version:
             return Version(self.version) == Version(version)
         return self.specifier.contains(version, prereleases=True)
 
     def may_match(self, versions: str) -> bool:
-        """Whether the package may come in a version of a range, `>=2.7,<2.8`."""
+        """Whether the package may be installed in a version of a range, `>=2.7,<2.8`."""
         expected = SpecifierSet(versions)
         if self.version:
             return expected.contains(Version(self.version).public, prereleases=True)
         return ranges_overlap(self.specifier, expected)
 
     def allowed(self, versions: Iterable[str]) -> list[str]:
-        """Those of some versions in which the package may come, in their order."""
+        """The versions that the package may be installed in, in the given order."""
         return [version for version in versions if self.allows(version)]
 
 
-# Extras that stand for a package of the same version.
+# Extras that install a package of the same version.
 IMPLIED_BY_EXTRAS = {
     ("jax", "cuda12"): "jax-cuda12-plugin",
     ("jax", "cuda12-pip"): "jax-cuda12-plugin",
@@ -122,7 +129,7 @@ IMPLIED_BY_EXTRAS = {
 
 
 def ranges_overlap(first: SpecifierSet, second: SpecifierSet) -> bool:
-    """Whether any version satisfies both: tried on the limits of both and just beside them."""
+    """Whether any version satisfies both. Tests the limits of both ranges and the versions next to them."""
     limits = {
         Version(specifier.version.removesuffix(".*"))
         for specifier in (*first, *second)
@@ -140,7 +147,7 @@ def ranges_overlap(first: SpecifierSet, second: SpecifierSet) -> bool:
 
 
 def parse_requirements(layers: Layers, pins: Sequence[str], python: str) -> tuple[PresetRequirement, ...]:
-    """Requirements of layers and pins that hold on the image; a line that cannot be read is left out."""
+    """Requirements of layers and pins whose markers apply to the image; unreadable lines are left out."""
     entries = []
     for where, lines in [*((f"layers: {name}", lines) for name, lines in layers), (PINS, pins)]:
         for line in lines:
@@ -156,9 +163,9 @@ def parse_requirements(layers: Layers, pins: Sequence[str], python: str) -> tupl
 def collect_packages(
     requirements: Iterable[PresetRequirement], resolved: Resolved | None, brings: dict[str, list[str]]
 ) -> dict[str, Package]:
-    """The packages by name: as the lock has them, else as fields, layers and pins ask for them.
+    """The packages by name: from the lock if there is one, else from fields, layers and pins.
 
-    `brings` says which packages are known to need which others.
+    `brings` maps packages to those that they are known to depend on.
     """
     by_name: dict[str, list[PresetRequirement]] = {}
     for entry in requirements:
@@ -166,7 +173,7 @@ def collect_packages(
     packages = {name: _requested_package(name, entries) for name, entries in by_name.items()}
     if resolved is None:
         return {**_packages_of_extras(packages), **packages}
-    # A pin alone installs nothing: what it holds is in the lock, or not in the image.
+    # A pin alone installs nothing: its package is in the lock, or not in the image.
     packages = {name: package for name, package in packages.items() if package.where != PINS}
     for locked in resolved.packages:
         name = canonicalize_name(locked.name)
@@ -176,7 +183,7 @@ def collect_packages(
 
 
 def _packages_of_extras(packages: dict[str, Package]) -> dict[str, Package]:
-    """The packages that extras stand for."""
+    """The packages that extras install."""
     implied = {}
     for package in packages.values():
         for extra in package.extras:
@@ -226,7 +233,7 @@ def _locked_package(
 def _locked_place(
     entry: LockedPackage, by_name: dict[str, list[PresetRequirement]], brings: dict[str, list[str]]
 ) -> str:
-    """Where a package that nobody names stands: in the lock, brought by another as far as that is known."""
+    """The place of a package that no requirement names: its layer in the lock, and the package that brings it."""
     name = canonicalize_name(entry.name)
     bringers = sorted(other for other in by_name if name in brings.get(other, ()))
     return f"lock: layer {entry.layer}" + (f", brought by {', '.join(bringers)}" if bringers else "")
@@ -242,7 +249,7 @@ def _version_of_file(name: str) -> str:
 
 
 def is_version(text: str) -> bool:
-    """Whether a text is a version of PEP 440."""
+    """Whether a text is a PEP 440 version."""
     try:
         Version(text)
     except InvalidVersion:
@@ -251,7 +258,7 @@ def is_version(text: str) -> bool:
 
 
 def image_environment(python: str) -> dict[str, str]:
-    """The markers' variables as they are in an image."""
+    """The environment markers of an image."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{python}.0",

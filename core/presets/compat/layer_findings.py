@@ -1,4 +1,4 @@
-"""What the check says of a layer's file: what no index has, and options of pip that have another place here."""
+"""Findings about a layer's requirement file: direct references, and pip options that belong elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NO_EFFECT = {
 def layer_findings(
     preset: Preset, layer: str, content: LayerFile, resolved: Resolved | None, name: str
 ) -> list[Finding]:
-    """The findings on one layer of the preset `name`."""
+    """The findings about one layer of the preset `name`."""
     where = f"layers: {layer}"
     findings = []
     if content.is_empty and not content.options:
@@ -52,7 +52,7 @@ def layer_findings(
 
 
 def _group_repeated(options: Sequence[FileOption]) -> list[FileOption]:
-    """An option that stands on several lines, once."""
+    """The options, with one that is on several lines only once."""
     places: dict[tuple[str, str], list[str]] = {}
     for option in options:
         places.setdefault((option.name, option.value), []).append(option.place)
@@ -60,7 +60,7 @@ def _group_repeated(options: Sequence[FileOption]) -> list[FileOption]:
 
 
 def holds_in_image(entry: LayerReference, python: str) -> bool:
-    """Whether the requirement's marker holds in an image with that Python."""
+    """Whether the requirement's marker applies to an image with that Python."""
     return not entry.reference.marker or Marker(entry.reference.marker).evaluate(image_environment(python))
 
 

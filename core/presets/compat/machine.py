@@ -1,4 +1,4 @@
-"""The machine a preset is for: its GPUs and its driver, by hand, from the preset or from this host."""
+"""The machine that a preset is for: GPUs and driver, given by hand, by the preset or by this host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True)
 class TargetMachine:
-    """What a preset has to run on; `driver` is empty when it is not known."""
+    """GPUs and driver of the machine; `driver` is empty when it is not known."""
 
     gpus: tuple[GpuModel, ...] = ()
     driver: str = ""
@@ -45,7 +45,7 @@ class TargetMachine:
 def named_target(
     gpus: Sequence[str], driver: str = "", vram_gib: float | None = None, facts: Facts | None = None
 ) -> TargetMachine:
-    """The machine with GPUs and driver given by hand; `vram_gib` overrides what the tables say.
+    """The machine with the given GPUs and driver; `vram_gib` overrides the tables.
 
     Raises InputError for a driver that is not a version.
     """
@@ -69,7 +69,7 @@ def preset_target(preset: Preset, facts: Facts | None = None) -> TargetMachine |
 
 
 def host_target(facts: Facts | None = None) -> TargetMachine | None:
-    """This host's GPUs and driver; None without an NVIDIA driver. A driver that hangs costs its deadline, no more."""
+    """This host's GPUs and driver; None without an NVIDIA driver. A hanging driver costs at most a deadline."""
     driver = _driver()
     if not driver:
         return None
@@ -92,7 +92,7 @@ def sm_at_least(sm: str, floor: str) -> bool:
 
 
 def driver_cuda(driver: str, facts: Facts) -> str:
-    """The newest CUDA version that a driver knows in full, as nvidia-smi shows it; empty for an ancient one."""
+    """The newest CUDA version that a driver fully supports, as nvidia-smi shows it; empty for an ancient driver."""
     rows = [row for row in facts.cuda.values() if Version(row.native_driver) <= Version(driver)]
     # Within a driver branch the first release already reports the branch's CUDA version.
     branch = Version(driver).major
@@ -129,14 +129,14 @@ def _model_names() -> list[str]:
 
 
 def _nvml_gpus(facts: Facts) -> tuple[GpuModel, ...]:
-    """The GPUs as NVML tells them; empty when it does not answer."""
+    """The GPUs that NVML reports; empty when it does not answer."""
     with GpuSampler() as sampler:
         sample = sampler.sample()
     return tuple(_nvml_gpu(gpu, facts) for gpu in sample.gpus)
 
 
 def _nvml_gpu(gpu: SampledGpu, facts: Facts) -> GpuModel:
-    """Architecture and memory are the driver's; the table adds what NVML does not tell, where it means this GPU."""
+    """Architecture and memory come from the driver; the table adds the rest if it knows the same GPU."""
     name = gpu.name or f"GPU {gpu.index}"
     aarch64 = platform.machine() in _ARM
     if not gpu.compute_capability:

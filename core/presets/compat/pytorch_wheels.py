@@ -1,4 +1,4 @@
-"""The wheels that the fields `pytorch` and `tensorrt` stand for, and the CUDA inside PyTorch's wheels."""
+"""The wheels for the fields `pytorch` and `tensorrt`, and the CUDA inside PyTorch's wheels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDEX_TAG = re.compile(r"[/-](cu\d{2,3}|cpu|xpu|rocm[\d.]+)(?:/|$)")
 
 
 def pytorch_requirements(preset: Preset, facts: Facts) -> list[str]:
-    """`torch==2.7.1+cu126` and its companions; a companion of an unknown torch is left to the resolver."""
+    """`torch==2.7.1+cu126` and its companions; the resolver picks a companion of an unknown torch."""
     if not preset.pytorch:
         return []
     pair = facts.pair(preset.pytorch.version)
@@ -37,7 +37,7 @@ def tensorrt_requirement(preset: Preset, facts: Facts, layers: Layers = ()) -> s
 
 
 def wheel_cuda(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
-    """The CUDA version inside the PyTorch wheels of the field or of `layers`, `12.6`; empty for none or an unknown."""
+    """The CUDA version inside the PyTorch wheels of the field or of `layers`, `12.6`; empty for none or unknown."""
     packages = infer_torch(collect_packages(torch_requirements(preset, facts, layers), None, {}), facts)
     versions = torch_versions(packages.get("torch"), preset, facts)
     row = facts.wheel_tags.get(torch_tag(versions[0], preset, facts)) if versions else None
@@ -52,7 +52,7 @@ def torch_requirements(preset: Preset, facts: Facts, layers: Layers) -> tuple[Pr
 
 
 def infer_torch(packages: dict[str, Package], facts: Facts) -> dict[str, Package]:
-    """The packages with the torch that a torchvision or torchaudio of one version brings, where none is named."""
+    """Add the torch that belongs to a torchvision or torchaudio with a fixed version, if torch has none."""
     torch = packages.get("torch")
     if torch is not None and (torch.version or torch.address):
         return packages
@@ -71,7 +71,7 @@ def infer_torch(packages: dict[str, Package], facts: Facts) -> dict[str, Package
 
 
 def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[str]:
-    """The torch that comes: its version; while that is open, those of the tables that may come, newest first."""
+    """The version of torch; while that is open, all possible versions in the tables, newest first."""
     if torch is None or torch.address:
         return []
     if torch.version:
@@ -84,9 +84,9 @@ def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[
 
 
 def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str, Package] | None = None) -> str:
-    """The wheel tag of a torch version: its own, that of its index, else that of the plain build; empty: not known.
+    """The wheel tag of a torch version: its own, that of its index, else that of the plain build; empty when unknown.
 
-    `packages` are those of a lock: the CUDA runtime among them tells what an unknown plain build was built with.
+    `packages` are those of a lock: the CUDA runtime among them shows the CUDA of an unknown plain build.
     """
     local = Version(version).local or ""
     if local:
@@ -100,7 +100,7 @@ def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str,
 
 
 def index_tag(preset: Preset) -> str:
-    """The wheel tag that the address of torch's index tells: of the one it is bound to, else of the first that does."""
+    """The wheel tag in the address of torch's index: the index it is bound to, else the first index with a tag."""
     owner = index_for("torch", preset.indexes)
     indexes = [owner] if owner else [index for index in preset.indexes if not index.packages]
     return next((match[1] for index in indexes if (match := _INDEX_TAG.search(index.url))), "")

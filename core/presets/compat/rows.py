@@ -1,4 +1,4 @@
-"""The rows of the compatibility tables. Every row says where it comes from, and when that was looked at if it was."""
+"""The rows of the compatibility tables. Each has its source and the day it was verified."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-# A site's own rows go through the same validators: a check must not stumble over a misprint.
+# A site's own rows go through the same validators, so that a typo does not break a check.
 VersionText = Annotated[str, AfterValidator(_version)]
 OptionalVersion = Annotated[str, AfterValidator(_version_or_nothing)]
 SpecifierText = Annotated[str, AfterValidator(_specifier)]
@@ -63,7 +63,7 @@ Sm = Annotated[str, AfterValidator(_sm)]
 class Row(BaseModel):
     """`key` is unique in its table; a row of the same key in a site's overlay replaces the shipped one.
 
-    `verified_on` is empty where nobody looked it up.
+    `verified_on` is empty if nobody verified it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,7 +80,7 @@ class VersionedRow(Row):
 
 
 class Pair(BaseModel):
-    """Versions that were built for each other; empty: not known."""
+    """Versions that were built for each other; empty means unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,7 +90,7 @@ class Pair(BaseModel):
 
 
 class TorchRow(VersionedRow):
-    """One minor release of PyTorch: its wheel tags and Pythons; `default_tag` is that of the plain build."""
+    """One minor release of PyTorch: its wheel tags and Pythons; `default_tag` is the tag of the plain build."""
 
     versions: Annotated[list[Pair], Field(min_length=1)]
     tags: list[str]
@@ -110,9 +110,9 @@ class WheelTagRow(Row):
 
 
 class CudaRow(VersionedRow):
-    """A CUDA version: the least driver (minor-version compatibility), and the driver that knows all of it.
+    """A CUDA version: the minimum driver (minor-version compatibility), and the driver that fully supports it.
 
-    `min_sm` is the least GPU architecture that its libraries and compilers know; empty where that is not known.
+    `min_sm` is the oldest GPU architecture that its libraries and compilers support; empty when unknown.
     """
 
     min_driver: VersionText
@@ -128,7 +128,7 @@ class RequireCudaRow(Row):
 
 
 class TensorRTRow(VersionedRow):
-    """A range of TensorRT releases (`first` to `last`): CUDA builds, Pythons, least GPU architecture."""
+    """A range of TensorRT releases (`first` to `last`): CUDA builds, Pythons, oldest GPU architecture."""
 
     first: VersionText
     last: VersionText
@@ -140,7 +140,7 @@ class TensorRTRow(VersionedRow):
 
 
 class HeadersRow(VersionedRow):
-    """A release of nv-codec-headers and the least driver with which NVENC of that release works."""
+    """A release of nv-codec-headers and the oldest driver with which its NVENC works."""
 
     min_driver: VersionText
 
@@ -156,10 +156,10 @@ class OnnxRuntimeRow(VersionedRow):
 
 
 class GpuRow(Row):
-    """A GPU: compute capability, memory, brand as the driver tells it, and whether it has NVENC (None: not known).
+    """A GPU: compute capability, memory, brand as the driver reports it, and whether it has NVENC (None: unknown).
 
-    `vram_gib`: every size that is sold under the name, `vram_source` says where that is from, `source` the rest.
-    `vgpu`: what its vGPU profiles are called before the `-`. `aarch64`: it comes only with an Arm processor.
+    `vram_gib`: every size sold under the name; `vram_source` is the source of that, `source` of the rest.
+    `vgpu`: the names of its vGPU profiles before the `-`. `aarch64`: it exists only with an Arm processor.
     """
 
     sm: Sm
@@ -182,7 +182,7 @@ class BaseImageRow(Row):
 
 
 class SystemRow(Row):
-    """A distribution release, under which names images carry it, and the version of its own Python."""
+    """A distribution release, its names in image names, and the version of its own Python."""
 
     names: list[str]
     python: str
@@ -191,7 +191,7 @@ class SystemRow(Row):
 class FamilyRow(Row):
     """A family of images, known by words of their names (`names`) or as a whole (`images`).
 
-    `apt`: whether they have it; `libc`: `glibc`, `musl` or empty for none; `aarch64`: they are for Arm processors.
+    `libc`: `glibc`, `musl` or empty for none; `aarch64`: they are for Arm processors.
     """
 
     names: list[str]
@@ -202,7 +202,7 @@ class FamilyRow(Row):
 
 
 class OpenCvRow(VersionedRow):
-    """An OpenCV release: the newest CUDA it compiles with and the newest GPU architecture it knows."""
+    """An OpenCV release: the newest CUDA it compiles with and the newest GPU architecture it supports."""
 
     cuda_up_to: VersionText
     max_sm: Sm
@@ -215,7 +215,7 @@ class FfmpegRow(VersionedRow):
 
 
 class TensorflowRow(VersionedRow):
-    """A TensorFlow minor release: what it was tested with, and the least GPU architecture in its wheels."""
+    """A TensorFlow minor release: what it was tested with, and the oldest GPU architecture in its wheels."""
 
     python: Annotated[list[VersionText], Field(min_length=1)]
     cuda: str
@@ -233,7 +233,7 @@ class VramRow(Row):
 
 
 class PackageRow(Row):
-    """What a range of a package's releases asks of others, where it is known to meet other wishes badly."""
+    """Dependencies of a range of a package's releases that are known to conflict with other requirements."""
 
     package: str
     versions: RangeText
@@ -243,7 +243,7 @@ class PackageRow(Row):
 class ReleaseRow(Row):
     """A range of a package's releases, `first` to `last`: the Pythons of its wheels.
 
-    `cuda` and `min_sm` are empty where its wheels hold nothing for GPUs.
+    `cuda` and `min_sm` are empty if its wheels have no code for GPUs.
     """
 
     package: str
@@ -255,7 +255,7 @@ class ReleaseRow(Row):
 
 
 class NumpyRow(Row):
-    """Releases of a package whose wheels were built for NumPy 1. `capped`: they ask for `numpy<2` themselves."""
+    """Releases of a package whose wheels were built for NumPy 1. `capped`: they require `numpy<2` themselves."""
 
     package: str
     versions: SpecifierText
@@ -265,7 +265,7 @@ class NumpyRow(Row):
 class SameImportRow(Row):
     """Packages that install the same import name, `key`: the last one that is installed wins.
 
-    `alike`: of the same release, one can stand in for the other in most programs.
+    `alike`: in the same release, one can replace the other in most programs.
     """
 
     packages: Annotated[list[str], Field(min_length=2)]
@@ -273,6 +273,6 @@ class SameImportRow(Row):
 
 
 class BringsRow(Row):
-    """A package that needs others of those that the checks look at."""
+    """A package and its dependencies, as far as the checks need them."""
 
     brings: Annotated[list[str], Field(min_length=1)]

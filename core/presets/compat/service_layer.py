@@ -1,6 +1,6 @@
-"""The layer `service`: what the inference service needs in an image, with the ONNX Runtime that fits the preset.
+"""Chooses the ONNX Runtime for the layer `service` of the inference service.
 
-There are several builds of ONNX Runtime, and all of them write the same folder: an image holds exactly one.
+All builds of ONNX Runtime install into the same folder: an image has exactly one.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ ENGINES = frozenset(
     ]
 )
 ON_CPU = "onnxruntime>=1.20"
-# Builds by CUDA's major version. 1.27 begins to need CUDA 13 and drops what is older than Turing; 1.18 was the last for
-# CUDA 11. Those for 12 and newer bring CUDA's and cuDNN's libraries as extras; those for 11 take the base image's.
+# Builds by CUDA's major version. 1.27 is the first for CUDA 13 and drops GPUs older than Turing; 1.18 was the last for
+# CUDA 11. Builds for 12 and newer bring the CUDA and cuDNN libraries as extras; builds for 11 use the base image's.
 _ON_GPU = {"11": "onnxruntime-gpu>=1.16,<1.19", "12": "onnxruntime-gpu{}>=1.22,<1.27", "13": "onnxruntime-gpu{}>=1.27"}
-_NUMPY_1 = "numpy<2"  # what ONNX Runtime was compiled for up to 1.18
+_NUMPY_1 = "numpy<2"  # ONNX Runtime up to 1.18 was compiled for it
 _CUDNN_FOR_PASCAL = "nvidia-cudnn-cu12<9.11"  # 9.10 is the last cuDNN with kernels for Maxwell, Pascal and Volta
 
 
 def engine_choices(preset: Preset, layers: Layers, facts: Facts) -> list[list[str]]:
-    """Requirements of the ONNX Runtime to add to the layer `service`, best first; the first that resolves is taken.
+    """Requirements of the ONNX Runtime to add to the layer `service`, best first; the first that resolves is used.
 
-    The last choice adds none: it is the only one where the preset's own layers ask for a build, and what is left where
-    a dependency brings one that no choice goes with.
+    The last choice adds none. It is the only choice if the preset's own layers require a build, and the fallback if a
+    dependency brings a build that conflicts with every other choice.
     """
     own_lines = (line for _, lines in layers for line in lines)
     if not preset.inference_service or any(_name(line) in ENGINES for line in own_lines):
@@ -44,7 +44,7 @@ def engine_choices(preset: Preset, layers: Layers, facts: Facts) -> list[list[st
 
 
 def engines(names: Iterable[str]) -> set[str]:
-    """The builds of ONNX Runtime among these distributions."""
+    """The builds of ONNX Runtime among these packages."""
     return {str(name) for name in map(canonicalize_name, names) if name in ENGINES}
 
 
@@ -62,7 +62,7 @@ def _on_gpu(cuda: str, base: str) -> list[list[str]]:
 
 
 def _missing_libraries(base: str) -> list[str]:
-    """Which of CUDA's libraries an image of NVIDIA's lacks, by its tag: `base` has none, `cudnn` has all."""
+    """The CUDA libraries that an nvidia/cuda image lacks, by its tag: `base` has none, `cudnn` has all."""
     if "nvidia/cuda" in base and re.search(r"-cudnn(9)?-", base):
         return []
     if "nvidia/cuda" in base and re.search(r"-(runtime|devel)", base):

@@ -26,9 +26,9 @@ from core.site import Site
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One combination. `tensorrt`, `nv_codec_headers` and `onnxruntime` are empty where nothing works.
+    """One combination. `tensorrt`, `nv_codec_headers` and `onnxruntime` are empty if none works.
 
-    `preset` is a preset made of it, ready to be saved and extended.
+    `preset` has this combination and is ready to be saved and extended.
     """
 
     torch: str
@@ -44,10 +44,10 @@ class Suggestion:
 
 
 def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) -> list[Suggestion]:
-    """The newest working combinations for a machine, newest torch first. With several GPUs, what runs on all of them.
+    """The newest working combinations for a machine, newest torch first. With several GPUs, they run on all of them.
 
-    Raises XaivaError where no known wheels run on it; InputError where nobody can say: without a GPU, or for one that
-    is unknown or beside an Arm processor.
+    Raises XaivaError when no known wheels run on the machine, InputError when that cannot be decided: without a GPU,
+    with an unknown one, or with an Arm processor.
     """
     facts = site_facts(site)
     gpus = target.gpus
@@ -66,7 +66,7 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
 
 
 def _other_ways(target: TargetMachine, oldest: GpuModel, facts: Facts) -> str:
-    """What to do where nothing works: only what the tables show to be the cause is named."""
+    """What to do when nothing works, by the cause that the tables show."""
     branch = last_branch(oldest)
     if branch and target.driver and Version(target.driver).major > branch and tags_for(oldest.sm, "", facts):
         return f"install a driver of branch {branch}: it is the last for {oldest}"
@@ -78,13 +78,13 @@ def _other_ways(target: TargetMachine, oldest: GpuModel, facts: Facts) -> str:
 
 
 def _first_that_works(tag: str, target: TargetMachine, oldest: GpuModel, facts: Facts) -> Suggestion | None:
-    """The combination of a tag on the best base image that makes it work."""
+    """The combination of a tag with the best base image on which it works."""
     suggestions = (_combine(tag, image, target, oldest, facts) for image in _base_images(tag, facts))
     return next((suggestion for suggestion in suggestions if suggestion and _works(suggestion, target, facts)), None)
 
 
 def _works(suggestion: Suggestion, target: TargetMachine, facts: Facts) -> bool:
-    """No errors, and no doubt that the container starts."""
+    """Whether there are no errors and the container will surely start."""
     layers = [(layer.name, layer.requirements) for layer in suggestion.preset.layers]
     findings = evaluate(suggestion.preset, layers, target, facts)
     return not has_errors(findings) and all(finding.code != "require-cuda" for finding in findings)
@@ -101,7 +101,7 @@ def _runs_on_all(tag: str, gpus: Sequence[GpuModel], facts: Facts) -> bool:
 
 
 def _base_images(tag: str, facts: Facts) -> list[BaseImageRow]:
-    """Base images to try, best first: the CUDA of the tag without compilers, then plain ones; newest Python first."""
+    """Base images to try, best first: those with the tag's CUDA and no compilers, then plain ones, by newest Python."""
     cuda = facts.wheel_tags[tag].cuda
     matching = [row for row in facts.base_images.values() if f"cuda:{cuda}" in row.key and "-base-" in row.key]
     without_cuda = [row for row in facts.base_images.values() if "cuda" not in row.key]
@@ -146,7 +146,7 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: GpuMo
 
 
 def _target(machine: TargetMachine, oldest: GpuModel, facts: Facts) -> Target:
-    """The machine as a preset names it: by architecture where the tables do not know the name that its driver gives."""
+    """The machine for a preset: by architecture if the tables lack the name that its driver reports."""
     name_is_known = find_gpu(oldest.name, facts).sm == oldest.sm
     name = oldest.name if name_is_known else f"sm_{oldest.sm.replace('.', '')}"
     open_memory = any(gpu.vram_choices for gpu in machine.gpus)
@@ -154,7 +154,7 @@ def _target(machine: TargetMachine, oldest: GpuModel, facts: Facts) -> Target:
 
 
 def _with_engine(preset: Preset, onnx: str, target: TargetMachine, facts: Facts) -> Preset:
-    """The preset with an ONNX Runtime of its own where the one that the lock would choose does not run on the GPU."""
+    """The preset with its own ONNX Runtime if the one that the lock would choose does not run on the GPU."""
     service = engine_choices(preset, [], facts)[0]
     if not has_errors(evaluate(preset, [("service", service)], target, facts)):
         return preset

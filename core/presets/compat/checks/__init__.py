@@ -52,7 +52,7 @@ CHECKS: tuple[Check, ...] = (
     unlocked,
 )
 
-# Every code a check may give: what it is about. `overrides` of a preset names codes.
+# Every code of a finding, and its subject. `overrides` of a preset lists codes.
 CODES: dict[str, str] = {
     "base-floating": "the base image has no fixed tag",
     "base-unknown": "the base image's distribution is not known",

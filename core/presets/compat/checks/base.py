@@ -13,7 +13,7 @@ from core.presets.model import cuda_in_image_name
 
 
 def base_tag(context: CheckContext) -> list[Finding]:
-    """A tag that moves makes another image next month."""
+    """With a moving tag the next lock may get another image."""
     image = context.preset.base_image
     last = image.rpartition("/")[2]
     if "@" in last or (":" in last and not last.endswith(":latest")):
@@ -23,7 +23,7 @@ def base_tag(context: CheckContext) -> list[Finding]:
 
 
 def base_system(context: CheckContext) -> list[Finding]:
-    """Debs need apt, wheels need glibc, and both are for x86_64."""
+    """Debs need apt, wheels need glibc, and both need x86_64."""
     preset = context.preset
     images = [("base_image", preset.base_image), ("runtime_base_image", preset.runtime_base_image)]
     return [finding for where, image in images if image for finding in _system_of(context, where, image)]
@@ -63,7 +63,7 @@ def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) ->
 
 
 def base_python(context: CheckContext) -> list[Finding]:
-    """Python comes from the base image's own debs, else from a standalone build that the lock finds."""
+    """Python comes from the distribution's debs, else from a standalone build that the lock finds."""
     expected = context.preset.python_version
     if context.preset.source("python"):
         return []
@@ -88,7 +88,7 @@ def base_python(context: CheckContext) -> list[Finding]:
 
 
 def service_python(context: CheckContext) -> list[Finding]:
-    """The wheel of the inference service has the floor of this project."""
+    """The inference service needs the minimum Python of this project."""
     python = context.preset.python_version
     if not context.preset.inference_service or Version(python) >= Version(_SERVICE_PYTHON):
         return []
@@ -102,7 +102,7 @@ _STANDALONE = "the lock uses a standalone build"
 
 
 def base_cuda(context: CheckContext) -> list[Finding]:
-    """The wheels bring their CUDA; the base image's matters for what is compiled and for TensorRT."""
+    """The wheels bring their own CUDA; the base image's matters for compiled parts and TensorRT."""
     if not context.base_cuda:
         cuda_is_known = context.resolved is not None and context.resolved.cuda is not None
         return [] if cuda_is_known else _unnamed_cuda(context.preset.runtime_base_image or context.preset.base_image)
@@ -110,7 +110,7 @@ def base_cuda(context: CheckContext) -> list[Finding]:
 
 
 def _unnamed_cuda(image: str) -> list[Finding]:
-    """An image that brings a CUDA of which its name says nothing."""
+    """An image that seems to contain CUDA, without a version in its name."""
     if cuda_in_image_name(image) or not re.search(
         r"nvidia|nvcr\.io|cuda|gpu|pytorch/pytorch|tritonserver|deepstream", image
     ):

@@ -1,4 +1,4 @@
-"""Packages that do not go together: same import name, what one asks of another, NumPy 2 under wheels for NumPy 1."""
+"""Packages that conflict: same import name, incompatible dependencies, NumPy 2 with wheels for NumPy 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.presets.compat.rows import NumpyRow, PackageRow, SameImportRow
 
 
 def same_import(context: CheckContext) -> list[Finding]:
-    """Two packages that install the same files: the one that is installed last wins, as chance has it."""
+    """Two packages install the same files: the one that is installed last wins."""
     findings = []
     for row in context.facts.same_import.values():
         packages = [package for name in row.packages if (package := context.package(name)) and package.where != PINS]
@@ -32,13 +32,13 @@ def same_import(context: CheckContext) -> list[Finding]:
 
 
 def _compiled(context: CheckContext, row: SameImportRow) -> list[str]:
-    """What the builder stage puts over a package of the row."""
+    """What the builder stage installs over a package of the row."""
     version = context.preset.build_options.opencv_version
     return [f"OpenCV {version} (build_options.opencv_version)"] if row.key == "cv2" and version else []
 
 
 def _brought(context: CheckContext, row: SameImportRow, packages: set[str]) -> list[str]:
-    """Those that others are known to bring, while no lock tells."""
+    """Packages of the row that others are known to bring; empty with a complete lock."""
     if context.resolved and context.resolved.complete:
         return []
     bringers: dict[str, str] = {}
@@ -51,7 +51,7 @@ def _brought(context: CheckContext, row: SameImportRow, packages: set[str]) -> l
 
 
 def numpy_1_wheels(context: CheckContext) -> list[Finding]:
-    """Wheels that were compiled for NumPy 1 do not work with NumPy 2, and not all of them say so themselves."""
+    """Wheels compiled for NumPy 1 do not work with NumPy 2, and not all of them declare that."""
     numpy = context.package("numpy")
     if numpy is None and context.resolved and context.resolved.complete:
         return []  # there is none
@@ -75,7 +75,7 @@ def _may_be_two(numpy: Package) -> bool:
 
 
 def _only_in(package: Package, row: NumpyRow) -> bool:
-    """Whether every version in which the package may come is one of the row's."""
+    """Whether every possible version of the package is in the row's range."""
     limit = next(specifier.version for specifier in SpecifierSet(row.versions) if specifier.operator == "<")
     return package.may_match(row.versions) and not package.may_match(f">={limit}")
 
@@ -98,7 +98,7 @@ _NOT_HELD = "nothing keeps numpy below 2"
 
 
 def known_conflicts(context: CheckContext) -> list[Finding]:
-    """What packages ask of others, as far as the tables know; the lock finds the rest."""
+    """Dependencies in the tables that the preset excludes; the lock finds the rest."""
     findings = []
     by_package: dict[str, list[PackageRow]] = {}
     for row in context.facts.packages.values():
@@ -107,7 +107,7 @@ def known_conflicts(context: CheckContext) -> list[Finding]:
             by_package.setdefault(row.package, []).append(row)
     for package, rows in by_package.items():
         unmet, row = min(((_unmet(context, row), row) for row in rows), key=lambda candidate: len(candidate[0]))
-        if unmet:  # else some release of the range gets along with everything
+        if unmet:  # else some release of the range is compatible
             entry = context.requirement(package)
             findings.append(
                 warning(
@@ -130,7 +130,7 @@ def _ranges_meet(requested: SpecifierSet, described: SpecifierSet) -> bool:
 
 
 def _unmet(context: CheckContext, row: PackageRow) -> list[tuple[str, str, str]]:
-    """What a row's needs have against the preset: the need, what the preset has, what to do."""
+    """The needs of a row that the preset does not meet, as (need, what the preset has, remedy)."""
     unmet = []
     for need in row.needs:
         requirement = Requirement(need)

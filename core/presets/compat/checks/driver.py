@@ -1,4 +1,4 @@
-"""The driver: CUDA's floor, and the gate inside the nvidia/cuda images."""
+"""The driver: the minimum for CUDA and for the GPU, and the condition inside nvidia/cuda images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from core.presets.compat.machine import TargetMachine, driver_cuda, sm_at_least
 from core.presets.compat.rows import CudaRow
 from core.presets.model import cuda_in_image_name
 
-# The architecture that the next branch begins with, and the last branch for older ones.
+# The oldest architecture that newer branches support, and the last branch for older GPUs.
 _LAST_BRANCHES = (("5.0", 470), ("7.5", 580))
 _LAST_BRANCHES_SOURCE = "NVIDIA, graphics driver releases (470: Kepler); wiki.nixos.org/wiki/NVIDIA (580: Volta)"
 
 
 def driver_floor(context: CheckContext) -> list[Finding]:
-    """Whether the driver can carry the preset's CUDA: fully, with limits, or not."""
+    """Whether the driver supports the preset's CUDA: fully, with limits, or not."""
     target = context.target
     if not context.cuda or target is None:
         return []
@@ -29,7 +29,7 @@ def driver_floor(context: CheckContext) -> list[Finding]:
         return [note("driver-unknown", "the site's driver is not known and was not checked", "", remedy, "target")]
     row = context.facts.cuda.get(context.cuda)
     if row is None:
-        # Every minor version of a major one has the same floor.
+        # All minor versions of a major version have the same minimum driver.
         major = context.cuda.partition(".")[0]
         like = next((other for other in context.facts.cuda.values() if other.key.partition(".")[0] == major), None)
         if like and Version(target.driver) < Version(like.min_driver):
@@ -48,7 +48,7 @@ def driver_floor(context: CheckContext) -> list[Finding]:
 
 
 def driver_gpu(context: CheckContext) -> list[Finding]:
-    """Whether the driver is newer than the last one for the GPU."""
+    """Whether the driver no longer supports the GPU."""
     target = context.target
     if not context.cuda or target is None or not target.driver:
         return []
@@ -64,7 +64,7 @@ def driver_gpu(context: CheckContext) -> list[Finding]:
 
 
 def last_branch(gpu: GpuModel) -> int | None:
-    """The last driver branch for a GPU; None where the newest knows it, or nobody can say."""
+    """The last driver branch for a GPU; None if the newest supports it, or if that is not known."""
     if not gpu.sm or gpu.aarch64:
         return None
     return next((branch for sm, branch in _LAST_BRANCHES if not sm_at_least(gpu.sm, sm)), None)
@@ -89,7 +89,7 @@ def _too_old(context: CheckContext, target: TargetMachine, row: CudaRow) -> Find
 
 
 def _torch_that_fits(context: CheckContext, driver: str) -> str:
-    """The newest release that a torch without a fixed version may come in and that the driver can carry."""
+    """The newest possible release of an unpinned torch that the driver supports."""
     for version in context.torch_versions[1:]:
         tag = context.facts.wheel_tags.get(context.tag_of(version))
         row = context.facts.cuda.get(tag.cuda) if tag else None
@@ -121,7 +121,7 @@ def require_cuda(context: CheckContext) -> list[Finding]:
 
 
 def _required_cuda(context: CheckContext, image: str) -> str:
-    """The CUDA that an image asks the driver for: as the locked image says, else as its name tells; empty for none."""
+    """The CUDA that an image requires of the driver: from the locked image, else from its name; empty for none."""
     environment = context.resolved.environment if context.resolved else None
     if environment is None:
         return cuda_in_image_name(image)
@@ -132,7 +132,7 @@ def _required_cuda(context: CheckContext, image: str) -> str:
 def _refused(context: CheckContext, cuda: str, gpu: GpuModel, driver: str, knows: str, source: str) -> Finding:
     row = context.facts.cuda.get(cuda)
     newer_driver = f"driver {row.native_driver} or newer" if row else "a newer driver"
-    # An unknown gate or GPU, or an image that may have been made from nvidia/cuda: nobody can be sure.
+    # With an unknown condition or GPU, or an image that may be made from nvidia/cuda, it is not certain.
     image = context.preset.runtime_base_image or context.preset.base_image
     level = error if gpu.brand and source and "nvidia/cuda:" in image.lower() else warning
     return level(

@@ -1,4 +1,4 @@
-"""TensorFlow, JAX, CuPy and others of which the tables know Pythons, CUDA and GPUs by release."""
+"""TensorFlow, JAX, CuPy and other packages whose Pythons, CUDA and GPUs the tables have by release."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tensorflow(context: CheckContext) -> list[Finding]:
         row = allowed[-1]
         why = f"it was built for Python {row.python[0]} to {row.python[-1]}"
         what = f"TensorFlow {row.key} has no wheels for Python {python}"
-        level = warning if package.allows("9999") else error  # a release that the tables do not know may have them
+        level = warning if package.allows("9999") else error  # a release that is not in the tables may have them
         return [level("tensorflow-python", what, why, f"use Python {row.python[-1]}", package.where, row.source)]
     if package.name == "tensorflow-cpu":
         return []
@@ -81,7 +81,7 @@ def _knows(row: TensorflowRow, gpu: GpuModel) -> bool:
 
 
 def _libraries(context: CheckContext, package: Package, row: TensorflowRow) -> list[Finding]:
-    """Its wheels link to CUDA and cuDNN, which come as wheels of their own or with the base image."""
+    """Its wheels link to CUDA and cuDNN, which come as separate wheels or with the base image."""
     image = context.preset.runtime_base_image or context.preset.base_image
     provided = "and-cuda" in package.extras or "and_cuda" in package.extras or "cudnn" in image
     if provided or context.package("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
@@ -95,7 +95,7 @@ def _libraries(context: CheckContext, package: Package, row: TensorflowRow) -> l
 
 
 def releases(context: CheckContext) -> list[Finding]:
-    """Pythons and GPUs of the packages whose releases the tables know; those for GPUs that they do not know."""
+    """Pythons and GPUs of packages in the tables, and GPU packages that are not in the tables."""
     findings: list[Finding] = []
     for package in context.packages.values():
         if package.where == PINS:
@@ -112,7 +112,7 @@ def releases(context: CheckContext) -> list[Finding]:
     return findings
 
 
-# Checked elsewhere, or part of one that is.
+# Checked elsewhere, or part of such a package.
 _CHECKED = frozenset(
     ("torch", "torchvision", "torchaudio", "onnxruntime-gpu", "jax-cuda12-pjrt", "jax-cuda13-pjrt", "jax-cuda-pjrt")
 )
@@ -120,13 +120,13 @@ _GPU_EXTRA = re.compile(r"(.*-)?(gpu|cuda.*)")
 
 
 def _for_gpus(package: Package, in_tables: bool) -> bool:
-    """Whether a package's name, unless it is `known`, or the tag of its version tells that it holds code for GPUs."""
+    """Whether a package's version tag, or its name if it is not `in_tables`, shows that it has code for GPUs."""
     local = (Version(package.version).local or "") if package.version else ""
     return "cu1" in local or "cuda" in local or (not in_tables and bool(_HOLDS_GPU_CODE.fullmatch(package.name)))
 
 
 def _asks_for_gpus(package: Package) -> bool:
-    """Whether an extra stands for code for GPUs that no row tells of; a lock names what it brought."""
+    """Whether an extra installs code for GPUs that no row describes; a lock lists what it installed."""
     extras = (canonicalize_name(extra) for extra in package.extras)
     unknown = (extra for extra in extras if (package.name, extra) not in IMPLIED_BY_EXTRAS and extra != "and-cuda")
     return not package.locked and any(_GPU_EXTRA.fullmatch(extra) for extra in unknown)
@@ -135,7 +135,7 @@ def _asks_for_gpus(package: Package) -> bool:
 def _release(context: CheckContext, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
     allowed = [row for row in rows if package.may_match(f">={row.first},<={row.last}")]
     if not allowed and not any(row.cuda for row in rows):
-        return []  # whether it has wheels is all that the tables know of it, and the lock finds that out
+        return []  # the tables only know whether it has wheels, and the lock finds that out
     if not allowed:
         range_known = f"use a release from {rows[0].first} to {rows[-1].last}"
         what = f"{package.text} is not in the tables"

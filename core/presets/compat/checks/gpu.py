@@ -1,4 +1,4 @@
-"""The GPU: is it known, do the wheels hold code for it, and is its memory enough."""
+"""The GPU: whether it is known, whether the wheels have code for it, and whether its memory is enough."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.presets.compat.pytorch_wheels import PYTORCH_FIELD
 
 
 def gpu_known(context: CheckContext) -> list[Finding]:
-    """Say when a GPU could not be checked, and why."""
+    """Report a GPU that could not be checked, and why."""
     target = context.target
     if target is None or not target.gpus:
         if not context.cuda and not context.torch and not context.package("onnxruntime-gpu", "tensorflow"):
@@ -31,7 +31,7 @@ def gpu_known(context: CheckContext) -> list[Finding]:
 
 
 def gpu_architecture(context: CheckContext) -> list[Finding]:
-    """Whether the PyTorch wheels hold code for the GPU; else which do."""
+    """Whether the PyTorch wheels have code for the GPU; if not, which wheels do."""
     target = context.target
     row = context.tag_row
     if row is None or not row.cuda or target is None:
@@ -58,11 +58,11 @@ def gpu_architecture(context: CheckContext) -> list[Finding]:
 
 
 def cuda_libraries(context: CheckContext) -> list[Finding]:
-    """Whether the CUDA libraries of the base image and of `nvidia-*` wheels still know the GPU."""
+    """Whether the CUDA libraries of the base image and of `nvidia-*` wheels still support the GPU."""
     findings = []
     for gpu in context.target.gpus if context.target else ():
         for cuda, user in context.cuda_users.items():
-            row = context.facts.cuda.get(cuda) if cuda != context.wheel_cuda else None  # `gpu_architecture` judges that
+            row = context.facts.cuda.get(cuda) if cuda != context.wheel_cuda else None  # see `gpu_architecture`
             if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or sm_at_least(gpu.sm, row.min_sm):
                 continue
             what = f"CUDA {cuda} ({user}) does not support {gpu}"
@@ -78,7 +78,7 @@ def _has_code(context: CheckContext, version: str, gpu: GpuModel) -> bool:
 
 
 def _torch_note(context: CheckContext) -> str:
-    """Which torch that is, where its wheels were not named by the field itself."""
+    """Which torch is meant, if it does not come from the field `pytorch`."""
     torch = context.torch
     if torch is None or torch.where == PYTORCH_FIELD:
         return ""
@@ -100,7 +100,7 @@ def _working_tags(gpu: GpuModel, target: TargetMachine, context: CheckContext) -
 
 
 def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
-    """Wheel tags that hold code for an architecture and run with the driver (if known), newest first."""
+    """Wheel tags with code for an architecture that run with the driver (if known), newest first."""
     fitting = []
     for row in facts.wheel_tags.values():
         cuda = facts.cuda.get(row.cuda)
@@ -113,7 +113,7 @@ def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
 
 
 def vram(context: CheckContext) -> list[Finding]:
-    """Add up what is known to need memory on the GPU; a hint, not a measurement."""
+    """Sum up what is known to need GPU memory: an estimate, not a measurement."""
     gpus = [gpu for gpu in context.target.gpus if gpu.vram_gib] if context.target else []
     if not gpus or not (context.cuda or context.package("onnxruntime-gpu")):
         return []
@@ -124,7 +124,7 @@ def vram(context: CheckContext) -> list[Finding]:
         needs += [row for row in context.facts.vram.values() if row.package == "tensorrt" and row not in needs]
     total = sum(row.gib for row in needs)
     tight = total > memory * _COMFORTABLE_SHARE
-    # Where all fits into the smallest, it does not matter which it is.
+    # If everything fits into the smallest size, the size does not matter.
     findings = [_open_memory(gpu) for gpu in gpus if gpu.vram_choices and not gpu.aarch64 and (tight or gpu.note)]
     if tight:
         level = warning if total > memory else note

@@ -1,4 +1,4 @@
-"""Indexes of the preset that are asked for every package."""
+"""Indexes that are used for every package, and indexes that are missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.presets.package_binding import index_for
 
 
 def index_unbound(context: CheckContext) -> list[Finding]:
-    """One that fails keeps everything from being locked, and names that others have too are nobody's."""
+    """While such an index fails, nothing unbound can be locked; and equal names elsewhere are ambiguous."""
     return [
         note(
             "index-unbound",
@@ -25,7 +25,7 @@ def index_unbound(context: CheckContext) -> list[Finding]:
 
 
 def index_missing(context: CheckContext) -> list[Finding]:
-    """A version such as `torch==2.1.0+cu118` lies in PyTorch's index for that tag alone."""
+    """A version such as `torch==2.1.0+cu118` is only in PyTorch's index for that tag."""
     indexes = indexes_of(context.preset)
     locked = {package.name for package in context.resolved.packages} if context.resolved else set()
     lines_by_tag: dict[str, list[str]] = {}

@@ -17,7 +17,7 @@ _HEADERS = "build_options.nv_codec_headers_version"
 
 
 def nvenc(context: CheckContext) -> list[Finding]:
-    """The headers are picked by the site's driver; else NVENC fails when the first frame is encoded."""
+    """The headers must fit the site's driver, or NVENC fails at the first frame."""
     target = context.target
     options = context.preset.build_options
     nvenc_options = [option for option in options.ffmpeg_configure if option in _NVENC_OPTIONS]
@@ -62,13 +62,13 @@ def _driver_too_old(context: CheckContext, target: TargetMachine, version: str, 
 
 
 def headers_row(version: str, facts: Facts) -> HeadersRow | None:
-    """The row of a release, `12.1.14.0`; its last number is of no weight for the driver."""
+    """The row of a release, `12.1.14.0`; its last number does not matter for the driver."""
     release = Version(version).release[:3]
     return next((row for row in facts.nv_codec_headers.values() if Version(row.key).release[:3] == release), None)
 
 
 def newest_headers(driver: str, facts: Facts) -> str:
-    """The newest nv-codec-headers that work with a driver (any, if it is not known); empty for none."""
+    """The newest nv-codec-headers that work with a driver (of all, if `driver` is empty); empty for none."""
     rows = [row for row in facts.nv_codec_headers.values() if not driver or Version(row.min_driver) <= Version(driver)]
     return max((row.key for row in rows), key=Version, default="")
 
@@ -95,7 +95,7 @@ def ffmpeg(context: CheckContext) -> list[Finding]:
 
 
 def python_debs(context: CheckContext) -> list[Finding]:
-    """Debs of Python packages are for the distribution's Python; the image's programs have another environment."""
+    """Debs of Python packages are for the distribution's Python, which the image's programs do not use."""
     debs = [deb for deb in context.preset.debs if re.match(r"python3-(?!dev|venv|distutils|minimal|full)", deb)]
     if not debs:
         return []
@@ -105,7 +105,7 @@ def python_debs(context: CheckContext) -> list[Finding]:
 
 
 def opencv(context: CheckContext) -> list[Finding]:
-    """OpenCV with CUDA compiles only with the CUDA versions of its time; OpenCV 5 dropped old detectors."""
+    """Each OpenCV supports the CUDA versions of its time; OpenCV 5 dropped old detectors."""
     target = context.target
     return [*_opencv_five(context), *_opencv_cuda(context, target)]
 

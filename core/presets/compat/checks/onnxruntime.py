@@ -28,14 +28,14 @@ def onnxruntime(context: CheckContext) -> list[Finding]:
 
 
 def _newest(context: CheckContext, package: Package) -> OnnxRuntimeRow | None:
-    """The newest range that may come: what the resolver will take."""
+    """The newest possible range, which the resolver will choose."""
     rows = rows_for_python(context.facts, context.preset.python_version)
     allowed = [row for row in rows if package.may_match(f">={row.first},<={row.last}")]
     return allowed[-1] if allowed else None
 
 
 def rows_for_python(facts: Facts, python: str) -> list[OnnxRuntimeRow]:
-    """The ranges of onnxruntime-gpu that have wheels for a Python, oldest first, as far as that is known."""
+    """The ranges of onnxruntime-gpu that have wheels for a Python, as far as is known, oldest first."""
     releases = [row for row in facts.releases.values() if row.package == "onnxruntime-gpu"]
     lacking = [row for row in releases if python not in row.python]
     return [
@@ -51,7 +51,7 @@ def _onnxruntime_gpus(
     findings = []
     for gpu in target.gpus if target else ():
         if gpu.sm and not has_code_for(gpu.sm, newest.sm, []):
-            # Whether there is PTX for newer GPUs in the wheels was not looked up.
+            # It is not known whether the wheels have PTX for newer GPUs.
             newer = Version(gpu.sm) > Version(newest.sm[-1])
             level = warning if newer else error
             what = f"{_brings(package, newest)} contains no machine code for {gpu.name}"
@@ -73,7 +73,7 @@ def _is_before_turing(gpu: GpuModel) -> bool:
 
 
 def _old_cudnn(context: CheckContext) -> bool:
-    """Whether cuDNN is held, or locked, below 9.11."""
+    """Whether cuDNN is pinned or locked below 9.11."""
     cudnn = context.package("nvidia-cudnn-cu12")
     if cudnn is None or not cudnn.locked:
         return bool(context.constraints("nvidia-cudnn-cu12"))

@@ -1,4 +1,4 @@
-"""The run settings: does the container get the GPUs that its packages are for, and does it start without a network."""
+"""The run settings: whether the container gets the GPUs that its packages need, and starts without a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_NAMED = 3
 
 
 def run_gpus(context: CheckContext) -> list[Finding]:
-    """Whether the container gets GPUs where packages for them meet a machine that has them."""
+    """Whether the container gets GPUs when its packages need them and the machine has them."""
     target, gpus = context.target, context.preset.run.gpus
     users = _gpu_packages(context)
     if target is None or not target.gpus or gpus not in ("", "none") or not users:
@@ -29,7 +29,7 @@ def run_gpus(context: CheckContext) -> list[Finding]:
 
 
 def _gpu_packages(context: CheckContext) -> list[str]:
-    """What the image brings that is of use with a GPU alone."""
+    """Packages of the image that need a GPU."""
     names = ["TensorRT"] if context.preset.tensorrt.enabled else []
     if context.torch and (context.wheel_cuda or _CUDA_TAG.search(context.torch.version)):
         names.append(context.torch.text)
@@ -44,7 +44,7 @@ def _gpu_packages(context: CheckContext) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-# Builds for GPUs whose names do not say so.
+# GPU packages whose names do not show it.
 _FOR_GPUS = (
     "cupy", "flash-attn", "numba-cuda", "pycuda", "pynvvideocodec", "tensorflow", "tensorrt", "tensorrt-dispatch",
     "tensorrt-lean", "tensorrt-llm", "torch-tensorrt", "vllm", "xformers",

@@ -21,7 +21,7 @@ _WHEEL = re.compile(r"(?:nvidia-)?tensorrt(?:-lean|-dispatch)?(?:-cu(\d\d))?(?:-
 
 @dataclass(frozen=True)
 class _TensorRT:
-    """A TensorRT of the image: `cuda` is the major version that its package's name tells, `where` its place."""
+    """A TensorRT of the image. `cuda` is the major version in its package's name, `where` its place."""
 
     version: str
     cuda: str
@@ -30,7 +30,7 @@ class _TensorRT:
 
 
 def tensorrt(context: CheckContext) -> list[Finding]:
-    """Everything about the image's TensorRT."""
+    """Check every TensorRT of the image."""
     findings: list[Finding] = []
     for trt in _find_tensorrt(context):
         row = context.facts.tensorrt_row(trt.version)
@@ -50,7 +50,7 @@ def tensorrt(context: CheckContext) -> list[Finding]:
 
 
 def _find_tensorrt(context: CheckContext) -> list[_TensorRT]:
-    """The field, else the wheels of layers and lock: one for each version."""
+    """The wheels of layers and lock, one for each version; else the field."""
     preset = context.preset
     by_version: dict[Version, _TensorRT] = {}
     for name, package in context.packages.items():
@@ -149,7 +149,7 @@ def _torch_tensorrt(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> 
 
 
 def _origin(context: CheckContext, trt: _TensorRT) -> list[Finding]:
-    """The default index holds only a stub that downloads from NVIDIA while it is installed."""
+    """The default index has only a stub that downloads from NVIDIA during installation."""
     preset = context.preset
     if trt.locked or preset.source("tensorrt") or any("nvidia" in index.url for index in preset.indexes):
         return []

@@ -14,7 +14,7 @@ from core.presets.compat.rows import TorchRow
 
 
 def torch_tag(context: CheckContext) -> list[Finding]:
-    """Whether wheels of this release with this tag exist."""
+    """Whether this release has wheels with this tag."""
     torch, version = context.torch, context.torch_version
     if torch is None:
         return []
@@ -82,7 +82,7 @@ def newest_torch(tag: str, facts: Facts, python: str = "") -> str:
 
 
 def torch_python(context: CheckContext) -> list[Finding]:
-    """Whether wheels of this release for the preset's Python exist."""
+    """Whether this release has wheels for the preset's Python."""
     torch, python = context.torch, context.preset.python_version
     if torch is None or torch.locked:
         return []
@@ -103,7 +103,7 @@ _PYTHON_FIELD = "python_version"
 
 
 def _no_release_for(context: CheckContext, torch: Package) -> list[Finding]:
-    """A range of releases none of which has wheels for the preset's Python."""
+    """A range of releases without wheels for the preset's Python."""
     rows = [row for row in context.facts.torch.values() if torch.allowed(pair.torch for pair in row.versions)]
     open_end = torch.address or (not torch.version and torch.allows("99"))
     return [] if open_end or not rows else [_no_python(context, torch.text, rows[-1])]
@@ -152,7 +152,7 @@ def torch_pairs(context: CheckContext) -> list[Finding]:
 
 
 def _companions(context: CheckContext, name: str, right: str) -> list[tuple[str, str]]:
-    """The companions that were built for another torch: their text, and where they stand."""
+    """The companions that were built for another torch, as (text, place)."""
     package = context.package(name)
     if package and package.locked:
         return [] if _public(package.version) == Version(right) else [(package.text, package.where)]
@@ -185,7 +185,7 @@ _TRY_IMPORT = "the lock uses what the index offers; try to import it after the b
 
 
 def torch_twice(context: CheckContext) -> list[Finding]:
-    """A layer may ask for torch too, but not for another one."""
+    """A layer may require torch, too, but not another version."""
     pytorch = context.preset.pytorch
     if not pytorch:
         return []

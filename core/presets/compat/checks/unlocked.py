@@ -1,4 +1,4 @@
-"""What is not judged before a lock: versions that only the resolver knows; and wheels named by address."""
+"""What is not known before a lock: versions that only the resolver knows; and wheels named by address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COME_WITH_OTHERS = ("torch", "tensorflow", "tensorrt")
 
 
 def unlocked(context: CheckContext) -> list[Finding]:
-    """Say for which packages the tables give several answers, until a lock names the version."""
+    """Packages for which several rows of the tables are possible until a lock fixes the version."""
     findings = []
     for package in context.packages.values():
         rows = _rows(context, package)
@@ -29,7 +29,7 @@ def unlocked(context: CheckContext) -> list[Finding]:
 
 
 def _rows(context: CheckContext, package: Package) -> list[tuple[str, str]]:
-    """First and last release of the rows of its table that a package may fall into, newest first."""
+    """First and last release of each row that a package may match, newest first."""
     facts, python = context.facts, context.preset.python_version
     if package.name == "torch":
         return [(key, key) for key in dict.fromkeys(minor(version) for version in context.torch_versions)]
@@ -52,12 +52,12 @@ def _next_minor(version: str) -> str:
 
 
 def _one_answer(package: Package, rows: list[tuple[str, str]]) -> bool:
-    """Whether every version that may come is in the same row."""
+    """Whether every possible version is in the same row."""
     return len(rows) == 1 and not package.may_match(f">={_next_minor(rows[0][1])}") and not package.allows("9999")
 
 
 def _brought(context: CheckContext) -> list[Finding]:
-    """Packages that others are known to bring."""
+    """Packages that are only known to come as dependencies."""
     findings = []
     for name in _COME_WITH_OTHERS:
         bringers = [
