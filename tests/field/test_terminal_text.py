@@ -1,4 +1,4 @@
-"""Kind: other people's text reaches the terminal as it is, and the terminal obeys it.
+"""Kind: foreign text reaches the terminal unchanged, and the terminal obeys it.
 
 It applies to the output of containers, builds and operations, to the engine's words in errors, findings and tables, and
 to JSON. Titles, the clipboard (OSC 52), colours, resets and the 8-bit forms of all of them are taken out, in a pipe as

@@ -1,4 +1,4 @@
-"""Whatever stands in a file: either problems with a line and a remedy, or a preset that everything can work with."""
+"""Any content of a file gives either problems with a line and a remedy, or a preset that everything can work with."""
 
 from __future__ import annotations
 

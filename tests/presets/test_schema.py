@@ -18,7 +18,7 @@ SCHEMA = json.loads(FILE.read_text())
 
 
 def test_the_published_schema_is_that_of_the_model() -> None:
-    assert FILE.read_text() == schema_text(), "write it anew: xaiva preset schema > presets/preset.schema.json"
+    assert FILE.read_text() == schema_text(), "write it again: xaiva preset schema > presets/preset.schema.json"
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

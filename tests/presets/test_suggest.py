@@ -1,4 +1,4 @@
-"""Suggestions: whatever is suggested passes the checks, on every GPU with every driver."""
+"""Suggestions: everything that is suggested passes the checks, on every GPU with every driver."""
 
 from __future__ import annotations
 

@@ -67,7 +67,6 @@ class CheckContext:
 
     @property
     def torch(self) -> Package | None:
-        """The torch of the image."""
         return self.package("torch")
 
     @cached_property
@@ -228,7 +227,7 @@ def note(code: str, what: str, why: str = "", remedy: str = "", where: str = "",
 
 
 def join_words(words: list[str], joint: str = "or") -> str:
-    """`a, b or c`."""
+    """Join words as in `a, b or c`."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {joint} {words[-1]}"

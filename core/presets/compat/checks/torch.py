@@ -165,7 +165,7 @@ def _companions(context: CheckContext, name: str, right: str) -> list[tuple[str,
 
 
 def _public(version: str) -> Version:
-    """Without the wheel tag."""
+    """The version without its wheel tag."""
     return Version(Version(version).public)
 
 
