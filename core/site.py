@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,13 +13,8 @@ from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
 from core.terminal_text import escape_invisible
+from core.toml import tomllib
 from core.validation_errors import first_problem
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 DefaultT = TypeVar("DefaultT")
 

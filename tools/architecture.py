@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.site import SiteSettings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from core.toml import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 

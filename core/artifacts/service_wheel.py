@@ -9,7 +9,6 @@ import ast
 import base64
 import hashlib
 import io
-import sys
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -21,11 +20,7 @@ from packaging.requirements import Requirement
 
 import core
 from core.errors import XaivaError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from core.toml import tomllib
 
 DISTRIBUTION = "xaiva-inference"
 PROJECT = "xaiva-console"  # the installation whose metadata names the service's requirements

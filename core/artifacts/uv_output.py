@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,7 @@ from packaging.utils import canonicalize_name
 
 from core.artifacts.index_settings import strip_credentials
 from core.artifacts.wheel_choice import best_wheel
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from core.toml import tomllib
 
 
 @dataclass(frozen=True)

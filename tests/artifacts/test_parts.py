@@ -27,12 +27,8 @@ from core.presets.compat.service_layer import engine_choices
 from core.presets.model import Preset
 from core.site import Site
 from core.subprocesses import run_child
+from core.toml import tomllib
 from tests.support.artifacts import RecordingProgress
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 IMAGE = LockedImage(reference="debian:12", tag="xaiva-base/debian:0", config_digest="sha256:0")
 

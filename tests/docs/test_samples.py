@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import itertools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,9 @@ from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run
 from core.service_client import text_formats
 from core.site import SiteSettings
+from core.toml import tomllib
 from tests.docs.pages import Piece, all_blocks, all_spans, check, page
 from tests.docs.shell import command_lines
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ABOUT_PRESETS = ("docs/presets.md", "docs/artifacts.md")
 PLACEHOLDERS = {"<64 digits>": "0" * 64, "<uuid>": "0"}

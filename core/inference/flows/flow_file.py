@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,12 +13,8 @@ from core.files import read_regular
 from core.inference.flows.flow import DEFAULT_FLOW, ChooseStep, Flow, FlowStep, WebhookStep
 from core.inference.http_post import check_url
 from core.strict_json import RepeatedKey, unique_keys
+from core.toml import tomllib
 from core.validation_errors import explain_error
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT_FLOW_NAME = "default"
 _FLOWS: TypeAdapter[dict[str, Flow]] = TypeAdapter(dict[Name, Flow])
