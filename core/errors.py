@@ -1,4 +1,25 @@
-"""Errors written for the reader: what failed, why, and what to do now."""
+"""Errors written for the user: what failed, why, and what to do now.
+
+The tree, as `make docs` writes it:
+"""
+
+# [[[cog
+# from tools.architecture import errors
+# cog.out(errors())
+# ]]]
+# XaivaError: BadAnswer, BrokenBank, Cancelled, ChecksFailed, DeliveryRefused, HelperFailed, InsufficientRole,
+#     LaunchError, LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
+#     NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras,
+#     Unauthorised, Unreachable, WrongContent
+#   - AnalyserDown: AnalyserBusy
+#   - DatabaseError: DriverError
+#   - EngineError: InvalidEngineSettings
+#   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidCameraFile,
+#       InvalidEngineSettings, LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError,
+#       RangeNotSatisfiable, RuleExists, UnknownCamera, UnknownRule, UnknownUser, UserExists
+#   - ServiceError: BrokenConnection, Forbidden, NoService, NotLoggedIn, VersionMismatch
+#   - TooManyRequests: TooManyLogins
+# [[[end]]]
 
 from __future__ import annotations
 

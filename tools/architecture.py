@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,25 @@ def modules(*packages: str) -> str:
 def settings() -> str:
     """The keys of `site.toml`, with their defaults."""
     return table(("key", "default", "meaning"), _keys(SiteSettings))
+
+
+def errors() -> str:
+    """The tree of errors as comment lines: a line for each class with subclasses, followed by those without any."""
+    bases: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                bases.setdefault(ast.unparse(base), []).append(node.name)
+    return "\n".join(_branch("XaivaError", bases, "# ", "#   ")) + "\n"
+
+
+def _branch(name: str, bases: dict[str, list[str]], first: str, rest: str) -> Iterator[str]:
+    names = sorted(set(bases[name]))
+    leaves = ", ".join(leaf for leaf in names if leaf not in bases)
+    yield from textwrap.wrap(f"{name}: {leaves}", 118, initial_indent=first, subsequent_indent=f"{rest}  ")
+    for branch in names:
+        if branch in bases:
+            yield from _branch(branch, bases, f"{rest}- ", f"{rest}  ")
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
