@@ -156,7 +156,7 @@ def explain_platform(gpu: GpuModel) -> tuple[str, str, str]:
     """What, why and remedy for a GPU in a machine with an Arm processor."""
     why = gpu.note or "it belongs to a machine with an Arm processor (aarch64); presets are locked for x86_64"
     remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
-    return f"{gpu.name} is not in an x86_64 machine", why, remedy
+    return f"{gpu.name} does not belong to an x86_64 machine", why, remedy
 
 
 def _architectures(facts: Facts) -> list[str]:

@@ -33,7 +33,7 @@ def _system_of(context: CheckContext, where: str, image: str) -> list[Finding]:
     family = context.family(image)
     if family is None:
         why = "its name does not say whether it has apt, which Debian packages need, and glibc, which wheels need"
-        remedy = "lock the preset, which looks into the image; or use a known one, such as debian:bookworm-slim"
+        remedy = "lock the preset: the lock looks into the image; or use a known one, such as debian:bookworm-slim"
         return [warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
     findings = []
     if family.aarch64:

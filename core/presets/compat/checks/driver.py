@@ -40,7 +40,7 @@ def driver_floor(context: CheckContext) -> list[Finding]:
         return [_too_old(context, target, row)]
     if Version(target.driver) < Version(row.native_driver):
         what = f"driver {target.driver} runs CUDA {context.cuda} by minor-version compatibility"
-        why = f"full support begins with driver {row.native_driver}: an older one cannot compile PTX of it (error 222)"
+        why = f"full support begins with driver {row.native_driver}: older ones cannot compile its PTX (error 222)"
         return [
             note("driver-minor", what, why, "use wheels that contain code for exactly this GPU", "target", row.source)
         ]
@@ -137,7 +137,7 @@ def _refused(context: CheckContext, cuda: str, gpu: GpuModel, driver: str, knows
     level = error if gpu.brand and source and "nvidia/cuda:" in image.lower() else warning
     return level(
         "require-cuda",
-        f"the container will not start: the image asks for cuda>={cuda}, driver {driver} supports {knows or 'less'}",
+        f"the container will not start: the image asks for cuda>={cuda}; driver {driver} supports {knows or 'less'}",
         "nvidia/cuda images, and images made from them, set NVIDIA_REQUIRE_CUDA, which lets"
         f" {gpu.name} ({gpu.brand or 'unknown'} brand) start only with a driver that supports this CUDA",
         f'install {newer_driver}; or use a base image without it, such as "ubuntu:22.04"; or set'

@@ -23,7 +23,7 @@ def run_gpus(context: CheckContext) -> list[Finding]:
     more = [f"{len(users) - _MAX_NAMED} more"] if len(users) > _MAX_NAMED else []
     what = f"the container gets no GPU: run.gpus is {'empty' if not gpus else f'{gpus!r}'}"
     packages = join_words(users[:_MAX_NAMED] + more, "and")
-    why = f"the machine has {machine}, and the image contains {packages}, which need a GPU"
+    why = f"the machine has {machine}, and these packages of the image use a GPU: {packages}"
     remedy = 'write "gpus": "all" (or name the GPUs) in `run`; or use CPU builds'
     return [warning("run-gpus", what, why, remedy, "run.gpus")]
 

@@ -90,7 +90,7 @@ def _no_build(context: CheckContext, trt: _TensorRT, row: TensorRTRow, cuda: str
     return error(
         "tensorrt-cuda",
         f"TensorRT {trt.version} has no build for CUDA {cuda}",
-        f"it was built with CUDA {join_words(row.cuda, 'and')}; it works with each of their minor versions",
+        f"it was built with CUDA {join_words(row.cuda, 'and')}; a build works with all minor versions of its major one",
         ways,
         trt.where,
         row.source,
