@@ -6,6 +6,7 @@ It applies to `xaiva preset new --from` and to the console: what is copied, whic
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -25,84 +26,62 @@ from tui.app import XaivaApp
 from tui.screens.editor import EditorScreen
 
 CUDA = PYTORCH_INDEX.format(tag="cu118")
+NAMED = "requirements.txt"
 STABLE = PYTORCH_INDEX.format(tag="torch_stable.html")
 
 
-# Files of a project; the preset's indexes, by name; the copied files; codes of what was not carried over.
-FROM: dict[str, tuple[dict[str, str], list[tuple[str, list[str]]], list[str], list[str]]] = {
-    "a plain file": ({"requirements.txt": "numpy==1.26.4\n"}, [], ["requirements.txt"], []),
-    "an empty file": ({"requirements.txt": "# nothing yet\n"}, [], ["requirements.txt"], []),
-    "files that it names": (
-        {"requirements.txt": "-r req/base.txt\n-c limits.txt\n", "req/base.txt": "numpy", "limits.txt": "numpy<2"},
-        [],
-        ["limits.txt", "req/base.txt", "requirements.txt"],
-        [],
+# The file, or the files of a project; and what differs of: the preset's indexes, the copied files, codes of findings.
+FROM: dict[str, tuple[str | dict[str, str], dict[str, Any]]] = {
+    "a plain file": ("numpy==1.26.4\n", {}),
+    "an empty file": ("# nothing yet\n", {}),
+    "files that it includes": (
+        {NAMED: "-r req/base.txt\n-c limits.txt\n", "req/base.txt": "numpy", "limits.txt": "numpy<2"},
+        {"copied": ["limits.txt", "req/base.txt", NAMED]},
     ),
     "files above it": (
-        {
-            "requirements.txt": "-r ../base.txt\n-r ../common/all.txt\n",
-            "../base.txt": "six",
-            "../common/all.txt": "tqdm",
-        },
-        [],
-        ["base.txt", "common/all.txt", "project/requirements.txt"],
-        [],
+        {NAMED: "-r ../base.txt\n-r ../common/all.txt\n", "../base.txt": "six", "../common/all.txt": "tqdm"},
+        {"copied": ["base.txt", "common/all.txt", f"project/{NAMED}"]},
     ),
     "indexes": (
-        {
-            "requirements.txt": f"--extra-index-url {CUDA}\n-i https://${{WHEELS_USER}}:${{WHEELS_TOKEN}}@w.example.org/simple\n"
-            "ours==1.0+cu118\ntorch\n"
-        },
-        [("pytorch-cu118", list(PYTORCH_PACKAGES)), ("w-example-org", ["ours"])],
-        ["requirements.txt"],
-        [],
+        f"--extra-index-url {CUDA}\n-i https://${{WHEELS_USER}}:${{WHEELS_TOKEN}}@w.example.org/simple\n"
+        "ours==1.0+cu118\ntorch\n",
+        {"indexes": [("pytorch-cu118", PYTORCH_PACKAGES), ("w-example-org", ["ours"])]},
     ),
     "one index twice": (
-        {"requirements.txt": f"--extra-index-url {CUDA}\ntorch==2.1.0+cu118 -f {STABLE}\n"},
-        [("pytorch-cu118", list(PYTORCH_PACKAGES))],
-        ["requirements.txt"],
-        [],
+        f"--extra-index-url {CUDA}\ntorch==2.1.0+cu118 -f {STABLE}\n",
+        {"indexes": [("pytorch-cu118", PYTORCH_PACKAGES)]},
     ),
     "tags without an index": (
-        {"requirements.txt": "torch==1.12.1+cu113\ntorchvision==0.13.1+cu113\n"},
-        [("pytorch-cu113", list(PYTORCH_PACKAGES))],
-        ["requirements.txt"],
-        [],
+        "torch==1.12.1+cu113\ntorchvision==0.13.1+cu113\n",
+        {"indexes": [("pytorch-cu113", PYTORCH_PACKAGES)]},
     ),
     "two indexes of one host": (
-        {"requirements.txt": "-i https://w.example.org/a\n--extra-index-url https://w.example.org/b\n"},
-        [("w-example-org", []), ("w-example-org-2", [])],
-        ["requirements.txt"],
-        [],
+        "-i https://w.example.org/a\n--extra-index-url https://w.example.org/b\n",
+        {"indexes": [("w-example-org", []), ("w-example-org-2", [])]},
     ),
     "what cannot be carried": (
-        {"requirements.txt": "git+https://h.example.org/x.git\n-f https://w.example.org/x.html\n--pre\n-e .\n"},
-        [],
-        ["requirements.txt"],
-        ["layer-index", "layer-option", "layer-source", "layer-source"],
+        "git+https://h.example.org/x.git\n-f https://w.example.org/x.html\n--pre\n-e .\n",
+        {"codes": ["layer-index", "layer-option", "layer-source", "layer-source"]},
     ),
 }
 
 
-@pytest.mark.parametrize(("files", "indexes", "copied", "codes"), FROM.values(), ids=FROM)
+@pytest.mark.parametrize(("files", "expected"), FROM.values(), ids=FROM)
 def test_a_preset_is_made_of_a_requirement_file(
-    site: Site,
-    tmp_path: Path,
-    files: dict[str, str],
-    indexes: list[tuple[str, list[str]]],
-    copied: list[str],
-    codes: list[str],
+    site: Site, tmp_path: Path, files: str | dict[str, str], expected: dict[str, Any]
 ) -> None:
     folder = tmp_path / "checkout/project"
-    for file, body in files.items():
+    for file, body in ({NAMED: files} if isinstance(files, str) else files).items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body)
-    created = create_from_requirements(site, NAME, folder / "requirements.txt")
+    created = create_from_requirements(site, NAME, folder / NAMED)
     preset = load_named(site, NAME)
-    assert [(index.name, index.packages) for index in preset.indexes] == indexes
-    assert sorted(str(path.relative_to(site.presets / "layers" / NAME)) for path in created.copied) == copied
-    assert sorted(finding.code for finding in created.findings) == codes
+    assert [(index.name, index.packages) for index in preset.indexes] == expected.get("indexes", [])
+    assert sorted(str(path.relative_to(site.presets / "layers" / NAME)) for path in created.copied) == expected.get(
+        "copied", [NAMED]
+    )
+    assert sorted(finding.code for finding in created.findings) == expected.get("codes", [])
     before = read_layer_file(folder.parent, "project/requirements.txt")
     after = read_layer(preset, site.presets, "requirements")
     assert (after.requirements, after.constraints) == (before.requirements, before.constraints)
