@@ -142,47 +142,13 @@ BODIES: dict[str, tuple[Any, ...]] = {
         "1 layer-option: ",
     ),
     # addresses
-    "git without a name": (
-        "git+https://github.com/openai/CLIP.git\n",
-        [],
-        "1 layer-source: xaiva wheel site git+https://github.com/openai/CLIP.git; then lock again",
-    ),
-    "git with egg": (
-        "git+https://github.com/facebookresearch/detectron2.git@v0.6#egg=detectron2\n",
-        [],
-        "1 layer-source: xaiva wheel site detectron2",
-    ),
     "git with a name": (
         "tqdm\nunsloth_zoo @ git+https://github.com/unslothai/unsloth-zoo.git@8b312c0\n",
         ["tqdm"],
         "2 layer-source: xaiva wheel site unsloth-zoo",
     ),
-    "git in a folder": (
-        "pycocotools @ git+https://github.com/philferriere/cocoapi.git@main#subdirectory=PythonAPI\n",
-        [],
-        "1 layer-source: xaiva wheel site pycocotools",
-    ),
-    "git by ssh": (
-        "git+ssh://git@git.example.org/vision/ours.git#egg=ours\n",
-        [],
-        '1 layer-source: pip wheel --no-deps --wheel-dir artifacts/site/local-wheels "git+ssh://',
-    ),
     "git for another system": ("x @ git+https://github.com/a/x ; sys_platform == 'win32'\ntqdm\n", ["tqdm"]),
-    "hg": ("hg+https://h.example.org/ours#egg=ours\n", [], "1 layer-source: pip wheel --no-deps"),
-    "an editable repository": (
-        "-e git+https://github.com/facebookresearch/audiocraft@0c75a46#egg=audiocraft\n",
-        [],
-        "1 layer-source: xaiva wheel site audiocraft",
-    ),
-    "an editable part of a repository": (
-        "-e git+https://github.com/a/b.git#egg=b&subdirectory=x\n",
-        [],
-        "1 layer-source: xaiva wheel site b;",
-    ),
     "the project itself": ("-e .\ntqdm\n", ["tqdm"], "1 layer-source: FOLDER (where . is)"),
-    "the project with extras": (".[dev]\n", [], "1 layer-source: pip wheel --no-deps"),
-    "a folder": ("./third_party/Matcha-TTS\n", [], "1 layer-source: the name of that wheel"),
-    "a wheel beside it": ("./six-1.16.0-py2.py3-none-any.whl\n", [], "1 layer-source: copy that wheel"),
     "a wheel's address": (f"{WHEEL}\n", [f"six @ {WHEEL}"]),
     "a wheel's address with its hash": (f"{WHEEL}#sha256={SHA}\n", [f"six @ {WHEEL}"]),
     "a wheel's address and a marker": (
@@ -194,70 +160,7 @@ BODIES: dict[str, tuple[Any, ...]] = {
         [f'six @ {WHEEL} ; python_version < "3.11"'],
     ),
     "no blanks at all": (f"six@{WHEEL};python_version<'3.11'\n", [f'six @ {WHEEL} ; python_version < "3.11"']),
-    "a wheel behind a login": (
-        "https://${TOKEN}@h.example.org/ours-1.0-py3-none-any.whl\n",
-        [],
-        "1 layer-source: local-wheels",
-    ),
-    "a wheel whose name has no version": (
-        "https://h.example.org/main/en_core_web_lg-any-py3-none-any.whl\n",
-        [],
-        "1 layer-source: as NAME-VERSION-py3-none-any.whl",
-    ),
-    "a path with a name": ("ours @ ./ours-1.0-py3-none-any.whl\n", [], "1 layer-source: copy that wheel"),
-    "an editable folder with extras": ("-e ./third_party/x[cuda]\n", [], "1 layer-source: third_party/x"),
-    "a folder without a dot": ("third_party/x\n", [], "1 layer-source: third_party/x"),
-    "git as ssh writes it": (
-        "-e git+git@h.example.org:a/DPR.git#egg=DPR\n",
-        [],
-        "1 layer-source: git+ssh://git@h.example.org/a/DPR.git",
-    ),
-    "git with a token": (
-        "git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git#egg=ours\n",
-        [],
-        '1 layer-source: "git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git"',
-    ),
-    "an editable repository of git's own protocol": (
-        "-e git://h.example.org/ours.git#egg=ours\n",
-        [],
-        '1 layer-source: "git+git://h.example.org/ours.git"',
-    ),
-    "ssh with a colon": (
-        "git+ssh://git@h.example.org:a/ours.git\n",
-        [],
-        '1 layer-source: "git+ssh://git@h.example.org/a/ours.git"',
-    ),
-    "a path with a fragment": ("third_party/x#egg=x\n", [], "1 layer-source: where third_party/x is"),
-    "a wheel on a drive": (
-        "C:\\wheels\\six-1.16.0-py2.py3-none-any.whl\n",
-        [],
-        "1 layer-source: copy that wheel into artifacts/site/local-wheels",
-    ),
-    "a folder on a drive": ("-e C:/projects/ours\n", [], "1 layer-source: FOLDER (where C:/projects/ours is)"),
-    "a folder of Windows": ("-e c:\\work\\ours\n", [], "1 layer-source: FOLDER (where c:\\work\\ours is)"),
-    "file: without slashes": ("file:./libs/x\n", [], "1 layer-source: pip wheel --no-deps"),
-    "a blank in a path": ("-e ./my\\ folder\n", [], "1 layer-source: FOLDER (where ./my folder is)"),
-    "git with a tag": (
-        "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b\n",
-        [],
-        "1 layer-source: xaiva wheel site 'git+https://h.example.org/ours.git@v1.2#subdirectory=a/b'; then",
-    ),
-    "a source archive": (
-        "https://h.example.org/ours-1.0.tar.gz\n",
-        [],
-        "1 layer-source: xaiva wheel site https://h.example.org/ours-1.0.tar.gz; then lock again",
-    ),
     "an address of a constraint": ("-c limits.txt\ntqdm\n", ["tqdm"], "0 layer-option: write this line"),
-    "an archive": (
-        "https://github.com/a/kenlm/archive/master.zip\n",
-        [],
-        "1 layer-source: xaiva wheel site https://github.com/a/kenlm/archive/master.zip; then",
-    ),
-    "an archive with a name": (
-        "kenlm @ https://github.com/a/kenlm/archive/master.zip\n",
-        [],
-        "1 layer-source: xaiva wheel site kenlm",
-    ),
     "conda's freeze": (
         "absl-py==2.0.0\ncertifi @ file:///croot/certifi_1671487769961/certifi\n"
         "win-inet-pton @ file:///D:/bld/win_inet_pton_1667051142467/work\n",
@@ -271,6 +174,65 @@ BODIES: dict[str, tuple[Any, ...]] = {
         "1 layer-source: curl -fL -o base.txt https://h.example.org/base.txt",
     ),
 }
+
+
+# Lines that no lock can use: the line, and words of the remedy.
+SOURCES = {
+    "git without a name": (
+        "git+https://h.example.org/CLIP.git",
+        "xaiva wheel site git+https://h.example.org/CLIP.git; then lock again",
+    ),
+    "git with egg": ("git+https://h.example.org/detectron2.git@v0.6#egg=detectron2", "xaiva wheel site detectron2"),
+    "git in a folder": (
+        "pycocotools @ git+https://h.example.org/cocoapi.git@main#subdirectory=PythonAPI",
+        "xaiva wheel site pycocotools",
+    ),
+    "git by ssh": ("git+ssh://git@git.example.org/vision/ours.git#egg=ours", 'local-wheels "git+ssh://'),
+    "hg": ("hg+https://h.example.org/ours#egg=ours", "pip wheel --no-deps"),
+    "an editable repository": (
+        "-e git+https://h.example.org/audiocraft@0c75a46#egg=audiocraft",
+        "xaiva wheel site audiocraft",
+    ),
+    "an editable subdirectory": ("-e git+https://h.example.org/b.git#egg=b&subdirectory=x", "xaiva wheel site b;"),
+    "the project with extras": (".[dev]", "pip wheel --no-deps"),
+    "a folder": ("./third_party/Matcha-TTS", "the name of that wheel"),
+    "a wheel beside it": ("./six-1.16.0-py2.py3-none-any.whl", "copy that wheel"),
+    "a wheel behind a login": ("https://${TOKEN}@h.example.org/ours-1.0-py3-none-any.whl", "local-wheels"),
+    "no version in its name": (
+        "https://h.example.org/main/en_core_web_lg-any-py3-none-any.whl",
+        "as NAME-VERSION-py3-none-any.whl",
+    ),
+    "a path with a name": ("ours @ ./ours-1.0-py3-none-any.whl", "copy that wheel"),
+    "an editable folder with extras": ("-e ./third_party/x[cuda]", "third_party/x"),
+    "a folder without a dot": ("third_party/x", "third_party/x"),
+    "git as ssh writes it": ("-e git+git@h.example.org:a/DPR.git#egg=DPR", "git+ssh://git@h.example.org/a/DPR.git"),
+    "git with a token": (
+        "git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git#egg=ours",
+        '"git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git"',
+    ),
+    "an editable git:// repository": ("-e git://h.example.org/ours.git#egg=ours", '"git+git://h.example.org/ours.git"'),
+    "ssh with a colon": ("git+ssh://git@h.example.org:a/ours.git", '"git+ssh://git@h.example.org/a/ours.git"'),
+    "a path with a fragment": ("third_party/x#egg=x", "where third_party/x is"),
+    "a wheel on a drive": ("C:\\wheels\\six-1.16.0-py2.py3-none-any.whl", "copy that wheel into artifacts"),
+    "a folder on a drive": ("-e C:/projects/ours", "FOLDER (where C:/projects/ours is)"),
+    "a folder of Windows": ("-e c:\\work\\ours", "FOLDER (where c:\\work\\ours is)"),
+    "file: without slashes": ("file:./libs/x", "pip wheel --no-deps"),
+    "a blank in a path": ("-e ./my\\ folder", "FOLDER (where ./my folder is)"),
+    "git with a tag": (
+        "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b",
+        "xaiva wheel site 'git+https://h.example.org/ours.git@v1.2#subdirectory=a/b'; then",
+    ),
+    "a source archive": (
+        "https://h.example.org/ours-1.0.tar.gz",
+        "xaiva wheel site https://h.example.org/ours-1.0.tar.gz; then lock again",
+    ),
+    "an archive": (
+        "https://h.example.org/kenlm/archive/master.zip",
+        "xaiva wheel site https://h.example.org/kenlm/archive/master.zip; then",
+    ),
+    "an archive with a name": ("kenlm @ https://h.example.org/kenlm/archive/master.zip", "xaiva wheel site kenlm"),
+}
+BODIES |= {name: (f"{line}\n", [], f"1 layer-source: {words}") for name, (line, words) in SOURCES.items()}
 
 
 @pytest.mark.parametrize("name", BODIES)
