@@ -38,24 +38,26 @@ def examine(site: Site) -> list[Finding]:
         try:
             findings += check(site)
         except XaivaError as error:
-            findings.append(_error(name, error.what, error.why, error.remedy))
+            findings.append(Finding.error(name, error.what, error.why, error.remedy))
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            findings.append(_warning(name, f"The {name} check failed unexpectedly", why, "please report it"))
+            findings.append(Finding.warning(name, f"The {name} check failed unexpectedly", why, "please report it"))
     return findings
 
 
 def _python(_: Site) -> Iterator[Finding]:
-    yield _note("python", f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}")
+    yield Finding.note(
+        "python", f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}"
+    )
     if platform.machine() != "x86_64":
-        yield _warning(
+        yield Finding.warning(
             "machine", f"Machine type {platform.machine()}", "presets are locked for x86_64", "use an x86_64 machine"
         )
 
 
 def _site_folder(site: Site) -> Iterator[Finding]:
     if not site.presets.is_dir():
-        yield _warning(
+        yield Finding.warning(
             "site",
             f"Site {site.root}",
             "it has no presets/ folder",
@@ -66,7 +68,7 @@ def _site_folder(site: Site) -> Iterator[Finding]:
             pass
     except OSError as error:
         why = error.strerror or str(error)
-        yield _error(
+        yield Finding.error(
             "site-writable", f"Site {site.root} cannot be written", why, "mount it writable, or copy it to another disk"
         )
         return
@@ -79,17 +81,19 @@ def _file_system(site: Site) -> Iterator[Finding]:
     kind = file_system_type(site.root)
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "put the site on a local disk"
-        yield _error("file-system", f"Site on {kind}", "file locks are not reliable on a network file system", remedy)
+        yield Finding.error(
+            "file-system", f"Site on {kind}", "file locks are not reliable on a network file system", remedy
+        )
     elif kind in LIMITED_FILE_SYSTEMS:
         why = "it has no hard links and no permissions; vfat cannot hold files of 4 GiB or more"
-        yield _warning(
+        yield Finding.warning(
             "file-system", f"Site on {kind}", why, "use it to carry the site, and build from a copy on a local disk"
         )
     else:
-        yield _note("file-system", f"Site on {kind or 'an unknown file system'}, {site.root}")
+        yield Finding.note("file-system", f"Site on {kind or 'an unknown file system'}, {site.root}")
     if not _supports_hard_links(site.root):
         why = "files shared by several presets take up space several times"
-        yield _warning("hard-links", "No hard links here", why, "use ext4, xfs or btrfs for the site")
+        yield Finding.warning("hard-links", "No hard links here", why, "use ext4, xfs or btrfs for the site")
 
 
 def _supports_hard_links(folder: Path) -> bool:
@@ -106,15 +110,15 @@ def _disk(site: Site) -> Iterator[Finding]:
     free = shutil.disk_usage(site.root).free
     summary = f"{free / GIB:.1f} GiB free at {site.root}"
     if free < MINIMUM_FREE:
-        yield _error(
+        yield Finding.error(
             "disk", summary, "artifacts and images need more", "free some space, or put the site on a larger disk"
         )
     elif free < COMFORTABLE_FREE:
-        yield _warning(
+        yield Finding.warning(
             "disk", summary, "a CUDA preset takes about 40 GiB with its image", "free some space before a sync"
         )
     else:
-        yield _note("disk", summary)
+        yield Finding.note("disk", summary)
 
 
 def _clock(_: Site) -> Iterator[Finding]:
@@ -122,9 +126,9 @@ def _clock(_: Site) -> Iterator[Finding]:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     if time.time() < newest - 86400:
         why = f"the clock says {now}, which is before xaiva was installed"
-        yield _error("clock", "The clock is wrong", why, "set the clock; certificates and tokens fail otherwise")
+        yield Finding.error("clock", "The clock is wrong", why, "set the clock; certificates and tokens fail otherwise")
     else:
-        yield _note("clock", f"Clock {now}")
+        yield Finding.note("clock", f"Clock {now}")
 
 
 def _engine(site: Site) -> Iterator[Finding]:
@@ -137,19 +141,19 @@ def _engine(site: Site) -> Iterator[Finding]:
         version_findings, left_helpers = engine_version_findings(client), find_orphans(client)
     local = resolve_endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
-    yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
+    yield Finding.note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
     yield from version_findings
     if left_helpers:
         why = f"the process that started them was killed: {', '.join(left_helpers)}"
         remedy = f"run a lock, which removes them, or: docker rm -f {' '.join(left_helpers)}"
-        yield _warning("helpers", "Leftover helper containers", why, remedy)
+        yield Finding.warning("helpers", "Leftover helper containers", why, remedy)
     yield from _buildx(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):
         free = shutil.disk_usage(root).free
         if free < COMFORTABLE_FREE:
             why = "images and the build cache are stored there"
-            yield _warning(
+            yield Finding.warning(
                 "engine-disk",
                 f"{free / GIB:.1f} GiB free at {root}",
                 why,
@@ -159,7 +163,7 @@ def _engine(site: Site) -> Iterator[Finding]:
     if access is GpuAccess.NONE:
         yield missing_toolkit_finding("this engine").model_copy(update={"level": Level.WARNING})
     else:
-        yield _note("gpu-containers", f"GPUs for containers: {access.value}")
+        yield Finding.note("gpu-containers", f"GPUs for containers: {access.value}")
 
 
 def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
@@ -169,9 +173,9 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
     summary = f"buildx {version[0]}.{version[1]}"
     if version < RAWJSON_SINCE:
         why = "it has no machine-readable progress, so stages are read from its plain text"
-        yield _warning("buildx", summary, why, "use buildx 0.13 or newer")
+        yield Finding.warning("buildx", summary, why, "use buildx 0.13 or newer")
     else:
-        yield _note("buildx", summary)
+        yield Finding.note("buildx", summary)
 
 
 def _gpus(_: Site) -> Iterator[Finding]:
@@ -182,9 +186,9 @@ def _gpus(_: Site) -> Iterator[Finding]:
     names = [gpu.name for gpu in sample.gpus if gpu.state is GpuState.OK]
     if names:
         summary = f"{len(names)} GPU: {', '.join(names)}; driver {sample.driver}, CUDA up to {sample.cuda}"
-        yield _note("gpu", summary)
+        yield Finding.note("gpu", summary)
     if problem := gpu_problem(sample):
-        yield _warning("gpu-trouble" if names else "gpu", *problem)
+        yield Finding.warning("gpu-trouble" if names else "gpu", *problem)
 
 
 def _presets(site: Site) -> Iterator[Finding]:
@@ -199,37 +203,37 @@ def _presets(site: Site) -> Iterator[Finding]:
         errors = [finding for finding in check_preset(site, entry.name, entry.preset) if finding.level is Level.ERROR]
         without_errors += not errors
         for error in errors:
-            yield _warning("preset", f"Preset {entry.name}: {error.what}", error.why, error.remedy)
+            yield Finding.warning("preset", f"Preset {entry.name}: {error.what}", error.why, error.remedy)
     if without_errors:
-        yield _note("preset", f"{without_errors} presets pass the compatibility check")
+        yield Finding.note("preset", f"{without_errors} presets pass the compatibility check")
 
 
 def _tools(_: Site) -> Iterator[Finding]:
     from uv import find_uv_bin
 
     try:
-        yield _note("uv", f"uv at {find_uv_bin()}")
+        yield Finding.note("uv", f"uv at {find_uv_bin()}")
     except FileNotFoundError:
-        yield _error("uv", "uv is missing", "a lock needs it", "set up again: remove .venv and start ./xaiva")
+        yield Finding.error("uv", "uv is missing", "a lock needs it", "set up again: remove .venv and start ./xaiva")
     if shutil.which("docker") is None:
-        yield _error("docker-client", "No docker client", "builds need it", "install docker-cli")
+        yield Finding.error("docker-client", "No docker client", "builds need it", "install docker-cli")
 
 
 def _terminal(site: Site) -> Iterator[Finding]:
     term = site.env.get("TERM", "")
     if term in ("", "dumb"):
-        yield _warning(
+        yield Finding.warning(
             "terminal", f"TERM is {term or 'not set'}", "the console cannot be drawn", "run: export TERM=xterm-256color"
         )
     else:
         colours = "true colour" if site.env.get("COLORTERM") in ("truecolor", "24bit") else "256 colours or fewer"
-        yield _note("terminal", f"Terminal {term}, {colours}")
+        yield Finding.note("terminal", f"Terminal {term}, {colours}")
     if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
         why = "borders and graphs would be shown as question marks"
-        yield _warning("locale", "The locale is not UTF-8", why, "run: export LANG=C.UTF-8")
+        yield Finding.warning("locale", "The locale is not UTF-8", why, "run: export LANG=C.UTF-8")
     if site.env.get("TMUX"):
         why = "tmux forwards the clipboard only when it is configured to"
-        yield _note("tmux", "Inside tmux", why, "run: tmux set -g set-clipboard on")
+        yield Finding.note("tmux", "Inside tmux", why, "run: tmux set -g set-clipboard on")
 
 
 def _log_out(_: Site) -> Iterator[Finding]:
@@ -238,7 +242,7 @@ def _log_out(_: Site) -> Iterator[Finding]:
     for path in (folder / "logind.conf", *sorted(folder.glob("logind.conf.d/*.conf"))):
         if path.is_file() and re.search(r"^\s*KillUserProcesses\s*=\s*(yes|true|1)", path.read_text(), re.MULTILINE):
             why = f"{path} ends all of a user's processes at log-out, including operations"
-            yield _warning("log-out", "Operations end at log-out", why, "run: loginctl enable-linger")
+            yield Finding.warning("log-out", "Operations end at log-out", why, "run: loginctl enable-linger")
 
 
 def _port(_: Site) -> Iterator[Finding]:
@@ -246,19 +250,21 @@ def _port(_: Site) -> Iterator[Finding]:
         probe.settimeout(1)
         in_use = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0
     if in_use:
-        yield _note(
+        yield Finding.note(
             "port", f"Port {SERVICE_PORT} is in use", "a running inference service is the likely cause", "see: xaiva ps"
         )
     else:
-        yield _note("port", f"Port {SERVICE_PORT} is free for the inference service")
+        yield Finding.note("port", f"Port {SERVICE_PORT} is free for the inference service")
 
 
 def _network(_: Site) -> Iterator[Finding]:
     routes = Path("/proc/net/route").read_text().splitlines()[1:]
     if any(line.split()[1] == "00000000" for line in routes):
-        yield _note("network", "A network is reachable")
+        yield Finding.note("network", "A network is reachable")
     else:
-        yield _note("network", "No network is reachable", "that is normal at a site; only lock and sync need one")
+        yield Finding.note(
+            "network", "No network is reachable", "that is normal at a site; only lock and sync need one"
+        )
 
 
 CHECKS: dict[str, Check] = {
@@ -275,15 +281,3 @@ CHECKS: dict[str, Check] = {
     "port": _port,
     "network": _network,
 }
-
-
-def _note(code: str, what: str, why: str = "", remedy: str = "") -> Finding:
-    return Finding(level=Level.NOTE, code=code, what=what, why=why, remedy=remedy)
-
-
-def _warning(code: str, what: str, why: str, remedy: str) -> Finding:
-    return Finding(level=Level.WARNING, code=code, what=what, why=why, remedy=remedy)
-
-
-def _error(code: str, what: str, why: str, remedy: str) -> Finding:
-    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from typing_extensions import Self
 
 from core.open_enum import OpenEnum, describe_misfit
 from core.redaction import redact_text
@@ -36,6 +37,26 @@ class Finding(BaseModel):
 
     source: str = ""
     """Where the underlying fact comes from."""
+
+    @classmethod
+    def error(cls, code: str, what: str, why: str = "", remedy: str = "", where: str = "", source: str = "") -> Self:
+        """A problem because of which it will not work."""
+        return cls(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
+
+    @classmethod
+    def warning(cls, code: str, what: str, why: str = "", remedy: str = "", where: str = "", source: str = "") -> Self:
+        """A problem because of which it may not work."""
+        return cls(level=Level.WARNING, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
+
+    @classmethod
+    def note(cls, code: str, what: str, why: str = "", remedy: str = "", where: str = "", source: str = "") -> Self:
+        """Information; nothing needs to be done."""
+        return cls(level=Level.NOTE, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
+
+    @property
+    def summary(self) -> str:
+        """What and why, without the remedy."""
+        return f"{self.what}: {self.why}" if self.why else self.what
 
     @field_validator("what", "why", "where")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.findings import Finding, Level
+from core.findings import Finding
 
 
 def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Finding]:
@@ -13,8 +13,7 @@ def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Fin
     for name, urls in shared.items():
         groups.setdefault(tuple(urls), []).append(name)
     return [
-        Finding(
-            level=Level.WARNING,
+        Finding.warning(
             code="dependency-confusion",
             what=f"{', '.join(names)}: several indexes have packages of this name",
             why=f"{urls[0]} gave what is locked, {' and '.join(urls[1:])} could give another, and no binding decides",

@@ -69,7 +69,7 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
     counter.end()
     cache.save({file.path for file in lock.files})
     wrong = [
-        Finding(level=Level.ERROR, code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
+        Finding.error(code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
         for e in wrong_content_errors(artifacts_folder(site, preset), result.good, check_format=True)
     ]
     return [*_file_findings(preset, result), *wrong, *lock_findings(site, preset, lock)]
@@ -102,17 +102,13 @@ def _file_findings(preset: str, result: Inventory) -> list[Finding]:
     rows += [("artifact-corrupt", path, problem) for path, problem in sorted(result.problems.items())]
     rows += [("artifact-derived", path, "is not what the lock gives") for path in result.outdated]
     rows += [("artifact-extra", path, "is not in the lock") for path in result.extra]
-    return [
-        Finding(level=Level.ERROR, code=code, what=path, why=why, remedy=remedy, where=path) for code, path, why in rows
-    ]
+    return [Finding.error(code=code, what=path, why=why, remedy=remedy, where=path) for code, path, why in rows]
 
 
 def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
     """What the lock itself lacks, and whether the preset changed since."""
     findings = [
-        Finding(
-            level=Level.WARNING, code="lock-partial", what=part.what, why=part.why, remedy=part.remedy, where=preset
-        )
+        Finding.warning(code="lock-partial", what=part.what, why=part.why, remedy=part.remedy, where=preset)
         for part in lock.unlocked
     ]
     findings += confusion_findings(preset, lock.shared)
@@ -125,14 +121,11 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
             f"Preset {preset}",
             f"it cannot be used, so it is not known whether the lock is its own: {error.why}",
         )
-        unknown = Finding(
-            level=Level.WARNING, code="lock-outdated", what=what, why=why, remedy=error.remedy, where=preset
-        )
+        unknown = Finding.warning(code="lock-outdated", what=what, why=why, remedy=error.remedy, where=preset)
         return [*findings, unknown]
     if current != lock.preset_sha256:
         findings.append(
-            Finding(
-                level=Level.WARNING,
+            Finding.warning(
                 code="lock-outdated",
                 what=f"Preset {preset}",
                 why="it was changed since it was locked",

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from core.findings import Finding, Level
+from core.findings import Finding
 
 # dockerd looks for this program on a device request, even when no runtime is registered
 _HOOK = "nvidia-container-runtime-hook"
@@ -53,8 +53,7 @@ def device_request(access: GpuAccess, gpus: tuple[str, ...]) -> dict[str, Any]:
 
 def missing_toolkit_finding(location: str) -> Finding:
     """The finding for an engine that cannot give GPUs to containers."""
-    return Finding(
-        level=Level.ERROR,
+    return Finding.error(
         code="gpu-toolkit",
         what="GPUs for the container",
         why="the engine has neither NVIDIA's runtime nor CDI devices of NVIDIA",

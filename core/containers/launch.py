@@ -68,7 +68,7 @@ def check_launch(
             snapshot = _take_snapshot(client, site, preset_name, name, settings, dev_mode)
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
-        return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
+        return [Finding.error(code=code, what=error.what, why=error.why, remedy=error.remedy)]
     return checks.launch_findings(preset_name, name, settings, snapshot, replace=replace, create_folders=create_folders)
 
 

@@ -16,7 +16,7 @@ from core.containers.port_conflicts import port_holders, ports_collide
 from core.containers.run_settings import RunSettings
 from core.containers.run_user import unwritable_folders
 from core.engine import engine_errors, engine_version_findings
-from core.findings import Finding, Level
+from core.findings import Finding
 
 if TYPE_CHECKING:
     import docker
@@ -137,7 +137,7 @@ def _replacement_findings(preset_name: str, holder: Container, containers: Seque
         return [_error("name-taken", f"Container {backup}", why, "rename it, or remove it")]
     other = "" if holder.preset == preset_name else f"; it belongs to preset {holder.preset}"
     why = f"the launch replaces it ({holder.status}){other}"
-    return [Finding(level=Level.NOTE, code="replaced", what=f"Container {holder.name}", why=why)]
+    return [Finding.note(code="replaced", what=f"Container {holder.name}", why=why)]
 
 
 def _port_findings(preset_name: str, settings: RunSettings, snapshot: EngineSnapshot) -> list[Finding]:
@@ -157,7 +157,7 @@ def _missing_folder_findings(
         return []  # the paths are on the engine's machine
     if create_folders:
         return [
-            Finding(level=Level.NOTE, code="volume-made", what=f"Volume {path}", why="the launch creates this folder")
+            Finding.note(code="volume-made", what=f"Volume {path}", why="the launch creates this folder")
             for path in missing_folders(settings)
         ]
     remedy = "create it, or launch again with --create-folders"
@@ -185,4 +185,4 @@ def _unwritable_folder_findings(preset_name: str, settings: RunSettings, snapsho
 
 
 def _error(code: str, what: str, why: str, remedy: str, location: str = "") -> Finding:
-    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=location)
+    return Finding.error(code=code, what=what, why=why, remedy=remedy, where=location)

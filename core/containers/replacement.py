@@ -8,7 +8,7 @@ from core import labels
 from core.containers.listing import inspect_container, list_containers
 from core.containers.model import Container, ContainerState
 from core.engine import EngineError, engine_errors
-from core.findings import Finding, Level
+from core.findings import Finding
 
 if TYPE_CHECKING:
     import docker
@@ -111,8 +111,7 @@ def orphan_finding(container: Container) -> Finding | None:
         return None
     name = container.name.removesuffix(_BACKUP_SUFFIX)
     named = "" if name == labels.container_name(container.preset) else f" --name {name}"
-    return Finding(
-        level=Level.WARNING,
+    return Finding.warning(
         code="set-aside",
         what=f"Container {container.name}",
         why=f"a launch that was replacing {name} was interrupted and left this container behind",

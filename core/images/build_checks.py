@@ -129,8 +129,7 @@ def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
     free_bytes = shutil.disk_usage(engine_root).free
     needed_bytes = int(sum(file.size * _INSTALLED_SIZE_FACTOR[file.kind] for file in lock.files))
     if free_bytes < needed_bytes:
-        yield Finding(
-            level=Level.WARNING,
+        yield Finding.warning(
             code="build-disk",
             what=f"{free_bytes / 2**30:.1f} GiB are free for the engine in {engine_root}",
             why=f"a first build of this preset may take {needed_bytes / 2**30:.1f} GiB",

@@ -57,8 +57,7 @@ def _directives(text: str, file_name: str) -> Iterator[Finding]:
         if not match:
             return  # parser directives are only at the top
         if match[1].lower() == "syntax":
-            yield Finding(
-                level=Level.ERROR,
+            yield Finding.error(
                 code="lint-syntax",
                 what=f"# syntax={match[2]}",
                 why="the engine fetches that frontend from a registry",

@@ -17,7 +17,7 @@ from core.artifacts.lockfile import FileKind, Lock
 from core.artifacts.orphaned_helpers import helper_label
 from core.engine import docker_environment
 from core.errors import Cancelled
-from core.findings import Finding, Level
+from core.findings import Finding
 from core.images.build_recorder import SMOKE_STAGE
 from core.images.docker_cli import docker_cli_errors, run_docker
 from core.images.render import service_layer
@@ -61,7 +61,7 @@ def run_smoke_test(
         raise
     _, mark, answer = process.out.decode(errors="replace").rpartition(OUTPUT_MARKER)
     if process.code or not mark:
-        return [_error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
+        return [Finding.error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
     machine = target_for(preset, site_facts(site))
     return list(probe_findings(json.loads(answer), preset, lock, target, machine))
 
@@ -130,7 +130,7 @@ def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
 
 def _check_python(answer: Mapping[str, Any], lock: Lock) -> Iterator[Finding]:
     if not answer["python"].startswith(f"{lock.python_version}."):
-        yield _error(
+        yield Finding.error(
             "smoke-python", "Python in the image", f"it is {answer['python']}, but the lock has {lock.python_version}"
         )
 
@@ -138,9 +138,9 @@ def _check_python(answer: Mapping[str, Any], lock: Lock) -> Iterator[Finding]:
 def _check_versions(installed: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[Finding]:
     for name, version in expected.items():
         if name not in installed:
-            yield _error("smoke-version", f"{name} is not in the image", f"the lock has {version}")
+            yield Finding.error("smoke-version", f"{name} is not in the image", f"the lock has {version}")
         elif not _same_version(installed[name], version):
-            yield _error("smoke-version", f"{name} is {installed[name]} in the image", f"the lock has {version}")
+            yield Finding.error("smoke-version", f"{name} is {installed[name]} in the image", f"the lock has {version}")
 
 
 def _same_version(installed: str, locked: str) -> bool:
@@ -156,8 +156,7 @@ def _check_imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding
             continue
         last = (result["output"].strip().splitlines() or [f"exit status {result['code']}"])[-1]
         if _WITHOUT_DRIVER.search(result["output"]):
-            yield Finding(
-                level=Level.NOTE,
+            yield Finding.note(
                 code="smoke-needs-driver",
                 what=f"import {module} needs the GPU driver",
                 why=last,
@@ -165,7 +164,7 @@ def _check_imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding
             )
         else:
             remedy = "check whether a system library is missing (debs of the preset) or two packages conflict"
-            yield _error("smoke-import", f"import {module} fails in the image", last, remedy)
+            yield Finding.error("smoke-import", f"import {module} fails in the image", last, remedy)
 
 
 def _check_ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding]:
@@ -173,9 +172,11 @@ def _check_ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding
     for command in answer["commands"]:
         version = re.search(r"ffmpeg version n?(\S+)", command["output"])
         if command["code"] or not version:
-            yield _error("smoke-ffmpeg", "ffmpeg does not run in the image", command["output"].strip()[-300:])
+            yield Finding.error("smoke-ffmpeg", "ffmpeg does not run in the image", command["output"].strip()[-300:])
         elif not _matches_version(version[1], requested):
-            yield _error("smoke-ffmpeg", f"ffmpeg is {version[1]} in the image", f"the preset asks for {requested}")
+            yield Finding.error(
+                "smoke-ffmpeg", f"ffmpeg is {version[1]} in the image", f"the preset asks for {requested}"
+            )
 
 
 def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iterator[Finding]:
@@ -186,7 +187,9 @@ def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iter
     installed = cv2["output"].strip()
     if not _matches_version(installed, requested):
         remedy = "check the wheels for opencv-python: an image can have only one cv2"
-        yield _error("smoke-opencv", f"cv2 is {installed} in the image", f"the preset asks for {requested}", remedy)
+        yield Finding.error(
+            "smoke-opencv", f"cv2 is {installed} in the image", f"the preset asks for {requested}", remedy
+        )
 
 
 def _matches_version(installed: str, requested: str) -> bool:
@@ -207,14 +210,12 @@ def _check_torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[
             sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be unknown to `suggest`
             remedy = f"list the versions that do: xaiva preset suggest --gpu {sm}; or set the right `target`"
             why = f"it was compiled for {' '.join(flags)}"
-            yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)
+            yield Finding.error(
+                "smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy
+            )
 
 
 def _architectures(flags: Sequence[str], kind: str) -> list[str]:
     """`sm_86` → `8.6`, of the flags of that kind (`sm`: machine code, `compute`: PTX)."""
     matches = (re.fullmatch(rf"{kind}_(\d+)(\d)[af]?", flag) for flag in flags)
     return [f"{match[1]}.{match[2]}" for match in matches if match]
-
-
-def _error(code: str, what: str, why: str, remedy: str = "") -> Finding:
-    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy)

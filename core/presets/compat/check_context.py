@@ -11,7 +11,7 @@ from typing import Protocol
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from core.findings import Finding, Level
+from core.findings import Finding
 from core.presets.compat.facts import Facts
 from core.presets.compat.image_packages import (
     PINS,
@@ -209,21 +209,6 @@ def build_context(
     numpy = [line for line in service if line.startswith("numpy")]
     numpy_limits = parse_requirements([("service", numpy)], [], preset.python_version)
     return CheckContext(preset, (*requirements, *numpy_limits), facts, target, resolved)
-
-
-def error(code: str, what: str, why: str, remedy: str, where: str = "", source: str = "") -> Finding:
-    """This will not work."""
-    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
-
-
-def warning(code: str, what: str, why: str, remedy: str, where: str = "", source: str = "") -> Finding:
-    """This may not work, or nobody knows."""
-    return Finding(level=Level.WARNING, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
-
-
-def note(code: str, what: str, why: str = "", remedy: str = "", where: str = "", source: str = "") -> Finding:
-    """Good to know."""
-    return Finding(level=Level.NOTE, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
 
 
 def join_words(words: list[str], joint: str = "or") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.findings import Finding, Level
-from core.presets.compat.check_context import build_context, error, warning
+from core.presets.compat.check_context import build_context
 from core.presets.compat.checks import CHECKS, CODES
 from core.presets.compat.facts import OVERLAY, Facts, load_facts
 from core.presets.compat.image_packages import Layers, Resolved
@@ -76,7 +76,9 @@ def _layers(
         try:
             content = read_layer(preset, folder, layer.name)
         except InputError as problem:
-            findings.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
+            findings.append(
+                Finding.error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}")
+            )
             continue
         references = [entry.reference.requirement for entry in content.direct_references if entry.reference.name]
         layers.append((layer.name, [*content.requirements, *references]))
@@ -96,12 +98,12 @@ def _media_source(preset: Preset, site: Site | None) -> list[Finding]:
     why = f"{MEDIA_VARIABLE} names {folder}, which does not exist" if folder else f"{MEDIA_VARIABLE} is not set"
     remedy = f"set {MEDIA_VARIABLE} in .env to a checkout of it, or add a source named {MEDIA_SOURCE} to the preset"
     what = f"the location of the Xaiva Media source ({branch}) is not set"
-    return [warning("media-source", what, why, remedy, "build_options.xaiva_media_branch")]
+    return [Finding.warning("media-source", what, why, remedy, "build_options.xaiva_media_branch")]
 
 
 def _overlay_problems(facts: Facts) -> list[Finding]:
     return [
-        warning("overlay-unusable", str(problem.path), problem.what, problem.remedy, str(problem.path))
+        Finding.warning("overlay-unusable", str(problem.path), problem.what, problem.remedy, str(problem.path))
         for problem in facts.problems
     ]
 
@@ -121,5 +123,5 @@ def _unknown_overrides(preset: Preset) -> list[Finding]:
             close = difflib.get_close_matches(code, CODES, n=1)
             remedy = f'did you mean "{close[0]}"?' if close else "copy the code that the check shows"
             what = f"no check gives the code {code}"
-            findings.append(warning("override-unknown", what, "the override does nothing", remedy, "overrides"))
+            findings.append(Finding.warning("override-unknown", what, "the override does nothing", remedy, "overrides"))
     return findings

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from packaging.markers import Marker
 
 from core.findings import Finding
-from core.presets.compat.check_context import note, warning
 from core.presets.compat.image_packages import Resolved, image_environment
 from core.presets.direct_references import explain_unlockable
 from core.presets.index_entries import entries_for_find_links, entries_for_index, entry_json, indexes_of
@@ -35,7 +34,7 @@ def layer_findings(
     where = f"layers: {layer}"
     findings = []
     if content.is_empty and not content.options:
-        findings.append(note("layer-empty", f"layer {layer} has no requirements", where=where))
+        findings.append(Finding.note("layer-empty", f"layer {layer} has no requirements", where=where))
     locked = {package.name for package in resolved.packages} if resolved else set()
     built = resolved.built if resolved else {}
     missing = [
@@ -45,7 +44,7 @@ def layer_findings(
         and (entry.reference.name or built.get(entry.reference.address)) not in locked
     ]
     for group in explain_unlockable(missing, name, preset.python_version):
-        findings.append(warning("layer-source", group.what, group.why, group.remedy, where))
+        findings.append(Finding.warning("layer-source", group.what, group.why, group.remedy, where))
     for option in _group_repeated(content.options):
         findings += _option(option, preset, content.requirements, where, name)
     return findings
@@ -73,11 +72,13 @@ def _option(
         entries = (entries_for_find_links if page else entries_for_index)(option.value, requirements)
         yield from _index(text, entries, preset, where, name)
     elif option.name in _NO_EFFECT:
-        yield note("layer-option", f"{text} changes nothing", _NO_EFFECT[option.name], where=where)
+        yield Finding.note("layer-option", f"{text} changes nothing", _NO_EFFECT[option.name], where=where)
     elif option.name == "--trusted-host":
-        yield note("layer-option", f"{text} has no effect", *_trusted_host(option.value), where)
+        yield Finding.note("layer-option", f"{text} has no effect", *_trusted_host(option.value), where)
     else:
-        yield warning("layer-option", f"{text} has no effect", *_REMEDIES[option.name](option.value, name), where)
+        yield Finding.warning(
+            "layer-option", f"{text} has no effect", *_REMEDIES[option.name](option.value, name), where
+        )
 
 
 def _index(text: str, entries: list[Index], preset: Preset, where: str, name: str) -> Iterator[Finding]:
@@ -89,7 +90,7 @@ def _index(text: str, entries: list[Index], preset: Preset, where: str, name: st
     if not entries:
         why = "it is a page or a folder of files, not an index"
         remedy = f"put its wheels into artifacts/{name}/local-wheels, or name each by its address: NAME @ URL"
-        yield warning("layer-index", f"{text} is not used", why, remedy, where)
+        yield Finding.warning("layer-index", f"{text} is not used", why, remedy, where)
         return
     remedy = f'add to "indexes" of the preset: {", ".join(map(entry_json, missing))}'
     if not all(entry.packages for entry in missing):
@@ -97,7 +98,7 @@ def _index(text: str, entries: list[Index], preset: Preset, where: str, name: st
     variables = sorted({entry.token_variable for entry in missing if entry.token_variable})
     if variables:
         remedy += f"; and put the token into .env as {', '.join(variables)}"
-    yield warning("layer-index", f"{text} is not used", why, remedy, where)
+    yield Finding.warning("layer-index", f"{text} is not used", why, remedy, where)
 
 
 def _pre(_: str, __: str) -> tuple[str, str]:

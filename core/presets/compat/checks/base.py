@@ -7,7 +7,7 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, note, warning
+from core.presets.compat.check_context import CheckContext
 from core.presets.compat.rows import FamilyRow
 from core.presets.model import cuda_in_image_name
 
@@ -19,7 +19,9 @@ def base_tag(context: CheckContext) -> list[Finding]:
     if "@" in last or (":" in last and not last.endswith(":latest")):
         return []
     why = "it stands for the newest image on the day of the lock; the lock keeps its digest, and an upgrade changes it"
-    return [warning("base-floating", f"{image} has no fixed tag", why, "write a tag with a version", "base_image")]
+    return [
+        Finding.warning("base-floating", f"{image} has no fixed tag", why, "write a tag with a version", "base_image")
+    ]
 
 
 def base_system(context: CheckContext) -> list[Finding]:
@@ -34,17 +36,19 @@ def _system_of(context: CheckContext, where: str, image: str) -> list[Finding]:
     if family is None:
         why = "its name does not say whether it has apt, which Debian packages need, and glibc, which wheels need"
         remedy = "lock the preset: the lock looks into the image; or use a known one, such as debian:bookworm-slim"
-        return [warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
+        return [Finding.warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
     findings = []
     if family.aarch64:
         why = "it is for Arm processors (aarch64); presets are locked for x86_64"
         remedy = "use an x86_64 image, or build on the device"
-        findings.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
+        findings.append(
+            Finding.error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source)
+        )
     if family.libc != "glibc":
         why = f"its C library is {family.libc}" if family.libc else "it has no C library"
         remedy = "use an image with glibc and apt, such as debian:bookworm-slim"
         what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
-        findings.append(error("base-libc", what, why, remedy, where, family.source))
+        findings.append(Finding.error("base-libc", what, why, remedy, where, family.source))
     if not family.apt:
         findings.append(_no_apt(context, where, image, family))
     return findings
@@ -57,9 +61,9 @@ def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) ->
     remedy = "use a Debian or Ubuntu base image"
     if debs:
         why = f"the preset asks for Debian packages: {', '.join(debs[:3])}{' …' if len(debs) > 3 else ''}"
-        return error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+        return Finding.error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
     why = "the lock looks for Python in the base image's apt"
-    return warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+    return Finding.warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
 
 
 def base_python(context: CheckContext) -> list[Finding]:
@@ -72,11 +76,15 @@ def base_python(context: CheckContext) -> list[Finding]:
         if family is None or not family.apt or family.aarch64:
             return []  # `base_system` says so
         why = f"its name does not say which distribution it is; if that has no Python {expected}, {_STANDALONE}"
-        return [note("python-unknown", f"{context.preset.base_image}: its Python is not known", why, "", "base_image")]
+        return [
+            Finding.note(
+                "python-unknown", f"{context.preset.base_image}: its Python is not known", why, "", "base_image"
+            )
+        ]
     if context.system.python == expected:
         return []
     return [
-        note(
+        Finding.note(
             "python-base",
             f"{context.system.key} has Python {context.system.python}, the preset asks for {expected}",
             f"if its packages have no Python {expected}, {_STANDALONE}",
@@ -94,7 +102,9 @@ def service_python(context: CheckContext) -> list[Finding]:
         return []
     what = f"the inference service has no wheel for Python {python}"
     remedy = f'use Python {_SERVICE_PYTHON} or newer, or write "inference_service": false'
-    return [error("package-python", what, f"it needs Python {_SERVICE_PYTHON} or newer", remedy, "python_version")]
+    return [
+        Finding.error("package-python", what, f"it needs Python {_SERVICE_PYTHON} or newer", remedy, "python_version")
+    ]
 
 
 _SERVICE_PYTHON = "3.10"  # pyproject.toml, requires-python
@@ -117,7 +127,9 @@ def _unnamed_cuda(image: str) -> list[Finding]:
         return []
     why = "its name does not say which version; it was compared with neither the wheels nor the driver"
     remedy = "look at CUDA_VERSION and NVIDIA_REQUIRE_CUDA in its environment with `docker image inspect`"
-    return [warning("base-cuda-unknown", f"{image} seems to contain a CUDA of its own", why, remedy, "base_image")]
+    return [
+        Finding.warning("base-cuda-unknown", f"{image} seems to contain a CUDA of its own", why, remedy, "base_image")
+    ]
 
 
 def _cuda_mismatch(context: CheckContext) -> list[Finding]:
@@ -127,9 +139,9 @@ def _cuda_mismatch(context: CheckContext) -> list[Finding]:
     where, image = "base_image", context.preset.base_image
     if Version(base).major == Version(wheel).major:
         why = "the wheels bring their own CUDA; both work in one process, because the major version is the same"
-        return [note("base-cuda", f"{image} has CUDA {base}, the wheels {wheel}", why, "", where)]
+        return [Finding.note("base-cuda", f"{image} has CUDA {base}, the wheels {wheel}", why, "", where)]
     return [
-        warning(
+        Finding.warning(
             "base-cuda",
             f"{image} has CUDA {base}, the PyTorch wheels have {wheel}",
             "what is compiled in the image (OpenCV, FFmpeg, extensions) links to one major version of CUDA, and PyTorch"
@@ -146,4 +158,8 @@ def _larger_than_needed(context: CheckContext) -> list[Finding]:
         return []
     why = "nothing is compiled here, and the wheels bring their own CUDA: only the driver matters"
     remedy = "use the -base- image of the same version, which is several gigabytes smaller"
-    return [note("base-size", f"{preset.base_image} contains compilers that nothing uses", why, remedy, "base_image")]
+    return [
+        Finding.note(
+            "base-size", f"{preset.base_image} contains compilers that nothing uses", why, remedy, "base_image"
+        )
+    ]

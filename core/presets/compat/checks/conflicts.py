@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.image_packages import PINS, Package, ranges_overlap
 from core.presets.compat.rows import NumpyRow, PackageRow, SameImportRow
 
@@ -23,7 +23,7 @@ def same_import(context: CheckContext) -> list[Finding]:
         if not names or len(names) + len(others) < 2:
             continue
         one_release = row.alike and len({package.version or package.name for package in packages}) == 1
-        level = warning if len(names) == 1 or one_release else error
+        level = Finding.warning if len(names) == 1 or one_release else Finding.error
         what = f"{join_words([*names, *others], 'and')} install the same `{row.key}`"
         why = "they overwrite each other's files: which one is imported, and whether it works, depends on their order"
         remedy = "keep one of them; if a dependency brings the other, put the two into separate presets"
@@ -81,7 +81,7 @@ def _only_in(package: Package, row: NumpyRow) -> bool:
 
 
 def _numpy_1_finding(package: Package, numpy: Package | None, certain: bool, row: NumpyRow) -> Finding:
-    level = error if certain else warning
+    level = Finding.error if certain else Finding.warning
     has = f"{numpy.text} ({numpy.where}) {'is' if certain else 'allows'} NumPy 2" if numpy else _NOT_HELD
     limit = next(specifier.version for specifier in SpecifierSet(row.versions) if specifier.operator == "<")
     return level(
@@ -110,7 +110,7 @@ def known_conflicts(context: CheckContext) -> list[Finding]:
         if unmet:  # else some release of the range is compatible
             entry = context.requirement(package)
             findings.append(
-                warning(
+                Finding.warning(
                     "package-conflict",
                     f"no release allowed by {entry.requirement if entry else package} is compatible with this preset",
                     "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in unmet),

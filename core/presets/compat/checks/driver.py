@@ -7,7 +7,7 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, note, warning
+from core.presets.compat.check_context import CheckContext
 from core.presets.compat.facts import minor
 from core.presets.compat.gpu_names import GpuModel
 from core.presets.compat.machine import TargetMachine, driver_cuda, sm_at_least
@@ -26,7 +26,9 @@ def driver_floor(context: CheckContext) -> list[Finding]:
         return []
     if not target.driver:
         remedy = "set `target.driver` or use --driver; `nvidia-smi` on site shows the version"
-        return [note("driver-unknown", "the site's driver is not known and was not checked", "", remedy, "target")]
+        return [
+            Finding.note("driver-unknown", "the site's driver is not known and was not checked", "", remedy, "target")
+        ]
     row = context.facts.cuda.get(context.cuda)
     if row is None:
         # All minor versions of a major version have the same minimum driver.
@@ -35,14 +37,16 @@ def driver_floor(context: CheckContext) -> list[Finding]:
         if like and Version(target.driver) < Version(like.min_driver):
             return [_too_old(context, target, like)]
         what = f"CUDA {context.cuda} is not in the tables: the driver was not checked"
-        return [warning("driver-unknown", what, "", "add a row in docker/compat/cuda.json", "target.driver")]
+        return [Finding.warning("driver-unknown", what, "", "add a row in docker/compat/cuda.json", "target.driver")]
     if Version(target.driver) < Version(row.min_driver):
         return [_too_old(context, target, row)]
     if Version(target.driver) < Version(row.native_driver):
         what = f"driver {target.driver} runs CUDA {context.cuda} by minor-version compatibility"
         why = f"full support begins with driver {row.native_driver}: older ones cannot compile its PTX (error 222)"
         return [
-            note("driver-minor", what, why, "use wheels that contain code for exactly this GPU", "target", row.source)
+            Finding.note(
+                "driver-minor", what, why, "use wheels that contain code for exactly this GPU", "target", row.source
+            )
         ]
     return []
 
@@ -59,7 +63,7 @@ def driver_gpu(context: CheckContext) -> list[Finding]:
             what = f"driver {target.driver} does not support {gpu}"
             why = f"{branch} is the last driver branch for its architecture"
             remedy = f"install a driver of branch {branch}, or use another GPU"
-            findings.append(error("driver-gpu", what, why, remedy, "target.driver", _LAST_BRANCHES_SOURCE))
+            findings.append(Finding.error("driver-gpu", what, why, remedy, "target.driver", _LAST_BRANCHES_SOURCE))
     return findings
 
 
@@ -77,7 +81,7 @@ def _too_old(context: CheckContext, target: TargetMachine, row: CudaRow) -> Find
     fitting = _torch_that_fits(context, target.driver) if cuda == context.wheel_cuda else ""
     if fitting:
         other = f"; or pin torch=={fitting}"
-    level = warning if fitting else error
+    level = Finding.warning if fitting else Finding.error
     return level(
         "driver-floor",
         f"driver {target.driver} is too old for CUDA {cuda}",
@@ -134,7 +138,7 @@ def _refused(context: CheckContext, cuda: str, gpu: GpuModel, driver: str, knows
     newer_driver = f"driver {row.native_driver} or newer" if row else "a newer driver"
     # With an unknown condition or GPU, or an image that may be made from nvidia/cuda, it is not certain.
     image = context.preset.runtime_base_image or context.preset.base_image
-    level = error if gpu.brand and source and "nvidia/cuda:" in image.lower() else warning
+    level = Finding.error if gpu.brand and source and "nvidia/cuda:" in image.lower() else Finding.warning
     return level(
         "require-cuda",
         f"the container will not start: the image asks for cuda>={cuda}; driver {driver} supports {knows or 'less'}",

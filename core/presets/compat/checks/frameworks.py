@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.gpu_names import GpuModel
 from core.presets.compat.image_packages import IMPLIED_BY_EXTRAS, PINS, Package
 from core.presets.compat.machine import sm_at_least
@@ -29,14 +29,16 @@ def tensorflow(context: CheckContext) -> list[Finding]:
         releases_known = join_words(list(context.facts.tensorflow))
         what = f"{package.text} is not in the tables"
         why = "which Python versions, CUDA and GPU architectures it supports is not known"
-        return [warning("tensorflow-unknown", what, why, f"known releases: {releases_known}", package.where)]
+        return [Finding.warning("tensorflow-unknown", what, why, f"known releases: {releases_known}", package.where)]
     python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
     if not fitting and not package.locked:
         row = allowed[-1]
         why = f"it was built for Python {row.python[0]} to {row.python[-1]}"
         what = f"TensorFlow {row.key} has no wheels for Python {python}"
-        level = warning if package.allows("9999") else error  # a release that is not in the tables may have them
+        level = (
+            Finding.warning if package.allows("9999") else Finding.error
+        )  # a release that is not in the tables may have them
         return [level("tensorflow-python", what, why, f"use Python {row.python[-1]}", package.where, row.source)]
     if package.name == "tensorflow-cpu":
         return []
@@ -48,7 +50,7 @@ def _driver(context: CheckContext, package: Package, rows: list[TensorflowRow]) 
     driver, row = context.target.driver if context.target else "", rows[-1]
     if not driver or Version(driver) >= Version(row.min_driver):
         return []
-    level = warning if any(Version(driver) >= Version(other.min_driver) for other in rows) else error
+    level = Finding.warning if any(Version(driver) >= Version(other.min_driver) for other in rows) else Finding.error
     return [
         level(
             "tensorflow-cuda",
@@ -68,7 +70,7 @@ def _gpus(context: CheckContext, package: Package, rows: list[TensorflowRow]) ->
         if not gpu.sm or gpu.aarch64 or _knows(row, gpu):
             continue
         older = [other.key for other in context.facts.tensorflow.values() if _knows(other, gpu)]
-        level = warning if any(_knows(other, gpu) for other in rows) else error
+        level = Finding.warning if any(_knows(other, gpu) for other in rows) else Finding.error
         what = f"TensorFlow {row.key} contains no code for {gpu}"
         remedy = f"use TensorFlow {older[-1]}, the last release that has it" if older else "use the CPU"
         why = f"its wheels need an architecture of {row.min_sm} or newer"
@@ -91,7 +93,7 @@ def _libraries(context: CheckContext, package: Package, row: TensorflowRow) -> l
     what = f"nothing in the image provides CUDA {row.cuda} and cuDNN {row.cudnn} for {package.text}"
     why = "it does not find its CUDA libraries and falls back to the CPU"
     remedy = 'write "tensorflow[and-cuda]", or use a base image with cudnn in its tag'
-    return [warning("tensorflow-cuda", what, why, remedy, package.where, row.source)]
+    return [Finding.warning("tensorflow-cuda", what, why, remedy, package.where, row.source)]
 
 
 def releases(context: CheckContext) -> list[Finding]:
@@ -107,7 +109,7 @@ def releases(context: CheckContext) -> list[Finding]:
             why = "which CUDA, driver and GPU its wheels need was not checked"
             remedy = "compare its documentation with the site's machine; or name this code in `overrides`"
             findings.append(
-                warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where)
+                Finding.warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where)
             )
     return findings
 
@@ -140,11 +142,11 @@ def _release(context: CheckContext, package: Package, rows: list[ReleaseRow]) ->
         range_known = f"use a release from {rows[0].first} to {rows[-1].last}"
         what = f"{package.text} is not in the tables"
         why = "which Python versions and GPUs its wheels support is not known"
-        return [warning("package-unknown", what, why, range_known, package.where)]
+        return [Finding.warning("package-unknown", what, why, range_known, package.where)]
     python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
     if not fitting and not package.locked:
-        level = warning if not package.version and package.allows("9999") else error
+        level = Finding.warning if not package.version and package.allows("9999") else Finding.error
         row = allowed[-1]
         why = f"{package.name} {row.first} was built for Python {row.python[0]} to {row.python[-1]}"
         others = [f"{other.first} to {other.last}" for other in rows if python in other.python]
@@ -159,7 +161,7 @@ def _release_gpus(context: CheckContext, package: Package, rows: list[ReleaseRow
     if not row.min_sm:
         return []
     return [
-        error(
+        Finding.error(
             "package-gpu",
             f"{package.text} does not run on {gpu}",
             f"with CUDA {row.cuda.partition('.')[0]} it needs an architecture of {row.min_sm} or newer",

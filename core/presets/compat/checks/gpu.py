@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
 from core.presets.compat.gpu_names import GpuModel, explain_platform, explain_unknown
@@ -20,13 +20,13 @@ def gpu_known(context: CheckContext) -> list[Finding]:
         if not context.cuda and not context.torch and not context.package("onnxruntime-gpu", "tensorflow"):
             return []
         what = "no GPU is named: neither GPU nor driver was checked" if target is None else "no GPU is named"
-        return [note("gpu-none", what, "", 'add a "target", or use --gpu and --driver', "target")]
+        return [Finding.note("gpu-none", what, "", 'add a "target", or use --gpu and --driver', "target")]
     findings = []
     for gpu in target.gpus:
         if gpu.aarch64:
-            findings.append(error("gpu-platform", *explain_platform(gpu), "target.gpu"))
+            findings.append(Finding.error("gpu-platform", *explain_platform(gpu), "target.gpu"))
         elif not gpu.sm:
-            findings.append(warning("gpu-unknown", *explain_unknown(gpu, context.facts), "target.gpu"))
+            findings.append(Finding.warning("gpu-unknown", *explain_unknown(gpu, context.facts), "target.gpu"))
     return findings
 
 
@@ -42,7 +42,7 @@ def gpu_architecture(context: CheckContext) -> list[Finding]:
             continue
         # While the version is open, an older one may have the code.
         fitting = [version for version in context.torch_versions if _has_code(context, version, gpu)]
-        level = warning if fitting else error
+        level = Finding.warning if fitting else Finding.error
         findings.append(
             level(
                 "gpu-architecture",
@@ -68,7 +68,7 @@ def cuda_libraries(context: CheckContext) -> list[Finding]:
             what = f"CUDA {cuda} ({user}) does not support {gpu}"
             why = f"its libraries and compilers need an architecture of {row.min_sm} or newer"
             remedy = "use an older CUDA for what runs on the GPU"
-            findings.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
+            findings.append(Finding.warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
     return findings
 
 
@@ -127,7 +127,7 @@ def vram(context: CheckContext) -> list[Finding]:
     # If everything fits into the smallest size, the size does not matter.
     findings = [_open_memory(gpu) for gpu in gpus if gpu.vram_choices and not gpu.aarch64 and (tight or gpu.note)]
     if tight:
-        level = warning if total > memory else note
+        level = Finding.warning if total > memory else Finding.note
         parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
         what = f"about {total:.1f} GiB are needed at once, and the GPU has {_sizes(least)}"
         remedy = "use smaller models or int8, or run the parts one after another"
@@ -138,9 +138,9 @@ def vram(context: CheckContext) -> list[Finding]:
 def _open_memory(gpu: GpuModel) -> Finding:
     what = f"{gpu.name} is sold with {_sizes(gpu)}: the check assumes {gpu.vram_gib:g} GiB"
     if gpu.note:
-        return note("gpu-memory", what, gpu.note, "correct the name, or set `target.vram_gib`", "target.gpu")
+        return Finding.note("gpu-memory", what, gpu.note, "correct the name, or set `target.vram_gib`", "target.gpu")
     remedy = f'write it after the name, as in "{gpu.name} {gpu.vram_choices[-1]:g}GB", or set `target.vram_gib`'
-    return note("gpu-memory", what, "the name does not say which", remedy, "target.gpu")
+    return Finding.note("gpu-memory", what, "the name does not say which", remedy, "target.gpu")
 
 
 def _sizes(gpu: GpuModel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.index_entries import entry_json, indexes_of, pytorch_entry, pytorch_tag_of
 from core.presets.package_binding import index_for
 
@@ -11,7 +11,7 @@ from core.presets.package_binding import index_for
 def index_unbound(context: CheckContext) -> list[Finding]:
     """While such an index fails, nothing unbound can be locked; and equal names elsewhere are ambiguous."""
     return [
-        note(
+        Finding.note(
             "index-unbound",
             f"index {index.name} is asked for every package",
             "while it fails, only packages bound to another index can be locked; and a package that another index "
@@ -37,7 +37,7 @@ def index_missing(context: CheckContext) -> list[Finding]:
             lines_by_tag.setdefault(tag, []).append(str(entry.requirement))
             places.setdefault(tag, entry.where)
     return [
-        warning(
+        Finding.warning(
             "index-missing",
             f"{join_words(lines, 'and')}: the default index has no release with +{tag}",
             f"they are in PyTorch's index for {tag}",

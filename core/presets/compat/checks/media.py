@@ -7,7 +7,7 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.facts import Facts
 from core.presets.compat.machine import TargetMachine, sm_at_least
 from core.presets.compat.rows import HeadersRow
@@ -29,7 +29,9 @@ def nvenc(context: CheckContext) -> list[Finding]:
     if row is None:
         what = f"nv-codec-headers {version} is not in the tables"
         findings.append(
-            warning("nvenc-headers", what, "", f"known: {join_words(list(context.facts.nv_codec_headers))}", _HEADERS)
+            Finding.warning(
+                "nvenc-headers", what, "", f"known: {join_words(list(context.facts.nv_codec_headers))}", _HEADERS
+            )
         )
     elif target and target.driver and Version(target.driver) < Version(row.min_driver):
         findings.append(_driver_too_old(context, target, version, row))
@@ -37,7 +39,9 @@ def nvenc(context: CheckContext) -> list[Finding]:
         if gpu.nvenc is False:
             why = "it can decode (NVDEC) but not encode"
             findings.append(
-                warning("nvenc-gpu", f"{gpu.name} has no NVENC", why, "encode on the CPU (libx264)", "target.gpu")
+                Finding.warning(
+                    "nvenc-gpu", f"{gpu.name} has no NVENC", why, "encode on the CPU (libx264)", "target.gpu"
+                )
             )
     return findings
 
@@ -46,12 +50,12 @@ def _no_headers(context: CheckContext, target: TargetMachine | None, option: str
     newest = newest_headers(target.driver if target else "", context.facts)
     remedy = f'add "nv_codec_headers_version": "{newest}"'
     why = "the newest headers refuse older drivers at run time"
-    return warning("nvenc-headers", f"{option} is set without a fixed headers version", why, remedy, _HEADERS)
+    return Finding.warning("nvenc-headers", f"{option} is set without a fixed headers version", why, remedy, _HEADERS)
 
 
 def _driver_too_old(context: CheckContext, target: TargetMachine, version: str, row: HeadersRow) -> Finding:
     newest = newest_headers(target.driver, context.facts)
-    return error(
+    return Finding.error(
         "nvenc-driver",
         f"NVENC with nv-codec-headers {version} does not work with driver {target.driver}",
         f"these headers need driver {row.min_driver} or newer",
@@ -83,15 +87,17 @@ def ffmpeg(context: CheckContext) -> list[Finding]:
     if twice:
         what = f"FFmpeg {version} is compiled, and the deb {twice[0]} installs another one"
         why = "PATH decides which of the two runs, and each program loads the libraries it was linked to"
-        return [warning("ffmpeg-twice", what, why, "keep one of them", "debs")]
+        return [Finding.warning("ffmpeg-twice", what, why, "keep one of them", "debs")]
     branch = ".".join(version.split(".")[:2])
     row = context.facts.ffmpeg.get(branch)
     if row is None:
         branches = join_words(list(context.facts.ffmpeg))
         return [
-            note("ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {branches}", "", where)
+            Finding.note(
+                "ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {branches}", "", where
+            )
         ]
-    return [note("ffmpeg-note", f"FFmpeg {version}: {row.note}", "", "", where, row.source)] if row.note else []
+    return [Finding.note("ffmpeg-note", f"FFmpeg {version}: {row.note}", "", "", where, row.source)] if row.note else []
 
 
 def python_debs(context: CheckContext) -> list[Finding]:
@@ -101,7 +107,7 @@ def python_debs(context: CheckContext) -> list[Finding]:
         return []
     what = f"the image's Python does not see {join_words(debs, 'and')}"
     why = "debs are installed for the distribution's own Python, layers into /opt/xaiva"
-    return [warning("python-deb", what, why, "name the package in a layer instead", "debs")]
+    return [Finding.warning("python-deb", what, why, "name the package in a layer instead", "debs")]
 
 
 def opencv(context: CheckContext) -> list[Finding]:
@@ -117,7 +123,7 @@ def _opencv_five(context: CheckContext) -> list[Finding]:
     why = "OpenCV 5 has no HOGDescriptor and no CascadeClassifier; code that uses them fails at run time"
     remedy = f'write "{package.name}<5" unless your code is ready for 5'
     what = f"{package.text} {'is' if package.version else 'may resolve to'} OpenCV 5"
-    return [note("opencv-five", what, why, remedy, package.where)]
+    return [Finding.note("opencv-five", what, why, remedy, package.where)]
 
 
 def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Finding]:
@@ -129,7 +135,7 @@ def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Fi
         what = "OpenCV's CUDA modules are in opencv_contrib"
         remedy = f"add a source named opencv_contrib of version {options.opencv_version}, the same as OpenCV"
         findings.append(
-            warning("opencv-contrib", what, "without it, WITH_CUDA builds no CUDA modules", remedy, "sources")
+            Finding.warning("opencv-contrib", what, "without it, WITH_CUDA builds no CUDA modules", remedy, "sources")
         )
     row = context.facts.opencv.get(options.opencv_version)
     if row is None:
@@ -140,7 +146,7 @@ def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Fi
         remedy = f"use OpenCV {join_words(fit)}" if fit else "use an older CUDA"
         what = f"OpenCV {row.key} does not compile with CUDA {cuda}"
         findings.append(
-            warning("opencv-cuda", what, f"it supports CUDA up to {row.cuda_up_to}", remedy, where, row.source)
+            Finding.warning("opencv-cuda", what, f"it supports CUDA up to {row.cuda_up_to}", remedy, where, row.source)
         )
     for gpu in target.gpus if target else ():
         if gpu.sm and not sm_at_least(row.max_sm, gpu.sm):
@@ -148,6 +154,8 @@ def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Fi
             remedy = f"use OpenCV {join_words(fit)}" if fit else "build it without CUDA"
             what = f"OpenCV {row.key} does not support {gpu}"
             findings.append(
-                warning("opencv-cuda", what, f"it supports architectures up to {row.max_sm}", remedy, where, row.source)
+                Finding.warning(
+                    "opencv-cuda", what, f"it supports architectures up to {row.max_sm}", remedy, where, row.source
+                )
             )
     return findings

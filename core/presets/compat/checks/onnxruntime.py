@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.facts import Facts
 from core.presets.compat.gpu_names import GpuModel
 from core.presets.compat.image_packages import PINS, Package
@@ -23,7 +23,7 @@ def onnxruntime(context: CheckContext) -> list[Finding]:
         ranges = join_words([f"{row.first} to {row.last}" for row in context.facts.onnxruntime.values()])
         what = f"{package.text} is not in the tables"
         why = "its CUDA and GPU architectures are not known"
-        return [warning("onnxruntime-unknown", what, why, f"use a release from {ranges}", package.where)]
+        return [Finding.warning("onnxruntime-unknown", what, why, f"use a release from {ranges}", package.where)]
     return [*_onnxruntime_gpus(context, package, row, context.target), *_onnxruntime_cuda(context, package, row)]
 
 
@@ -53,7 +53,7 @@ def _onnxruntime_gpus(
         if gpu.sm and not has_code_for(gpu.sm, newest.sm, []):
             # It is not known whether the wheels have PTX for newer GPUs.
             newer = Version(gpu.sm) > Version(newest.sm[-1])
-            level = warning if newer else error
+            level = Finding.warning if newer else Finding.error
             what = f"{_brings(package, newest)} contains no machine code for {gpu.name}"
             why = f"its wheels contain {', '.join(newest.sm)} (CUDA {newest.cuda})"
             why += "; whether they contain PTX that it can compile is not known" if newer else ""
@@ -63,7 +63,9 @@ def _onnxruntime_gpus(
             what = f"{gpu.name} needs a cuDNN older than 9.11 with onnxruntime-gpu"
             why = "cuDNN 9.10 is the last release that supports Maxwell, Pascal and Volta"
             findings.append(
-                note("onnxruntime-gpu", what, why, 'add "nvidia-cudnn-cu12<9.11" to pins', "pins", newest.source)
+                Finding.note(
+                    "onnxruntime-gpu", what, why, 'add "nvidia-cudnn-cu12<9.11" to pins', "pins", newest.source
+                )
             )
     return findings
 
@@ -110,4 +112,4 @@ def _onnxruntime_cuda(context: CheckContext, package: Package, newest: OnnxRunti
     fitting = [row.key for row in context.facts.onnxruntime.values() if row.cuda == cuda.split(".")[0]]
     remedy = f"use onnxruntime-gpu {fitting[-1]}" if fitting else f"add the CUDA {newest.cuda} libraries as wheels"
     why = "it does not find its CUDA libraries and falls back to the CPU"
-    return [warning("onnxruntime-gpu", what, why, remedy, package.where, newest.source)]
+    return [Finding.warning("onnxruntime-gpu", what, why, remedy, package.where, newest.source)]

@@ -7,7 +7,7 @@ import re
 
 from core.download_commands import find_downloads
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, join_words, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.image_packages import PINS
 
 _MAX_NAMED = 3
@@ -25,7 +25,7 @@ def run_gpus(context: CheckContext) -> list[Finding]:
     packages = join_words(users[:_MAX_NAMED] + more, "and")
     why = f"the machine has {machine}, and these packages of the image use a GPU: {packages}"
     remedy = 'write "gpus": "all" (or name the GPUs) in `run`; or use CPU builds'
-    return [warning("run-gpus", what, why, remedy, "run.gpus")]
+    return [Finding.warning("run-gpus", what, why, remedy, "run.gpus")]
 
 
 def _gpu_packages(context: CheckContext) -> list[str]:
@@ -58,7 +58,9 @@ def run_downloads(context: CheckContext) -> list[Finding]:
     run = context.preset.run
     check = run.health_check.command if run.health_check else []
     return [
-        warning("run-downloads", f"{where} downloads: {command}", f"{why}; the site has no network", remedy, where)
+        Finding.warning(
+            "run-downloads", f"{where} downloads: {command}", f"{why}; the site has no network", remedy, where
+        )
         for where, words in (("run.command", run.command), ("run.health_check", check))
         for command, why, remedy in find_downloads(json.dumps(words), on_site=True)
     ]

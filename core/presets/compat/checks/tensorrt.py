@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.facts import Facts
 from core.presets.compat.gpu_names import GpuModel
@@ -38,7 +38,9 @@ def tensorrt(context: CheckContext) -> list[Finding]:
             known = join_words([known.newest for known in context.facts.tensorrt.values()][-3:])
             what = f"TensorRT {trt.version} is not in the tables"
             remedy = f"use, for example, {known}; or name this code in `overrides`"
-            findings.append(warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where))
+            findings.append(
+                Finding.warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where)
+            )
         else:
             gpus = context.target.gpus if context.target else ()
             findings += _cuda(context, trt, row)
@@ -80,14 +82,16 @@ def _cuda(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Findi
     if trt.cuda and image and image.split(".")[0] != trt.cuda:
         what = f"TensorRT {trt.version} for CUDA {trt.cuda} is installed beside CUDA {image}"
         why = "it finds only the CUDA libraries of its own major version"
-        return [warning("tensorrt-cuda", what, why, f"use tensorrt-cu{image.split('.')[0]}", trt.where, row.source)]
+        return [
+            Finding.warning("tensorrt-cuda", what, why, f"use tensorrt-cu{image.split('.')[0]}", trt.where, row.source)
+        ]
     return []
 
 
 def _no_build(context: CheckContext, trt: _TensorRT, row: TensorRTRow, cuda: str) -> Finding:
     fitting = [other.newest for other in context.facts.tensorrt.values() if _has_major(other, cuda)]
     ways = f"use TensorRT {fitting[-1]}, the newest for CUDA {cuda.split('.')[0]}" if fitting else "leave it out"
-    return error(
+    return Finding.error(
         "tensorrt-cuda",
         f"TensorRT {trt.version} has no build for CUDA {cuda}",
         f"it was built with CUDA {join_words(row.cuda, 'and')}; a build works with all minor versions of its major one",
@@ -106,7 +110,7 @@ def _python(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Fin
     if python in row.python or trt.locked:
         return []
     return [
-        error(
+        Finding.error(
             "tensorrt-python",
             f"TensorRT {trt.version} has no bindings for Python {python}",
             f"there are bindings for Python {row.python[0]} to {row.python[-1]}",
@@ -128,7 +132,7 @@ def _gpu(context: CheckContext, trt: _TensorRT, row: TensorRTRow, gpu: GpuModel)
         last = fitting[-1]
         remedy = f"TensorRT {last.newest} (CUDA {join_words(last.cuda)}) is the last that works on it; or {remedy}"
     return [
-        error(
+        Finding.error(
             "tensorrt-gpu",
             f"TensorRT {trt.version} does not run on {gpu}",
             f"it needs an architecture of {row.min_sm} or newer",
@@ -145,7 +149,7 @@ def _torch_tensorrt(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> 
         return []
     pairs = join_words(row.torch_tensorrt) or "no torch-tensorrt release"
     what = f"TensorRT {trt.version} is compatible with torch-tensorrt {pairs}"
-    return [note("tensorrt-torch", what, where=package.where, source=row.source)]
+    return [Finding.note("tensorrt-torch", what, where=package.where, source=row.source)]
 
 
 def _origin(context: CheckContext, trt: _TensorRT) -> list[Finding]:
@@ -154,7 +158,7 @@ def _origin(context: CheckContext, trt: _TensorRT) -> list[Finding]:
     if trt.locked or preset.source("tensorrt") or any("nvidia" in index.url for index in preset.indexes):
         return []
     return [
-        warning(
+        Finding.warning(
             "tensorrt-origin",
             f"TensorRT {Version(trt.version).major}'s wheels are not on the default index",
             "there is only a stub that downloads from NVIDIA during installation, which an offline build cannot do",

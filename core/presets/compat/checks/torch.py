@@ -7,7 +7,7 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
+from core.presets.compat.check_context import CheckContext, join_words
 from core.presets.compat.facts import Facts
 from core.presets.compat.image_packages import Package
 from core.presets.compat.rows import TorchRow
@@ -23,21 +23,23 @@ def torch_tag(context: CheckContext) -> list[Finding]:
         return [] if _no_release_for(context, torch) else [_unknown(context, torch)]
     if Version(version).is_prerelease:
         why = f"it is not a final release; the check treats it as torch {row.key}"
-        return [warning("torch-unknown", f"torch {version} is not in the tables", why, _ADD_ROW, torch.where)]
+        return [Finding.warning("torch-unknown", f"torch {version} is not in the tables", why, _ADD_ROW, torch.where)]
     if tag and tag not in context.facts.wheel_tags:
         tags = join_words([*row.tags, *row.experimental_tags])
         what = f"the wheel tag {tag} is not in the tables"
-        return [warning("torch-tag-unknown", what, f"known for torch {row.key}: {tags}", _ADD_ROW, torch.where)]
+        return [Finding.warning("torch-tag-unknown", what, f"known for torch {row.key}: {tags}", _ADD_ROW, torch.where)]
     if not tag and not torch.locked:
         what = f"the wheel tag of {torch.text} is not known"
         why = "the address of its index does not say which; neither GPU nor driver was checked"
         remedy = "lock the preset, then check it again; or write the tag, as in +cu126"
-        return [warning("torch-tag-unknown", what, why, remedy, torch.where)]
+        return [Finding.warning("torch-tag-unknown", what, why, remedy, torch.where)]
     is_default_build = tag == row.default_tag and not Version(version).local
     if tag in ("", "cpu") or tag in row.tags or is_default_build:
         return []
     if tag in row.experimental_tags:
-        return [note("torch-tag-experimental", f"PyTorch calls {tag} experimental for {row.key}", source=row.source)]
+        return [
+            Finding.note("torch-tag-experimental", f"PyTorch calls {tag} experimental for {row.key}", source=row.source)
+        ]
     release = str(Version(version).public)
     return [] if torch.locked else [_no_such_wheels(release, tag, row, context.facts, torch.where)]
 
@@ -52,7 +54,7 @@ def _unknown(context: CheckContext, torch: Package) -> Finding:
         why = "its address does not say the version; nothing is known about its wheels"
     elif not torch.version:
         why += f" for Python {context.preset.python_version}"
-    return warning("torch-unknown", f"{torch.text} is not in the tables", why, _ADD_ROW, torch.where)
+    return Finding.warning("torch-unknown", f"{torch.text} is not in the tables", why, _ADD_ROW, torch.where)
 
 
 def _no_such_wheels(release: str, tag: str, row: TorchRow, facts: Facts, where: str) -> Finding:
@@ -60,7 +62,7 @@ def _no_such_wheels(release: str, tag: str, row: TorchRow, facts: Facts, where: 
     ways = [f"use torch {release} with {join_words([*row.tags, *row.experimental_tags])}"]
     if last:
         ways.append(f"keep {tag} and use torch {last}, the newest with that tag")
-    return error(
+    return Finding.error(
         "torch-tag",
         f"there is no torch {release} with {tag}",
         f"torch {row.key} was built with {join_words([*row.tags, *row.experimental_tags], 'and')}",
@@ -94,7 +96,9 @@ def torch_python(context: CheckContext) -> list[Finding]:
     if python in row.experimental_python:
         what = f"PyTorch calls Python {python} experimental for torch {row.key}"
         return [
-            warning("torch-python", what, "some companions have no wheels for it", _safe_pythons(row), _PYTHON_FIELD)
+            Finding.warning(
+                "torch-python", what, "some companions have no wheels for it", _safe_pythons(row), _PYTHON_FIELD
+            )
         ]
     return [_no_python(context, f"torch {row.key}", row)]
 
@@ -115,7 +119,7 @@ def _no_python(context: CheckContext, what: str, row: TorchRow) -> Finding:
     ways = [f"use Python {row.python[0]} to {row.python[-1]}"]
     if others:
         ways.append(f"keep Python {python} and use torch {others[0]} to {others[-1]}")
-    return error(
+    return Finding.error(
         "torch-python",
         f"{what} has no wheels for Python {python}",
         f"it was built for Python {row.python[0]} to {row.python[-1]}",
@@ -143,7 +147,7 @@ def torch_pairs(context: CheckContext) -> list[Finding]:
         if package and not right:
             why = "the tables do not say which version was built for it"
             remedy = "try to import it after the build" if package.locked else _TRY_IMPORT
-            findings.append(note("torch-pair", f"{name} for torch {release} is not in the tables", why, remedy))
+            findings.append(Finding.note("torch-pair", f"{name} for torch {release} is not in the tables", why, remedy))
         if right:
             findings += [
                 _wrong_companion(*companion, release, right, row) for companion in _companions(context, name, right)
@@ -171,7 +175,7 @@ def _public(version: str) -> Version:
 
 def _wrong_companion(text: str, where: str, release: str, right: str, row: TorchRow) -> Finding:
     name = re.split(r"[^\w-]", text)[0]
-    return error(
+    return Finding.error(
         "torch-pair",
         f"{text} is not compatible with torch {release}",
         f"it needs {name} {right}; any other version fails at import with undefined symbols",
@@ -195,7 +199,7 @@ def torch_twice(context: CheckContext) -> list[Finding]:
         if not entry.requirement.specifier.contains(pytorch.version, prereleases=True)
     ]
     return [
-        error(
+        Finding.error(
             "torch-twice",
             f"{entry.requirement} excludes torch {pytorch.version} of the preset",
             "all layers share one environment",

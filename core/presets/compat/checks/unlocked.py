@@ -6,7 +6,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.check_context import CheckContext, error, note, warning
+from core.presets.compat.check_context import CheckContext
 from core.presets.compat.checks.onnxruntime import rows_for_python
 from core.presets.compat.facts import minor
 from core.presets.compat.image_packages import PINS, Package
@@ -75,7 +75,7 @@ def _brought(context: CheckContext) -> list[Finding]:
 
 
 def _not_known(context: CheckContext, what: str, why: str, where: str) -> Finding:
-    level = warning if context.target and (context.target.gpus or context.target.driver) else note
+    level = Finding.warning if context.target and (context.target.gpus or context.target.driver) else Finding.note
     return level("version-unlocked", what, why, "lock the preset, then check it again; or pin the version", where)
 
 
@@ -87,7 +87,9 @@ def _not_locked(context: CheckContext) -> list[Finding]:
     if context.resolved:
         what = "the lock is incomplete: the packages that it lacks were not checked"
     return [
-        note("not-locked", what, "which packages they bring is known only after a lock", "lock it, then check it again")
+        Finding.note(
+            "not-locked", what, "which packages they bring is known only after a lock", "lock it, then check it again"
+        )
     ]
 
 
@@ -101,7 +103,9 @@ def wheel_files(context: CheckContext) -> list[Finding]:
         if problem:
             remedy = f"name the wheel for Python {context.preset.python_version} on x86_64 Linux"
             findings.append(
-                error("wheel-platform", f"{package.wheel} does not fit the image", problem, remedy, package.where)
+                Finding.error(
+                    "wheel-platform", f"{package.wheel} does not fit the image", problem, remedy, package.where
+                )
             )
     return findings
 
