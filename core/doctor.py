@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.findings import Finding, Level
 from core.site import Site
 
@@ -67,7 +67,7 @@ def _site_folder(site: Site) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=site.root):
             pass
     except OSError as error:
-        why = error.strerror or str(error)
+        why = os_reason(error)
         yield Finding.error(
             "site-writable", f"Site {site.root} cannot be written", why, "mount it writable, or copy it to another disk"
         )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.engine_version import version_findings
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        why, remedy = error.strerror or str(error), "make the file readable, or set DOCKER_CONFIG"
+        why, remedy = os_reason(error), "make the file readable, or set DOCKER_CONFIG"
     except (ValueError, RecursionError) as error:
         why = f"it is not valid JSON: {error}"
     if why:

@@ -19,7 +19,7 @@ import urllib3
 import urllib3.connection
 from requests.adapters import HTTPAdapter
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -117,7 +117,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
             )
         except OSError as error:
             ours.close()
-            raise SshError(f"cannot start ssh ({error.strerror})", "ssh -V") from error
+            raise SshError(f"cannot start ssh ({os_reason(error)})", "ssh -V") from error
         finally:
             theirs.close()
         self.sock = ours

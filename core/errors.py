@@ -52,6 +52,11 @@ class XaivaError(Exception):
         return f"{self.summary}\n  → {self.remedy}" if self.remedy else self.summary
 
 
+def os_reason(error: OSError) -> str:
+    """Why a system call failed, in the system's words: `Permission denied`."""
+    return error.strerror or str(error) or type(error).__name__
+
+
 class InputError(XaivaError):
     """The user's input cannot be used: a preset, an option, a name."""
 

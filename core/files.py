@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.natural_order import natural_key
 
 CHUNK_BYTES = 1 << 20  # per read; large enough that hashing costs more than the system call
@@ -39,7 +39,7 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
-        why = "it leads to nothing" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        why = "it leads to nothing" if isinstance(error, FileNotFoundError) else os_reason(error)
         raise InputError(f"Folder {folder}", why, "check the folder, its permissions and its medium") from error
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.env_file import read_env_file
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.redaction import set_secrets
 from core.terminal_text import escape_invisible
 from core.toml import tomllib
@@ -153,7 +153,7 @@ class Site:
                 file.flush()
                 os.fsync(handle)
         except OSError as error:
-            why = f"it cannot be written: {error.strerror or type(error).__name__}"
+            why = f"it cannot be written: {os_reason(error)}"
             raise XaivaError(f"{dotenv}", why, f"add a line {name}=… with a secret of your choice") from error
         self.env, self._loaded_signature = {**self.env, name: value}, self._signature()
         set_secrets(self.env, _read_dotenv(dotenv, self._process_env))
@@ -214,5 +214,5 @@ def _default_if_missing(path: Path, error: FileNotFoundError, default: DefaultT)
 
 
 def _unreadable_error(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
-    why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
+    why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else os_reason(error)
     return InputError(f"{path}", why, "correct the file, or its permissions")

@@ -29,7 +29,7 @@ from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.stages import stage
 from core.artifacts.uv_compile import name_of
 from core.engine import connect_with_long_timeout
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import write_atomic
 from core.presets.compat.layer_findings import UNNAMED_PRESET
 from core.presets.direct_references import describe_reference, guess_name, is_built_in_image, remedy_for
@@ -309,4 +309,4 @@ def _read_authorities(path: str) -> bytes:
             return file.read()
     except OSError as error:
         remedy = "correct SSL_CERT_FILE, REQUESTS_CA_BUNDLE or PIP_CERT"
-        raise XaivaError(f"Certificate authorities {path}", error.strerror or str(error), remedy) from error
+        raise XaivaError(f"Certificate authorities {path}", os_reason(error), remedy) from error

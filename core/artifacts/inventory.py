@@ -12,7 +12,7 @@ from core.artifacts.generated_files import generated_files
 from core.artifacts.hashing import hash_files
 from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.verification_cache import VerificationCache
-from core.errors import InputError
+from core.errors import InputError, os_reason
 
 MANAGED_FOLDERS = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
 
@@ -121,7 +121,7 @@ def _has_content(path: Path, content: bytes) -> bool:
 def _unreadable(error: OSError) -> None:
     """A folder of the lock that is not there is empty; one that cannot be read may hold anything."""
     if not isinstance(error, FileNotFoundError):
-        raise InputError(f"Folder {error.filename}", error.strerror or str(error), "check its permissions") from error
+        raise InputError(f"Folder {error.filename}", os_reason(error), "check its permissions") from error
 
 
 def _find_extra(folder: Path, locked_paths: set[str]) -> list[str]:

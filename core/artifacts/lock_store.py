@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.artifacts.lockfile import Lock
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import sha256_bytes, write_atomic
 from core.site import Site
 from core.validation_errors import first_problem
@@ -41,7 +41,7 @@ def read_lock(site: Site, preset: str) -> Lock:
         field, why = first_problem(error)
         raise InputError(f"{path}: {field or 'content'}", why, f"restore the file, or {remedy}") from error
     except OSError as error:
-        raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
+        raise InputError(f"{path}", os_reason(error), "check the file and its permissions") from error
 
 
 def find_lock(site: Site, preset: str) -> Lock | None:

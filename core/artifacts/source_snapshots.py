@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from core.artifacts.index_settings import PROXY_VARIABLES, ca_file
 from core.content import POINTER_LIMIT, Placeholder, WrongContent, recognise_pointer
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress, stop_if_cancelled
 from core.subprocesses import run_child
@@ -160,7 +160,7 @@ def _all_files(tree: Path, ignored: Set[str] = IGNORED_NAMES) -> list[str]:
 
 
 def _unreadable(error: OSError) -> None:
-    raise InputError(f"Source tree: {error.filename}", error.strerror or str(error), "check its permissions") from error
+    raise InputError(f"Source tree: {error.filename}", os_reason(error), "check its permissions") from error
 
 
 def _write_tar(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from core.cli.name_completion import cameras, complete
 from core.cli.service_calls import client, format_number, print_outcome
 from core.cli.session import CliSession, confirm, json_option, yes_option
 from core.cli.single_use_options import Group
+from core.errors import os_reason
 from core.service_client import text_formats
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def save_picture(fetch: Callable[[ServiceClient], bytes], session: CliSession, t
     try:
         write_atomic(target, picture)
     except OSError as error:
-        raise InputError(f"{target}", f"it cannot be written: {error.strerror}", "name another file") from error
+        raise InputError(f"{target}", f"it cannot be written: {os_reason(error)}", "name another file") from error
     print_outcome(str(target), output.size(len(picture)), as_json, file=str(target), bytes=len(picture))
 
 

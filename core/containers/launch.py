@@ -19,7 +19,7 @@ from core.containers.model import Container
 from core.containers.run_settings import DEV_FOLDER, Mount, RunSettings, read_run_settings
 from core.containers.run_user import chown_to_image_user, container_user
 from core.engine import EngineError, connect_engine, engine_errors, resolve_endpoint
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.findings import Finding, Level, has_errors
 from core.presets.model import HealthCheck, Preset
 from core.service_client import TOKEN_VARIABLE
@@ -133,7 +133,7 @@ def _create_folders(settings: RunSettings, image: dict[str, Any] | None) -> None
             path.mkdir(parents=True)
             chown_to_image_user(path, image)
         except OSError as error:
-            raise XaivaError(f"Folder {path}", str(error.strerror), "create it by hand") from error
+            raise XaivaError(f"Folder {path}", os_reason(error), "create it by hand") from error
 
 
 def _container_body(

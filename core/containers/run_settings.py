@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.containers.model import ContainerPort
 from core.env_file import read_env_file
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.presets.model import Preset
 from core.presets.run_fields import parse_ports, parse_volume
 from core.redaction import add_secrets, has_placeholder
@@ -116,5 +116,5 @@ def _read_env_file(site: Site, field: str, name: str) -> dict[str, str]:
     try:
         return read_env_file(path, site.env)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = os_reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(field, f"{path}: {reason}", "create the file, or remove it from the preset") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.api_schema import CameraRequest
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.files import read_regular
 from core.strict_json import RepeatedKey, unique_keys
 from core.validation_errors import every_problem
@@ -30,7 +30,7 @@ def read_camera_file(path: Path) -> list[CameraRequest]:
         text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
         return _check_unique(CameraFile.model_validate(text).cameras, f"{path}")
     except OSError as error:
-        raise InputError(f"{path}", error.strerror or "cannot be read", "pass a readable file with --config") from error
+        raise InputError(f"{path}", os_reason(error), "pass a readable file with --config") from error
     except ValueError as error:
         raise InputError(f"{path}", _explain(error), "see docs/cameras.md for the format") from None
 

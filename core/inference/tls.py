@@ -6,7 +6,7 @@ import ssl
 from datetime import datetime, timezone
 from pathlib import Path
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.files import read_regular
 
 _EXPIRY_WARNING_DAYS = 30  # days
@@ -44,7 +44,7 @@ def _check_readable(path: Path) -> None:
         read_regular(path)
     except OSError as error:
         remedy = "correct XAIVA_TLS_CERTIFICATE and XAIVA_TLS_KEY, or let the service's user read the file"
-        raise InputError(f"TLS file {path}", error.strerror or type(error).__name__, remedy) from None
+        raise InputError(f"TLS file {path}", os_reason(error), remedy) from None
 
 
 def _certificate_error(error: ssl.SSLError, certificate: Path, key: Path | None) -> InputError:

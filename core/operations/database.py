@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.operations import sql
 
@@ -104,7 +104,7 @@ def ledger_errors(path: Path) -> Iterator[None]:
         raise XaivaError(f"Ledger {path}", text, remedy) from error
     except OSError as error:
         raise XaivaError(
-            f"Ledger {path}", error.strerror or str(error), f"make {path.parent} writable, or open another site"
+            f"Ledger {path}", os_reason(error), f"make {path.parent} writable, or open another site"
         ) from error
 
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.files import write_remedy
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
@@ -238,7 +238,7 @@ class Ledger:
         except OSError as error:
             failure = OperationFailure(
                 what=f"{row['kind']} {row['subject']} could not be started",
-                why=error.strerror or str(error),
+                why=os_reason(error),
                 remedy=_spawn_remedy(error),
             )
             self._finish(row, OperationState.FAILED, failure)

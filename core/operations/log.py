@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import os_reason
 from core.files import TEMPORARY_PREFIX
 from core.log_lines import clean_line
 from core.operations.model import TRACEBACK, OperationLogLine
@@ -60,7 +61,7 @@ class LogWriter:
             self._lost_lines = 0
         except OSError as error:
             self._lost_lines += len(rows) - (1 if self._lost_lines else 0)
-            self._write_error = error.strerror or str(error)
+            self._write_error = os_reason(error)
 
     def close(self) -> None:
         """Write how many lines were lost, if there is room now, and close the file."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from core.errors import os_reason
 from core.presets.requirement_text import DirectReference, ParsedLine, UnreadableLine, parse_line
 
 _BYTE_ORDER_MARKS = [
@@ -133,7 +134,7 @@ class _Reader:
                 text = decode(path.read_bytes())
             except OSError as error:
                 remedy = "put the requirement file there, or correct the name"
-                self._problem(f"{before}{path} cannot be read: {error.strerror or error}", remedy)
+                self._problem(f"{before}{path} cannot be read: {os_reason(error)}", remedy)
             except UnicodeError as error:
                 self._problem(f"{before}{path} cannot be read: {error}", "save it as UTF-8 text")
             else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core import labels
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import describe_irregular_file, fsync_folder, list_files, sha256_bytes, write_atomic, write_remedy
 from core.presets.fields import NAME_PATTERN
 from core.presets.layer_file import LayerFile, layer_from_lines, read_layer_file
@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError as error:
         raise InputError(f"{path}", "there is no such preset", _available_presets(path)) from error
     except OSError as error:
-        raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
+        raise InputError(f"{path}", os_reason(error), "check the file and its permissions") from error
     if len(raw) > MAX_BYTES:
         raise InputError(f"{path}", "it is larger than 1 MiB", "a preset has a few kilobytes: is this the right file?")
     try:
@@ -200,7 +200,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}", "there is no such preset", _available_presets(path)) from error
     except OSError as error:
-        raise XaivaError(f"{path}", error.strerror or str(error), write_remedy(error)) from error
+        raise XaivaError(f"{path}", os_reason(error), write_remedy(error)) from error
 
 
 def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
@@ -250,7 +250,7 @@ def _entry(site: Site, path: Path) -> PresetEntry:
     except InputError as error:
         return PresetEntry(path.stem, path, error=error, modified=modified)
     except OSError as error:
-        unreadable = InputError(f"{path}", error.strerror or str(error), "check the file and its permissions")
+        unreadable = InputError(f"{path}", os_reason(error), "check the file and its permissions")
         return PresetEntry(path.stem, path, error=unreadable)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from core.api_schema import Tokens
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.files import write_atomic, write_remedy
 
 OWNER_ONLY = 0o600
@@ -105,5 +105,5 @@ class LoginSession:
             raise self._write_error(error) from error
 
     def _write_error(self, error: OSError) -> XaivaError:
-        why = f"it cannot be written: {error.strerror or type(error).__name__}"
+        why = f"it cannot be written: {os_reason(error)}"
         return XaivaError(f"{self.path}", why, write_remedy(error))

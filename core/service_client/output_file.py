@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.files import replace_atomically, write_remedy
 
 
@@ -18,7 +18,7 @@ def open_output_file(target: Path) -> Iterator[BinaryIO]:
         with replace_atomically(target) as file:
             yield file
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise InputError(
             f"{target}", f"it cannot be written: {why}", f"{write_remedy(error)}, or name another file"
         ) from error

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from core.errors import os_reason
+
 DEADLINE_SECONDS = 1.0  # for all disks together …
 MIN_SECONDS_PER_DISK = 0.1  # … but each gets at least this, even after one that hangs
 
@@ -87,7 +89,7 @@ class DiskSampler:
             self._worker = _Worker(self._lock, self._stuck)
             return self._hung(disk)
         if isinstance(result, OSError):
-            return disk.model_copy(update={"state": DiskState.ERROR, "detail": result.strerror or str(result)})
+            return disk.model_copy(update={"state": DiskState.ERROR, "detail": os_reason(result)})
         size = result.f_frsize
         used = (result.f_blocks - result.f_bfree) * size
         return disk.model_copy(update={"total": result.f_blocks * size, "used": used, "free": result.f_bavail * size})

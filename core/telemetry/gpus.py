@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from core.errors import os_reason
 from core.open_enum import describe_misfit
 from core.telemetry.process_info import container_id, process_name
 
@@ -170,7 +171,7 @@ class GpuSampler:
                 start_new_session=True,
             )
         except OSError as error:
-            self._last = GpuSample(state=GpuState.ERROR, detail=f"cannot start the reader: {error.strerror}")
+            self._last = GpuSample(state=GpuState.ERROR, detail=f"cannot start the reader: {os_reason(error)}")
             return False
         self._buffer, self._asked_at, self._overdue = b"", None, False
         return True

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from core.errors import Cancelled, InputError, XaivaError
+from core.errors import Cancelled, InputError, XaivaError, os_reason
 from core.site import Site
 from tui.formatters.cells import Line, Span, line, wrap
 from tui.formatters.numbers import bar
@@ -58,7 +58,7 @@ class SaveFile(FieldForm[Path]):
                 raise _FileExists(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise XaivaError(f"{path}", f"it cannot be written: {error.strerror}", "name another file") from error
+            raise XaivaError(f"{path}", f"it cannot be written: {os_reason(error)}", "name another file") from error
         self._work(path, self._report_progress)
         return path
 

@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.log_lines import FilteredLines, Lines, compile_search, find_line
 from tui.formatters.cells import Span
 from tui.widgets.log_view import LogView
@@ -220,7 +220,7 @@ class LogPanel(Vertical):
             try:
                 result = work()
             except OSError as error:
-                self.app.call_later(self._show_message, f"cannot read: {error.strerror or error}")
+                self.app.call_later(self._show_message, f"cannot read: {os_reason(error)}")
                 return
             if not stop.is_set():
                 self.app.call_later(done, result)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from core.errors import os_reason
 from core.log_lines import Lines
 
 PERIOD = 0.25  # seconds between two looks for new lines
@@ -88,7 +89,7 @@ class LogWindowReader:
                 changed = not first and self.lines.update()  # at first the end: it shows before all is counted
                 window = self._read(self._line_range, changed)
             except OSError as failure:
-                changed, error = False, failure.strerror or str(failure)
+                changed, error = False, os_reason(failure)
             if self._closed:
                 return
             if changed or window is not self.window or error != self.error:

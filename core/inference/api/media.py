@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from core.api_schema import Event, Role
+from core.errors import os_reason
 from core.files import read_regular
 from core.inference.api import pictures
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
@@ -52,7 +53,7 @@ def snapshot(service: Service, caller: CurrentCaller, event: EventId, width: Wid
     try:
         jpeg = read_regular(path)
     except OSError as error:
-        why = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error.strerror}"
+        why = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read: {os_reason(error)}"
         raise NotFound(f"Picture of event {event}", why, "it may have been removed to make room") from None
     return pictures.picture_response(jpeg, width)
 

@@ -8,7 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX, describe_irregular_file, fsync_folder
 
 PRIVATE = 0o600
@@ -33,7 +33,7 @@ def read_or_create_secret(path: Path) -> str:
             secret = file.read().strip()
     except OSError as error:
         remedy = "give a writable data folder with --data DIR"
-        raise XaivaError(f"Secret {path}", error.strerror or type(error).__name__, remedy) from error
+        raise XaivaError(f"Secret {path}", os_reason(error), remedy) from error
     if mode & 0o077:
         remedy = f"chmod 600 {path}; if somebody may have read it, remove it instead: the service creates a new one"
         raise InputError(f"Secret {path}", f"other users can read it (mode {stat.S_IMODE(mode):o})", remedy)

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.errors import InputError
+from core.errors import InputError, os_reason
 from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.files import fsync_folder
 from core.inference.database import disk_reserve
@@ -100,7 +100,7 @@ class Database:
                     _fsync(file)
             fsync_folder(self.file.parent)  # the WAL is a new file after each start
         except OSError as error:
-            raise driver_error(self.url_shown, error.strerror or str(error)) from error
+            raise driver_error(self.url_shown, os_reason(error)) from error
 
     def close(self) -> None:
         self._engine.dispose()
@@ -147,7 +147,7 @@ def _prepare_file(file: Path) -> None:
             )
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, PRIVATE))
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise DatabaseError(f"Database {file}", why, "give a writable data folder with --data DIR") from error
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
 from core.api_schema import Event, LoggerStatus, Priority
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import EventRow
@@ -288,7 +288,7 @@ class EventLogger:
         try:
             self._json_log.append(events)
         except OSError as error:
-            why = f"lines are missing from the JSON log: {error.strerror or error}"
+            why = f"lines are missing from the JSON log: {os_reason(error)}"
             name = error.filename
         with self._wake:
             previous_why, self._json_why = self._json_why, why

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.api_schema import Event, StorageStatus
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.files import write_atomic, write_remedy
 from core.inference.events.ids import is_event_id, time_of_id
 
@@ -94,7 +94,7 @@ class MediaStore:
             files = list(self.files())
             free = shutil.disk_usage(nearest_existing(self.folder)).free
         except OSError as error:
-            return StorageStatus(state="full", why=f"{self.folder} cannot be read: {error.strerror or error}")
+            return StorageStatus(state="full", why=f"{self.folder} cannot be read: {os_reason(error)}")
         clips = sum(file.path.suffix == CLIP for file in files)
         why = self._refused_why or (f"only {free >> 20} MB are free for clips" if free < LOW_SPACE_BYTES else "")
         used = sum(file.bytes for file in files)
@@ -109,7 +109,7 @@ class MediaStore:
         return self.folder / f"{time_of_id(event):%Y-%m-%d}" / f"{event}{suffix}"
 
     def _write_error(self, path: Path, error: OSError) -> XaivaError:
-        why = error.strerror or str(error)
+        why = os_reason(error)
         self._refused_why = f"{path.name} was refused: {why}"
         self._counted_at = 0.0
         return XaivaError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -73,7 +73,7 @@ class Retention:
             return replace(removed, events=self._remove_events())
         except OSError as error:
             what = f"{error.filename or self._media.folder}"
-            raise XaivaError(what, error.strerror or str(error), "make the clips folder writable") from error
+            raise XaivaError(what, os_reason(error), "make the clips folder writable") from error
 
     def _run(self) -> None:
         while True:

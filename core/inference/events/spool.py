@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.files import fsync_folder, read_regular, write_atomic, write_remedy
 from core.inference.events.spool_records import Record, decode
 
@@ -234,7 +234,7 @@ class Spool:
             return None
 
     def _write_error(self, error: OSError) -> SpoolError:
-        why = error.strerror or str(error)
+        why = os_reason(error)
         remedy = f"{write_remedy(error)}: events cannot be kept until then"
         return SpoolError(f"Event spool {self._folder}", why, remedy)
 

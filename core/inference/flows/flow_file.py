@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from core.api_schema import Name
-from core.errors import InputError, XaivaError
+from core.errors import InputError, XaivaError, os_reason
 from core.files import read_regular
 from core.inference.flows.flow import DEFAULT_FLOW, ChooseStep, Flow, FlowStep, WebhookStep
 from core.inference.http_post import check_url
@@ -29,7 +29,7 @@ def read_flows(file: Path | None) -> dict[str, Flow]:
     try:
         text = read_regular(file).decode("utf-8")
     except OSError as error:
-        raise InputError(f"{file}", error.strerror or "cannot be read", "correct XAIVA_FLOWS") from error
+        raise InputError(f"{file}", os_reason(error), "correct XAIVA_FLOWS") from error
     except UnicodeDecodeError:
         raise InputError(f"{file}", "it is not UTF-8 text", _REMEDY) from None
     try:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
+from core.errors import os_reason
 from core.inference.models.fit_bank import StoredFeatures
 
 logger = logging.getLogger(__name__)
@@ -131,4 +132,4 @@ class CheckpointStore:
 
 
 def _warn_unwritten(camera: str, error: OSError) -> None:
-    logger.warning("camera %s: a restart would lose what it learns now: %s", camera, error.strerror or error)
+    logger.warning("camera %s: a restart would lose what it learns now: %s", camera, os_reason(error))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import XaivaError
+from core.errors import XaivaError, os_reason
 from core.files import read_regular, write_atomic, write_remedy
 from core.inference.models.features import Features
 
@@ -110,7 +110,7 @@ class BankStore:
         try:
             write_atomic(path, file.getvalue())
         except OSError as error:
-            why = error.strerror or type(error).__name__
+            why = os_reason(error)
             raise XaivaError(f"{path}", f"it cannot be written: {why}", write_remedy(error)) from error
 
     def load(self, camera: str) -> MemoryBank:
@@ -122,7 +122,7 @@ class BankStore:
         except FileNotFoundError:
             raise NotLearned(f"Camera {camera}", "not learned yet", f"xaiva camera learn {camera}") from None
         except OSError as error:
-            raise BrokenBank(f"{path}", f"it cannot be read: {error.strerror}", remedy) from error
+            raise BrokenBank(f"{path}", f"it cannot be read: {os_reason(error)}", remedy) from error
         try:
             bank = _parse_bank(raw)
         except Exception as error:  # readers of damaged zip files raise anything
