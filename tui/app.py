@@ -1,4 +1,4 @@
-"""The application: screens, keys, themes, the store, and the one timer that updates the screen in view."""
+"""The application: screens, keys, themes, the store, and the timer that updates the screen in view."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
 
 T = TypeVar("T")
-SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
+SERVICE_SECONDS = 10.0  # for a call to the inference service that a key starts
 TALL_LINES = 36  # lines from which a toast has room for a title of its own
-TICK = 1.0  # seconds between two feeds of the screen in view
+TICK = 1.0  # seconds between two updates of the screen in view
 
 
 def screen_class(name: str) -> type[Screen[Any]]:
-    """The class of a screen, imported when it is first opened: a start pays for the first screen alone."""
+    """The class of a screen. It is imported when the screen is first opened, which keeps the start short."""
     module = importlib.import_module(f"tui.screens.{name}")
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
@@ -66,8 +66,8 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         super().__init__()
         self._first_screen = start
         self._login_offered = False
-        self._who_before: LoginIdentity | None = None  # at the last look; None: not known yet
-        self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
+        self._who_before: LoginIdentity | None = None  # at the last check; None: not known yet
+        self._settings: str | int = site.generation  # how often they were reloaded, or the error of the last reload
         self._sources = Sources(site)
         self._sources.on_service_found = self._service_found
         self.service_address: ServiceAddress | None = None
@@ -87,7 +87,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self._start_ticking()
 
     def on_unmount(self) -> None:
-        """No more questions to anybody."""
+        """Stop asking the sources."""
         self.store.close()
         self._sources.close()
 
@@ -97,12 +97,12 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
 
     def post_display_hook(self) -> None:
-        """A frame is on its way."""
+        """Tell the store that a frame was drawn."""
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             self.store.first_frame_drawn()
 
     def tick(self) -> None:
-        """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
+        """Update the screen in view. Dialogs are not updated, nor screens without widgets (starting or ending)."""
         if not (self.is_running and self.screen_stack):
             return
         self._check_settings()
@@ -114,12 +114,12 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.post_message(SourceChanged(name))
 
     def on_source_changed(self, message: SourceChanged) -> None:
-        """News that should not wait for the tick."""
+        """Update at once when a source of the screen in view has news."""
         if self.screen_stack and message.name in getattr(self.screen, "SOURCES", ()):
             self.tick()
 
     def _check_settings(self) -> None:
-        """Say once that the settings were read again, or that they are broken."""
+        """Notify once that the settings were reloaded, or that they are broken."""
         reading = self.store.reading("settings")
         state = reading.error.summary if reading.error else reading.value or self._settings
         if state == self._settings:
@@ -133,7 +133,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
             self.store.ask_now(*self._sources.fetchers())
 
     def _check_login(self) -> None:
-        """Say that the site's login became another's; this console stays who it is until it is asked."""
+        """Notify when the site's login changes. This console keeps its own login until the user changes it."""
         who = self.who
         before, self._who_before = self._who_before, who or self._who_before
         if who is None or before is None or before.site_user == who.site_user or who.site_user == who.user:
@@ -150,23 +150,23 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
 
     @property
     def service(self) -> ServiceClient:
-        """The client of the inference service that is shown, for what is done by hand. Its calls block."""
+        """The client of the current inference service, for actions of the user. Its calls block."""
         return self._sources.services.current(SERVICE_SECONDS)
 
     @property
     def session(self) -> ConsoleSession:
-        """This console's login at the service that is shown. What it does with the site's login blocks."""
+        """This console's login at the current service. Operations on the site's login block."""
         return self._sources.services.session
 
     @property
     def who(self) -> LoginIdentity | None:
-        """Who this console is, as far as that is known already."""
+        """Who is logged in to this console; None while that is not known."""
         who: LoginIdentity | None = self.store.reading("login").value
         return who
 
     @property
     def preset(self) -> str:
-        """The preset that was last under the cursor, on whichever screen."""
+        """The preset that was last under the cursor, on any screen."""
         return self._preset
 
     @preset.setter
@@ -177,30 +177,30 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.service_address = address
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
-        """What the service says, from a source's thread: it is looked for where it is now."""
+        """Ask the service, from a source's thread. The service is located first."""
         return self._sources.ask_service(work)
 
     @property
     def site_name(self) -> str:
-        """What the site calls itself, else its folder's name."""
+        """The site's name from its settings, else the name of its folder."""
         return self.site.settings.name or self.site.root.name
 
     @property
     def flags(self) -> str:
-        """How this console is limited, in words."""
+        """The console's limits in words: read-only, low bandwidth."""
         words = [("read-only", self.read_only), ("low bandwidth", self.low_bandwidth)]
         return " · ".join(word for word, on in words if on)
 
     @property
     def user(self) -> str:
-        """Who is logged in here, and for whom that counts; "" for nobody."""
+        """The user's name, marked when only this console uses the login; "" for nobody."""
         who = self.who
         if who is None or not who.user:
             return ""
         return who.user if who.shared else who.user + THIS_CONSOLE
 
     def show_error(self, error: XaivaError) -> None:
-        """What failed, why and what to do, until it is closed; a lost login is asked for."""
+        """Show an error until it is closed. For a lost login, open the login dialog instead."""
         from core.service_client import NotLoggedIn
         from tui.screens.login import LoginDialog
         from tui.screens.text_dialog import TextDialog
@@ -212,33 +212,33 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.push_screen(TextDialog.of_error(error))
 
     def login_lost(self, error: XaivaError) -> None:
-        """The service asks for a login: offer the dialog, once until somebody is logged in again."""
+        """Open the login dialog, once until somebody is logged in again."""
         if not self._login_offered:
             self._login_offered = True
             self.show_error(error)
 
     def login_found(self) -> None:
-        """The service answers whoever asks now."""
+        """Note that the service accepts the current login."""
         self._login_offered = False
 
     def notify(self, message: str, *, title: str = "", **how: Any) -> None:
-        """A toast; where lines are few its title stands before the words. A form leaves it the last line alone.
+        """Show a toast. On short terminals its title becomes part of the text; a form leaves it only the last line.
 
-        Its words are never markup: a file's or a camera's name may hold brackets.
+        The text is never markup: the name of a file or camera may contain brackets.
         """
         if title and self.size.height < TALL_LINES:
             message, title = f"{title}: {message}", ""
         super().notify(escape_invisible(message, keep="\n"), title=escape_invisible(title), **{**how, "markup": False})
 
     def copy(self, text: str) -> None:
-        """To the clipboard of the terminal, also over SSH."""
+        """Copy to the clipboard of the user's terminal, also over SSH."""
         if not text:
             self.notify("There is nothing to copy here")
             return
         self.background(lambda: clipboard.copy(self, text, self.site.state / "clips"), self.notify)
 
     def on_log_panel_copied(self, message: Any) -> None:
-        """A log panel wants something copied."""
+        """Copy the text of a log panel."""
         self.copy(message.text)
 
     async def open_operation(self, identifier: int) -> None:
@@ -249,7 +249,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
-        """Leave; what was typed and not saved is asked about first, on whichever screen it stands."""
+        """Quit. If any screen has unsaved input, ask first."""
         from tui.screens.confirm import Confirm
 
         stacks = getattr(self, "_screen_stacks", {"": self.screen_stack})
@@ -260,7 +260,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
             self.push_screen(question, lambda yes: self.exit() if yes else None)
 
     async def action_go(self, name: str) -> None:
-        """Open a screen; dialogs and editors above another stay with that one."""
+        """Open a screen. Dialogs and editors stay with the screen they were opened on."""
         await self.switch_mode(name)
 
     def action_next_theme(self) -> None:
@@ -269,7 +269,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.notify(self.theme, title="Theme", timeout=2)
 
     def action_bandwidth(self) -> None:
-        """Fewer updates, or as many as usual."""
+        """Switch low bandwidth on or off."""
         self.low_bandwidth = not self.low_bandwidth
         self._ticker.stop()
         self._start_ticking()
@@ -294,13 +294,13 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.load_then_open(partial(running_services, self.site, self.preset), offer)
 
     def action_login(self) -> None:
-        """As somebody else, or again."""
+        """Open the login dialog."""
         from tui.screens.login import LoginDialog
 
         self.push_screen(LoginDialog(self.site))
 
     def action_password(self) -> None:
-        """Of who is logged in."""
+        """Change the password of the current user."""
         from tui.screens.password import PasswordDialog
 
         def ask(name: str) -> None:
@@ -314,12 +314,12 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.load_then_open(self.service.logged_in, ask)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide from visitors what changes anything."""
+        """Hide actions that change something from a read-only console."""
         named = ACTION_BY_ID.get(f"app.{action}")
         return not (named is not None and named.changes and self.read_only) and super().check_action(action, parameters)
 
     def action_logout(self) -> None:
-        """End this console's login; the service's token, if the site has one, counts again."""
+        """End this console's login. The service's token is used again, if the site has one."""
 
         def done(before: LoginIdentity) -> None:
             words = f"{before.user} is logged out of this console" if before.user else "Nobody was logged in here"
@@ -336,7 +336,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         return before
 
     def login_changed(self) -> None:
-        """Somebody else asks from now on."""
+        """Ask again everything that depends on the login."""
         self.store.ask_now("login", "cameras", "events", "statistics", "service")
 
     def action_help(self) -> None:
@@ -345,7 +345,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self.push_screen(HelpScreen(self.screen))
 
     async def run_named(self, identifier: str) -> None:
-        """Run an action of the table, from the command palette: on its screen."""
+        """Run an action of the command palette, on the screen it belongs to."""
         action = ACTION_BY_ID[identifier]
         if action.screen == "app":
             await self.run_action(f"app.{action.method}")
@@ -359,7 +359,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
             self.started_by_name = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Our own variables, for themes that are not ours."""
+        """The console's own variables, for Textual's themes."""
         return TERMINAL_VARIABLES
 
 

@@ -1,4 +1,4 @@
-"""The console's themes. States look the same in each: fine, warned, failed, stale."""
+"""The console's themes. Each has the same colours for states: ok, warning, error, stale."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ CONTRAST_THEME = Theme(
 CONSOLE_THEMES = (DARK_THEME, LIGHT_THEME, CONTRAST_THEME)
 TERMINAL_THEME = "ansi-dark"  # the terminal's own colours: 40 % fewer bytes
 THEME_NAMES = (*(theme.name for theme in CONSOLE_THEMES), TERMINAL_THEME)
-TERMINAL_VARIABLES = {  # for themes that are not ours
+TERMINAL_VARIABLES = {  # for Textual's themes
     "xaiva-dim": "ansi_bright_black",
     "xaiva-stale": "ansi_magenta",
     "xaiva-frame": "ansi_bright_black",

@@ -17,7 +17,7 @@ _FEWER_SHADES = bytes(min(value & 0xF8 | 4, 255) for value in range(256))
 
 
 def suppress_noise(before: Raster | None, raster: Raster) -> Raster:
-    """The new picture, in fewer shades, with the old pixel wherever the two hardly differ."""
+    """The new picture in fewer shades; pixels that hardly differ from the old picture keep its colour."""
     rgb = raster.rgb.translate(_FEWER_SHADES)
     if before is None or (before.width, before.height) != (raster.width, raster.height):
         return Raster(raster.width, raster.height, rgb)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from core.errors import XaivaError
 
 _HEAD = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
-DEFAULT_CELL_SIZE = (8, 16)  # a cell in pixels where the terminal does not tell: only the shape counts then
+DEFAULT_CELL_SIZE = (
+    8,
+    16,
+)  # pixels, for terminals that do not report theirs: only the ratio matters
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ def fit_cells(
 
 
 def refine_shape(shape: tuple[int, int], raster: Raster) -> tuple[int, int]:
-    """The shape (width, height) that is known of a picture, unless this one of it says more.
+    """The best known shape (width, height) of a picture, given another rendering of it.
 
-    The height of a small picture is rounded: as long as the known shape would give it, that one counts.
+    The height of a small rendering is rounded. As long as the known shape fits it, the known shape is kept.
     """
     aspect = shape[0] / shape[1]
     fits = raster.width / (raster.height + 0.5) <= aspect <= raster.width / (raster.height - 0.5)
@@ -53,7 +56,7 @@ def refine_shape(shape: tuple[int, int], raster: Raster) -> tuple[int, int]:
 
 
 def resize(raster: Raster, width: int, height: int) -> Raster:
-    """The same picture in other dimensions: the nearest pixel is taken, which is quick."""
+    """The picture in other dimensions, by nearest neighbour, which is fast."""
     if (width, height) == (raster.width, raster.height):
         return raster
     rgb, span = raster.rgb, raster.width * 3

@@ -1,26 +1,27 @@
-"""Chooses a picture's resolution and rate: as much as the line to the terminal carries, at most half of it."""
+"""Chooses the resolution and rate of pictures: at most half of what the line to the terminal carries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHARPER_BELOW_SECONDS = 0.3  # seconds until the terminal has drawn a picture: under this the next may be sharper
-COARSER_ABOVE_SECONDS = 0.6  # above this it must be coarser: a key pressed now waits as long
-TOO_SLOW_FOR_SECONDS = 30.0  # seconds for which a level that was too slow is not tried again
-INTERVAL_WITHOUT_RECEIPTS = 3.0  # seconds between pictures where the terminal does not tell what it has drawn
+SHARPER_BELOW_SECONDS = 0.3  # a picture that is drawn faster makes the next sharper
+COARSER_ABOVE_SECONDS = 0.6  # a slower picture makes the next coarser: a key pressed meanwhile waits as long
+TOO_SLOW_FOR_SECONDS = 30.0  # a level that was too slow is not tried again for so long
+INTERVAL_WITHOUT_RECEIPTS = 3.0  # between pictures, for terminals that send no receipts
 
 
 @dataclass
 class RateControl:
-    """`level` of `levels` is how sharp the next picture is to be; begins coarse. Times are monotonic seconds.
-
-    `every` bounds how often; `blind`: nobody tells when a picture has arrived, so they stay coarse and few.
-    """
+    """The sharpness and time of the next picture. It starts coarse. Times are monotonic seconds."""
 
     levels: int
+    """The number of resolutions to choose from."""
     interval: float = 1.0
+    """Seconds between two pictures, at least."""
     lacks_receipts: bool = False
+    """The terminal does not report what it has drawn, so pictures stay coarse and few."""
     level: int = 0
+    """The resolution of the next picture, 0 for the coarsest."""
     _shown: int = -1
     _sent: float | None = None
     _due: float = 0.0
@@ -34,7 +35,7 @@ class RateControl:
 
     @property
     def sharpest(self) -> bool:
-        """Whether a further picture of the same would not be sharper."""
+        """Whether another picture of a still scene would not be sharper."""
         return self.level <= self._shown
 
     def due(self, now: float) -> bool:
@@ -45,7 +46,7 @@ class RateControl:
         self._sent, self._shown = now, self.level
 
     def drained(self, now: float) -> None:
-        """It has arrived: what it took says how sharp the next may be, and the line rests for as long."""
+        """Note that the picture has arrived. Its time decides the next level, and the line rests for as long."""
         if self._sent is None:
             return
         took = now - self._sent
@@ -60,5 +61,5 @@ class RateControl:
             self.level = min(self.level + 1, self.levels - 1, self._limit)
 
     def at_once(self) -> None:
-        """The next is wanted now; one in flight is waited for all the same."""
+        """Make the next picture due now, after one that is in flight."""
         self._due = 0.0

@@ -1,12 +1,12 @@
-"""Detects the graphics that the terminal has: it is asked when a picture is first needed, with a deadline."""
+"""Detects the graphics of the terminal. It is asked when a picture is first needed, and has a deadline to answer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-QUERY_SECONDS = 2.0  # seconds for the answers; a line that is slower carries no pictures worth having
-PROBE_IMAGE_ID = 31  # the number of the one-pixel picture that is asked about and never shown
+QUERY_SECONDS = 2.0  # seconds to answer; pictures make no sense on a slower line
+PROBE_IMAGE_ID = 31  # the id of a one-pixel picture that is only queried, never shown
 _KITTY = f"\x1b_Gi={PROBE_IMAGE_ID},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _CELL_SIZE = "\x1b[16t"
 _ATTRIBUTES = "\x1b[c"  # every terminal answers this one, and after the others
@@ -16,7 +16,7 @@ _SIXEL = "4"  # among the attributes
 
 
 class TerminalCapabilities:
-    """`kitty`, `sixel` and the cell's size in pixels (width, height), None when it was not told."""
+    """`kitty`, `sixel`, and `cell`: a cell's (width, height) in pixels, None when the terminal did not report it."""
 
     def __init__(self) -> None:
         self.kitty = False
@@ -26,12 +26,12 @@ class TerminalCapabilities:
 
     @staticmethod
     def query(environ: Mapping[str, str]) -> str:
-        """What to send. Multiplexers take kitty's sequence for a window's title and are not asked about it."""
+        """The query to send. Multiplexers mistake kitty's sequence for a window title, so they do not get it."""
         inside = "TMUX" in environ or environ.get("TERM", "").startswith(("screen", "tmux"))
         return ("" if inside else _KITTY) + _CELL_SIZE + _ATTRIBUTES
 
     def consume_answers(self, text: str) -> str:
-        """Take the answers out of what came in; the rest is given back."""
+        """Take the answers out of the input; returns the rest."""
         for answer in _ANSWERS.finditer(text):
             if answer["kitty"] is not None:
                 self.kitty = self.kitty or answer["kitty"].endswith(";OK")

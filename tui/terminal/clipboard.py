@@ -1,4 +1,4 @@
-"""The clipboard of the terminal the user sits at, by OSC 52: it works over SSH, where no other way does."""
+"""The clipboard of the user's own terminal, through OSC 52, which also works over SSH."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TMUX_SECONDS = 2.0
 
 
 def fits(text: str) -> bool:
-    """Whether terminals take so much."""
+    """Whether a clipboard sequence may hold so much text."""
     return len(text.encode()) <= CLIPBOARD_LIMIT
 
 
@@ -28,7 +28,7 @@ def osc52_sequence(text: str, environ: Mapping[str, str]) -> str:
     bare = f"\x1b]52;c;{payload}\x07"
     if environ.get("TMUX"):
         doubled = bare.replace("\x1b", "\x1b\x1b")
-        return f"{bare}\x1bPtmux;{doubled}\x1b\\"  # tmux takes the one or the other, by its settings
+        return f"{bare}\x1bPtmux;{doubled}\x1b\\"  # tmux accepts one or the other, depending on its settings
     if environ.get("TERM", "").startswith("screen"):
         pieces = [bare[at : at + _SCREEN_PIECE] for at in range(0, len(bare), _SCREEN_PIECE)]
         return "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)
@@ -36,7 +36,7 @@ def osc52_sequence(text: str, environ: Mapping[str, str]) -> str:
 
 
 def copy_through_tmux(text: str, environ: Mapping[str, str]) -> bool:
-    """Hand `text` to tmux itself, which passes it on to the terminal with its default settings too. Blocks shortly."""
+    """Hand `text` to tmux, which passes it on even with its default settings. Blocks for up to two seconds."""
     tmux = shutil.which("tmux", path=environ.get("PATH")) if environ.get("TMUX") else None
     if tmux is None:
         return False
@@ -51,14 +51,14 @@ def copy_through_tmux(text: str, environ: Mapping[str, str]) -> bool:
 
 
 def save_to_file(text: str, folder: Path) -> Path:
-    """Keep what is too long for a clipboard in a file of `folder`; returns its path."""
+    """Save a text that is too long for a clipboard to a file in `folder`; returns its path."""
     path = folder / time.strftime("copy-%Y%m%d-%H%M%S.txt")
     write_atomic(path, text, 0o600)
     return path
 
 
 def copy(app: object, text: str, folder: Path) -> str:
-    """Copy `text` the best way there is and say in a few words where it went. Blocks shortly inside tmux."""
+    """Copy `text` the best way available; returns a few words that say where it went. May block inside tmux."""
     if not fits(text):
         return f"too long for a clipboard: saved to {save_to_file(text, folder)}"
     if not copy_through_tmux(text, os.environ):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-UNKNOWN_POSITION = -1  # a cursor column or row we cannot be sure of
-_MAX_BACKSPACES = 3  # beyond them a sequence is as short
+UNKNOWN_POSITION = -1  # a cursor column or row that is not certain
+_MAX_BACKSPACES = 3  # with more, a sequence is as short
 _MAX_TABS = 3  # the same for vertical tabs, which go down a row and keep the column, as a line feed does not always
 
 

@@ -1,4 +1,4 @@
-"""The console's driver: Textual's, but it never waits for the terminal, notices when it is gone, and guards it."""
+"""The console's driver: Textual's, but it never waits for the terminal and notices when the terminal is gone."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _REPEATED_COLUMN = "5"
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 # Escape, not the begin of a sequence. On a slow line the next key may come in the same read: that is no Alt with a key
 _ESCAPE = re.compile(r"(\x1b)(?![\[\]OP_\\\x1b])")
-_RESTORE_SECONDS = 0.2  # seconds the terminal has to take the sequences that put it back
+_RESTORE_SECONDS = 0.2  # seconds the terminal has to accept the sequences that restore it
 _REPORT_MODES = (1000, 1002, 1006, 2004, 1004)  # mouse, paste and focus
 RESTORE_TERMINAL = "".join(f"\x1b[?{mode}l" for mode in _REPORT_MODES) + "\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"
 
 
 class DriverListener(Protocol):
-    """What the driver tells the application."""
+    """The events that the driver reports to the application."""
 
     def terminal_started(self) -> None:
-        """The terminal is ours and its content unknown."""
+        """The application has the terminal now; its content is unknown."""
 
     def terminal_ready(self) -> None:
-        """The terminal takes frames again."""
+        """The terminal accepts frames again."""
 
     def terminal_repeats(self) -> None:
         """The terminal can repeat a character."""
@@ -52,7 +52,7 @@ class DriverListener(Protocol):
 
 
 class ConsoleDriver(LinuxDriver):
-    """Reads and writes the terminal from the event loop, without threads that could block or spin."""
+    """Reads and writes the terminal from the event loop, without a thread that could block or spin."""
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -78,7 +78,7 @@ class ConsoleDriver(LinuxDriver):
 
     @property
     def gives_receipts(self) -> bool:
-        """Whether the terminal tells what it has drawn."""
+        """Whether the terminal reports what it has drawn."""
         return self._output is not None and self._output.gives_receipts
 
     def send_frame(self, text: str) -> None:
@@ -86,12 +86,12 @@ class ConsoleDriver(LinuxDriver):
             self._output.send_frame(text)
 
     def write(self, data: str) -> None:
-        """Send control sequences; returns at once. Dropped while the terminal is not ours."""
+        """Send control sequences; returns at once. Dropped while the application has no terminal."""
         if self._output is not None:
             self._output.write(data)
 
     def query_capabilities(self, callback: Callable[[TerminalCapabilities], object]) -> None:
-        """Ask the terminal, once, which graphics it has; `then` is called when it has answered, or at the deadline."""
+        """Ask the terminal once for its graphics. Calls `callback` when it has answered, or at the deadline."""
         if self._capabilities is None:
             self._capabilities = TerminalCapabilities()
             self.write(TerminalCapabilities.query(os.environ))
@@ -121,14 +121,14 @@ class ConsoleDriver(LinuxDriver):
 
     def resume_application_mode(self) -> None:
         """Take the terminal over again after a stop; it may be gone by now."""
-        self.stop_application_mode()  # SIGSTOP left no time for that, and a shell may have changed everything since
+        self.stop_application_mode()  # SIGSTOP left no time for it, and a shell may have changed everything
         try:
             self.start_application_mode()
         except OSError:
             self._listener.terminal_lost()
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back as it was, whatever is still on its way."""
+        """Restore the terminal and give it back, even with output still on its way."""
         output = self._output
         if output is None:
             return
@@ -142,7 +142,7 @@ class ConsoleDriver(LinuxDriver):
             self._stdio_capture.stop()
 
     def restore_terminal_now(self) -> None:
-        """Last resort, from any thread: write what puts the terminal back, without waiting."""
+        """Last resort, from any thread: write the sequences that restore the terminal, without waiting."""
         output = self._output
         if output is not None:
             try:
@@ -239,11 +239,11 @@ class ConsoleDriver(LinuxDriver):
             parsed_events = [events.Key("escape", piece)] if piece == "\x1b" else self._parser.feed(piece)
             for event in parsed_events:
                 self.process_message(event)
-        if "\x1b" in text:  # what began like a sequence is none when nothing follows
+        if "\x1b" in text:  # the start of a sequence is a key when nothing follows
             self._loop.call_later(constants.ESCAPE_DELAY + 0.01, self._flush_parser)
 
     def _pieces(self, text: str) -> Iterator[str]:
-        """Every Escape that was typed for itself, what is between them, and what is pasted, which may hold anything."""
+        """Split input into single Escape keys, the text between them, and pastes, which may contain anything."""
         while text:
             if self._pasting:
                 pasted, end, text = text.partition(_PASTE_END)

@@ -1,4 +1,4 @@
-"""The environment that must be set before Textual and other libraries are first imported."""
+"""The environment variables that must be set before Textual and other libraries are imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.errors import InputError
 
 _ALWAYS = {
     "TEXTUAL_ANIMATIONS": "none",
-    "TEXTUAL_SMOOTH_SCROLL": "0",  # whole lines: half a cell is no use to a terminal at the end of a thin line
+    "TEXTUAL_SMOOTH_SCROLL": "0",  # whole lines: half a cell is useless in a terminal
     # A connection that drops leaves the user's terminal as it is. In Kitty's key mode every later key would be garbage.
     "TEXTUAL_DISABLE_KITTY_KEY": "1",
     "PYDANTIC_DISABLE_PLUGINS": "__all__",  # there are none, and to look for them takes 10 ms of the start
@@ -21,7 +21,7 @@ _FRAMES_ON_LOW_BANDWIDTH = "10"
 
 
 def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | None = None) -> None:
-    """Set what Textual should find. What the user has set wins."""
+    """Set the variables that the user has not set."""
     environ = os.environ if environ is None else environ
     for name, value in _ALWAYS.items():
         environ.setdefault(name, value)
@@ -32,11 +32,11 @@ def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | Non
 
 
 def use_one_heap() -> None:
-    """One heap for all threads: with one each, as is usual, what a source's thread has used stays with it."""
+    """Use one heap for all threads. By default each has its own, and keeps the memory it once used."""
     try:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     except (OSError, AttributeError):
-        pass  # another C library, with other heaps
+        pass  # another C library
 
 
 def require_terminal() -> None:

@@ -1,7 +1,7 @@
-"""A frame of terminal cells, and the shortest bytes that turn the shown frame into the wanted one.
+"""A frame of terminal cells, and the shortest output that turns the current frame into the target frame.
 
-Pure: it knows neither Textual's widgets nor a terminal. A row is a list of cells; a cell is `(text, look)` where
-`text` is one grapheme, or "" for the right half of a wide one.
+This module knows neither Textual nor a real terminal. A row is a list of cells. A cell is `(text, style)`; `text` is
+one grapheme, or "" for the right half of a wide one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tui.terminal.runs import CellRow, Run, TerminalCell, by_style
 from tui.terminal.sgr import DEFAULT_STYLE, CellStyle, parse_blank_sgr, parse_sgr, style_change
 
 EMPTY: TerminalCell = (" ", parse_blank_sgr(""))
-UNKNOWN_CELL: TerminalCell = ("\0", DEFAULT_STYLE)  # whatever is wanted there, the terminal shows something else
-_SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
+UNKNOWN_CELL: TerminalCell = ("\0", DEFAULT_STYLE)  # differs from every target: the terminal shows something else there
+_SORTED_RUNS = 64  # up to so many runs are sorted by cost; more would take too much CPU
 _SORTED_CELLS = 400  # a larger frame goes out row by row, or style by style, whichever takes fewer bytes
 # DECSC and DECRC: a style of 20 bytes comes back for 4. Saved again at once, for emulators that forget it.
 _SAVE = "\x1b7"
 _RESTORE = "\x1b8\x1b7"
 _UNREACHABLE_COST = 1 << 10
-# They take no cell, and must never reach a terminal: controls, and what turns the rest of its line around.
+# They occupy no cell and must never reach a terminal: controls, and marks that reverse the rest of a line.
 _DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *_DIRECTIONS))
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
@@ -33,7 +33,7 @@ _EMOJI = 0x1F000  # from here on, and for graphemes of several code points, term
 
 
 class _CellCache(dict[str, TerminalCell]):
-    """Graphemes → their cells in one style. Like cells are one object: that saves memory, and time in comparing."""
+    """Grapheme → its cell in one style. Equal cells are one object, which saves memory and makes comparing fast."""
 
     def __init__(self, codes: str) -> None:
         blank = (" ", parse_blank_sgr(codes))
@@ -66,7 +66,7 @@ def cells_of(text: str, codes: str) -> tuple[TerminalCell, ...]:
 
 
 class _SavedStyle(NamedTuple):
-    """What the terminal has saved of itself: a style, and with it a place of the cursor."""
+    """The style and the cursor position that the terminal has saved."""
 
     look: CellStyle
     x: int
@@ -74,17 +74,17 @@ class _SavedStyle(NamedTuple):
 
 
 class TerminalFrame:
-    """What is wanted on the screen and what is shown there, and the way from one to the other.
+    """The target and the current content of the screen, and the output that turns one into the other.
 
-    `fold` takes new content in; `flush` returns the bytes that bring the terminal up to date. Between two flushes
-    any number of folds may happen: only the newest content is sent.
+    `set_text` changes the target; `flush` returns the output that brings the terminal up to date. Only the newest
+    target is sent, however often it changed since the last flush.
     """
 
     def __init__(self, *, erase_keeps_background: bool = True) -> None:
         self.width = 0
         self.height = 0
         self.sent_cells = 0  # cells drawn so far, for measuring
-        self.full_redraws = 0  # how often everything was drawn anew
+        self.full_redraws = 0  # how often everything was drawn again
         self.can_repeat = False  # whether the terminal is known to repeat a character (REP)
         self._erase_keeps_background = erase_keeps_background
         self._target: list[CellRow] = []
@@ -105,18 +105,18 @@ class TerminalFrame:
         self.invalidate()
 
     def invalidate(self) -> None:
-        """The terminal's content is unknown: the next flush clears it and draws everything."""
+        """Forget what the terminal shows: the next flush clears it and draws everything."""
         self._clear = True
 
     def mark_unknown(self, x: int, y: int, width: int, height: int) -> None:
-        """Something else was drawn over these cells: the next flush draws them again."""
+        """Mark cells that something else was drawn over: the next flush draws them again."""
         for row in range(max(y, 0), min(y + height, len(self._current))):
             first, last = max(x, 0), min(x + width, self.width)
             self._current[row][first:last] = [UNKNOWN_CELL] * max(last - first, 0)
             self._dirty.add(row)
 
     def forget_saved_style(self) -> None:
-        """Something else had the terminal save its cursor and style: ours is not there any more."""
+        """Forget the saved style: something else had the terminal save another one."""
         self._saved = None
 
     @property
@@ -125,7 +125,7 @@ class TerminalFrame:
         return self._clear or bool(self._dirty)
 
     def set_text(self, x: int, y: int, text: str, codes: str) -> int:
-        """Put `text` at a place; what lies outside the frame is cut. Returns the column after it."""
+        """Put `text` at a position, cut to the frame. Returns the column after it."""
         cells = cells_of(text, codes)
         end = x + len(cells)
         if 0 <= y < self.height:
@@ -139,7 +139,7 @@ class TerminalFrame:
         return end
 
     def flush(self) -> str:
-        """The bytes that make the terminal show the wanted frame; "" when it does already."""
+        """The output that makes the terminal show the target; "" when it does already."""
         self._out = out = []
         if self._clear:
             out.append("\x1b[m\x1b[H\x1b[2J")
@@ -165,7 +165,7 @@ class TerminalFrame:
         return "".join(out)
 
     def cursor_to(self, x: int, y: int) -> str:
-        """The bytes that put the cursor at a place; "" when it is there."""
+        """The output that moves the cursor to a position; "" when it is there."""
         self._out = []
         self._move(max(0, min(x, self.width - 1)), max(0, min(y, self.height - 1)))
         return "".join(self._out)
@@ -189,7 +189,7 @@ class TerminalFrame:
 
     @property
     def _state(self) -> tuple[int, int, CellStyle, _SavedStyle | None, int]:
-        """What drawing changes of what is known about the terminal."""
+        """The part of the state that drawing changes."""
         return self._x, self._y, self._style, self._saved, self.sent_cells
 
     @_state.setter
@@ -199,7 +199,7 @@ class TerminalFrame:
     # ------------------------------------------------------------------ one row
 
     def _runs(self, y: int) -> list[Run]:
-        """The stretches of a row that changed; its blank end, if it can be erased at one stroke, is one of its own."""
+        """The changed runs of a row. A blank end that one sequence can erase is a run of its own."""
         target = self._target[y]
         changed = self._changed(y)
         if len(changed) >= _SHIFT_SAVES and self._shift(y, changed):
@@ -217,7 +217,7 @@ class TerminalFrame:
         return runs
 
     def _is_one_stroke(self, target: CellRow, first: int, last: int) -> bool:
-        """Whether all these cells are alike, and erased or repeated together: what is right already costs nothing."""
+        """Whether these cells are equal, and one sequence erases or repeats them all, unchanged ones included."""
         cell = target[first]
         one_stroke = self._can_erase(cell[1]) if cell[1].blank else self.can_repeat
         return one_stroke and all(target[x] == cell for x in range(first + 1, last + 1))
@@ -227,13 +227,13 @@ class TerminalFrame:
         return [x for x, (target, current) in pairs if target is not current and target != current]
 
     def _cost_to_begin(self, run: Run) -> int:
-        """The bytes it takes before a run can be drawn next: a move, and a change of style."""
+        """The bytes needed before a run can be drawn: a move and a change of style."""
         style = self._target[run.y][run.x][1]
         plain = len(move(self._x, self._y, run.x, run.y)) + len(style_change(self._style, style)[0])
         return min(plain, self._cost_to_restore(run, style))
 
     def _cost_to_restore(self, run: Run, style: CellStyle) -> int:
-        """The same by way of what the terminal has saved."""
+        """The same, starting from the saved style and position."""
         saved = self._saved
         if saved is None or style_change(saved.look, style)[0]:
             return _UNREACHABLE_COST
@@ -250,7 +250,7 @@ class TerminalFrame:
             x = self._draw_from(x, run, target, current)
 
     def _begin_run(self, run: Run, style: CellStyle) -> None:
-        """Bring back the saved style where that is shorter than naming it; save the style that is asked for most."""
+        """Restore the saved style where that is shorter than sending it; save the style that is used most."""
         sequence, after = style_change(self._style, style)
         if len(sequence) <= len(_RESTORE) or style.blank:
             return
@@ -267,7 +267,7 @@ class TerminalFrame:
             self._saved = _SavedStyle(self._style, self._x, self._y)
 
     def _draw_from(self, x: int, run: Run, target: CellRow, current: CellRow) -> int:
-        """Draw the run's cells from `x` on, to its end or behind a stretch of blanks. Returns the column reached."""
+        """Draw the run's cells from `x` to its end, or past a run of blanks. Returns the column reached."""
         y = run.y
         if target[x][0] == "" and x:
             x -= 1  # half of a wide character: draw the whole
@@ -313,7 +313,7 @@ class TerminalFrame:
             self._x = UNKNOWN_POSITION  # only an absolute move is safe in the last column, and where terminals disagree
 
     def _blank_run(self, x: int, stop: int, target: CellRow) -> int:
-        """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""
+        """The number of equal blanks from `x` that one sequence should erase, or 0."""
         cell = target[x]
         end = x
         while end < stop and target[end] == cell:
@@ -321,7 +321,7 @@ class TerminalFrame:
         return end - x if end - x >= _ERASE_FROM and self._can_erase(cell[1]) else 0
 
     def _blank_tail(self, target: CellRow) -> int:
-        """The column from which on the row is one run of like blanks that may be erased; the width if there is none."""
+        """The column from which the row ends in equal blanks that may be erased; the width if there are none."""
         last = target[-1] if target else EMPTY
         if not last[1].blank or not self._can_erase(last[1]):
             return self.width
@@ -342,7 +342,7 @@ class TerminalFrame:
     def _shift(self, y: int, changed: list[int]) -> bool:
         """Move part of a row one cell to the left, as a scrolling graph does: delete a cell here, insert one there.
 
-        False when that would not save much.
+        Returns False when that would not save much.
         """
         target, current = self._target[y], self._current[y]
         start, end = changed[0], changed[-1] + 1
@@ -365,7 +365,7 @@ class TerminalFrame:
             self._out.append(sequence)
 
     def _advance_to(self, x: int, y: int, target: CellRow, current: CellRow) -> None:
-        """Move to a column ahead, by writing what stands between again when that is shorter."""
+        """Move to a column ahead, by writing the cells in between again when that is shorter."""
         gap = x - self._x
         if self._y == y and self._x != UNKNOWN_POSITION and 0 < gap <= 4:
             between = target[self._x : x]

@@ -1,7 +1,7 @@
 """`IncrementalRender`: an application mix-in that sends only changed cells and ends cleanly.
 
-It uses names that Textual keeps to itself (`textual_private`). Without one of them Textual draws as it always does.
-`tests/terminal/test_frames_equal.py` compares the pictures with Textual's own.
+It uses private names of Textual (`textual_private`). Where one is missing, Textual's own drawing is used.
+`tests/terminal/test_frames_equal.py` compares the frames with Textual's own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class IncrementalRender(_Base):
         self._ending = False
 
     def get_driver_class(self) -> Any:
-        """The console's, unless the environment names another, or Textual has changed too much for it."""
+        """The console's driver, unless the environment names another or Textual lacks a name that it needs."""
         if os.environ.get("TEXTUAL_DRIVER"):
             return super().get_driver_class()
         if missing := missing_names():
@@ -107,12 +107,12 @@ class IncrementalRender(_Base):
                     x = fold(x, y, text, codes)
 
     def _send_frame(self) -> None:
-        """Send what changed, or leave it for when the terminal has taken the last frame."""
+        """Send the changes, or wait until the terminal has drawn the last frame."""
         driver = self.console_driver
         if driver is None or not driver.ready:
             return
         text = self.frame.flush() if self.frame.pending else ""
-        if getattr(self.focused, "cursor_screen_offset", None) is not None:  # where input methods show what is composed
+        if getattr(self.focused, "cursor_screen_offset", None) is not None:  # for input methods
             text += self.frame.cursor_to(*self.cursor_position)
         if not text:
             return
@@ -132,7 +132,7 @@ class IncrementalRender(_Base):
         self._send_frame()
 
     def action_redraw(self) -> None:
-        """Draw everything anew: something else has written to the terminal."""
+        """Draw everything again, because something else wrote to the terminal."""
         self.frame.invalidate()
         self._send_frame()
 

@@ -1,10 +1,10 @@
-"""`InputQueue`: an application mix-in that gives out keys one at a time, each to whoever owns the keys by then.
+"""`InputQueue`: an application mix-in that dispatches keys one at a time, to the focused widget of the moment.
 
-Textual sends a key to the widget that has the focus when the key arrives. What a key does comes later: a box is opened,
-the focus moves, a list is filtered. The keys of one burst would all go to the widget that had the focus at its start.
-Here a key waits until everything that the key before it set off is done. Pastes and the mouse wait in the same row.
+Textual sends a key to the widget that has the focus when the key arrives. Its effects come later: a box opens, the
+focus moves, a list is filtered. All keys of a burst would go to the widget that had the focus at its start. Here a key
+waits until all effects of the key before it are complete. Pastes and the mouse wait in the same queue.
 
-It uses names that Textual keeps to itself (`textual_private`). Without one of them keys go the usual way at once.
+It uses private names of Textual (`textual_private`). Where one is missing, keys are dispatched as Textual does it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-HANG_SECONDS = 15.0  # seconds that one part may take over its work before the keys no longer wait for it
+HANG_SECONDS = 15.0  # seconds after which keys no longer wait for a busy part
 _QUICK_CHECKS = 50  # at a part that has work, one each time round the event loop; then one a pause
 _PAUSE = 0.005
 _CANCEL_KEYS = ("escape", "ctrl+q")
@@ -58,7 +58,7 @@ class InputQueue(_Base):
         is_input = isinstance(event, (events.InputEvent, events.Paste)) and not event.is_forwarded
         past_the_keys = bool(self._pending_boxes) and isinstance(
             event, events.MouseEvent
-        )  # who clicks sees what is there
+        )  # a click is meant for what is visible
         if not is_input or event is self._dispatched or past_the_keys:
             await super().on_event(event)
             return
@@ -84,10 +84,10 @@ class InputQueue(_Base):
     # -- boxes that are being prepared ---------------------------------------------------------------------------------
 
     def hold_keys(self, give_up: Callable[[], object] | None) -> Callable[[], None]:
-        """Keys wait from now on, for a box that comes later; call what is returned when it is there.
+        """Make keys wait for a box that opens later. Call the returned function when it is open.
 
-        Escape calls `give_up` instead, and takes the keys before it along: they were for that box. Without `give_up`
-        Escape waits as the other keys do.
+        Escape calls `give_up` and drops the keys before it, which were meant for the box. Without `give_up`, Escape
+        waits as the other keys do.
         """
         box = _PendingBox(give_up)
         self._pending_boxes.append(box)
@@ -100,7 +100,7 @@ class InputQueue(_Base):
         return release
 
     def _cancel_box(self) -> bool:
-        """Give up what the keys wait for when somebody wants to leave it."""
+        """Cancel the box that the keys wait for if one of them says so."""
         leaving = next(
             (at for at, event in enumerate(self._input) if isinstance(event, events.Key) and event.key in _CANCEL_KEYS),
             None,
@@ -119,7 +119,7 @@ class InputQueue(_Base):
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     async def _wait_until_idle(self, also_workers: bool) -> None:
-        """Wait until no part has anything left to do. A part that hangs is waited for once."""
+        """Wait until no part is busy. A part that hangs is waited for once."""
         waiting_for: MessagePump | Worker[Any] | None = None
         began_at, checks = 0.0, 0
         while self._running and (part := next(self._busy_parts(also_workers), None)) is not None:
@@ -132,7 +132,7 @@ class InputQueue(_Base):
             await asyncio.sleep(0 if checks < _QUICK_CHECKS else _PAUSE)
 
     def _busy_parts(self, also_workers: bool) -> Iterator[MessagePump | Worker[Any]]:
-        """The parts in view that have something left to do."""
+        """The parts in view that are busy."""
         parts: list[MessagePump] = [self]
         for screen in self._screen_stack:
             parts += screen.walk_children(with_self=True)
@@ -149,13 +149,13 @@ class InputQueue(_Base):
 
 @dataclass(eq=False)
 class _PendingBox:
-    """What the keys wait for, and how it is given up."""
+    """A box that keys wait for, and the function that cancels it."""
 
     give_up: Callable[[], object] | None
 
 
 def _is_busy(part: MessagePump) -> bool:
-    """Whether it is being mounted, or does anything but wait for its next message."""
+    """Whether it is being mounted, or is not waiting for its next message."""
     if part._closing or part._closed:
         return False
     if not part._is_mounted:
@@ -165,5 +165,5 @@ def _is_busy(part: MessagePump) -> bool:
 
 
 def _is_text(event: events.Event) -> bool:
-    """Whether it does no more than add to a line."""
+    """Whether the event only types text."""
     return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)

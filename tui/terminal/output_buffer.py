@@ -1,4 +1,4 @@
-"""The output buffer to the terminal. Nothing here ever waits for it, and it is known what has arrived there."""
+"""The output buffer of the terminal. It never blocks, and it knows how much the terminal has drawn."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from collections.abc import Callable
 RECEIPT = "\x1b[5n"  # "are you well?": a terminal answers RECEIPT_ANSWER when it has drawn all that came before
 RECEIPT_ANSWER = "\x1b[0n"
 WINDOW_BYTES = 2048  # bytes that may be on their way unanswered while the next frame goes out: 0.25 s at 64 kbit/s
-RECEIPT_SECONDS = (
-    3.0  # seconds after which an unanswered receipt is forgotten: a terminal may have been swapped under us
-)
+RECEIPT_SECONDS = 3.0  # seconds after which a missing receipt is forgotten: the terminal may have been replaced
 _RECEIPT_FROM = 512  # bytes since the last receipt that make another worth its four
 _CHUNK = 4096  # one write; a terminal's kernel buffer is of that order
 
@@ -23,8 +21,8 @@ _CHUNK = 4096  # one write; a terminal's kernel buffer is of that order
 class OutputBuffer:
     """Writes to a terminal's non-blocking descriptor from the event loop.
 
-    `room()` is called when all is written and, where the terminal gives receipts, drawn.
-    `lost()` is called once, when the terminal is gone; what is written later is dropped.
+    Calls `on_ready` when everything is written and, if the terminal sends receipts, drawn. Calls `on_lost` once when
+    the terminal is gone; later output is dropped.
     """
 
     def __init__(self, descriptor: int, on_ready: Callable[[], None], on_lost: Callable[[], None]) -> None:
@@ -86,7 +84,7 @@ class OutputBuffer:
         self._report_ready()
 
     def discard(self) -> None:
-        """Drop what is not out yet, also in the kernel: the terminal is to be put back now."""
+        """Drop all unwritten output, also in the kernel: the terminal is about to be restored."""
         self._unwritten.clear()
         self._bytes_in_flight.clear()
         self._unwatch()
@@ -97,7 +95,7 @@ class OutputBuffer:
         self.write("\x18")  # CAN ends a sequence that was cut
 
     def finish(self, seconds: float) -> None:
-        """Write what is left, but wait for the terminal no longer than `seconds`."""
+        """Write the rest, but wait for the terminal at most `seconds`."""
         self._unwatch()
         deadline = time.monotonic() + seconds
         while self._unwritten and not self._is_lost and (seconds_left := deadline - time.monotonic()) > 0:

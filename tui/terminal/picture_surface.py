@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Graphics:
-    """`kind` is kitty, sixel or blocks; `cell` the size of a cell in pixels, when the terminal told."""
+    """`kind` is kitty, sixel or blocks; `cell` is a cell's size in pixels, when the terminal reported it."""
 
     kind: str = "blocks"
     cell: tuple[int, int] | None = None
 
 
 class PictureSurface:
-    """An application that draws on no terminal of ours (a test's) takes everything and shows half blocks."""
+    """The surface without the console's driver, as in tests: it accepts everything and has half blocks only."""
 
     ready = True
     lacks_receipts = False
@@ -42,7 +42,7 @@ class PictureSurface:
 
 
 class TerminalSurface(PictureSurface):
-    """The terminal behind our driver."""
+    """The terminal behind the console's driver."""
 
     def __init__(self, app: IncrementalRender, driver: ConsoleDriver) -> None:
         self._app = app
@@ -55,16 +55,16 @@ class TerminalSurface(PictureSurface):
 
     @property
     def lacks_receipts(self) -> bool:  # type: ignore[override]
-        """Whether the terminal does not tell what it has drawn."""
+        """Whether the terminal does not report what it has drawn."""
         return not self._driver.gives_receipts
 
     @property
     def full_redraws(self) -> int:  # type: ignore[override]
-        """How often everything was drawn anew, which takes pictures away."""
+        """How often everything was drawn again, which removes pictures."""
         return self._app.frame.full_redraws
 
     def query_graphics(self, callback: Callable[[Graphics], object]) -> None:
-        """From the terminal itself, once; kitty before sixel: it takes fewer bytes and scales."""
+        """Ask the terminal once. Kitty is preferred to sixel: it takes fewer bytes and scales."""
 
         def report(abilities: TerminalCapabilities) -> None:
             sixel = abilities.sixel and abilities.cell is not None
@@ -73,11 +73,11 @@ class TerminalSurface(PictureSurface):
         self._driver.query_capabilities(report)
 
     def draw_over(self, text: str) -> None:
-        """At one stroke where the terminal knows how."""
+        """Send a picture, as a synchronised update where the terminal supports it."""
         self._app.send_picture(text)
 
     def uncover(self, place: Region, text: str) -> None:
-        """What the terminal shows there is not what the frame thinks."""
+        """Send `text`, and draw the cells again: the frame does not know about the picture."""
         self._driver.write(text)
         self._app.redraw_region(place)
 

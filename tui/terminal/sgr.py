@@ -1,4 +1,4 @@
-"""Styles as a terminal knows them: parsed SGR codes, and the shortest way from one style to another."""
+"""Terminal styles: parsed SGR codes, and the shortest sequence from one style to another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_PLAIN_COLOUR = 38  # 38 and 48 start a colour of several parameters
 class CellStyle(NamedTuple):
     """How a cell is drawn: foreground and background as SGR parameters ("" for the default), and attributes.
 
-    `blank` marks a space whose foreground nobody sees.
+    `blank` marks a space, whose foreground is invisible.
     """
 
     foreground: str = ""
@@ -42,7 +42,7 @@ DEFAULT_STYLE = CellStyle()
 
 @lru_cache(4096)
 def parse_sgr(codes: str) -> CellStyle:
-    """The look of SGR parameters such as "1;38;2;255;0;0"."""
+    """The style of SGR parameters such as "1;38;2;255;0;0"."""
     foreground = background = ""
     attributes: set[str] = set()
     items = codes.split(";") if codes else []
@@ -66,7 +66,7 @@ def parse_sgr(codes: str) -> CellStyle:
 
 @lru_cache(4096)
 def parse_blank_sgr(codes: str) -> CellStyle:
-    """The look of a space drawn with `codes`: what cannot be seen on a space is dropped."""
+    """The style of a space drawn with `codes`, without the parts that are invisible on a space."""
     style = parse_sgr(codes)
     if style.attributes & _VISIBLE_ON_BLANKS:
         return style
@@ -75,9 +75,9 @@ def parse_blank_sgr(codes: str) -> CellStyle:
 
 @lru_cache(8192)
 def style_change(current: CellStyle, target: CellStyle) -> tuple[str, CellStyle]:
-    """The shortest escape sequence that turns the terminal's style `now` into `wanted`, and the style it then has.
+    """The shortest escape sequence that turns style `current` into `target`, and the style that the terminal then has.
 
-    A blank look takes whatever foreground stands, as long as no attribute shows on a space.
+    A blank style keeps the current foreground, unless an attribute is visible on a space.
     """
     if target.blank:
         if not current.attributes & _VISIBLE_ON_BLANKS:

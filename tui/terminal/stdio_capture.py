@@ -1,4 +1,4 @@
-"""Redirects what is printed past Textual, by a library or a child, to a log file."""
+"""Redirects what libraries and child processes print to a log file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-_LIMIT = 1 << 20  # a log that has grown past this starts over
+_LIMIT = 1 << 20  # bytes; a larger log starts over
 
 
 class StdioCapture:
@@ -38,5 +38,5 @@ def _open(path: Path | None) -> int:
                 flags |= os.O_TRUNC
             return os.open(path, flags, 0o600)
         except OSError:
-            pass  # a read-only site: there is nowhere to keep it
+            pass  # the site is read-only
     return os.open(os.devnull, os.O_WRONLY)

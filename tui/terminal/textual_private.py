@@ -1,6 +1,6 @@
-"""The names that Textual keeps to itself and this package uses, and whether Textual still has them all.
+"""The private names of Textual and Rich that this package uses, and a check that they all exist.
 
-Where one is missing, the console runs on Textual's own driver and drawing: slower over a thin line, but it runs.
+Where one is missing, the console uses Textual's own driver and drawing: slower over a thin line, but it runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ try:
     from textual._ansi_sequences import SYNC_END, SYNC_START
     from textual._compositor import ChopsUpdate, LayoutUpdate
     from textual._xterm_parser import XTermParser
-except ImportError:  # never used then: missing_names() says so
+except ImportError:  # missing_names() reports it, and these are not used
     SYNC_START = SYNC_END = ""
     ChopsUpdate = LayoutUpdate = XTermParser = object  # type: ignore[assignment,misc]
 
@@ -39,7 +39,7 @@ USED = {
 
 @lru_cache(1)
 def missing_names() -> tuple[str, ...]:
-    """The names of USED that this Textual does not have, as `module:class.name`."""
+    """The names of USED that are missing, as `module:class.name`."""
     return tuple(f"{where}.{name}" for where, names in USED.items() for name in _absent(where, names.split()))
 
 
@@ -57,7 +57,7 @@ def _absent(where: str, names: list[str]) -> Iterator[str]:
 
 
 def _assigned(owner: type) -> set[str]:
-    """What the functions of a class and its bases name: attributes that no class has, only its objects."""
+    """The names that methods of a class and its bases use, among them the attributes that only instances have."""
     functions = (value for base in owner.__mro__ for value in vars(base).values())
     codes = (getattr(getattr(value, "fget", value), "__code__", None) for value in functions)
     return {name for code in codes if code is not None for name in code.co_names}

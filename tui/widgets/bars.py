@@ -1,4 +1,4 @@
-"""The line on top with the screens, and the line at the bottom with the keys in view."""
+"""The tab bar at the top, and the key bar at the bottom."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ USER_COLUMNS = 16  # columns of a user's name where lines are narrow
 
 
 class Bar(RoleStyled, Widget):
-    """One line of parts, some of which do something when clicked."""
+    """One line of parts. A click on a part runs its action."""
 
     user = reactive("")  # who is logged in: another one is drawn at once
 
     @abstractmethod
     def parts(self) -> list[tuple[Line, str]]:
-        """What stands in the line, each with the action its click runs ("" for none)."""
+        """The parts from left to right, each with the action that a click runs ("" for none)."""
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002
         return self.role_strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
@@ -45,14 +45,14 @@ class Bar(RoleStyled, Widget):
 
 
 class TabBar(Bar):
-    """The screens with their keys, the one in view marked, and what the whole console should know: the site's name."""
+    """The screens with their keys, the current one marked, then the site's name, the user and the console's limits."""
 
     def __init__(self, current: str) -> None:
         super().__init__()
         self._current = current
 
     def parts(self) -> list[tuple[Line, str]]:
-        """One part a screen, then the site."""
+        """One part for each screen, then the site."""
         parts: list[tuple[Line, str]] = [((Span(" "),), "")]
         roomy = self.size.width >= sum(len(title) + 3 for _, title in SCREENS.values())
         for name, (key, title) in SCREENS.items():
@@ -74,7 +74,7 @@ class TabBar(Bar):
 
     @property
     def required_text(self) -> str:
-        """What has to stand somewhere on every screen: how the console is limited, and who is logged in."""
+        """What every screen must show somewhere: the console's limits, and the user."""
         console = console_of(self)
         return self._joined(console.flags, truncate(console.user.removesuffix(THIS_CONSOLE), USER_COLUMNS))
 
@@ -94,7 +94,7 @@ class TabBar(Bar):
 
 
 class KeyBar(Bar):
-    """The keys that work now, from the live bindings; what does not fit is in the help."""
+    """The keys that work now, taken from the active bindings. The help lists those that do not fit."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
@@ -103,9 +103,9 @@ class KeyBar(Bar):
         self.refresh()
 
     def parts(self) -> list[tuple[Line, str]]:
-        """Help and quit always, then the keys of the log that has the focus and this screen's own, as far as they fit.
+        """Help and quit always; the keys of the focused widget, then those of the screen, as far as they fit.
 
-        How the console is limited, and who is logged in, stand here where the line on top has no room for them.
+        The console's limits and the user are shown here when the tab bar has no room for them.
         """
         focused = self._focused_keys()
         own = self._keys("screen", self.screen)
@@ -124,13 +124,13 @@ class KeyBar(Bar):
         return visible_parts + last
 
     def _focused_keys(self) -> list[tuple[Line, str]]:
-        """The keys of what has the focus, or holds it; a click does nothing, as they are not the screen's."""
+        """The keys of the focused widget and its parents. A click does nothing: the actions are not the screen's."""
         focused = self.screen.focused
         nodes = [node for node in focused.ancestors_with_self if node is not self.screen] if focused else []
         return [(part, "") for node in nodes if isinstance(node, Widget) for part, _ in self._keys("", node).values()]
 
     def _keys(self, namespace: str, node: DOMNode) -> dict[str, tuple[Line, str]]:
-        """The actions of the screen or the application, each with the shortest of its keys that works just now."""
+        """Action → its part, with the shortest of the keys that work now. `node` is the screen or the application."""
         shortest: dict[str, tuple[str, str]] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding

@@ -9,7 +9,7 @@ FOCUS = "▸"
 
 
 class Button(widgets.Button):
-    """`▸ [ Start ]` when it has the keys, `  [ Start ]` when it has not."""
+    """`▸ [ Start ]` with focus, `  [ Start ]` without."""
 
     def render(self) -> Content:
         """The label in brackets, and the mark."""
@@ -17,5 +17,5 @@ class Button(widgets.Button):
         return Content(f"{mark} [ {self.label} ]")
 
     def get_content_width(self, container: object, viewport: object) -> int:  # noqa: ARG002
-        """With room for the mark always: nothing moves with the focus."""
+        """The width with room for the focus mark, so that nothing moves with the focus."""
         return self.render().cell_length + 2  # and a blank on each side

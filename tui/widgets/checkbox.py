@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 
 
 class Checkbox(widgets.Checkbox, inherit_bindings=False):
-    """`[✓] words` or `[ ] words`. The blank ticks it; Enter is the form's, as in a field."""
+    """`[✓] label` or `[ ] label`. Space toggles it; Enter submits the form, as in a field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Toggle", show=False)]
 
-    BUTTON_LEFT = ""  # drawn in the colour of the ground: brackets there would not be seen
+    BUTTON_LEFT = ""  # Textual draws these in the background colour: brackets would be invisible
     BUTTON_RIGHT = ""
 
     @property

@@ -1,4 +1,4 @@
-"""A list to choose from: a cursor that stays on its row while rows come and go, a filter, marks."""
+"""A list to choose from, with a filter and marks. The cursor stays on its row while rows come and go."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GUTTER = 2  # columns before the first cell: the mark
 
 @dataclass(frozen=True)
 class ChoiceRow:
-    """One thing to choose; `key` names it for ever."""
+    """One thing to choose. `key` identifies it and never changes."""
 
     key: str
     cells: tuple[Cell, ...]
 
 
 def matches(text: str, query: str) -> bool:
-    """Whether every word of `wanted` is in the text, whatever the case; `!word` must not be in it."""
+    """Whether the text contains every word of `query`, in any case, and no word that is written `!word`."""
     low = text.lower()
     for word in query.lower().split():
         if word.startswith("!") and len(word) > 1:
@@ -41,7 +41,7 @@ def matches(text: str, query: str) -> bool:
 
 
 def _with_unique_keys(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
-    """The rows, each with a key of its own: what cannot be read has none, and the cursor must get past it."""
+    """The rows with unique keys. Unreadable items share an empty key, and the cursor must be able to pass them."""
     used_keys: set[str] = set()
     result: list[ChoiceRow] = []
     for number, row in enumerate(rows):
@@ -52,7 +52,7 @@ def _with_unique_keys(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
 
 
 class ChoiceList(RoleStyled, ScrollView, can_focus=True):
-    """Rows with a cursor. Posts Highlighted when the cursor comes to another row, Chosen on Enter or a second click."""
+    """Rows with a cursor. Posts Highlighted when the cursor moves to another row, Chosen on Enter or a double click."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False),
@@ -66,7 +66,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
     ]
 
     class Highlighted(Message):
-        """The cursor is on another row; `key` "" when the list is empty."""
+        """The cursor moved to another row. `key` is "" when the list is empty."""
 
         def __init__(self, choice_list: ChoiceList, key: str) -> None:
             super().__init__()
@@ -78,7 +78,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
             return self.choice_list
 
     class Chosen(Highlighted):
-        """Enter or a second click."""
+        """Somebody pressed Enter on a row, or double-clicked it."""
 
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id, classes="panel")
@@ -110,7 +110,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
 
     @property
     def empty(self) -> str:
-        """What stands there while there is nothing to choose from."""
+        """The text of an empty list."""
         return self._empty
 
     @empty.setter
@@ -120,7 +120,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
             self.refresh()
 
     def show(self, rows: Sequence[ChoiceRow], state: str = "", role: str = "") -> None:
-        """Replace the rows. The cursor stays on its key; when that is gone it goes to the nearest row that is left."""
+        """Replace the rows. The cursor stays on its key, or moves to the nearest remaining row when that is gone."""
         self._all_rows = _with_unique_keys(rows)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
@@ -129,7 +129,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self._apply_filter()
 
     def search(self, query: str) -> None:
-        """Keep the rows that match."""
+        """Show only the rows that match the query."""
         self._awaited_key = ""
         self.filter_text = query
         self._apply_filter()
@@ -137,26 +137,26 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
             self.refresh()
 
     def unmark(self) -> None:
-        """No row is marked any more."""
+        """Remove the marks of all rows."""
         self.marked.clear()
         self.refresh()
 
     def move_cursor_to(self, key: str) -> None:
-        """Put the cursor on a row, also on one that is not there yet; nothing happens when the filter hides it."""
+        """Move the cursor to a row, now or as soon as it appears. The filter stays as it is."""
         if key in self.keys:
             self._set_cursor(self.keys.index(key))
         else:
             self._awaited_key = key
 
     def move_cursor_to_new(self, key: str) -> None:
-        """Put the cursor on a row that was just made: a filter that would hide it goes."""
+        """Move the cursor to the row of something just created. The filter is cleared, as it might hide the row."""
         self.filter_text = ""
         self._awaited_key = self._new_key = key
         self._apply_filter()
 
     @property
     def awaits_new(self) -> bool:
-        """Whether what was just made has no row yet."""
+        """Whether something was just created whose row has not appeared yet."""
         return bool(self._awaited_key) and self._awaited_key == self._new_key
 
     # -- drawing ------------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self._report_highlight()
 
     def _find_cursor(self) -> int:
-        """Where the cursor goes: to the awaited row, else to its own, else to the nearest neighbour that is left."""
+        """The cursor's new index: the awaited row, else its own row, else the nearest remaining neighbour."""
         indexes = {row.key: index for index, row in enumerate(self._rows)}
         if not indexes:
             return 0

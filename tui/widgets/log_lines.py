@@ -1,4 +1,4 @@
-"""A log's line as styled spans: time and stage dimmed, trouble and matches of the search highlighted."""
+"""Log lines as styled spans: time and stage dimmed, problems and search matches highlighted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def format_log_line(text: str, search_pattern: re.Pattern[str] | None = None) ->
         clock, stage = stamp.groups()
         spans.append(Span(f"{clock} {stage[:_STAGE_WIDTH]:<{_STAGE_WIDTH}} " if stage else f"{clock} ", "dim"))
         text = text[stamp.end() :]
-        role = "warn" if clock.startswith("-") else ""  # not a line of the work's, but that lines are missing here
+        role = "warn" if clock.startswith("-") else ""  # this line says that lines are missing
     text = text.expandtabs(_TAB)
     if _TROUBLE.search(text):
         role = "error"
@@ -47,7 +47,7 @@ def _highlight_matches(text: str, role: str, search_pattern: re.Pattern[str] | N
 
 
 def fold_line(line: Line, width: int) -> list[Line]:
-    """The line over as many rows as it needs."""
+    """Wrap a line into rows of at most `width` columns."""
     rows: list[Line] = []
     row: list[Span] = []
     columns_left = width
@@ -65,7 +65,7 @@ def fold_line(line: Line, width: int) -> list[Line]:
 
 
 def _pieces(text: str, columns_left: int, width: int) -> list[str]:
-    """`text` cut into what still fits into `left` columns and rows of `width`."""
+    """Cut `text`: what fits into `columns_left`, then pieces of `width` columns."""
     if cell_len(text) <= columns_left:
         return [text]
     head = chop_cells(text, columns_left)[0] if columns_left > 0 else ""

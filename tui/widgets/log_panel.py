@@ -1,4 +1,4 @@
-"""A log view with a search line and a line for position, filter and lost lines."""
+"""A log view with a search line and a status line: position, filter, dropped lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes
 
 
 class LogStatus(RoleStyled, Widget):
-    """One line of its own, so that its news cost one line."""
+    """The status line. As a widget of its own, it costs one line when it changes."""
 
     DEFAULT_CSS = "LogStatus { height: 1; }"
 
@@ -45,7 +45,7 @@ class LogStatus(RoleStyled, Widget):
 
 
 class LogPanel(Vertical):
-    """`show(lines)` points it at a log. Keys: `/` search, `n` `N` next and previous, `&` filter, `y` `Y` copy."""
+    """`show(lines)` shows a log. Keys: `/` searches, `n` and `N` go to matches, `&` filters, `y` and `Y` copy."""
 
     DEFAULT_CSS = """
     LogPanel { height: 1fr; }
@@ -63,7 +63,7 @@ class LogPanel(Vertical):
     ]
 
     class Copied(Message):
-        """Something is to be copied; the application knows how."""
+        """Asks the application to copy a text."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -99,7 +99,7 @@ class LogPanel(Vertical):
         self._refilter()
 
     def focus_log(self) -> None:
-        """Give the keys to the log."""
+        """Focus the log view."""
         self.view.focus()
 
     # -- status ----------------------------------------------------------------
@@ -142,7 +142,7 @@ class LogPanel(Vertical):
     # -- search and filter -----------------------------------------------------
 
     def action_ask(self, purpose: str) -> None:
-        """Open the line that takes an expression."""
+        """Open the input line; `purpose` is search or filter."""
         self._input_purpose = purpose
         line = self.query_one(Input)
         line.placeholder = f"{purpose}: a regular expression · Enter applies · Esc cancels"
@@ -177,7 +177,7 @@ class LogPanel(Vertical):
         self.view.focus()
 
     def action_clear(self) -> None:
-        """Close the line, stop a search, then drop search and filter."""
+        """Stop a running search and close the input line; if it was closed already, clear search and filter."""
         self._searching.set()
         if self.query_one(Input).has_class("-open"):
             self._close_line()
@@ -198,7 +198,7 @@ class LogPanel(Vertical):
             self.view.show(lines)
 
     def action_next(self, backwards: bool) -> None:
-        """The next match, in a thread: a long log takes a moment."""
+        """Go to the next match. A thread searches, because a long log takes seconds."""
         view = self.view
         lines, search_pattern = view.lines, view.search_pattern
         if lines is None or search_pattern is None:
@@ -238,11 +238,11 @@ class LogPanel(Vertical):
     # -- copy ------------------------------------------------------------------
 
     def action_copy_shown(self) -> None:
-        """What is shown, in full lines."""
+        """Copy the lines in view, in full."""
         self.post_message(self.Copied(self.view.text))
 
     def action_copy_all(self) -> None:
-        """The whole log, or what the filter leaves of it."""
+        """Copy the whole log, or all lines that pass the filter."""
         lines = self.view.lines
         if lines is None:
             return

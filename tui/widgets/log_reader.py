@@ -1,6 +1,6 @@
-"""Reads a log beside the event loop: the lines of the view as a window, whenever the disk gives them.
+"""Reads a log in a thread of its own and keeps the lines around the view as a window.
 
-A disk or a network mount that hangs holds up this thread alone; the view leaves it behind for another log.
+A disk or a network mount that hangs blocks only this thread; the view starts another one for the next log.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ THIN_PERIOD = 1.0  # on a thin line
 
 @dataclass(frozen=True)
 class LogWindow:
-    """Neighbouring lines of a log that had `count` lines by then; `start` is the number of the first.
+    """Consecutive lines of a log. `start` is the number of the first one, `count` all lines at the time of reading.
 
-    Not `placed`: they are its last lines, but it is still being counted where those lie.
+    Without `placed` these are the last lines, whose numbers are not known yet because the log is still being counted.
     """
 
     texts: tuple[str, ...]
@@ -33,28 +33,28 @@ class LogWindow:
 
     @property
     def ends(self) -> bool:
-        """Whether the last of them is the last of the log."""
+        """Whether the window reaches the end of the log."""
         return not self.placed or self.start + len(self.texts) >= self.count
 
     def covers(self, start: int, stop: int) -> bool:
-        """Whether all lines there are from `start` up to `stop` are among them."""
+        """Whether the window has all existing lines from `start` up to `stop`."""
         return self.placed and self.start <= start and min(stop, self.count) <= self.start + len(self.texts)
 
     def between(self, start: int, stop: int) -> tuple[str, ...]:
-        """The lines from `start` up to `stop`, where it covers them."""
+        """The lines from `start` up to `stop`, which the window must cover."""
         return self.texts[start - self.start : stop - self.start]
 
 
 @dataclass(frozen=True)
 class LineRange:
-    """The lines from `start` up to `stop`; the last `stop` lines, whichever those are, when `start` is None."""
+    """The lines from `start` up to `stop`, or the last `stop` lines when `start` is None."""
 
     start: int | None
     stop: int
 
 
 class LogWindowReader:
-    """Counts the lines of one log and keeps `window` at what is wanted. `news` is called in its thread."""
+    """Counts the lines of one log and keeps `window` at the requested range. Calls `on_change` in its thread."""
 
     def __init__(
         self, lines: Lines, line_range: LineRange, on_change: Callable[[], object], is_low_bandwidth: Callable[[], bool]
@@ -71,13 +71,13 @@ class LogWindowReader:
         threading.Thread(target=self._run, name="log-reader", daemon=True).start()
 
     def set_range(self, line_range: LineRange) -> None:
-        """Keep the window at these lines from now on."""
+        """Keep the window at this range from now on."""
         if line_range != self._line_range:
             self._line_range = line_range
             self._wake.set()
 
     def close(self) -> None:
-        """End, as soon as the disk lets it."""
+        """End the thread as soon as the disk answers."""
         self._closed = True
         self._wake.set()
 
@@ -101,7 +101,7 @@ class LogWindowReader:
             first = False
 
     def _read(self, line_range: LineRange, changed: bool) -> LogWindow | None:
-        """The lines that are wanted, from the disk only where the window of before does not have them."""
+        """The requested lines; they are read from disk only when the last window does not cover them."""
         lines, old = self.lines, self.window
         if line_range.start is None and not lines.complete:
             return self._tail(line_range.stop)
@@ -120,7 +120,7 @@ class LogWindowReader:
         return LogWindow(tuple(texts), start, count, True, generation, dropped)
 
     def _tail(self, count: int) -> LogWindow | None:
-        """The end, now and then, while it is being counted where it lies."""
+        """The last lines, read once a period while the log is still being counted."""
         lines, now = self.lines, time.monotonic()
         if self.window is not None and now - self._tail_read_at < PERIOD:
             return self.window

@@ -1,8 +1,10 @@
-"""The log view: any size at once, follows, scrolls both ways or wraps. `LogPanel` puts search and status around it.
+"""The log view: it opens logs of any size at once, follows, scrolls in both directions or wraps.
 
-All reading happens in a thread (`LogWindowReader`), which keeps some screens of lines around the view: most keys are
-answered with those, at once; what lies farther away is drawn when it has come, and until then stays what was there. New
-lines are shown a few times a second, however fast they pour.
+`LogPanel` adds search and a status line.
+
+A thread (`LogWindowReader`) reads the log and keeps some screens of lines around the view. Most keys need no more than
+those. Lines farther away are drawn when they have arrived; until then the old ones stay. New lines are shown a few
+times a second, however fast they arrive.
 """
 
 from __future__ import annotations
@@ -26,15 +28,15 @@ from tui.widgets.log_lines import fold_line, format_log_line
 from tui.widgets.log_reader import LineRange, LogWindow, LogWindowReader
 from tui.widgets.role_styles import RoleStyled
 
-LATE_SECONDS = 0.3  # seconds after which lines that have not come are said to be waited for
-_SCREENS_AROUND = 2  # screens kept ready above and below the view
+LATE_SECONDS = 0.3  # the view says that it waits for the disk when lines take longer than this
+_SCREENS_AROUND = 2  # screens of lines kept in memory above and below the view
 _SIDE_COLUMNS = 8  # columns one step to the side moves
 _MAX_STRIPS = 512  # drawn lines kept
 _WHEEL_LINES = 3  # lines one notch of the wheel moves
 
 
 class LogView(RoleStyled, Widget, can_focus=True):
-    """Shows one `Lines`. Posts `Changed` when what a status line says may have changed."""
+    """Shows one `Lines`. Posts `Changed` when a status line may need an update."""
 
     DEFAULT_CSS = "LogView { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,13 +53,13 @@ class LogView(RoleStyled, Widget, can_focus=True):
     ]
 
     class Changed(Message):
-        """Lines came, or the view moved."""
+        """Lines arrived, or the view moved."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LogView.Changed)
 
     class LinesArrived(Message):
-        """From the reading thread: there is more, or what was wanted."""
+        """Sent by the reading thread: it has a new window or an error."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, LogView.LinesArrived)
@@ -72,8 +74,8 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.waits_for_disk = False  # whether lines are late
         self.top = 0  # the first line shown
         self._row = 0  # and, when wrapped, its first row shown
-        self._pending_scroll = 0  # rows to scroll as soon as the lines for it are there
-        self._downwards = False  # whether the last movement goes on to following when it reaches the end
+        self._pending_scroll = 0  # rows to scroll once their lines have arrived
+        self._downwards = False  # whether reaching the end starts to follow
         self._left = 0  # columns scrolled to the side
         self._reader: LogWindowReader | None = None
         self._requested_range = LineRange(None, 0)
@@ -96,12 +98,12 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.redraw()
 
     def highlight(self, pattern: re.Pattern[str] | None) -> None:
-        """Mark what matches in the lines shown."""
+        """Highlight matches in the lines in view."""
         self.search_pattern = pattern
         self.redraw()
 
     def go_to(self, line: int) -> None:
-        """Bring a line into view, a third of the way down unless it is there already."""
+        """Bring a line into view, a third of the way down unless it is visible already."""
         if not self.top <= line < self.top + max(1, self.size.height - 1):
             self.top = line - self.size.height // 3
             self._row = 0
@@ -125,7 +127,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             self._reader.close()
 
     def _start_reader(self) -> None:
-        """With a thread of its own for each log: that of the one before may hang."""
+        """Start a reader. Each log has a thread of its own, because the previous one may hang."""
         if self._reader is not None:
             self._reader.close()
         self._reader = None
@@ -137,7 +139,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             )
 
     def on_log_view_lines_arrived(self, message: LinesArrived) -> None:
-        """Take what has come, and show it if it can be seen."""
+        """Take the new window, and draw again."""
         message.stop()
         if self._reader is None or self._reader.window is None:
             self.post_message(self.Changed())  # it cannot be read
@@ -151,7 +153,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.redraw()
 
     def on_resize(self) -> None:
-        """The size is part of the content, and says how much is to be read."""
+        """Draw again: the size decides which lines are needed."""
         self._strips.clear()
         if self._reader is None:
             self._start_reader()
@@ -165,7 +167,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
     # -- drawing ---------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Draw anew with what is wanted now; if that is not there yet, as soon as it is."""
+        """Draw the current lines, now or as soon as they have arrived."""
         rows = self._compose_rows()
         self._set_missing(rows is None)
         if rows is not None and rows != self._rows:
@@ -182,7 +184,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             self._late_timer = self.set_timer(LATE_SECONDS, self._show_late)
 
     def _show_late(self) -> None:
-        """What stands there may be of another log, or of another place in this one."""
+        """Clear the view: what it shows may belong to another log or place."""
         self.waits_for_disk = True
         self._rows, self._texts = [], ()
         self.refresh()
@@ -190,7 +192,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         line = self._rows[y] if y < len(self._rows) else ()
-        strip = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
+        strip = self._strips.get(line)  # most lines of a scrolled log were drawn before
         if strip is None:
             if len(self._strips) > _MAX_STRIPS:
                 self._strips.clear()
@@ -205,11 +207,11 @@ class LogView(RoleStyled, Widget, can_focus=True):
         return strip.crop(self._left).adjust_cell_length(width, self.role_style(""))
 
     def _screens(self, number: int) -> int:
-        """So many screens in lines."""
+        """The number of lines in so many screens."""
         return number * max(1, self.size.height)
 
     def _request_lines(self) -> None:
-        """Have the lines around the view ready."""
+        """Request the lines around the view."""
         if self._reader is None:
             return
         requested, around = self._requested_range, self._screens(_SCREENS_AROUND)
@@ -224,7 +226,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self._reader.set_range(self._requested_range)
 
     def _compose_rows(self) -> list[Line] | None:
-        """The rows in view; None while their lines are not there."""
+        """The rows in view; None while their lines have not arrived."""
         window, height = self._window, self.size.height
         if self.lines is None or not self.size.width:
             return []
@@ -242,7 +244,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
         return rows[self._row : self._row + height]
 
     def _has_end(self, window: LogWindow) -> bool:
-        """Whether it fills the view with the last lines, as far as is known."""
+        """Whether the window has the last lines of the log, enough to fill the view."""
         return not window.placed or window.covers(max(0, window.count - self.size.height), window.count)
 
     def _last_rows(self, window: LogWindow, height: int) -> list[Line]:
@@ -279,7 +281,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             self.redraw()
 
     def _apply_scroll(self) -> None:
-        """Scroll by what is owed, as far as it is known how many rows the lines take."""
+        """Scroll by the pending rows, as far as the heights of the lines are known."""
         window = self._window
         if (
             not self._pending_scroll
@@ -312,7 +314,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             self._row = min(max(0, self._row), max(0, height - 1))
 
     def _height_of(self, window: LogWindow, number: int) -> int:
-        """Rows of a line; 0 where that is not known yet."""
+        """The number of rows a line takes; 0 while its text has not arrived."""
         return len(self._formatted_rows(window.between(number, number + 1))) if window.covers(number, number + 1) else 0
 
     def action_page(self, pages: int) -> None:
@@ -325,7 +327,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self.redraw()
 
     def action_follow(self) -> None:
-        """The last line, and those that come; again: stay here."""
+        """Follow the end of the log, or stop following."""
         self.follow = not self.follow
         self._pending_scroll, self._downwards = 0, False
         self.redraw()
@@ -339,7 +341,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
             self.refresh()
 
     def action_wrap(self) -> None:
-        """Long lines over several rows, or cut."""
+        """Wrap long lines, or cut them."""
         self.wrap = not self.wrap
         self._left = self._row = 0
         self._strips.clear()

@@ -1,4 +1,4 @@
-"""A framed panel of lines: for watching. Only lines that changed are drawn again."""
+"""A framed panel of lines. Only changed lines are drawn again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Formatter: TypeAlias = Callable[[int], list[Line]]
 
 
 def empty_content(_width: int) -> list[Line]:
-    """The content of a panel that has not been fed yet."""
+    """The formatter of a panel that has no data yet."""
     return []
 
 
 class Panel(RoleStyled, ScrollView, inherit_bindings=False):
-    """Shows what a formatter makes of the panel's width. `state` stands in the frame: "", "stale 7 s", "no engine"."""
+    """Shows the lines of a formatter, which gets the panel's width. The frame shows a state such as "stale 7 s"."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll_down", "Down", show=False),
@@ -88,7 +88,7 @@ class Panel(RoleStyled, ScrollView, inherit_bindings=False):
     def _formatted(self, width: int) -> list[Line]:
         try:
             return self._format(width)
-        except Exception as error:  # one panel that cannot be drawn must not take the console with it
+        except Exception as error:  # one broken panel must not end the console
             if self.app.is_headless:
                 raise
             log.exception("panel %s", self.id)

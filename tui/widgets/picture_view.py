@@ -1,4 +1,4 @@
-"""A picture in a frame: live or still, as sharp and as often as the line to the terminal carries."""
+"""A live or still picture in a frame, as sharp and as frequent as the line to the terminal allows."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tui.widgets.role_styles import RoleStyled
 
 Fetch: TypeAlias = Callable[[int], bytes]  # a width in pixels → the picture as PPM; raises XaivaError
 
-POLL_PERIOD = 0.1  # seconds between two looks at what is to be done
+POLL_PERIOD = 0.1  # seconds between two checks for work
 LIVE_SECONDS = 1.0  # seconds between two live pictures, at least
 SHARPEN_SECONDS = 0.2  # seconds between two of a still one, until it is sharp
-CURSOR_REST_SECONDS = 0.25  # seconds a cursor rests on a row before its picture is asked for
+CURSOR_REST_SECONDS = 0.25  # seconds before the picture of the row under the cursor is requested
 RETRY_SECONDS = 3.0  # seconds after a failure
-STALE_SECONDS = 4.0  # seconds after which a live picture is said to be old
+STALE_SECONDS = 4.0  # seconds after which a live picture is marked as old
 KITTY_WIDTHS = (48, 80, 120, 160, 240, 320, 480)
 _NUMBERS = itertools.count((os.getpid() & 0xFFFF) << 8 | 1)  # of kitty's pictures; another program may have some, too
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 class _RenderedPicture:
     """A picture ready to be shown: `strips` of cells, or `text` for the terminal to draw over `columns` x `rows`.
 
-    `sharpness` is the width that was asked for.
+    `sharpness` is the requested width in pixels.
     """
 
     raster: Raster
@@ -57,7 +57,7 @@ class _RenderedPicture:
 
 
 class PictureView(RoleStyled, Widget):
-    """Shows what `aim` points it at. The next picture is asked for when the terminal has drawn the last: no queue."""
+    """Shows the source that `set_source` names. It requests a picture when the terminal has drawn the last one."""
 
     can_focus = False
 
@@ -74,13 +74,13 @@ class PictureView(RoleStyled, Widget):
         self._rate = RateControl(1)
         self._shape = (16, 9)
         self._placeholder = ""
-        self._is_blank = False  # whether no words stand where the terminal draws a picture of its own
+        self._is_blank = False  # whether the cells under a picture that the terminal draws are blank
         self._next_rendered: _RenderedPicture | None = None
         self._rendered: _RenderedPicture | None = None
         self._arrived = 0.0
         self._graphics: Graphics | None = None
         self._surface: PictureSurface | None = None
-        self._placed: tuple[Region, int] | None = None  # where the terminal shows it, and after how many clearings
+        self._placed: tuple[Region, int] | None = None  # its cells, and the number of full redraws then
         self._in_view = True
         self._timer: Timer | None = None
 
@@ -89,7 +89,7 @@ class PictureView(RoleStyled, Widget):
     def set_source(
         self, key: str, fetch: Fetch | None, *, live: bool = False, words: str = "", title: str = ""
     ) -> None:
-        """Show another picture: `key` names it for as long as it is the same; `words` stand where there is none."""
+        """Show the picture that `key` identifies; `words` are shown when there is none."""
         if title:
             self.border_title = title
         if key == self._key and (fetch is None) == (self._fetch is None):
@@ -106,13 +106,13 @@ class PictureView(RoleStyled, Widget):
         self._clear(words)
 
     def show_now(self) -> None:
-        """One picture at once: how a thin line gets any, and how a still one is made anew."""
+        """Request one picture now. With low bandwidth this is the only way to get one."""
         self._is_requested = True
         self._not_before = 0.0
         self._rate.at_once()
 
     def set_in_view(self, in_view: bool) -> None:
-        """Whether the screen is in view. One that is not leaves nothing over the cells, and asks nobody."""
+        """Stop and remove the picture while its screen is hidden, and start again when it is shown."""
         self._in_view = in_view
         if not in_view:
             self._remove_picture()
@@ -122,7 +122,7 @@ class PictureView(RoleStyled, Widget):
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Ask which graphics there are, and begin to look."""
+        """Ask the terminal for its graphics, and start the timer."""
         self._timer = self.set_interval(POLL_PERIOD, self._poll)
         self._surface = surface_of(self.app)
         self._surface.query_graphics(self._set_graphics)
@@ -132,7 +132,7 @@ class PictureView(RoleStyled, Widget):
         self._remove_picture()
 
     def on_resize(self) -> None:
-        """Another size: the same picture, until the next one."""
+        """Keep the picture until one for the new size arrives."""
         if self._rendered is not None and not self._rendered.text:
             self._rendered = None
         self._remove_picture()
@@ -143,7 +143,7 @@ class PictureView(RoleStyled, Widget):
         self._graphics = graphics
 
     def _poll(self) -> None:
-        """One look: what is in flight, what waits to go out, what is to be asked for."""
+        """Check the picture in flight, show the next one, or request one."""
         now, surface = time.monotonic(), self._surface
         if surface is None or self._graphics is None or not self._in_view:
             return
@@ -185,7 +185,7 @@ class PictureView(RoleStyled, Widget):
             if console_of(self).low_bandwidth:
                 self._rate.level = min(1, len(widths) - 1)
         width, zoom = widths[self._rate.level]
-        # A sharper picture begins anew: it must not keep pixels of a coarse one that are nearly right.
+        # A sharper picture starts fresh: it must not keep similar pixels of a coarse one.
         before = self._rendered.raster if self._rendered is not None and self._rendered.sharpness == width else None
         fetch, shape = self._fetch, self._shape
         assert fetch is not None
@@ -238,7 +238,7 @@ class PictureView(RoleStyled, Widget):
         self._rate.sent(now)
 
     def _ensure_blank(self) -> bool:
-        """Whether the cells below are blank; if not, they will be with the next frame, before the picture."""
+        """Whether the cells under the picture are blank. If not, the next frame blanks them."""
         if self._is_blank:
             return True
         self._is_blank = True
@@ -246,7 +246,7 @@ class PictureView(RoleStyled, Widget):
         return False
 
     def _refresh_changed(self, before: _RenderedPicture | None, drawn: _RenderedPicture) -> None:
-        """Only the lines that differ: a still scene costs nothing."""
+        """Refresh only the lines that differ: a still scene sends nothing."""
         if before is None or (before.columns, before.rows) != (drawn.columns, drawn.rows):
             self.refresh()
             return
@@ -256,7 +256,7 @@ class PictureView(RoleStyled, Widget):
                 self.refresh(Region(left, top + y, drawn.columns, 1))
 
     def _region_on_screen(self) -> Region | None:
-        """Where on the screen the terminal's own picture goes: never over the edge."""
+        """The cells that a picture drawn by the terminal covers; None when it would cross an edge."""
         if self._rendered is None:
             return None
         left, top = self._margin(self._rendered)
@@ -268,7 +268,7 @@ class PictureView(RoleStyled, Widget):
         return max(self.content_size.width - drawn.columns, 0) // 2, max(self.content_size.height - drawn.rows, 0) // 2
 
     def _remove_picture(self) -> None:
-        """Off the screen; the cells below are drawn again."""
+        """Remove a picture drawn by the terminal, and draw its cells again."""
         if self._placed is None or self._surface is None:
             return
         place, self._placed = self._placed[0], None
@@ -287,7 +287,7 @@ class PictureView(RoleStyled, Widget):
             self.refresh()
 
     def _show_age(self, now: float) -> None:
-        """A live picture that stands still says so."""
+        """Show the age of a live picture that no longer changes."""
         age = int(now - self._arrived) if self._arrived and self._live else 0
         thin = console_of(self).low_bandwidth
         state = f"of {coarse_duration(age)} ago" if age >= STALE_SECONDS else ""
@@ -300,7 +300,7 @@ class PictureView(RoleStyled, Widget):
     # -- drawing in cells ---------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """Half blocks, words, or blanks below the terminal's own picture."""
+        """Draw half blocks, the placeholder, or blanks under a picture drawn by the terminal."""
         width = self.content_size.width
         if self._rendered is None or not self._rendered.strips:
             return self.role_strip(self._placeholder_line(y, width), width)
@@ -327,7 +327,7 @@ class PictureView(RoleStyled, Widget):
 
 
 def _widths(graphics: Graphics, columns: int, rows: int, shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """The widths in pixels to choose from, coarsest first, each with sixel's zoom."""
+    """The possible widths in pixels, coarsest first, each with its zoom for sixel."""
     wide, _ = fit_cells(columns, rows, *shape, graphics.cell or DEFAULT_CELL_SIZE)
     if graphics.kind == "kitty":
         most = wide * (graphics.cell or DEFAULT_CELL_SIZE)[0]
@@ -345,7 +345,7 @@ def _render_picture(
     resolution: tuple[int, int],
     before: Raster | None,
 ) -> _RenderedPicture:
-    """What the terminal is to get for a picture in an area of cells; `wanted`: its width, and sixel's zoom."""
+    """Render a picture for an area of cells. `resolution` is its width in pixels, and its zoom for sixel."""
     width, zoom = resolution
     wide, high = fit_cells(area.width, area.height, *shape, graphics.cell or DEFAULT_CELL_SIZE)
     if graphics.kind == "kitty":

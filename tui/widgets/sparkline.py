@@ -12,7 +12,7 @@ def sparkline(values: Sequence[float | None], width: int, top: float | None = No
 
     `top` is the value of a full bar (the largest value when None). With `step` n one bar stands for the largest of n
     values, on fixed boundaries as long as `values` only grows at its end by one a call and is at most n * width long;
-    the graph then moves on every n-th value alone, which a thin line is grateful for. A bar without a value is blank.
+    the graph then moves only with every n-th value, which saves bandwidth. A bar without a value is blank.
     """
     parts = [[value for value in values[at : at + step] if value is not None] for at in range(0, len(values), step)][
         -width:
