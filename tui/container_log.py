@@ -54,7 +54,7 @@ class ContainerLog:
                         self._pending.append(line.text)
         except XaivaError as error:
             with self._lock:
-                self._pending.append(f"[{error.what}: {error.why}]")
+                self._pending.append(f"[{error.summary}]")
         self.ended = not self._closed.is_set()
         self._closed.set()
 

@@ -63,10 +63,10 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     for line in changes:
         progress.log(line, OUTCOME)
     for part in lock.unlocked:
-        progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}", OUTCOME)
+        progress.log(f"not locked: {part.summary}; {part.remedy}", OUTCOME)
     findings = [*confusion_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
     for finding in findings:
-        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}", OUTCOME)
+        progress.log(f"{finding.level.value}: {finding.summary}; {finding.remedy}", OUTCOME)
     return {
         "state": "partial" if lock.unlocked else "complete",
         "changed": changed,
@@ -83,9 +83,7 @@ def _previous_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
     try:
         return find_lock(site, subject)
     except XaivaError as error:
-        progress.log(
-            f"the lock that is there cannot be used ({error.what}: {error.why}); everything is looked up again"
-        )
+        progress.log(f"the lock that is there cannot be used ({error.summary}); everything is looked up again")
         return None
 
 
@@ -245,9 +243,7 @@ class _LockRun:
             )
         except EngineError as error:
             remedy = f"{error.remedy or 'pull or docker load it'}; then lock again: xaiva lock {self.name}"
-            self.unlocked.append(
-                Unlocked(what=f"base image {reference}", why=f"{error.what}: {error.why}", remedy=remedy)
-            )
+            self.unlocked.append(Unlocked(what=f"base image {reference}", why=error.summary, remedy=remedy))
             return LockedImage(reference=reference, tag="", config_digest="", os_release=guess_os_release(reference))
         self.files += saved.files
         self.saved_images.append(saved)
@@ -299,7 +295,7 @@ class _LockRun:
                 other = debs.resolve_debs(self._engine(), runtime.reference, alone, self.site.env, self.progress)
                 closure = debs.merge_closures(closure, other)
         except (EngineError, HelperFailed) as error:
-            self._add_unlocked_debs(f"{error.what}: {error.why}", error.remedy)
+            self._add_unlocked_debs(error.summary, error.remedy)
             return debs.DebClosure(python=True)
         self.inputs["debs"] = digest
         return closure

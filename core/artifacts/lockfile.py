@@ -86,6 +86,11 @@ class Unlocked(Locked):
     why: str
     remedy: str
 
+    @property
+    def summary(self) -> str:
+        """What and why, without the remedy."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
 
 class Lock(Locked):
     """`lock.json`. It holds no time and no host: the same preset and indexes give the same bytes."""

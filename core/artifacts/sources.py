@@ -71,9 +71,7 @@ def lock_sources(context: LockContext, preset: Preset, standalone_python: bool) 
             parts.files.append(_lock_source(context, preset, source))
         except SourceUnreachable as error:
             remedy = f"lock again where it can be reached, or give source {source.name} as url with sha256, or a path"
-            parts.unlocked.append(
-                Unlocked(what=f"source {source.name}", why=f"{error.what}: {error.why}", remedy=remedy)
-            )
+            parts.unlocked.append(Unlocked(what=f"source {source.name}", why=error.summary, remedy=remedy))
         except WrongContent as error:
             parts.unlocked.append(_unlocked_wrong_content(f"source {source.name}", error))
     return parts
@@ -87,14 +85,14 @@ def lock_models(context: LockContext, preset: Preset) -> LockedParts:
             parts.files.append(_lock_model(context, model))
         except SourceUnreachable as error:
             remedy = f"lock again where it can be reached, or give model {model.name} as a file"
-            parts.unlocked.append(Unlocked(what=f"model {model.name}", why=f"{error.what}: {error.why}", remedy=remedy))
+            parts.unlocked.append(Unlocked(what=f"model {model.name}", why=error.summary, remedy=remedy))
         except WrongContent as error:
             parts.unlocked.append(_unlocked_wrong_content(f"model {model.name}", error))
     return parts
 
 
 def _unlocked_wrong_content(what: str, error: WrongContent) -> Unlocked:
-    return Unlocked(what=what, why=f"{error.what}: {error.why}", remedy=f"{error.remedy}; then lock again")
+    return Unlocked(what=what, why=error.summary, remedy=f"{error.remedy}; then lock again")
 
 
 def _implied_sources(context: LockContext, preset: Preset, standalone_python: bool, parts: LockedParts) -> list[Source]:

@@ -271,7 +271,7 @@ def _remove_empty(root: Path) -> None:
 def _combine_failures(preset: str, failures: list[XaivaError]) -> XaivaError:
     if len(failures) == 1:
         return failures[0]
-    lines = [f"{error.what}: {error.why}" for error in failures[:MAX_NAMED_FAILURES]]
+    lines = [error.summary for error in failures[:MAX_NAMED_FAILURES]]
     more = len(failures) - MAX_NAMED_FAILURES
     if more > 0:
         lines.append(f"and {more} more")

@@ -41,7 +41,7 @@ def run(
     lock = read_lock(site, subject)
     findings = verify(site, subject, progress)
     for finding in findings:
-        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", OUTCOME)
+        progress.log(f"{finding.level.value}: {finding.summary}", OUTCOME)
     if has_errors(findings):
         errors = [finding for finding in findings if finding.level is Level.ERROR]
         named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:MAX_NAMED_FINDINGS])

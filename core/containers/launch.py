@@ -40,9 +40,9 @@ class LaunchError(XaivaError):
         self.findings = list(findings)
         errors = [finding for finding in findings if finding.level is Level.ERROR]
         if len(errors) == 1:
-            super().__init__(what, f"{errors[0].what}: {errors[0].why}", errors[0].remedy)
+            super().__init__(what, errors[0].summary, errors[0].remedy)
         else:
-            lines = [f"\n  - {finding.what}: {finding.why}\n    → {finding.remedy}" for finding in errors]
+            lines = [f"\n  - {finding.summary}\n    → {finding.remedy}" for finding in errors]
             super().__init__(what, f"{len(errors)} problems prevent it{''.join(lines)}")
 
 

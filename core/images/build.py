@@ -192,7 +192,7 @@ class _Build:
 
     def _add_findings(self, findings: list[Finding]) -> None:
         for finding in findings:
-            self.progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", OUTCOME)
+            self.progress.log(f"{finding.level.value}: {finding.summary}", OUTCOME)
         self._update(findings=[*self.record.findings, *findings])
 
     def _engine_root(self) -> str:

@@ -47,6 +47,11 @@ class OperationFailure(Snapshot):
     exit_code: int = 1
     """The exit code of the command that followed the operation."""
 
+    @property
+    def summary(self) -> str:
+        """What and why, without the remedy."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
     def error(self) -> XaivaError:
         """The error to raise in the process that followed the operation."""
         kinds: dict[int, type[XaivaError]] = {2: InputError, 3: ChecksFailed, 130: Cancelled}

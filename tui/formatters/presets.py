@@ -135,7 +135,7 @@ def artifact_lines(view: PresetView, plan: SyncPlan | None, no_plan_reason: str,
     lock = view.lock
     broken_lock = next((finding for finding in view.findings if finding.code == "lock"), None)
     if lock is None and broken_lock:
-        out = wrap(f"✗ {broken_lock.what}: {broken_lock.why}", width, "error")
+        out = wrap(f"✗ {broken_lock.summary}", width, "error")
         return out + wrap(f"→ {broken_lock.remedy}", width, "accent", indent="  ")
     if lock is None:
         words = (
@@ -146,10 +146,10 @@ def artifact_lines(view: PresetView, plan: SyncPlan | None, no_plan_reason: str,
     if view.stale:
         out += [line(), *wrap("! the preset changed after it was locked: lock it again", width, "warn")]
     for missing in lock.unlocked:
-        out += [line(), *wrap(f"! {missing.what}: {missing.why}", width, "warn")]
+        out += [line(), *wrap(f"! {missing.summary}", width, "warn")]
         out += wrap(f"→ {missing.remedy}", width, "accent", indent="  ")
     for finding in confusion_findings(view.entry.name, lock.shared):
-        out += [line(), *wrap(f"! {finding.what}: {finding.why}", width, "warn")]
+        out += [line(), *wrap(f"! {finding.summary}", width, "warn")]
         out += wrap(f"→ {finding.remedy}", width, "accent", indent="  ")
     out += [line(), line(Span("Plan", "title"))]
     return out + (wrap(no_plan_reason, width, "dim") if plan is None else plan_lines(plan, width))

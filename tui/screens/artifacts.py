@@ -137,7 +137,7 @@ def _artifact_lines(
         out += [line(enum_span(operation_format.STATE_SPANS, latest.state), "  ", head)]
         out += operation_format.stage_lines(stages, time.time(), width) if latest.state.live else []
         if latest.failure is not None:
-            out += wrap(f"{latest.failure.what}: {latest.failure.why}", width, "error")
+            out += wrap(latest.failure.summary, width, "error")
             out += wrap(f"→ {latest.failure.remedy}", width, "accent", indent="  ") if latest.failure.remedy else []
         out.append(line())
     return out + preset_format.artifact_lines(view, plan, no_plan_reason, width)

@@ -141,7 +141,7 @@ class Form(ModalScreen[T]):
 
     def show_error(self, error: XaivaError) -> None:
         """What is wrong, and the remedy."""
-        text = f"{error.what}: {error.why}" if error.why else error.what
+        text = error.summary
         self.show_message(
             lambda width: [
                 *wrap(text, width, "error"),

@@ -270,6 +270,6 @@ class Camera:
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, XaivaError):
-        return f"{error.what}: {error.why}"
+        return error.summary
     logger.error("an unexpected error", exc_info=error)
     return f"an unexpected error ({type(error).__name__})"

@@ -327,7 +327,7 @@ class CameraPipeline:
             logger.exception("camera %s: scoring failed", self.request.id)
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-        error_text = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else type(error).__name__
+        error_text = error.summary if isinstance(error, XaivaError) else type(error).__name__
         self._error = f"scoring failed: {error_text}"
 
 

@@ -144,7 +144,7 @@ class Learner:
                 if done:
                     self._learned(job.camera)
         except XaivaError as error:
-            job.error = f"{error.what}: {error.why}"
+            job.error = error.summary
         except Exception as error:
             logger.exception("camera %s: a fault in learning", job.camera)
             job.error = f"learning failed: {type(error).__name__}"

@@ -123,7 +123,7 @@ class _PoolEntry(Generic[T]):
             rate=round(figures.rate, 2),
             wait=figures.wait,
             batch=figures.batch,
-            why=f"{self.failure.what}: {self.failure.why}" if self.failure else "",
+            why=self.failure.summary if self.failure else "",
         )
 
 

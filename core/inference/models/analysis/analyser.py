@@ -199,7 +199,7 @@ class Analyser:
 
     def _record_failure(self, error: Exception) -> None:
         self._failed += 1
-        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else "an unexpected error"
+        why = error.summary if isinstance(error, XaivaError) else "an unexpected error"
         logger.warning("the analyser: %s", why, exc_info=None if isinstance(error, XaivaError) else error)
         self._breaker.failed(why, lasting=isinstance(error, Misconfigured))
         self._release()
