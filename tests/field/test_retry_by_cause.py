@@ -235,7 +235,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         statuses = until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
         assert recorder.logins == ["admin:wrong"]
         for status in statuses:
-            assert "lock out after a few wrong logins" in status.reason
+            assert "lock accounts after a few wrong logins" in status.reason
             assert (status.retry_in or 0) <= REFUSAL_DELAYS[0]
             assert "at once with Restart" in problems(status)[0]
         manager.stop_camera("c0")  # flapping is no reason to try

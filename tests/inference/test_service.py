@@ -91,7 +91,7 @@ def test_without_a_token_given_the_service_makes_its_own(serve: Serve, tmp_path:
 def test_refusals_are_for_the_reader_and_repeat_no_secret(serve: Serve) -> None:
     service = serve().ready()
     service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
-    with pytest.raises(InputError, match="there is one with that id"):
+    with pytest.raises(InputError, match="a camera with that id exists"):
         service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
     with pytest.raises(InputError, match="no camera with that id"):
         service.client.remove_camera("other")
