@@ -118,7 +118,7 @@ def test_a_key_frame_is_waited_for_over_rtsp(late_clip: LateClip, add: Add) -> N
     with rtsp.RtspServer({"cam": rtsp.Clip(late_clip("closed"))}) as server:
         probe = add(server.url("cam"), timeout=1)
         assert "no key frame" in until(probe, waits).reason
-        assert until(probe, lambda one: one.frames > 3).reconnects == 0
+        assert until(probe, lambda status: status.frames > 3).reconnects == 0
 
 
 def undecodable(clip: Path) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ def test_what_comes_from_a_camera_and_is_no_picture(
 def test_packets_that_end_are_a_silence(tmp_path: Path, add: Add) -> None:
     clip = encode(tmp_path / "clip.mp4", *GROUPS["closed"], seconds=3)
     with ClockCamera({"cam": partial(first_then_nothing, clip)}, 1 / FPS) as camera:
-        status = until(add(camera.url("cam"), timeout=1), lambda one: one.frames > 0 and bool(one.cause))
+        status = until(add(camera.url("cam"), timeout=1), lambda status: status.frames > 0 and bool(status.cause))
     assert (status.cause, status.reason) == ("timeout", "no frame within 1 s")
 
 

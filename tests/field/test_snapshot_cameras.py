@@ -84,7 +84,7 @@ def test_pictures_are_asked_for_one_by_one(name: str, add: Add, witness: Recordi
     pictures = [still(number, format) for number in range(16)]
     with SnapshotCamera(lambda number: transform(pictures[number % 16]), **settings) as camera:  # type: ignore[arg-type]
         probe = add(camera.url(), poll_interval=0.1)
-        status = until(probe, lambda one: one.frames >= 8)
+        status = until(probe, lambda status: status.frames >= 8)
         assert (status.state, status.cause, status.reason, status.reconnects) == (CameraState.LIVE, "", "", 0)
         assert (status.width, status.height, status.codec, status.damaged) == (320, 180, format, 0)
         assert camera.connections <= 3, "libav looks once, and one connection is kept"
@@ -112,7 +112,7 @@ def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: Recordi
     picture = still(1)
     for etag in (True, False):
         with SnapshotCamera(lambda _: picture, etag=etag) as camera:
-            status = until(add(camera.url(), f"cam-{etag}", poll_interval=0.1), lambda one: one.frames >= 6)
+            status = until(add(camera.url(), f"cam-{etag}", poll_interval=0.1), lambda status: status.frames >= 6)
             assert (status.state, status.reconnects) == (CameraState.LIVE, 0)
             assert camera.unchanged >= (3 if etag else 0)
             assert camera.connections <= 3
@@ -131,7 +131,7 @@ def test_a_picture_that_is_cut_short_is_not_judged() -> None:
 def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witness: RecordingObserver) -> None:
     clip = rtsp.encode(tmp_path / "clip.avi", "-c:v", "mjpeg", frames=20, pixels="")
     with ClockCamera({"jpeg": partial(bare_jpegs, clip)}, 0.1) as camera:
-        status = until(add(camera.url("jpeg")), lambda one: one.frames > 20)
+        status = until(add(camera.url("jpeg")), lambda status: status.frames > 20)
     assert (status.state, status.reason, status.reconnects, status.damaged) == (CameraState.LIVE, "", 0, 0)
     assert camera.callers["jpeg"] == 2, "the first one looks whether more than one comes"
 
@@ -193,11 +193,11 @@ def number_of(frame: VideoFrame) -> int:
 
 def test_a_refused_login_waits_and_an_unanswered_camera_is_lost(add: Add) -> None:
     with SnapshotCamera(still, login=("Digest", "admin", "right")) as camera:
-        status = until(add(camera.url(password="wrong"), "login"), lambda one: bool(one.cause))
+        status = until(add(camera.url(password="wrong"), "login"), lambda status: bool(status.cause))
         assert status.cause == "auth"
         probe = add(camera.url(), "gone", timeout=1, poll_interval=0.1)
-        until(probe, lambda one: one.frames > 2)
-    status = until(probe, lambda one: one.state is not CameraState.LIVE)
+        until(probe, lambda status: status.frames > 2)
+    status = until(probe, lambda status: status.state is not CameraState.LIVE)
     assert status.cause in ("end", "refused", "timeout")
 
 
@@ -210,6 +210,6 @@ def test_a_connection_test_says_what_kind_it_is(manager: MultiCameraManager) -> 
 
 def test_a_stop_does_not_wait_for_the_next_picture(add: Add, manager: MultiCameraManager) -> None:
     with SnapshotCamera(still) as camera:
-        until(add(camera.url(), poll_interval=3600), lambda one: one.frames == 1)
+        until(add(camera.url(), poll_interval=3600), lambda status: status.frames == 1)
         manager.stop_camera("a")
         assert manager.get("a").ended

@@ -86,11 +86,11 @@ def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
 ) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
-    until(probe, lambda one: len(one.scores) > 2)
+    until(probe, lambda status: len(status.scores) > 2)
     flaky.failing = True
-    assert "scoring failed" in until(probe, lambda one: bool(one.error)).error
+    assert "scoring failed" in until(probe, lambda status: bool(status.error)).error
     flaky.failing = False
-    status = until(probe, lambda one: not one.error)
+    status = until(probe, lambda status: not status.error)
     assert (status.state, status.restarts) == (CameraState.LIVE, 0)
 
 
@@ -100,9 +100,9 @@ def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
     cameras.add(CameraRequest(id="a", source=str(clip)))
     cameras.add(CameraRequest(id="stopped", source=str(clip), enabled=False))
     probe = cameras.get("a").status
-    until(probe, lambda one: len(one.scores) > 2)
+    until(probe, lambda status: len(status.scores) > 2)
     flaky.failing = True
-    status = until(probe, lambda one: one.state is CameraState.FAILED)
+    status = until(probe, lambda status: status.state is CameraState.FAILED)
     assert status.restarts == 3
     assert "scoring failed" in status.reason
     assert "3 restarts" in status.reason
@@ -110,16 +110,16 @@ def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
     assert cameras.get("stopped").status().state is CameraState.STOPPED
     flaky.failing = False
     cameras.start_camera("a")
-    until(probe, lambda one: one.state is CameraState.LIVE and len(one.scores) > 2)
+    until(probe, lambda status: status.state is CameraState.LIVE and len(status.scores) > 2)
 
 
 def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, flaky: FlakyDetector, clip: Path) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
-    until(probe, lambda one: len(one.scores) > 2)
+    until(probe, lambda status: len(status.scores) > 2)
     flaky.gate.clear()
     frames_before = probe().frames
-    until(probe, lambda one: one.frames > frames_before + 15)  # the camera goes on, the newest frame waits
+    until(probe, lambda status: status.frames > frames_before + 15)  # the camera goes on, the newest frame waits
     assert probe().dropped > 0
     assert cameras.stop_camera("a").state is CameraState.STOPPED
 
@@ -184,8 +184,8 @@ def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
     for name in ("broken", "good"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
-    until(manager.get("good").status, lambda one: one.state is CameraState.LIVE)
-    status = until(manager.get("broken").status, lambda one: one.state is CameraState.FAILED)
+    until(manager.get("good").status, lambda status: status.state is CameraState.LIVE)
+    status = until(manager.get("broken").status, lambda status: status.state is CameraState.FAILED)
     assert "unexpected error (OSError)" in status.reason
 
 
@@ -231,7 +231,7 @@ def test_another_detector_without_room_leaves_the_camera_as_it_was(
     with pytest.raises(XaivaError, match="900 MB"):
         manager.update(CameraRequest.model_validate({**request.model_dump(), "detection": {"detector": "memory"}}))
     assert manager.get("a").request == request
-    until(manager.get("a").status, lambda one: one.state is CameraState.LIVE)
+    until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
 
 
 def test_a_camera_that_cannot_be_enabled_stays_as_it_was(lease: LeaseScorer, manage: Manage, clip: Path) -> None:

@@ -33,7 +33,7 @@ def lost(cause: str) -> Callable[[CameraStatus], bool]:
 
 def test_a_moving_picture_is_live_and_scores(server: rtsp.RtspServer, add: Add) -> None:
     probe = add(server.url("cam"))
-    status = until(probe, lambda one: live(one) and (one.score or 0) > 0.05 and one.fps > 5)
+    status = until(probe, lambda status: live(status) and (status.score or 0) > 0.05 and status.fps > 5)
     assert (status.width, status.height, status.codec) == (640, 360, "h264")
     assert status.last_frame_age is not None
     assert 0 <= status.last_frame_age < 30
@@ -44,7 +44,7 @@ def test_a_still_picture_scores_nothing(add: Add) -> None:
     require(rtsp.available(), "GStreamer's RTSP server")
     with rtsp.RtspServer({"cam": rtsp.Live(pattern="white")}) as still:
         probe = add(still.url("cam"))
-        status = until(probe, lambda one: len(one.scores) >= 8)
+        status = until(probe, lambda status: len(status.scores) >= 8)
         assert max(status.scores) < 0.01
 
 
@@ -63,7 +63,7 @@ def test_a_killed_server_is_lost_and_comes_back(server: rtsp.RtspServer, add: Ad
     probe = add(server.url("cam"))
     until(probe, live)
     server.kill()
-    until(probe, lambda one: one.state is CameraState.DISCONNECTED and one.cause in ("end", "refused"))
+    until(probe, lambda status: status.state is CameraState.DISCONNECTED and status.cause in ("end", "refused"))
     server.start()
     assert until(probe, live).reconnects >= 1
 
@@ -108,7 +108,7 @@ def test_garbage_is_no_video(add: Add, tmp_path: Path) -> None:
 def test_a_file_is_played_again_and_again(add: Add, tmp_path: Path) -> None:
     require(rtsp.has_ffmpeg(), "ffmpeg")
     clip = rtsp.make_clip(tmp_path / "clip.mp4", seconds=1)
-    status = until(add(str(clip)), lambda one: one.frames > 25)
+    status = until(add(str(clip)), lambda status: status.frames > 25)
     assert status.state is CameraState.LIVE
     assert status.reconnects == 0
 
@@ -117,7 +117,7 @@ def test_another_picture_size_in_mid_stream(server: rtsp.RtspServer, add: Add) -
     probe = add(server.url("cam"))
     until(probe, live)
     server.resize("cam", 320, 240)
-    status = until(probe, lambda one: (one.width, one.height) == (320, 240) and live(one))
+    status = until(probe, lambda status: (status.width, status.height) == (320, 240) and live(status))
     assert status.error == ""
 
 
@@ -164,7 +164,7 @@ def test_stop_works_from_every_state(
     if state == "connecting":
         server.freeze()
         probe = add(server.url("cam"), timeout=1)
-        until(probe, lambda one: one.state is CameraState.CONNECTING)
+        until(probe, lambda status: status.state is CameraState.CONNECTING)
     elif state == "live":
         probe = add(server.url("cam"))
         until(probe, live)

@@ -132,12 +132,12 @@ def test_an_event_from_camera_to_clip(
     server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
     probe = add(server.url("cam"), pre_roll=1, post_roll=1, detection=BLIND)
-    quiet = until(probe, lambda one: one.frames > 40)  # the ring is full
+    quiet = until(probe, lambda status: status.frames > 40)  # the ring is full
     assert witness.decisions == []
     request = manager.get("a").request
     loud = request.model_copy(update={"detection": Detection.model_validate(SENSITIVE), "name": "Gate 1"})
     manager.update(loud)
-    status = until(probe, lambda one: bool(one.anomaly))
+    status = until(probe, lambda status: bool(status.anomaly))
     (decision,) = witness.decisions
     assert status.anomaly == decision.event
     assert (status.name, status.threshold, status.reconnects) == ("Gate 1", 0.05, 0)
@@ -160,7 +160,7 @@ def test_an_event_from_camera_to_clip(
     # From a key frame at or before the pre-roll to the post-roll: what lasted at least 0.8 s takes at least 2.8 s.
     assert len(frames) == pytest.approx(seconds * 10, abs=2)
     assert seconds >= 2.6
-    status = until(probe, lambda one: one.frames > quiet.frames + 30)
+    status = until(probe, lambda status: status.frames > quiet.frames + 30)
     assert (status.anomaly, status.reconnects, len(witness.decisions)) == ("", 0, 1)
     assert status.latency is not None
     assert status.latency_p99 is not None
@@ -173,7 +173,7 @@ def test_a_camera_that_dies_ends_its_event_and_its_clip(
     server: rtsp.RtspServer, add: Add, witness: RecordingObserver
 ) -> None:
     probe = add(server.url("cam"), detection=SENSITIVE)
-    event = until(probe, lambda one: bool(one.anomaly)).anomaly
+    event = until(probe, lambda status: bool(status.anomaly)).anomaly
     server.kill()
     until(lambda: witness.ends, lambda ends: event in ends)
     seconds, _, why = until(lambda: witness.clips, lambda clips: event in clips)[event]
@@ -188,7 +188,7 @@ def test_a_recording_survives_another_picture_size(
     server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
     probe = add(server.url("cam"), detection=SENSITIVE)
-    event = until(probe, lambda one: bool(one.anomaly)).anomaly
+    event = until(probe, lambda status: bool(status.anomaly)).anomaly
     server.resize("cam", 320, 240)
     until(lambda: witness.clips, lambda clips: event in clips)
     assert witness.clips[event][2] == ""
@@ -209,11 +209,11 @@ def test_outside_its_schedule_a_camera_is_live_and_not_scored(
     server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, closed_now: list[dict[str, object]]
 ) -> None:
     probe = add(server.url("cam"), schedule=closed_now)
-    status = until(probe, lambda one: one.frames > 20)
+    status = until(probe, lambda status: status.frames > 20)
     assert (status.scheduled, status.scores, status.score) == (False, [], None)
     assert manager.get("a").snapshot()[0].startswith(b"\xff\xd8")
     manager.update(manager.get("a").request.model_copy(update={"schedule": ()}))
-    until(probe, lambda one: one.scheduled and len(one.scores) > 3)
+    until(probe, lambda status: status.scheduled and len(status.scores) > 3)
 
 
 @pytest.mark.camera
@@ -221,18 +221,18 @@ def test_one_camera_changes_and_no_other_notices(
     server: rtsp.RtspServer, add: Add, manager: MultiCameraManager
 ) -> None:
     other, probe = add(server.url("cam"), "other"), add(server.url("cam"), "a", fps=1)
-    until(other, lambda one: one.frames > 10)
-    until(probe, lambda one: one.frames > 10)
+    until(other, lambda status: status.frames > 10)
+    until(probe, lambda status: status.frames > 10)
     request = manager.get("a").request
     manager.update(request.model_copy(update={"fps": 10.0}))
     until(probe, lambda one: one.processed_fps > 4)
     assert probe().reconnects == 0
     manager.update(request.model_copy(update={"source": "rtsp://127.0.0.1:9/gone"}))
-    until(probe, lambda one: one.cause == "refused")
+    until(probe, lambda status: status.cause == "refused")
     manager.update(request.model_copy(update={"enabled": False}))
     assert probe().state is CameraState.STOPPED
     manager.update(request)
-    until(probe, lambda one: one.state is CameraState.LIVE)
+    until(probe, lambda status: status.state is CameraState.LIVE)
     assert (other().reconnects, other().state) == (0, CameraState.LIVE)
 
 

@@ -91,10 +91,10 @@ def test_a_damaging_network_is_counted_and_overcome(server: rtsp.RtspServer, add
         until(direct, live)
         network.damaging = True
         until(lambda: network.damaged, lambda count: count > 40)
-        until(probe, lambda one: one.damaged > 0 or one.reconnects > 0 or offline(one))
+        until(probe, lambda status: status.damaged > 0 or status.reconnects > 0 or offline(status))
         network.damaging = False
         frames_before = probe().frames
-        until(probe, lambda one: live(one) and one.frames > frames_before + 20)
+        until(probe, lambda status: live(status) and status.frames > frames_before + 20)
         assert (direct().damaged, direct().reconnects) == (0, 0)
 
 
@@ -147,13 +147,13 @@ def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer,
         weak.kill()
         network.damaging = True
         until(dies, offline)
-        until(silent, lambda one: offline(one) and one.cause == "timeout")
-        until(spoilt, lambda one: one.damaged > 0 or one.reconnects > 0 or offline(one))
+        until(silent, lambda status: offline(status) and status.cause == "timeout")
+        until(spoilt, lambda status: status.damaged > 0 or status.reconnects > 0 or offline(status))
         weak.start()
         network.damaging = False
         until(dies, live)
         seen = spoilt().frames
-        until(spoilt, lambda one: live(one) and one.frames > seen + 10)
+        until(spoilt, lambda status: live(status) and status.frames > seen + 10)
         for one, start in zip(good, starts, strict=True):
             until(lambda one=one: len(one.stamps), lambda count, start=start: count > start + 20)
             one.source.stop()

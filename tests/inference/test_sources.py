@@ -95,7 +95,7 @@ def test_another_codec_in_mid_stream(tmp_path: Path, add: Add) -> None:
 
 
 def test_udp_without_a_sender_is_a_timeout(add: Add, port: int) -> None:
-    status = until(add(f"udp://127.0.0.1:{port}", timeout=1), lambda one: bool(one.cause))
+    status = until(add(f"udp://127.0.0.1:{port}", timeout=1), lambda status: bool(status.cause))
     assert status.cause == "timeout"
 
 
@@ -103,16 +103,16 @@ def test_rtsp_over_udp_and_its_silence(server: rtsp.RtspServer, add: Add) -> Non
     probe = add(server.url("cam"), transport="udp", timeout=2)
     until(probe, live)
     server.freeze()
-    until(probe, lambda one: one.state is CameraState.DISCONNECTED and one.cause == "timeout")
+    until(probe, lambda status: status.state is CameraState.DISCONNECTED and status.cause == "timeout")
     server.thaw()
-    until(probe, lambda one: live(one) and one.reconnects >= 1)
+    until(probe, lambda status: live(status) and status.reconnects >= 1)
 
 
 def test_a_file_that_is_played_once_ends_and_can_be_started_again(
     clip: Path, add: Add, manager: MultiCameraManager
 ) -> None:
     probe = add(str(clip), loop=False)
-    status = until(probe, lambda one: one.state is CameraState.STOPPED)
+    status = until(probe, lambda status: status.state is CameraState.STOPPED)
     assert "to its end" in status.reason
     assert status.frames == 20
     manager.start_camera("a")
@@ -142,13 +142,13 @@ def plain() -> Iterator[int]:
 def test_a_port_without_tls_is_told_apart_from_an_unknown_host(scheme: str, plain: int, add: Add) -> None:
     port = add(f"{scheme}://127.0.0.1:{plain}/cam", "port")
     host = add(f"{scheme}://no-such-host.invalid/cam", "host")
-    assert until(port, lambda one: bool(one.cause)).cause == "tls"
-    assert until(host, lambda one: bool(one.cause)).cause == "unreachable"
+    assert until(port, lambda status: bool(status.cause)).cause == "tls"
+    assert until(host, lambda status: bool(status.cause)).cause == "unreachable"
 
 
 def test_a_device_that_is_not_there_or_is_no_camera(add: Add, tmp_path: Path) -> None:
     require(not Path("/dev/video77").exists(), "no device of that name")
-    status = until(add("/dev/video77"), lambda one: bool(one.cause))
+    status = until(add("/dev/video77"), lambda status: bool(status.cause))
     assert (status.cause, status.reason) == ("not_found", "there is no such device")
     device = parse_source("/dev/video0")
     assert device.kind is SourceKind.DEVICE
