@@ -228,13 +228,13 @@ def _unpack(what: str, stream: _EngineStream, blobs: Path) -> tuple[list[dict[st
                 else:
                     names[member.name] = _write_blob(source, blobs)
     except tarfile.TarError as error:
-        raise EngineError(what, f"the engine's answer breaks off ({error})", SLOW_REMEDY) from error
+        raise EngineError(what, f"the engine's response ended early ({error})", SLOW_REMEDY) from error
     for name, target in links.items():
         if target in names:
             names[name] = names[target]
     if not listing:
         raise XaivaError(
-            "The engine's answer to docker save", "it has no manifest.json", "use Docker Engine 20 or newer"
+            "The engine's response to docker save", "it has no manifest.json", "use Docker Engine 20 or newer"
         )
     return listing, names
 
@@ -270,7 +270,7 @@ def _digest_of(name: str, names: dict[str, str]) -> str:
     try:
         return names[name]
     except KeyError as error:
-        raise XaivaError("The engine's answer to docker save", f"{name} is missing in it", "try again") from error
+        raise XaivaError("The engine's response to docker save", f"it lacks {name}", "try again") from error
 
 
 def _build_manifests(blobs: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
@@ -329,7 +329,7 @@ def _locked_file(path: str, size: int, sha256: str, reference: str, config: str)
 
 def _read_os_and_python(client: docker.DockerClient, image: str) -> tuple[str, str]:
     """The image's distribution (`debian 12`) and the version of its `/usr/bin/python3`, as far as it has them."""
-    with engine_errors(f"Looking into {image}"):
+    with engine_errors(f"Inspecting {image}"):
         container = client.containers.create(image, command=["true"], network_disabled=True, labels=helper_label())
         try:
             release = _read(container, "/usr/lib/os-release") or _read(container, "/etc/os-release")

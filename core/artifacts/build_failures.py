@@ -52,7 +52,7 @@ def explain_failure(lines: Sequence[str], code: int) -> Explanation:
     last_words = " ".join(line.strip() for line in lines[-QUOTED_LINES:] if line.strip())
     return (
         last_words or f"it ended with status {code}",
-        "read the log of this operation: it has all that the tools wrote",
+        "read the log of this operation: it has the full output of the tools",
     )
 
 
@@ -80,8 +80,8 @@ def _rust(_: re.Match[str]) -> Explanation:
 
 
 def _compiler(match: re.Match[str]) -> Explanation:
-    why = f"the compiler refuses its source: {match[0].strip()}"
-    return why, "take a version of it that fits this Python and the locked packages; the log has all errors"
+    why = f"the compiler rejects its source: {match[0].strip()}"
+    return why, "choose a version that fits this Python and the locked packages; the log has all errors"
 
 
 def _no_apt(_: re.Match[str]) -> Explanation:
@@ -91,26 +91,29 @@ def _no_apt(_: re.Match[str]) -> Explanation:
 def _other_python(match: re.Match[str]) -> Explanation:
     pythons = next(group for group in match.groups()[1:] if group)
     return (
-        f"it is for Python {pythons}",
-        "take a version of it for this Python, or another python_version in the preset",
+        f"it needs Python {pythons}",
+        "choose a version for this Python, or change python_version in the preset",
     )
 
 
 def _other_cuda(match: re.Match[str]) -> Explanation:
     why = f"the base image has CUDA {match[1]}, and the locked PyTorch is for {match[2]}"
-    return why, f"take a base image with CUDA {match[2]}, or PyTorch for {match[1]}"
+    return why, f"choose a base image with CUDA {match[2]}, or PyTorch for {match[1]}"
 
 
 def _cuda(_: re.Match[str]) -> Explanation:
-    return "it compiles for CUDA, and the base image has no nvcc", "take a base image with it: its tag says `devel`"
+    return (
+        "it compiles for CUDA, and the base image has no nvcc",
+        "choose a base image that has it: its tag contains `devel`",
+    )
 
 
 def _memory(match: re.Match[str]) -> Explanation:
-    return f"the engine's machine ran out of memory ({match[0].strip()})", "end other work there, and build again"
+    return f"the engine's machine ran out of memory ({match[0].strip()})", "stop other work there, and build again"
 
 
 def _disk(_: re.Match[str]) -> Explanation:
-    return "the disk of the engine is full", "make room there: docker system df, docker builder prune"
+    return "the disk of the engine is full", "free some space there: docker system df, docker builder prune"
 
 
 def _authority(_: re.Match[str]) -> Explanation:
@@ -125,15 +128,15 @@ def _network(match: re.Match[str]) -> Explanation:
 def _unmet(match: re.Match[str]) -> Explanation:
     needs = "; ".join(" ".join(line.split()) for line in match[1].splitlines())
     return (
-        f"the packages do not go together: {needs}",
-        "leave out one of them, or its version, under debs and build_debs",
+        f"the packages conflict: {needs}",
+        "remove one of them, or its version, from debs and build_debs",
     )
 
 
 def _no_distribution(match: re.Match[str]) -> Explanation:
-    versions = f"; there is {match[2]}" if match[2] not in ("", "none") else ""
+    versions = f"; available: {match[2]}" if match[2] not in ("", "none") else ""
     return (
-        f"no index has a source archive or wheel of {match[1]} that fits{versions}",
+        f"no index has a matching source archive or wheel of {match[1]}{versions}",
         "correct the name or the version",
     )
 

@@ -96,7 +96,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
         wheels = _WheelBuild(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
     if not wheels:
-        raise XaivaError(f"A wheel of {requirement}", "pip made none", "look at the log of this operation")
+        raise XaivaError(f"A wheel of {requirement}", "pip built none", "read the log of this operation")
     (name, content), *_ = wheels.items()  # one, as pip is asked for no dependencies
     local, package = artifacts_folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
     write_atomic(local / name, content)
@@ -241,11 +241,11 @@ class _WheelBuild:
         """A build that ended for lack of a module."""
         what = f"A wheel of {self.requirement}"
         if is_removed_module(module):
-            why = f"its build needs the module {module}, which newer versions of Python have no more"
-            return XaivaError(what, why, "take a newer version of the package, or another python_version in the preset")
+            why = f"its build needs the module {module}, which newer versions of Python no longer include"
+            return XaivaError(what, why, "use a newer version of the package, or change python_version in the preset")
         owner = self._package_with_module(module) if isolated else ""
         if owner:
-            remedy = f"the lock has {owner}, so build with the locked packages in sight: xaiva sync {self.name}"
+            remedy = f"the lock has {owner}, so build against the locked packages: xaiva sync {self.name}"
         else:
             remedy = f"{remedy_for_module(module)}: xaiva lock {self.name}, xaiva sync {self.name}"
         why = f"its build needs the module {module}, which it does not declare"
@@ -296,7 +296,7 @@ def _pin_to_index_hash(site: Site, indexes: Sequence[Index], requirement: str) -
         network.close()
     if not sha256:
         why = "the page of the index lists no source archive of it with a SHA-256"
-        raise XaivaError(f"{requirement} from index {index.name} ({index.url})", why, "look at that page in a browser")
+        raise XaivaError(f"{requirement} from index {index.name} ({index.url})", why, "open that page in a browser")
     return f"{parsed.name}=={version} --hash=sha256:{sha256}"
 
 

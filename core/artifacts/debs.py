@@ -37,11 +37,11 @@ PACKAGES_FIELDS = (
 
 NO_SOURCES_REMEDY = (
     "give it a /etc/apt/sources.list with a mirror of its distribution (docs/troubleshooting.md has the commands), "
-    "or take a base image that has one"
+    "or choose a base image that has one"
 )
 
 WRONG_PACKAGES_REMEDY = (
-    "correct these names and versions under debs and build_debs; without a version apt takes the newest"
+    "correct these names and versions in debs and build_debs; without a version apt takes the newest"
 )
 
 # Ends where there is no apt. One line for each package that apt cannot install: `missing NAME` with the packages that
@@ -155,16 +155,16 @@ def _parse_output(image: str, output: str) -> DebClosure:
     what = f"Debian packages of {image}"
     nothing = "nothing" in sections
     if "failing" in sections:
-        remedy = "check the network of the engine's machine, and the proxies in .env; the log has what apt said"
+        remedy = "check the network of the engine's machine, and the proxies in .env; the log has the output of apt"
         if nothing:
             raise HelperFailed(what, "none of its package sources could be reached", remedy)
         sources = ", ".join(sections["failing"][0].split()) or "one of its package sources"
-        why = f"{sources} could not be reached, and it is not known what is there"
-        raise HelperFailed(what, why, f"{remedy}; or take it out of the sources of the base image")
+        why = f"{sources} could not be reached, so it is unknown which packages it has"
+        raise HelperFailed(what, why, f"{remedy}; or remove it from the package sources of the base image")
     if "wrong" in sections:
         lines = sections["wrong"]
         if nothing:
-            why = f"the image names no package sources, so that {_list_packages(lines)} cannot be looked up"
+            why = f"the image has no package sources, so {_list_packages(lines)} cannot be looked up"
             raise XaivaError(what, why, NO_SOURCES_REMEDY)
         raise InputError(what, describe_wrong_packages("\n".join(lines)), WRONG_PACKAGES_REMEDY)
     stanzas = _parse_stanzas("\n".join(sections.get("stanzas", [])))
@@ -196,7 +196,7 @@ def describe_wrong_packages(output: str) -> str:
 
 
 def _suggest_providers(providers: Sequence[str]) -> str:
-    return f"a virtual package: take {' or '.join(providers)}"
+    return f"a virtual package: choose {' or '.join(providers)}"
 
 
 def _list_packages(lines: Sequence[str]) -> str:

@@ -256,18 +256,18 @@ class Downloader:
                     f"{placeholder.description}: {total} bytes instead of {partial.file.size}", placeholder.remedy(url)
                 )
             raise _PermanentFailure(
-                f"it now has {total} bytes there instead of {partial.file.size}",
+                f"the server now has {total} bytes instead of {partial.file.size}",
                 "the file was replaced at its origin; lock again, or set a mirror that has the old one",
             )
         if status == 200:
             if asked_range:  # no ranges there, or not the same file any more: all of it from the beginning
-                self._restart(task, single_piece(partial.file.size), "the server does not continue")
+                self._restart(task, single_piece(partial.file.size), "the server cannot resume the download")
             partial.etag = etag
             return
         if not asked_range or not (response.headers.get("content-range") or "").startswith(
             f"bytes {piece.start + piece.done}-"
         ):
-            raise _TransientFailure("the server sends another range than was asked for")
+            raise _TransientFailure("the server sent a different range than requested")
         if partial.etag and etag and etag != partial.etag:
             self._start_over(task, None)
         partial.etag = partial.etag or etag
@@ -279,13 +279,13 @@ class Downloader:
         """From nothing; the task goes on with the first piece. Raises _Superseded when another task did so already."""
         if not task.partial.restart(task.generation, pieces):
             raise _Superseded()
-        self._progress.log(f"{task.partial.file.path}: from the beginning; {why}")
+        self._progress.log(f"{task.partial.file.path}: starting over: {why}")
         task.generation += 1
         task.piece = task.partial.pieces[0]
 
     def _start_over(self, task: _Task, pieces: list[Piece] | None) -> NoReturn:
         """The server's copy is not the one that was begun: all that is missing is queued anew."""
-        self._restart(task, pieces, "the server's copy changed meanwhile")
+        self._restart(task, pieces, "the server's copy has changed")
         self._enqueue(task.partial)
         raise _Superseded()
 
@@ -302,7 +302,7 @@ class Downloader:
             if self._stopping:
                 return False
             if len(data) > piece.end - piece.start - piece.done:
-                raise _TransientFailure("the server sends more than was asked for")
+                raise _TransientFailure("the server sent more than requested")
             if not task.partial.write(task.generation, piece, data):
                 return False
             with self._counting:
@@ -349,16 +349,16 @@ class Downloader:
         if not partial.restart(task.generation):
             return
         if placeholder is not None:
-            why = f"{placeholder.description}; its SHA-256 is not the locked one"
+            why = f"{placeholder.description}; its SHA-256 differs from the locked one"
             self._try_next_url(partial, task.generation + 1, why, placeholder.remedy(partial.urls[0]))
             return
         partial.restarts += 1
-        why = f"its bytes are not the locked ones (SHA-256 differs) at {partial.host}"
+        why = f"its content at {partial.host} is not the locked one (SHA-256 differs)"
         self._progress.log(f"{partial.file.path}: {why}")
         if partial.restarts % 2:
             self._enqueue(partial)
         else:
-            remedy = "something on the way changes files, or the origin did; lock again"
+            remedy = "the origin or a proxy on the way changed the file; lock again"
             self._try_next_url(partial, task.generation + 1, why, remedy)
 
     def _try_next_url(self, partial: PartialDownload, generation: int, why: str, remedy: str) -> None:
@@ -372,7 +372,7 @@ class Downloader:
                     return
                 partial.urls.pop(0)
                 self._progress.log(
-                    f"{partial.file.path}: {why} at {redact_address(tried)}; asking {redact_address(partial.urls[0])}"
+                    f"{partial.file.path}: {why} at {redact_address(tried)}; trying {redact_address(partial.urls[0])}"
                 )
                 self._enqueue(partial)
                 return
@@ -389,14 +389,14 @@ class Downloader:
             return
         attempt = 0 if gained >= PROGRESS_BYTES else task.attempt + 1
         if attempt > self._settings.retries:
-            remedy = f"{failure.remedy}; what came is kept, the next sync goes on from there"
+            remedy = f"{failure.remedy}; the downloaded part is kept, and the next sync continues from there"
             self._try_next_url(task.partial, task.generation, f"{failure}, {attempt} times", remedy)
             return
         pause = max(
             failure.wait,
             min(MAX_WAIT_SECONDS, FIRST_RETRY_SECONDS * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0),
         )
-        self._progress.log(f"{task.partial.file.path}: {failure}; again in {pause:.1f} s")
+        self._progress.log(f"{task.partial.file.path}: {failure}; retrying in {pause:.1f} s")
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))

@@ -18,13 +18,13 @@ def explain_connection_error(error: BaseException) -> tuple[str, str]:
         why = f"the secure connection failed ({error})"
         return why, "check https in the address, and name its certificate authority in SSL_CERT_FILE"
     if isinstance(error, urllib3.exceptions.ProxyError):
-        return "the proxy does not let us through", "check the proxy in http_proxy, https_proxy and no_proxy"
+        return "the proxy refuses the connection", "check the proxy in http_proxy, https_proxy and no_proxy"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "the host does not let us connect", NETWORK_REMEDY
+        return "the host refuses the connection", NETWORK_REMEDY
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return "the host does not answer", NETWORK_REMEDY
     if isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError)):
-        return "no bytes came for too long", NETWORK_REMEDY
+        return "the server sent nothing for too long", NETWORK_REMEDY
     return "the connection broke", NETWORK_REMEDY
 
 
@@ -33,10 +33,10 @@ def remedy_for_status(status: int) -> str:
     if status in (401, 403, 407):
         return "check the token in .env that the preset's token_variable names, and the proxy"
     if status in (408, 429) or status >= 500:
-        return "wait until its server works again, or set a mirror in site.toml, [sync.mirrors]"
+        return "wait until the server works again, or set a mirror in site.toml, [sync.mirrors]"
     if status in (404, 410):
-        return "it is gone from its origin; lock again with --upgrade, or set a mirror that still has it"
-    return "look at the address in a browser"
+        return "the file is gone from its origin; lock again with --upgrade, or set a mirror that still has it"
+    return "open the address in a browser"
 
 
 def retry_after(response: urllib3.BaseHTTPResponse) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.presets.model import Index
 
-NOT_AN_INDEX = "what it answers is not a package index"
+NOT_AN_INDEX = "its response is not a package index"
 _STATUS = re.compile(r"\b([45]\d\d) [A-Z][A-Za-z]+( [A-Z][A-Za-z]+)*")
 _NOT_INDEX_WORDS = ("Unsupported `Content-Type`", "Missing `Content-Type`", "unexpected JSON", "unexpected HTML")
 
@@ -49,33 +49,34 @@ def failure_from_refusal(refusal: str, url: str, token_variable: str | None = No
 def not_an_index() -> IndexFailure:
     """The failure of an address that answers with something else, such as a login page."""
     return IndexFailure(
-        NOT_AN_INDEX, "correct its url, which must lead to the simple pages; a login page or a proxy may answer instead"
+        NOT_AN_INDEX,
+        "correct its url, which must lead to the simple API; a login page or a proxy may be answering instead",
     )
 
 
 def failure_from_status(status: int, words: str, token_variable: str | None) -> IndexFailure:
     """The failure of an index that answers with an error."""
     if status in (401, 403):
-        login = f"check {token_variable} in .env: the token may be old, or may not read this index"
-        login = login if token_variable else "it wants a login: name its token as token_variable"
+        login = f"check {token_variable} in .env: the token may have expired, or may lack access to this index"
+        login = login if token_variable else "it needs a login: name its token in token_variable"
         if status == 403:
-            login += "; some servers answer so for what they do not have: then bind with packages what this one has"
+            login += "; some servers answer this for what they do not have: then list its own packages in packages"
         return IndexFailure(f"it answers {words}", login)
     if status == 407:
         return IndexFailure(f"it answers {words}", "check the login of the proxy in http_proxy and https_proxy")
     if status in (404, 410):
-        login = f", and {token_variable} in .env: some servers hide what a token may not read" if token_variable else ""
+        login = f", and {token_variable} in .env: some servers hide what a token cannot read" if token_variable else ""
         return IndexFailure(f"it answers {words}", f"check its url{login}")
-    return IndexFailure(f"it answers {words}", "wait until its server works again, or ask who runs it")
+    return IndexFailure(f"it answers {words}", "wait until its server works again, or ask its administrator")
 
 
 def _failure_without_answer(cause: str) -> IndexFailure:
     """The failure of an index that gives no answer at all."""
     if re.search(r"dns|resol|lookup address", cause, re.IGNORECASE):
-        return IndexFailure(cause, "check its url and the name server: the host is not known here")
+        return IndexFailure(cause, "check its url and the name server: this machine cannot resolve the host")
     if re.search(r"certificate|tls|InvalidContentType|UnknownIssuer|corrupt message", cause, re.IGNORECASE):
         return IndexFailure(cause, "check https in its url, and name its certificate authority in SSL_CERT_FILE")
-    return IndexFailure(cause, "go where it answers: check the network, a VPN, and the proxy")
+    return IndexFailure(cause, "check the network, the VPN and the proxy")
 
 
 def last_cause(refusal: str) -> str:

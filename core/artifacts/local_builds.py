@@ -46,7 +46,7 @@ def _collect_error(work: Callable[[], None]) -> list[XaivaError]:
 
 
 def _rebuild_image(site: Site, preset: str, reference: str, files: Sequence[LockedFile], progress: Progress) -> None:
-    progress.log(f"taking {reference} out of the engine")
+    progress.log(f"exporting {reference} from the engine")
     target = artifacts_folder(site, preset)
     base_image.save_image(connect_with_long_timeout(site), reference, target, progress).write_manifests(target)
     for file in files:
@@ -57,7 +57,7 @@ def _rebuild_image(site: Site, preset: str, reference: str, files: Sequence[Lock
 
 def _build_file(site: Site, preset: str, file: LockedFile, progress: Progress) -> None:
     target = file.under(artifacts_folder(site, preset))
-    progress.log(f"making {file.path}")
+    progress.log(f"building {file.path}")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     try:
@@ -96,12 +96,12 @@ def _from_path(site: Site, preset: str, file: LockedFile, draft: Path, progress:
     elif path.is_file():
         shutil.copyfile(path, draft)
     else:
-        raise XaivaError(f"{file.path}", f"its origin {path} is not there", "bring it back, or lock again without it")
+        raise XaivaError(f"{file.path}", f"its origin {path} does not exist", "restore it, or lock again without it")
 
 
 def _changed_origin_error(preset: str, file: LockedFile) -> XaivaError:
     return XaivaError(
         file.path,
-        f"what {file.url} gives now is not what was locked",
-        f"lock again to take the new content: xaiva lock {preset}",
+        f"the content of {file.url} has changed since it was locked",
+        f"to use the new content, lock again: xaiva lock {preset}",
     )

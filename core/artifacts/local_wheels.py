@@ -81,7 +81,7 @@ def check_hashes(files: Sequence[LockedFile], hashes: dict[str, list[str]]) -> N
         allowed = hashes.get(file.name)
         if allowed and file.sha256 not in allowed:
             raise XaivaError(
-                f"{file.path.rpartition('/')[2]} is not a file that its layer names by --hash",
+                f"{file.path.rpartition('/')[2]} matches no --hash of its layer",
                 f"its SHA-256 is {file.sha256}; allowed are {', '.join(dict.fromkeys(allowed))}",
-                f"ask whoever wrote the hashes; if this file is right, add --hash=sha256:{file.sha256} to {file.name}",
+                f"ask the author of the hashes; if this file is right, add --hash=sha256:{file.sha256} to {file.name}",
             )

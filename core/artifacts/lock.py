@@ -83,7 +83,7 @@ def _previous_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
     try:
         return find_lock(site, subject)
     except XaivaError as error:
-        progress.log(f"the lock that is there cannot be used ({error.summary}); everything is looked up again")
+        progress.log(f"the existing lock cannot be used ({error.summary}); resolving everything again")
         return None
 
 
@@ -286,7 +286,7 @@ class _LockRun:
             self.inputs["debs"] = digest
             return _reuse_debs(self.reusable)
         if not base.config_digest:
-            self._add_unlocked_debs("its base image is not there", "get the base image first")
+            self._add_unlocked_debs("its base image is missing", "fetch the base image first")
             return debs.DebClosure(python=True)
         try:
             closure = debs.resolve_debs(self._engine(), base.reference, request, self.site.env, self.progress)
@@ -330,14 +330,16 @@ class _LockRun:
             try:
                 wheels = self._lock_wheels(with_onnx_runtime(expanded, choice), platform)
             except ResolutionConflict as error:
-                self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
+                self.progress.log(f"{' with '.join(choice)} is incompatible with the other layers: {error.why}")
                 continue
             lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
             if wheels.index_failed and lost:
                 return wheels  # what an index that fails would give is not known: no other choice says more
             if len(engines(file.name for file in wheels.files)) == 1 and not lost:
                 return wheels
-            self.progress.log(f"{' with '.join(choice)} does not go with the other layers: they bring another build")
+            self.progress.log(
+                f"{' with '.join(choice)} is incompatible with the other layers: they bring in a different build"
+            )
         try:
             return self._lock_wheels(with_onnx_runtime(expanded, choices[-1]), platform)
         except ResolutionConflict as error:

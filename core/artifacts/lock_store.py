@@ -33,9 +33,7 @@ def read_lock(site: Site, preset: str) -> Lock:
         return Lock.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise InputError(
-                f"{path}", "it is a link that leads to nothing", f"restore the file, or {remedy}"
-            ) from error
+            raise InputError(f"{path}", "it is a dangling link", f"restore the file, or {remedy}") from error
         raise XaivaError(f"Preset {preset} has no lock", f"{path} does not exist", remedy) from error
     except ValidationError as error:
         field, why = first_problem(error)

@@ -200,6 +200,6 @@ def _index_of(wheel: Wheel, indexes: Sequence[Index]) -> Index | None:
 
 def _download_for_hash(file: LockedFile, artifacts: Path, network: Network, progress: Progress) -> LockedFile:
     """An index without hashes: the wheel is downloaded now, to its place, to learn its own."""
-    progress.log(f"{file.path}: the index gives no SHA-256; downloading it to learn it")
+    progress.log(f"{file.path}: the index gives no SHA-256; downloading the file to compute it")
     _, sha256, size = download_for_hash(file, lambda _: file.under(artifacts), network, progress)
     return file.model_copy(update={"sha256": sha256, "size": size})

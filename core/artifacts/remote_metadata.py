@@ -85,7 +85,7 @@ def with_size(file: LockedFile, folder: Path, network: Network, progress: Progre
     """
     size = file.size or size_of(file, network)
     if not size:
-        progress.log(f"{file.path}: the server does not tell its size; downloading it to learn it")
+        progress.log(f"{file.path}: the server does not report its size; downloading the file to measure it")
         _, _, size = download_for_hash(file, lambda _: file.under(folder), network, progress)
     return file.model_copy(update={"size": size})
 
@@ -110,7 +110,7 @@ def download_for_hash(
             raise XaivaError(
                 f"{file.path} from {redact_address(file.url)}",
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
-                "something on the way changes files, or the origin did; try again, or correct the hash",
+                "the origin or a proxy on the way changed the file; try again, or correct the hash",
             )
         check_content(temporary, file.path if Path(file.path).suffix else urlsplit(file.url).path, file.url)
         target = target_of(digest.hexdigest())

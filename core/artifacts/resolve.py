@@ -93,7 +93,7 @@ def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: 
     rows = [(name, line) for name, line in rows if Requirement(line).specifier and name_of(line) in packages]
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
         for place, line in rows[:MAX_FIX_ATTEMPTS]:
-            progress.log(f"looking for a way out: without the limits of {line}")
+            progress.log(f"trying to resolve without the version limits of {line}")
             try:
                 wheels = _Resolver(_relax(request, place, line), env, {}, progress, Path(scratch)).packages()
             except Cancelled:
@@ -103,7 +103,7 @@ def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: 
             wheel = wheels.get(name_of(line))
             version = f", with {wheel.name} {wheel.version}" if wheel else ""
             where = PINS if place == PINS else f"layer {place}"
-            return f"change {line} in {where}: without its limits all of it resolves{version}"
+            return f"change {line} in {where}: without its version limits everything resolves{version}"
     return ""
 
 
@@ -167,7 +167,7 @@ class _Resolver:
         if self.pages:
             result.shared = shared_packages(packages.values(), usable, self.uv.bound, self.env, self.pages)
             for url in sorted(self.pages.unresponsive):
-                self.progress.log(f"{url} does not answer: whether it has packages of these names, too, is not known")
+                self.progress.log(f"{url} does not answer, so it is unknown whether it has packages of the same names")
         return result
 
     def packages(self) -> dict[str, Wheel]:
@@ -328,9 +328,9 @@ class _Resolver:
     def _learn_invalid_wheels(self, err: str) -> bool:
         """Packages for which an index gives something else than wheels, such as a login page."""
         packages = set(invalid_wheels(err)) - self.uv.excluded
-        remedy = f"look at what its index gives, in a browser; then lock again: xaiva lock {self.request.preset}"
+        remedy = f"open its page of the index in a browser; then lock again: xaiva lock {self.request.preset}"
         for name in sorted(packages):
-            self.unlocked.append(self._exclude(name, "what its index gives is no wheel", remedy))
+            self.unlocked.append(self._exclude(name, "the file that its index serves is not a wheel", remedy))
         return bool(packages)
 
     def _exclude(self, name: str, why: str, remedy: str) -> Unlocked:
@@ -344,7 +344,7 @@ class _Resolver:
         preset = self.request.preset
         if module:
             return (
-                f"build a wheel of it with the locked packages in sight: xaiva sync {preset}, "
+                f"build a wheel of it against the locked packages: xaiva sync {preset}, "
                 f"then xaiva wheel {preset} {package} --no-build-isolation; then lock again: xaiva lock {preset}"
             )
         return (

@@ -106,11 +106,11 @@ def git_remedy(error_text: str) -> str:
         (r"Authentication failed|could not read Username|HTTP 40[13]|error: 40[13]", "check the token in .env"),
         (
             r"not found|does not exist|does not appear to be a git repo",
-            "correct the address; a private one needs a token",
+            "correct the address; a private repository needs a token",
         ),
         (r"certificate", "name your network's certificate authority in SSL_CERT_FILE"),
         (r"[Rr]esolve|timed out|refused|unreachable|Failed to connect", "check the address, the network and the proxy"),
-        (r"No space left", "make room on the disk of the temporary files (TMPDIR)"),
+        (r"No space left", "free space on the disk of the temporary files (TMPDIR)"),
     ):
         if re.search(pattern, error_text):
             return remedy
@@ -180,10 +180,10 @@ def _write_tar(tree: Path, names: list[str], target: Path, prefix: str, progress
                     entry.size = os.fstat(file.fileno()).st_size
                     tar.addfile(entry, file)
             elif path.is_dir():  # git names no folder but such
-                what = f"{path} is a repository of its own that is not checked out"
+                what = f"{path} is a nested repository that is not checked out"
                 raise InputError(f"Source tree {tree}", what, "git submodule update --init --recursive, or remove it")
             else:
-                progress.log(f"left out {path}: it is neither a file nor a link")
+                progress.log(f"skipped {path}: it is neither a file nor a link")
 
 
 def _refuse_pointers(tree: Path, names: list[str], source: str) -> None:
@@ -197,5 +197,5 @@ def _refuse_pointers(tree: Path, names: list[str], source: str) -> None:
         (first, pointer), count = pointers[0], len(pointers)
         others = f" (and {count - 1} more such files)" if count > 1 else ""
         why = f"{first}: {pointer.description}{others}"
-        remedy = f"run `{pointer.pull_command}` in its checkout, and give the source as the path of that"
+        remedy = f"run `{pointer.pull_command}` in its checkout, and give that checkout as the path of the source"
         raise WrongContent(f"Files of {source}", why, remedy)

@@ -112,7 +112,7 @@ def _implied_sources(context: LockContext, preset: Preset, standalone_python: bo
         else:
             remedy = f"set {MEDIA_VARIABLE} in .env to its checkout, or give source {MEDIA} a path"
             parts.unlocked.append(
-                Unlocked(what=f"source {MEDIA}", why="the preset does not say where its tree lies", remedy=remedy)
+                Unlocked(what=f"source {MEDIA}", why="the preset does not say where its source tree is", remedy=remedy)
             )
     if standalone_python and preset.source(PYTHON_SOURCE) is None:
         python = _python_source(context, preset.python_version, parts)
@@ -130,7 +130,7 @@ def _python_source(context: LockContext, version: str, parts: LockedParts) -> So
     argv = [uv.find_uv_bin(), "python", "list", version, "--all-versions", "--all-platforms", "--only-downloads"]
     process = run_child([*argv, "--output-format", "json"], context.progress, uv_environment(context.site.env, []))
     if process.code != 0:
-        what, why = f"Python {version}", f"uv does not say which builds there are: {' '.join(process.err.split())}"
+        what, why = f"Python {version}", f"uv cannot list the available builds: {' '.join(process.err.split())}"
         remedy = "correct what it names; then lock again, or give source python (a standalone build) a url with sha256"
         parts.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
         return None
@@ -175,7 +175,7 @@ def _by_url(context: LockContext, source: Source) -> LockedFile:
         placed = draft.model_copy(update={"path": _source_path(source.name, source.sha256, suffix)})
         check_head(placed, context.network)
         return with_size(placed, context.folder, context.network, context.progress)
-    context.progress.log(f"source {source.name}: downloading it once to learn its SHA-256")
+    context.progress.log(f"source {source.name}: downloading it once to compute its SHA-256")
     path, sha256, size = download_for_hash(
         draft, lambda sha: context.folder / _source_path(source.name, sha, suffix), context.network, context.progress
     )

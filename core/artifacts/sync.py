@@ -43,7 +43,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     started = time.monotonic()
     cache = VerificationCache(site, subject)
-    with stage(progress, "plan", "look at what is there"):
+    with stage(progress, "plan", "compare with the lock"):
         details = prepare_sync(site, subject, cache, progress)
     numbers = summarize(site, subject, details, cache)
     outcome: dict[str, JsonValue] = numbers.model_dump(mode="json")
@@ -91,7 +91,7 @@ class _SyncRun:
         failures += self._fetch(self.details.fetch)
         failures += self._fetch(self._link_equal_files())
         if self.details.make:
-            with stage(self.progress, "make", "files made here"):
+            with stage(self.progress, "make", "build local files"):
                 failures += build_local_files(self.site, self.preset, self.details.make, self.progress)
                 self._remember(self.details.make)
         self._clean_up(failures)
@@ -105,7 +105,7 @@ class _SyncRun:
             (self.folder / path).unlink(missing_ok=True)
         _remove_empty(self.folder)
         for path, problem in sorted(self.details.inventory.problems.items()):
-            self.progress.log(f"{path} {problem}; bringing it in again")
+            self.progress.log(f"{path} {problem}; fetching it again")
             self.cache.forget(path)
             target = self.folder / path
             if target.is_dir() and not target.is_symlink():
@@ -275,6 +275,4 @@ def _combine_failures(preset: str, failures: list[XaivaError]) -> XaivaError:
     more = len(failures) - MAX_NAMED_FAILURES
     if more > 0:
         lines.append(f"and {more} more")
-    return XaivaError(
-        f"{len(failures)} files of {preset} could not be brought in", "; ".join(lines), failures[0].remedy
-    )
+    return XaivaError(f"{len(failures)} files of {preset} could not be fetched", "; ".join(lines), failures[0].remedy)

@@ -126,7 +126,7 @@ def check_space(site: Site, sync_plan: SyncPlan) -> None:
         lacking = (sync_plan.needed_bytes + FREE_SPACE_MARGIN - sync_plan.free_bytes) / 1e6
         raise XaivaError(
             f"Not enough space for the artifacts of {sync_plan.preset}",
-            f"{sync_plan.needed_bytes / 1e6:.0f} MB are to come, {sync_plan.free_bytes / 1e6:.0f} MB are free "
+            f"{sync_plan.needed_bytes / 1e6:.0f} MB are needed, {sync_plan.free_bytes / 1e6:.0f} MB are free "
             f"on the disk of {site.artifacts}",
             f"free at least {lacking:.0f} MB there, or remove artifacts of presets no longer needed",
         )

@@ -33,12 +33,14 @@ def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str
         return machine_index_error(refused[0], f"it answers {refused[1]}")
     head, unsolvable, text = text.partition("No solution found when resolving dependencies")
     if not unsolvable:
-        return XaivaError(f"The requirements of {request.preset} cannot be resolved", head, "correct what it names")
+        return XaivaError(
+            f"The requirements of {request.preset} cannot be resolved", head, "correct what the message names"
+        )
     text = text.partition("\n\nhint: ")[0].strip().replace(f"{BINDING_PROJECT} depends on", "you require")
     packages = possible_names(text)
     if tagged := _tagged_without_index(request, set(not_found(refusal))):
         tag = pytorch_tag_of(tagged)
-        why = f"no index of this lock has a release with +{tag}: they are in PyTorch's index for {tag}"
+        why = f"no index of this preset has a release with +{tag}: PyTorch's index for {tag} has them"
         return XaivaError(tagged, why, f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}')
     requirements = _requirements_by_place(request, packages)
     bindings = {name: f"from {index_label(bound[name])} alone" for name in sorted(packages & bound.keys())}
@@ -54,8 +56,8 @@ def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str
 def _fetch_error(why: str) -> XaivaError:
     """An index that gave nothing: the network is to be checked only where no server answered."""
     if "HTTP status" in why:
-        remedy = "look at that address in a browser: its server answers, and refuses; then lock again"
-        return XaivaError("The package index refuses", why, remedy)
+        remedy = "open that address in a browser: its server refuses the request; then lock again"
+        return XaivaError("The package index refuses the request", why, remedy)
     if "certificate" in why:
         remedy = "set SSL_CERT_FILE in .env to the file with your network's certificate authority, then lock again"
         return XaivaError("The package index is not trusted", why, remedy)

@@ -47,7 +47,7 @@ def run(
         named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:MAX_NAMED_FINDINGS])
         more = f" and {len(errors) - MAX_NAMED_FINDINGS} more" if len(errors) > MAX_NAMED_FINDINGS else ""
         raise ChecksFailed(
-            f"Artifacts of {subject} are not as locked", named + more, f"repair them: xaiva sync {subject}"
+            f"Artifacts of {subject} differ from the lock", named + more, f"repair them: xaiva sync {subject}"
         )
     return {
         "files": len(lock.files),
@@ -98,9 +98,9 @@ def wrong_content_errors(folder: Path, files: Iterable[LockedFile], *, check_for
 
 def _file_findings(preset: str, result: Inventory) -> list[Finding]:
     remedy = f"repair it: xaiva sync {preset}"
-    rows = [("artifact-missing", file.path, "is not there") for file in result.missing]
+    rows = [("artifact-missing", file.path, "is missing") for file in result.missing]
     rows += [("artifact-corrupt", path, problem) for path, problem in sorted(result.problems.items())]
-    rows += [("artifact-derived", path, "is not what the lock gives") for path in result.outdated]
+    rows += [("artifact-derived", path, "differs from what the lock generates") for path in result.outdated]
     rows += [("artifact-extra", path, "is not in the lock") for path in result.extra]
     return [Finding.error(code=code, what=path, why=why, remedy=remedy, where=path) for code, path, why in rows]
 
@@ -119,7 +119,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
     except XaivaError as error:
         what, why = (
             f"Preset {preset}",
-            f"it cannot be used, so it is not known whether the lock is its own: {error.why}",
+            f"it cannot be used, so it is unknown whether the lock still matches it: {error.why}",
         )
         unknown = Finding.warning(code="lock-outdated", what=what, why=why, remedy=error.remedy, where=preset)
         return [*findings, unknown]
@@ -128,7 +128,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
             Finding.warning(
                 code="lock-outdated",
                 what=f"Preset {preset}",
-                why="it was changed since it was locked",
+                why="it has changed since it was locked",
                 remedy=f"lock it again: xaiva lock {preset}",
                 where=preset,
             )

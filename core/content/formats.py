@@ -43,7 +43,7 @@ class _ContainsPointer(Exception):
     """An archive has a pointer in the place of a file."""
 
     def __init__(self, name: str, pointer: Placeholder) -> None:
-        super().__init__(f"it holds {name}, and {pointer.description}")
+        super().__init__(f"it contains {name}, and {pointer.description}")
         self.pull_command = pointer.pull_command
 
 
@@ -58,7 +58,7 @@ def check_format(path: Path, size: int, name: str) -> Placeholder | None:
         with open(path, "rb") as file:
             opens(file, size, name)
     except _FormatError as misfit:
-        return Placeholder(f"it is no valid {noun}: {misfit}")
+        return Placeholder(f"it is not a valid {noun}: {misfit}")
     except _ContainsPointer as archive:
         return Placeholder(str(archive), archive.pull_command)
     except (
@@ -175,7 +175,7 @@ def _binary(file: BinaryIO, size: int, _name: str) -> None:
         raise _FormatError(f"it looks like {looks_like(head)}")
     file.seek(max(0, size - HEAD))
     if not head.strip(b"\0") and not file.read().strip(b"\0"):
-        raise _FormatError("it holds nothing but zeros")
+        raise _FormatError("it contains only zeros")
 
 
 def _json(file: BinaryIO, size: int, _name: str) -> None:
@@ -214,7 +214,7 @@ def _zip_of_files(file: BinaryIO, size: int, name: str) -> None:
             except NotImplementedError:
                 continue  # what is packed in a way that zipfile does not know cannot be read, either
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-                raise _FormatError(f"{entry.filename} in it cannot be read: it is damaged") from None
+                raise _FormatError(f"{entry.filename} inside it cannot be read: it is damaged") from None
             _refuse_pointer(entry.filename, content)
 
 
@@ -259,7 +259,7 @@ def _deb(file: BinaryIO, size: int, _name: str) -> None:
             raise _cut_short(at + 60 + length - size)
         at += 60 + length + length % 2
     if names[:1] != ["debian-binary"] or not any(member.startswith("control.tar") for member in names):
-        raise _FormatError("it holds no debian-binary and control")
+        raise _FormatError("it lacks debian-binary or control")
 
 
 # -- archives ---------------------------------------------------------------------------------------------------------

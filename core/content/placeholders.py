@@ -24,7 +24,7 @@ class Placeholder:
         """The way to the real file; `origin` is the URL it came from, "" for a file of this machine."""
         if origin.startswith(("http://", "https://")):
             if direct := direct_url(origin):
-                return f"take it from {direct}"
+                return f"get it from {direct}"
             if self.pull_command:
                 return (
                     f"give the address of the file itself; or clone the repository and run `{self.pull_command}` there"
@@ -65,7 +65,7 @@ def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
         return Placeholder("it is empty")
     whole = max(size, len(head)) == len(head)
     if whole and not head.strip():
-        return Placeholder("it holds nothing but blanks")
+        return Placeholder("it contains only whitespace")
     name = name.lower()
     if head.startswith(_GZIP):  # a server may squeeze its pages, and what fetches them may not notice
         head, name = _unzipped(head), name.removesuffix(".gz")
@@ -158,7 +158,7 @@ def _xml_error(head: bytes, _size: int, _name: str) -> Placeholder | None:
         return None
     tags = (rb"code", rb"message")
     words = [match[1] for tag in tags if (match := re.search(rb"(?i)<(?:\w+:)?%s>(.*?)</" % tag, head, re.DOTALL))]
-    return Placeholder(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
+    return Placeholder(f"it is an error response of a storage server (XML), not the file{_quoted(b': '.join(words))}")
 
 
 _ERROR_KEYS = (
@@ -189,7 +189,7 @@ def _json_error(head: bytes, size: int, name: str) -> Placeholder | None:
     values = [document[key] for key in document if str(key).lower() in names and document[key]]
     if not values or (name.endswith(_JSON_SUFFIXES) and not only_about_errors):
         return None  # a document of any kind may have such a key beside others
-    return Placeholder(f"it is an error answer (JSON), not the file{_quoted(_as_text(values[0]).encode())}")
+    return Placeholder(f"it is an error response (JSON), not the file{_quoted(_as_text(values[0]).encode())}")
 
 
 _JSON_SUFFIXES = (".json", ".jsonl", ".gltf")
@@ -213,7 +213,7 @@ _TEXT_ERROR = re.compile(
 def _text_error(head: bytes, size: int, _name: str) -> Placeholder | None:
     if size > POINTER_LIMIT or not _TEXT_ERROR.fullmatch(head):
         return None
-    return Placeholder(f"it is an error answer, not the file{_quoted(head)}")
+    return Placeholder(f"it is an error response, not the file{_quoted(head)}")
 
 
 def _quoted(text: bytes) -> str:

@@ -54,7 +54,7 @@ def test_a_script_that_ends_at_once_is_not_waited_for_forever(engine_site: Site)
 
 def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, engine_site: Site) -> None:
     assert not ask(engine, engine_site, "")
-    with pytest.raises(XaivaError, match=r"names no package sources, so that hello cannot") as caught:
+    with pytest.raises(XaivaError, match=r"has no package sources, so hello cannot") as caught:
         ask(engine, engine_site, "", "hello")
     assert "sources.list" in caught.value.remedy
 

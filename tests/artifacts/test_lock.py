@@ -177,7 +177,7 @@ def test_a_conflict_names_layers_and_keeps_the_old_lock(site: Site) -> None:
     assert "layer one, layer two" in caught.value.what
     assert "urllib3<2" in caught.value.why
     assert caught.value.remedy.startswith(
-        "change urllib3<2 in layer one: without its limits all of it resolves, with url"
+        "change urllib3<2 in layer one: without its version limits everything resolves, with url"
     )
     assert lock_bytes(site) == first
 
@@ -490,6 +490,6 @@ def test_an_onnx_runtime_that_a_dependency_brings_stays_the_only_one(site: Site)
     run_lock(without_engine(site), progress)
     locked = lock_store.read_lock(site, NAME)
     assert engines(file.name for file in locked.files) == {"onnxruntime"}
-    lines = [line for line in progress.lines if "does not go with the other layers" in line]
+    lines = [line for line in progress.lines if "is incompatible with the other layers" in line]
     assert ["<9.11" in line for line in lines] == [True, False]
     assert run_lock(without_engine(site))["changed"] is False

@@ -127,7 +127,7 @@ FAILURES: list[tuple[str, dict[str, object], str, str]] = [
     ("no-token", {"token": ""}, "OUR_TOKEN is not set", "put OUR_TOKEN into .env"),
     ("blank-token", {"token": " "}, "OUR_TOKEN is not set", "put OUR_TOKEN into .env"),
     ("old-token", {"token": "old"}, "401 Unauthorized", "check OUR_TOKEN in .env"),
-    ("no-login-asked", {"index": {"token_variable": None}}, "401 Unauthorized", "name its token as token_variable"),
+    ("no-login-asked", {"index": {"token_variable": None}}, "401 Unauthorized", "name its token in token_variable"),
     ("no-user", {"index": {"username_variable": "OUR_USER"}}, "OUR_USER is not set", "put OUR_USER into .env"),
     ("forbidden", _page(403), "403 Forbidden", "check OUR_TOKEN in .env"),
     ("gone", _page(410), "410 Gone", "check its url"),
@@ -147,7 +147,7 @@ FAILURES: list[tuple[str, dict[str, object], str, str]] = [
         "correct its url",
     ),
     ("leads-nowhere", _page(302), "not a package index", "correct its url"),
-    ("down", {"url": "http://127.0.0.1:{port}/simple"}, "onnection refused", "go where it answers"),
+    ("down", {"url": "http://127.0.0.1:{port}/simple"}, "onnection refused", "check the network, the VPN"),
     ("unknown-host", {"url": "http://nowhere.invalid/simple"}, "", "name server"),
     ("no-tls", {"url": "https://127.0.0.1:{private}/simple"}, "", "https"),
     ("nothing-there", {"url": "{address}/nothing"}, "404", "check its url, and OUR_TOKEN in .env"),
@@ -250,7 +250,7 @@ def test_a_page_in_the_place_of_a_wheel_is_no_contradiction(world: World) -> Non
     (world.private.folder / "six-1.16.0-py3-none-any.whl").write_text(LOGIN_PAGE)
     locked = world.lock(["six==1.16.0", "idna"], {"packages": ["six"]})
     assert wheels(locked, world) == {"idna": "3.6 public"}
-    assert "no wheel" in unlocked(locked)["six==1.16.0 (layer common)"][0]
+    assert "not a wheel" in unlocked(locked)["six==1.16.0 (layer common)"][0]
 
 
 def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -> None:

@@ -48,7 +48,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "no-nvcc": ("OSError: CUDA_HOME environment variable is not set. Please set it.", "no nvcc", "devel"),
     "disk": ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
              "the disk of the engine is full", "docker system df"),
-    "memory": ("g++: fatal error: Killed signal terminated program cc1plus", "ran out of memory", "end other work"),
+    "memory": ("g++: fatal error: Killed signal terminated program cc1plus", "ran out of memory", "stop other work"),
     "names": ("W: Failed to fetch http://a/Release  Temporary failure resolving 'a'\nE: Unable to locate package x",
               "Temporary failure resolving 'a'", "check the network"),
     "refused": ("WARNING: Retrying after connection broken by 'NewConnectionError: Failed to establish a new"
@@ -56,7 +56,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "authority": ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))",
                   "certificate of a server", "SSL_CERT_FILE"),
     "version": ("ERROR: Could not find a version that satisfies the requirement x==9 (from versions: 1.0, 2.5)\n"
-                "ERROR: No matching distribution found for x==9", "there is 1.0, 2.5", "correct the name"),
+                "ERROR: No matching distribution found for x==9", "available: 1.0, 2.5", "correct the name"),
     "unmet": ("The following packages have unmet dependencies:\n libssl-dev : Depends: libssl3 (= 3.0.15-1) but"
               " 3.0.17-1 is to be installed\nE: Unable to correct problems, you have held broken packages.",
               "libssl-dev : Depends: libssl3 (= 3.0.15-1) but 3.0.17-1 is to be installed", "or its version"),
@@ -65,7 +65,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "given-up": ("WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError(1)': /simple/\n"
                  "ERROR: No matching distribution found for setuptools", "ReadTimeoutError", "check the network"),
     "compiler": ("connection broken by 'ReadTimeoutError(1)'\n      src/x.c:12:5: error: unknown type name 'T'\n"
-                 "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "a version of"),
+                 "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "choose a version"),
     "try-of-a-compiler": ("_configtest.c:1:5: error: what\nERROR: the backend says no", "says no", "read the log"),
     "header-without-suffix": ("a.c:1:1: fatal error: Eigen/Core: No such file", "Eigen/Core", "build_debs"),
     "cuda-header": ("a.cu:1:1: fatal error: cuda_runtime.h: No such file or directory", "no nvcc", "devel"),
@@ -83,17 +83,17 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "linker": ("/usr/bin/ld: cannot find -lcuda: No such file or directory", "the library cuda", "build_debs"),
     "optional": ("No package 'x' found\nsh: 1: git: not found\n" + "compiling\n" * 40 + "ERROR: the backend says no",
                  "the backend says no", "read the log"),
-    "killed": ("error: command '/usr/bin/gcc' failed: Killed", "ran out of memory", "end other work"),
-    "nvcc-killed": ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "ran out of memory", "end other work"),
+    "killed": ("error: command '/usr/bin/gcc' failed: Killed", "ran out of memory", "stop other work"),
+    "nvcc-killed": ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "ran out of memory", "stop other work"),
     "quota": ("OSError: [Errno 122] Disk quota exceeded", "the disk of the engine is full", "docker system df"),
     "python": ("ERROR: Ignored the following versions that require a different python version: 1.0 Requires-Python <3; "
                "0.5 Requires-Python >=3.7,<3.11\nERROR: Could not find a version that satisfies the requirement x==0.5 "
-               "(from versions: 2.0)", "it is for Python >=3.7,<3.11", "python_version"),
+               "(from versions: 2.0)", "it needs Python >=3.7,<3.11", "python_version"),
     "version-of-no-python": ("ERROR: Ignored the following versions that require a different python version: 1.0 "
                              "Requires-Python <3\nERROR: Could not find a version that satisfies the requirement x==9 "
-                             "(from versions: 2.0)", "there is 2.0", "correct the name"),
+                             "(from versions: 2.0)", "available: 2.0", "correct the name"),
     "python-of-setup": ("RuntimeError: Cannot install on Python version 3.12.1; only versions >=3.7,<3.11 are good",
-                        "it is for Python >=3.7,<3.11", "python_version"),
+                        "it needs Python >=3.7,<3.11", "python_version"),
     "no-apt": ("apt-get: not found", "the base image has no apt-get", "Debian or Ubuntu"),
     "unknown": ("something\nERROR: the backend says no", "the backend says no", "read the log"),
 }  # fmt: skip
@@ -282,8 +282,8 @@ PACKAGES: dict[str, tuple[list[str], list[str]]] = {  # what is asked for → wh
     "both": (["nosuchdeb", "hello=9.9-9", "bc=0"], [r"no nosuchdeb, hello=9\.9-9 \(it has \S+\), bc=0 \(it has \S+\)"]),
     "name-with-version": (["nosuchdeb=1.0"], [r"no nosuchdeb=1\.0"]),
     "architecture": (["hello:arm64"], ["no hello:arm64"]),
-    "exclude-each-other": (["systemd-sysv", "sysvinit-core"], ["do not go together: .*sysvinit-core"]),
-    "virtual": (["mail-transport-agent"], [r"mail-transport-agent \(a virtual package: take \S+ or "]),
+    "exclude-each-other": (["systemd-sysv", "sysvinit-core"], ["conflict: .*sysvinit-core"]),
+    "virtual": (["mail-transport-agent"], [r"mail-transport-agent \(a virtual package: choose \S+ or "]),
 }
 
 

@@ -1,5 +1,5 @@
 """Right checksum, wrong thing: what stands in the place of a file (a pointer of Git LFS or git-annex, a login page, an
-error answer, nothing, a part of it) is named as what it is, whatever its checksum.
+error response, nothing, a part of it) is named as what it is, whatever its checksum.
 
 It applies where a file is locked, synced, verified, loaded into the engine, given to the service as a model, taken from
 a source tree, or lies in the wheelhouse of `./xaiva`.
@@ -66,7 +66,7 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "lfs-over-http": ("weights", LFS.replace(b"https", b"http"), "Git LFS pointer"),
     "lfs-in-gzip": ("labels.gz", gzip.compress(LFS), "Git LFS pointer"),
     "xet": ("weights", b"# xet version 0\nfilesize = 12345678\nhash = 'a'\n", "it is a Xet pointer"),
-    "link-as-text": ("yolo.engine", b"../../weights/yolo.engine", "it is no valid TensorRT engine: it looks like text"),
+    "link-as-text": ("yolo.engine", b"../../weights/yolo.engine", "not a valid TensorRT engine: it looks like text"),
     "annex": ("yolo.onnx", ANNEX, "it is a git-annex pointer, not the file itself (the real one has 12.3 MB)"),
     "annex-link-as-text": ("yolo.onnx", b"../.git/annex/objects/x/y/SHA256E-s1--a/SHA256E-s1--a", "git-annex pointer"),
     "login-page": ("yolo.onnx", PAGE % b"", 'it is an HTML page, not the file ("Sign in · Models")'),
@@ -85,39 +85,39 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
         "File not found",
     ),
     "listing-of-a-bucket": ("weights", b'<?xml version="1.0"?><ListBucketResult/>', "storage server (XML)"),
-    "s3-error": ("yolo.onnx", DENIED, "it is an error answer of a storage server (XML)"),
+    "s3-error": ("yolo.onnx", DENIED, "it is an error response of a storage server (XML)"),
     "s3-error-says-why": ("weights.bin", DENIED, "AccessDenied: Access Denied"),
     "json-error": ("yolo.safetensors", b'{"error": "Repository not found"}', '("Repository not found")'),
-    "json-error-as-json": ("labels.json", b'{"message": "Not Found", "status": "404"}', "error answer (JSON)"),
-    "json-error-of-an-api": ("weights.bin", b'{"detail":"Authentication required"}', "error answer (JSON)"),
-    "json-error-nested": ("a.tar.gz", b'{"errors":[{"status":404,"message":"no"}]}', "error answer (JSON)"),
-    "json-error-after-blanks": ("weights", b'\xef\xbb\xbf\n {"detail": "Not found."}', "error answer (JSON)"),
-    "json-error-of-a-portal": ("weights", b'{"code": 404, "msg": "no such file"}', "error answer (JSON)"),
+    "json-error-as-json": ("labels.json", b'{"message": "Not Found", "status": "404"}', "error response (JSON)"),
+    "json-error-of-an-api": ("weights.bin", b'{"detail":"Authentication required"}', "error response (JSON)"),
+    "json-error-nested": ("a.tar.gz", b'{"errors":[{"status":404,"message":"no"}]}', "error response (JSON)"),
+    "json-error-after-blanks": ("weights", b'\xef\xbb\xbf\n {"detail": "Not found."}', "error response (JSON)"),
+    "json-error-of-a-portal": ("weights", b'{"code": 404, "msg": "no such file"}', "error response (JSON)"),
     "json-error-with-success": ("weights", b'{"success": false, "reason": "denied"}', '("denied")'),
     "json-error-in-a-list": ("weights", b'[{"error": "denied"}]', '("denied")'),
-    "text-error-of-http": ("weights", b"HTTP/1.1 403 Forbidden\r\nServer: x\r\n\r\n", "it is an error answer"),
-    "text-error-of-a-registry": ("weights", b"error: unauthorized: authentication required", "it is an error answer"),
-    "text-error-of-a-login": ("weights", b"Invalid username or password.", "it is an error answer"),
+    "text-error-of-http": ("weights", b"HTTP/1.1 403 Forbidden\r\nServer: x\r\n\r\n", "it is an error response"),
+    "text-error-of-a-registry": ("weights", b"error: unauthorized: authentication required", "it is an error response"),
+    "text-error-of-a-login": ("weights", b"Invalid username or password.", "it is an error response"),
     "text-error-of-a-gate": (
         "weights",
         b"Access to model o/m is restricted. You must be authenticated to access it.",
-        "it is an error answer",
+        "it is an error response",
     ),
-    "text-as-engine": ("yolo.engine", b"see the other folder\n", "it is no valid TensorRT engine: it looks like text"),
-    "text-as-bin": ("weights.bin", b"see the other folder\n", "it is no valid binary file: it looks like text"),
-    "zeros": ("yolo.engine", bytes(100_000), "it holds nothing but zeros"),
-    "blanks": ("weights", b"\n", "it holds nothing but blanks"),
-    "text-error": ("weights.bin", b"404: Not Found", 'it is an error answer, not the file ("404: Not Found")'),
-    "text-error-of-a-hub": ("yolo.onnx", b"Entry not found", "it is an error answer"),
+    "text-as-engine": ("yolo.engine", b"see the other folder\n", "not a valid TensorRT engine: it looks like text"),
+    "text-as-bin": ("weights.bin", b"see the other folder\n", "not a valid binary file: it looks like text"),
+    "zeros": ("yolo.engine", bytes(100_000), "it contains only zeros"),
+    "blanks": ("weights", b"\n", "it contains only whitespace"),
+    "text-error": ("weights.bin", b"404: Not Found", 'it is an error response, not the file ("404: Not Found")'),
+    "text-error-of-a-hub": ("yolo.onnx", b"Entry not found", "it is an error response"),
     "empty": ("yolo.onnx", b"", "it is empty"),
     "empty-without-a-suffix": ("weights", b"", "it is empty"),
-    "text-as-onnx": ("yolo.onnx", b"see the other folder\n", "it is no valid ONNX model: it looks like text"),
-    "zip-as-onnx": ("yolo.onnx", b"PK\x03\x04" + bytes(100), "it is no valid ONNX model: it looks like a zip archive"),
+    "text-as-onnx": ("yolo.onnx", b"see the other folder\n", "not a valid ONNX model: it looks like text"),
+    "zip-as-onnx": ("yolo.onnx", b"PK\x03\x04" + bytes(100), "not a valid ONNX model: it looks like a zip archive"),
     "gzip-as-tar": ("a.tar", gzip.compress(bytes(2048)), "it looks like a gzip file"),
-    "json-as-safetensors": ("a.safetensors", b"[1, 2, 3, 4, 5]", "it is no valid safetensors file"),
+    "json-as-safetensors": ("a.safetensors", b"[1, 2, 3, 4, 5]", "not a valid safetensors file"),
     "text-in-gzip": ("a.tar.gz", gzip.compress(b"x" * 600), "inside, it looks like text"),
-    "no-json": ("a.json", b"{'a': 1}", "it is no valid JSON document"),
-    "text-as-7z": ("a.7z", b"see the other folder\n", "it is no valid 7z archive"),
+    "no-json": ("a.json", b"{'a': 1}", "not a valid JSON document"),
+    "text-as-7z": ("a.7z", b"see the other folder\n", "not a valid 7z archive"),
 }
 
 
@@ -190,7 +190,7 @@ def with_pointer(suffix: str) -> bytes:
 
 
 for name, suffix in (("a.tar", ""), ("a.tar.gz", "gz"), ("a.tar.xz", "xz"), ("a.zip", "zip")):
-    WRONG[f"pointer-in-{name[2:]}"] = (name, with_pointer(suffix), "it holds src/yolo.onnx, and it is a Git LFS")
+    WRONG[f"pointer-in-{name[2:]}"] = (name, with_pointer(suffix), "it contains src/yolo.onnx, and it is a Git LFS")
 
 
 @pytest.fixture(scope="module")
@@ -419,7 +419,7 @@ def test_a_local_wheel_that_is_a_pointer_is_named(tmp_path: Path) -> None:
 
 # -- sync and verify --------------------------------------------------------------------------------------------------
 
-NO_WHEEL = ("demo-1.0-py3-none-any.whl", archive(), "it is no valid wheel")
+NO_WHEEL = ("demo-1.0-py3-none-any.whl", archive(), "not a valid wheel")
 SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": NO_WHEEL}
 
 
@@ -481,7 +481,7 @@ def test_verify_opens_what_lies_there(site: Site) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(half)
     assert [finding.why for finding in verify.verify(site, NAME) if finding.code == "artifact-not-the-file"] == [
-        "it is no valid zip archive: it is cut short: its table of contents is missing"
+        "not a valid zip archive: it is cut short: its table of contents is missing"
     ]
 
 
