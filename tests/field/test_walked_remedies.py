@@ -65,7 +65,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "given-up": ("WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError(1)': /simple/\n"
                  "ERROR: No matching distribution found for setuptools", "ReadTimeoutError", "check the network"),
     "compiler": ("connection broken by 'ReadTimeoutError(1)'\n      src/x.c:12:5: error: unknown type name 'T'\n"
-                 "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "choose a version"),
+                 "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "a version"),
     "try-of-a-compiler": ("_configtest.c:1:5: error: what\nERROR: the backend says no", "says no", "read the log"),
     "header-without-suffix": ("a.c:1:1: fatal error: Eigen/Core: No such file", "Eigen/Core", "build_debs"),
     "cuda-header": ("a.cu:1:1: fatal error: cuda_runtime.h: No such file or directory", "no nvcc", "devel"),
