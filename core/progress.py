@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -76,3 +79,20 @@ def stop_if_cancelled(progress: Progress) -> None:
     """Raise `Cancelled` when the listener has cancelled the work."""
     if progress.cancelled():
         raise Cancelled()
+
+
+@contextmanager
+def stage(progress: Progress, name: str, title: str) -> Iterator[None]:
+    """Report the block as stage `name`: running, then done, failed or cancelled."""
+    stop_if_cancelled(progress)
+    running = Stage(id=name, title=title, state=StageState.RUNNING, started=time.time())
+    progress.stage(running)
+    state = StageState.FAILED
+    try:
+        yield
+        state = StageState.DONE
+    except Cancelled:
+        state = StageState.CANCELLED
+        raise
+    finally:
+        progress.stage(running.model_copy(update={"state": state, "ended": time.time()}))

@@ -1,4 +1,4 @@
-"""Child processes that can be cancelled: ended within a second, with everything they started."""
+"""Child processes that can be cancelled: they end within a second, together with everything they started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRACE_SECONDS = 0.5  # between asking a child to end and killing it
 
 
 class FinishedProcess(NamedTuple):
-    """How a child ended."""
+    """Exit code, standard output and standard error of a child."""
 
     code: int
     out: bytes
@@ -34,9 +34,9 @@ def run_child(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> FinishedProcess:
-    """Run `argv` to its end without input; `hear` is called with each line of its error output as it comes.
+    """Run `argv` to its end without input; calls `on_line` with each line of its error output as it comes.
 
-    Raises Cancelled, with the child and its children dead.
+    Raises Cancelled once the child and everything it started are dead.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
@@ -59,7 +59,7 @@ def run_child(
 
 
 def _emit_lines(position: int, output: int, on_line: Callable[[str], None] | None) -> int:
-    """Hand over the whole lines from that position on; the position behind them."""
+    """Pass on the complete lines from `position` on; returns the position after them."""
     if on_line is None:
         return position
     *lines, _ = os.pread(output, _READ, position).split(b"\n")
@@ -69,7 +69,7 @@ def _emit_lines(position: int, output: int, on_line: Callable[[str], None] | Non
 
 
 def _terminate(process: subprocess.Popen[bytes]) -> None:
-    """End the child, if it still runs, with all of its session: asked first, then killed."""
+    """End a child that still runs, with its whole session: SIGTERM first, then SIGKILL."""
     if process.poll() is not None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -1,8 +1,8 @@
 """A base image as files: exported from the engine blob by blob, imported into any engine as one tar.
 
-Layout of `images/<name>/`: `blobs/sha256/<digest>`, and beside them the two ways a reader may find them:
-`manifest.json` (docker load) and `oci-layout` + `index.json` (OCI). Blobs are named by their content, so that equal
-layers of several images are equal files; the three small files are written by us and depend on nothing else.
+Layout of `images/<name>/`: `blobs/sha256/<digest>`, and beside them the manifests of both formats: `manifest.json`
+(docker load) and `oci-layout` + `index.json` (OCI). Blobs are named by their content, so equal layers of several
+images are equal files. The manifests depend on the blobs alone.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True)
 class SavedImage:
-    """An image whose blobs lie in the artifacts folder. `texts` are the small files around them, by path."""
+    """An image whose blobs are in the artifacts folder."""
 
     image: LockedImage
     files: list[LockedFile]
     manifests: dict[str, bytes]
+    """Path in the artifacts folder → content of the files that describe the blobs."""
 
     def write_manifests(self, artifacts: Path) -> None:
-        """Write the small files: from now on the folder holds this image, and no other it may have held."""
+        """Write the manifests and remove other blobs: from now on the folder holds this image alone."""
         for path, content in self.manifests.items():
             write_atomic(artifacts / path, content)
         locked_paths = {file.path for file in self.files}
@@ -60,8 +61,8 @@ def save_image(
 ) -> SavedImage:
     """Bring the blobs of image `reference` into `artifacts`, pulling it when the engine lacks it or `pull` is set.
 
-    What another image of that name left there is as good as before, until `describe`. Raises EngineError when the
-    engine has no such image and cannot get it, OSError when the disk is full, Cancelled.
+    An earlier image of that name in the folder stays valid until `write_manifests`. Raises EngineError when the engine
+    has no such image and cannot get it, OSError when the disk is full, Cancelled.
     """
     image = _pull_if_missing(client, reference, progress, pull)
     folder = f"images/{_folder_name(reference)}"
@@ -97,7 +98,7 @@ def save_image(
 
 
 def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
-    """The image as one tar for `docker load`, made again from its blobs; the same blobs give the same bytes.
+    """The image as one tar for `docker load`, rebuilt from its blobs; the same blobs give the same bytes.
 
     Raises XaivaError when a file is missing.
     """
@@ -153,7 +154,7 @@ def _pull_if_missing(client: docker.DockerClient, reference: str, progress: Prog
 
 
 class _EngineStream(io.RawIOBase):
-    """The engine's chunks as a file to read. A thread waits for the engine, so that a cancel need not."""
+    """The engine's chunks as a readable file. A thread waits for the engine, so that cancelling never does."""
 
     def __init__(self, what: str, start: Callable[[], Iterable[bytes]], progress: Progress) -> None:
         self._what = what
@@ -196,7 +197,7 @@ class _EngineStream(io.RawIOBase):
                     if self._ended.is_set():
                         return
             self._put(None)
-        except BaseException as error:  # to be raised where it is waited for
+        except BaseException as error:  # `readinto` raises it
             self._put(error)
 
     def _put(self, item: bytes | BaseException | None) -> None:
@@ -274,7 +275,7 @@ def _digest_of(name: str, names: dict[str, str]) -> str:
 
 
 def _build_manifests(blobs: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
-    """The small files around the blobs: the OCI manifest and the three that lead to it."""
+    """Path → text: the OCI manifest, and the three files from which docker and OCI readers find it."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -328,7 +329,7 @@ def _locked_file(path: str, size: int, sha256: str, reference: str, config: str)
 
 
 def _read_os_and_python(client: docker.DockerClient, image: str) -> tuple[str, str]:
-    """The image's distribution (`debian 12`) and the version of its `/usr/bin/python3`, as far as it has them."""
+    """The image's distribution (`debian 12`) and the version of its `/usr/bin/python3`; "" for what it lacks."""
     with engine_errors(f"Inspecting {image}"):
         container = client.containers.create(image, command=["true"], network_disabled=True, labels=helper_label())
         try:

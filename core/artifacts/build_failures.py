@@ -1,20 +1,20 @@
-"""Why a script in a helper container failed, read from what its tools wrote, and what to do about that cause."""
+"""Explains why a script in a helper container failed, from the output of its tools: the cause and its remedy."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 
-QUOTED_LINES = 6  # of the output that are quoted where no cause was found in it
-_END_LINES = 30  # of a build: what it lacked and did without stands further up
-_PIP_RETRY = re.compile(r"Retry\(total=[1-9]")  # pip tries again, and fails only with total=0
-_TOOL_PACKAGES = {  # Debian package of a program that builds call, where its name is another
+QUOTED_LINES = 6  # of the output, when it shows no known cause
+_END_LINES = 30  # of a build's output; optional things that it lacked are named further up
+_PIP_RETRY = re.compile(r"Retry\(total=[1-9]")  # pip tries again; it fails only with total=0
+_TOOL_PACKAGES = {  # program → its Debian package, where the names differ
     "cargo": "cargo, rustc",
     "mysql_config": "default-libmysqlclient-dev",
     "pg_config": "libpq-dev",
     "rustc": "cargo, rustc",
 }
-_REMOVED_MODULES = re.compile(  # from the standard library, in 3.12 and 3.13
+_REMOVED_MODULES = re.compile(  # no longer in the standard library of 3.12 and 3.13
     "asynchat|asyncore|audioop|cgi|cgitb|crypt|distutils|imghdr|imp|lib2to3|pipes|smtpd|sndhdr|telnetlib"
 )
 ENGINE_NETWORK_REMEDY = "check the network of the engine's machine, and the proxies in .env"
@@ -24,26 +24,29 @@ _Cause = Callable[["re.Match[str]"], Explanation]
 
 
 def missing_module(lines: Sequence[str]) -> str:
-    """The module for whose lack a build ended; "" when it ended for another reason."""
+    """The missing module that made a build fail; "" when it failed for another reason."""
     end = "\n".join(lines[-_END_LINES:])
     modules: list[str] = re.findall(r"(?:ModuleNotFoundError|ImportError): No module named '?([A-Za-z_][\w.]*)", end)
     return modules[-1].partition(".")[0] if modules else ""
 
 
 def remedy_for_module(module: str) -> str:
-    """What gives a module to a build, in words for a remedy."""
+    """How to provide a module to a build, as part of a remedy."""
     if module == "pkg_resources":
         return "add setuptools<81 (it has pkg_resources) to a layer"
     return f"add the package that has {module} to a layer"
 
 
 def is_removed_module(module: str) -> bool:
-    """Whether newer versions of Python have the module no more, so that no package brings it."""
+    """Whether newer versions of Python dropped the module from the standard library; no package has it then."""
     return bool(_REMOVED_MODULES.fullmatch(module))
 
 
 def explain_failure(lines: Sequence[str], code: int) -> Explanation:
-    """Why the script that wrote `lines` ended with status `code`, and the remedy. An unknown cause is quoted."""
+    """Why the script that wrote `lines` ended with status `code`, and the remedy.
+
+    The last lines are quoted when the cause is unknown.
+    """
     lines = [line for line in lines if not _PIP_RETRY.search(line)]
     whole, end = "\n".join(lines), "\n".join(lines[-_END_LINES:])
     for pattern, cause in _CAUSES:
@@ -141,9 +144,9 @@ def _no_distribution(match: re.Match[str]) -> Explanation:
     )
 
 
-# A build looks for these and may get on without: only at the end of the output they are the cause.
+# A build may look for these and do without them: they are the cause only at the end of the output.
 _OPTIONAL_LOOKUPS = (_tool, _library, _network)
-# In this order: what a build says of itself is nearer to the cause than what a tool tried on the way.
+# Order matters: what a build reports itself is nearer to the cause than what a tool tried on the way.
 _CAUSES: tuple[tuple[str, _Cause], ...] = (
     (r"No space left on device|Disk quota exceeded", _disk),
     (

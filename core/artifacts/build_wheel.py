@@ -1,4 +1,4 @@
-"""Builds the wheel of a package that is published as source only, in a container of the base image."""
+"""Builds the wheel of a package that exists only as source, in a container of the base image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock,
 from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.orphaned_helpers import remove_orphans
-from core.artifacts.stages import stage
 from core.artifacts.uv_compile import name_of
 from core.engine import connect_with_long_timeout
 from core.errors import InputError, XaivaError, os_reason
@@ -39,13 +38,13 @@ from core.presets.model import Index, Preset
 from core.presets.package_binding import index_for, is_named
 from core.presets.requirement_text import DirectReference, UnreadableLine, parse_line
 from core.presets.store import load_named
-from core.progress import Progress
+from core.progress import Progress, stage
 from core.site import Site
 
 _PIP_CONFIG = "pip.conf"
 
-# pip is asked with the machine's own index settings and the preset's indexes; they come as a file, as they may hold
-# tokens, which an environment would show to whoever inspects the container.
+# pip gets the machine's index settings and the preset's indexes as a file: they may contain tokens, which the
+# environment would reveal in `docker inspect`.
 WHEEL_SCRIPT = (
     WRONG_PACKAGES_SCRIPT
     + r"""
@@ -73,7 +72,7 @@ fi
 /tmp/build/bin/pip install --quiet --no-index --no-deps --require-hashes --find-links /tmp/locked -r /tmp/locked.txt
 build --no-build-isolation --check-build-dependencies 2>&1 | tee /tmp/first
 if ls /tmp/wheels/*.whl >/dev/null 2>&1; then exit 0; fi
-# Without isolation pip installs nothing of what the package itself declares; it only names it.
+# Without isolation, pip only names the declared build requirements and does not install them.
 sed -nE "s/^.*Some build dependencies for .* are missing: (.*)\.$/\1/p" /tmp/first > /tmp/named
 sed "s/', '/\n/g; s/'//g" /tmp/named > /tmp/declared
 if [ ! -s /tmp/declared ]; then exit 1; fi
@@ -85,10 +84,10 @@ build --no-build-isolation
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name`, `name==version` or an
-    address; option `no_build_isolation`: with the packages of the lock in sight, as for those that the preset names so.
+    address; option `no_build_isolation`: against the packages of the lock (the preset may also name such packages).
 
-    The wheel goes to `local-wheels/` of the artifacts; the next lock takes it from there. The outcome has `wheel`
-    (its path in the artifacts), `package`, `seconds`, and what to do `next`. Raises XaivaError when it does not build.
+    The wheel goes to `local-wheels/` of the artifacts, where the next lock finds it. The outcome has `wheel` (its path
+    in the artifacts), `package`, `seconds`, and the `next` step. Raises XaivaError when it does not build.
     """
     started = time.monotonic()
     preset = load_named(site, subject)
@@ -97,7 +96,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         wheels = _WheelBuild(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
     if not wheels:
         raise XaivaError(f"A wheel of {requirement}", "pip built none", "read the log of this operation")
-    (name, content), *_ = wheels.items()  # one, as pip is asked for no dependencies
+    (name, content), *_ = wheels.items()  # there is only one: pip builds no dependencies
     local, package = artifacts_folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
     write_atomic(local / name, content)
     if address := _source_address(requirement):
@@ -111,9 +110,10 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
 
 def read_requirement(preset: Preset, text: str, subject: str) -> str:
-    """What is to be built, as given: a requirement, or an address alone.
+    """Parse what to build: a requirement, or an address alone.
 
-    Raises InputError for what cannot be read or reached, such as an address with a login: that is in no ledger.
+    Raises InputError for text that cannot be read, and for an address that the container cannot reach or that contains
+    a login, which must not be written to the ledger.
     """
     what = f"Requirement {text!r}"
     if text.endswith(".whl"):
@@ -132,7 +132,7 @@ def read_requirement(preset: Preset, text: str, subject: str) -> str:
 
 
 def _complete_requirement(site: Site, preset: Preset, text: str, subject: str = UNNAMED_PRESET) -> str:
-    """What is to be built; a bare name takes its address in a layer, or its version of layers and pins."""
+    """What to build; a bare name gets its address in a layer, or its versions in layers and pins."""
     requirement = read_requirement(preset, text, subject)
     if not _package_name(requirement):
         return requirement
@@ -151,7 +151,7 @@ def _complete_requirement(site: Site, preset: Preset, text: str, subject: str = 
 
 
 def _reachable_requirement(entry: LayerReference, subject: str, python: str) -> str:
-    """The requirement of an address. Raises InputError for one that no container of the base image can reach."""
+    """The requirement of an address. Raises InputError when a container of the base image cannot reach it."""
     if not is_built_in_image(entry.reference):
         remedy = remedy_for(entry, subject, python)
         raise InputError(describe_reference(entry), "a container of the base image cannot reach it", remedy)
@@ -159,7 +159,7 @@ def _reachable_requirement(entry: LayerReference, subject: str, python: str) -> 
 
 
 def _package_name(requirement: str) -> str:
-    """The name of the package; "" for an address alone."""
+    """The package of a requirement; "" for an address alone."""
     try:
         return Requirement(requirement).name
     except InvalidRequirement:
@@ -167,12 +167,12 @@ def _package_name(requirement: str) -> str:
 
 
 def _source_address(requirement: str) -> str:
-    """Where its source comes from; "" for an index."""
+    """The address of the source; "" when it comes from an index."""
     return (Requirement(requirement).url or "") if _package_name(requirement) else requirement
 
 
 def _next_step(expanded: ExpandedPreset, requirement: str, package: str, subject: str) -> str:
-    """What to do with the wheel: a lock takes it where a layer asks for its package or has that address alone."""
+    """What to do with the wheel. A lock uses it if a layer names its package or its address."""
     address, entries = _source_address(requirement), [entry.reference for _, entry in expanded.direct_references]
     packages = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
     if not address or package in packages or address in [entry.address for entry in entries]:
@@ -191,7 +191,7 @@ class _WheelBuild:
         self.progress = progress
 
     def run(self, no_build_isolation: bool) -> dict[str, bytes]:
-        """The wheels by name. Raises XaivaError, Cancelled."""
+        """File name → content of the built wheels. Raises XaivaError, Cancelled."""
         package = _package_name(self.requirement)
         locked = no_build_isolation or is_named(package, self.preset.no_build_isolation)
         wheels = self._locked_wheels() if locked else []
@@ -226,7 +226,7 @@ class _WheelBuild:
             return {name: data for name, data in container.read_files("/tmp/wheels").items() if name.endswith(".whl")}
 
     def _locked_wheels(self) -> list[LockedFile]:
-        """The wheels of the lock, all on disk. Raises XaivaError."""
+        """The wheels of the lock. Raises XaivaError unless all are on disk."""
         artifacts = artifacts_folder(self.site, self.name)
         wheels = read_lock(self.site, self.name).of_kind(FileKind.WHEEL)
         missing = [file.name for file in wheels if not file.under(artifacts).is_file()]
@@ -238,7 +238,7 @@ class _WheelBuild:
         return wheels
 
     def _missing_module_error(self, module: str, isolated: bool) -> XaivaError:
-        """A build that ended for lack of a module."""
+        """The error for a build that failed because a module is missing."""
         what = f"A wheel of {self.requirement}"
         if is_removed_module(module):
             why = f"its build needs the module {module}, which newer versions of Python no longer include"
@@ -252,7 +252,7 @@ class _WheelBuild:
         return XaivaError(what, why, f"{remedy}, {self._retry_command()}")
 
     def _package_with_module(self, module: str) -> str:
-        """The locked package that has a module; "" when none has it, or when that is not known."""
+        """The locked package that has a module; "" when none has it or its wheel is not on disk."""
         lock = find_lock(self.site, self.name)
         for file in lock.of_kind(FileKind.WHEEL) if lock else ():
             path = file.under(artifacts_folder(self.site, self.name))
@@ -265,7 +265,7 @@ class _WheelBuild:
 
 
 def _top_level_modules(wheel: Path) -> set[str]:
-    """The top-level modules of a wheel; none of one that cannot be read: sync and verify say so."""
+    """The top-level modules of a wheel; empty when it cannot be read, which sync and verify report."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             return {re.split(r"[/.]", name)[0] for name in archive.namelist()}
@@ -274,7 +274,10 @@ def _top_level_modules(wheel: Path) -> set[str]:
 
 
 def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:
-    """pip takes an index that refuses for an empty one, and another's package of that name. Raises XaivaError."""
+    """Raise XaivaError for an index without its login.
+
+    pip would treat it as empty and take an unrelated package of that name from another index.
+    """
     package = _package_name(requirement)
     home = index_for(package, indexes) if package else None
     for index in [home] if home else [index for index in indexes if not index.packages]:
@@ -283,8 +286,10 @@ def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> Non
 
 
 def _pin_to_index_hash(site: Site, indexes: Sequence[Index], requirement: str) -> str:
-    """What pip is to build. pip asks all indexes, for what a build needs; so a bound package is named with the SHA-256
-    that its own index gives. Raises XaivaError when that gives none."""
+    """The requirement for pip. pip uses all indexes, so a bound package is pinned to the SHA-256 in its own index.
+
+    Raises XaivaError when that index has no SHA-256.
+    """
     package = _package_name(requirement)
     index = index_for(package, indexes) if package else None
     if index is None or (parsed := Requirement(requirement)).url:
@@ -301,7 +306,7 @@ def _pin_to_index_hash(site: Site, indexes: Sequence[Index], requirement: str) -
 
 
 def _read_authorities(path: str) -> bytes:
-    """The certificate authorities of the machine, none when it names none. Raises XaivaError."""
+    """The machine's certificate authorities; empty when `path` is "" or a folder. Raises XaivaError."""
     if not path or os.path.isdir(path):
         return b""
     try:

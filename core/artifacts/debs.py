@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMPILERS = ["build-essential", "cmake", "nasm", "ninja-build", "pkg-config"]
 OPENCV_LIBRARIES = ["libjpeg-dev", "libpng-dev", "zlib1g-dev"]
-# What programs linked to the libraries above load at run time; the names differ between distributions.
+# The run-time parts of the libraries above; their names differ between distributions.
 RUNTIME_LIBRARY = re.compile(r"^(libjpeg\d+.*|libjpeg-turbo\d+|libpng16-16.*|zlib1g)$")
 PACKAGES_FIELDS = (
     "Architecture",
@@ -44,8 +44,8 @@ WRONG_PACKAGES_REMEDY = (
     "correct these names and versions in debs and build_debs; without a version apt takes the newest"
 )
 
-# Ends where there is no apt. One line for each package that apt cannot install: `missing NAME` with the packages that
-# provide it, or `version NAME=VERSION` with the versions there are.
+# Ends when there is no apt. Prints a line for each package that apt cannot install: `missing NAME` with the packages
+# that provide it, or `version NAME=VERSION` with the available versions.
 WRONG_PACKAGES_SCRIPT = r"""
 command -v apt-get >/dev/null || { echo "apt-get: not found" >&2; exit 1; }
 known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
@@ -63,7 +63,7 @@ wrong() {
 }
 """
 
-# Sections of the output begin with @@. apt's own words go to the error output, which is the log.
+# Sections of the output begin with @@. apt's own messages go to the error output, which becomes the log.
 DEBS_SCRIPT = (
     WRONG_PACKAGES_SCRIPT
     + r"""
@@ -111,7 +111,7 @@ done | xargs -r apt-cache show
 
 @dataclass(frozen=True)
 class DebRequest:
-    """What is asked of a base image: packages for the runtime and for the builder stage."""
+    """The packages that a preset needs, for the runtime and for the builder stage."""
 
     python_version: str
     debs: Sequence[str]
@@ -120,16 +120,18 @@ class DebRequest:
 
 @dataclass
 class DebClosure:
-    """The answer. `python` tells whether the distribution has that Python; `fields` are those of `Packages` by path."""
+    """The requested packages with all their dependencies."""
 
     python: bool = False
+    """Whether the distribution has the requested Python."""
     debs: list[LockedFile] = field(default_factory=list)
     build_debs: list[LockedFile] = field(default_factory=list)
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Path of a deb → the fields of its stanza in `Packages`."""
 
 
 def deb_request(preset: Preset) -> DebRequest:
-    """What a preset needs of its distribution: its own lists, and compilers when something is compiled."""
+    """The packages that a preset needs: its own lists, and compilers when something is compiled."""
     options = preset.build_options
     compiles = bool(options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch)
     build = [*COMPILERS, *(OPENCV_LIBRARIES if options.opencv_version else [])] if compiles else []
@@ -139,7 +141,10 @@ def deb_request(preset: Preset) -> DebRequest:
 def resolve_debs(
     client: docker.DockerClient, image: str, request: DebRequest, env: Mapping[str, str], progress: Progress
 ) -> DebClosure:
-    """Ask its apt. Raises HelperFailed when that cannot be asked, XaivaError for an unknown package, Cancelled."""
+    """Resolve the packages with the apt of `image`.
+
+    Raises HelperFailed when apt or its sources fail, XaivaError for a package that they do not have, Cancelled.
+    """
     script_env = {
         "PYTHON": request.python_version,
         "DEBS": " ".join(request.debs),
@@ -183,7 +188,7 @@ def _parse_output(image: str, output: str) -> DebClosure:
 
 
 def describe_wrong_packages(output: str) -> str:
-    """All that `wrong` of the script found, in one sentence; "" for nothing."""
+    """The findings of `wrong` in WRONG_PACKAGES_SCRIPT as one sentence; "" without any."""
     rows = [line.split() for line in output.splitlines()]
     missing = [
         f"{name} ({_suggest_providers(alternatives)})" if alternatives else name
@@ -216,7 +221,7 @@ def _split_sections(output: str) -> dict[str, list[str]]:
 
 
 def _parse_stanzas(text: str) -> dict[tuple[str, str], dict[str, str]]:
-    """Name and version → fields. Continued lines are dropped: only descriptions have them."""
+    """(name, version) → fields of the stanza. Continuation lines are dropped: only descriptions have them."""
     stanzas = {}
     for block in text.split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.MULTILINE))
@@ -249,7 +254,7 @@ def _add_deb(
 
 
 def merge_closures(first: DebClosure, second: DebClosure) -> DebClosure:
-    """Both closures together; the base and the smaller runtime base of one preset each get what they lack."""
+    """The union of two closures: those of the base image and of the smaller runtime base image of one preset."""
     merged = DebClosure(first.python and second.python)
     merged.debs = _union(first.debs, second.debs)
     runtime = {file.url for file in merged.debs}

@@ -1,4 +1,4 @@
-"""The findings on packages that several indexes have and that are bound to none."""
+"""Findings about dependency confusion: packages that several indexes have, without a binding to one of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.findings import Finding
 
 
 def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Finding]:
-    """A warning for each group of packages that the same indexes have."""
+    """A warning for each group of packages in `shared` (package → index URLs) that the same indexes have."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, urls in shared.items():
         groups.setdefault(tuple(urls), []).append(name)

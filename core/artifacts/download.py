@@ -1,4 +1,4 @@
-"""Downloads many files in parallel: ranges, resume, back-off, a limit per host, SHA-256 at the end."""
+"""Downloads many files in parallel: ranges, resume, back-off, a limit per host, a final SHA-256."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from core.redaction import redact_address
 from core.site import SyncSettings
 
 READ_BYTES = 256 << 10
-FIRST_RETRY_SECONDS = 0.5  # seconds before the second attempt; doubled each time
-PROGRESS_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
+FIRST_RETRY_SECONDS = 0.5  # before the second attempt; doubled each time
+PROGRESS_BYTES = 1 << 20  # an attempt that received so much resets the count of attempts
 RETRY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-THREAD_STOP_SECONDS = 0.5  # how long threads may take to notice that they should stop
+THREAD_STOP_SECONDS = 0.5  # threads get so long to notice that they should stop
 
 
 @dataclass(order=True)
 class _Task:
-    """One piece to fetch, not before `when` (monotonic seconds)."""
+    """A piece to fetch, not before `when` (monotonic seconds)."""
 
     when: float
     order: int
@@ -45,19 +45,11 @@ class _Task:
     piece: Piece = field(compare=False)
     generation: int = field(compare=False)
     attempt: int = field(default=0, compare=False)
-    host: str = field(default="", compare=False)  # whose queue it waits in: the file may have another address by then
+    host: str = field(default="", compare=False)  # of its queue; the file may have switched to another URL since
 
 
-class _PermanentFailure(Exception):
-    """This URL will not give the file, however often it is asked."""
-
-    def __init__(self, why: str, remedy: str = "") -> None:
-        super().__init__(why)
-        self.remedy = remedy
-
-
-class _TransientFailure(Exception):
-    """It failed this time; `wait` is what the server asks for, in seconds."""
+class _Failure(Exception):
+    """`wait` is the server's `Retry-After` in seconds."""
 
     def __init__(self, why: str, remedy: str = NETWORK_REMEDY, wait: float = 0) -> None:
         super().__init__(why)
@@ -65,12 +57,20 @@ class _TransientFailure(Exception):
         self.wait = wait
 
 
+class _PermanentFailure(_Failure):
+    """This URL cannot provide the file; a retry is pointless."""
+
+
+class _TransientFailure(_Failure):
+    """A retry may succeed."""
+
+
 class _Superseded(Exception):
-    """The piece is no longer wanted; the file is queued anew."""
+    """The file was restarted, and its pieces are queued again."""
 
 
 class Downloader:
-    """Fetches files with `connections` threads. One use: `fetch`, then throw it away."""
+    """Fetches files with `connections` threads. For a single call of `fetch`."""
 
     def __init__(self, network: Network, settings: SyncSettings, progress: Progress) -> None:
         self._network = network
@@ -82,21 +82,18 @@ class Downloader:
         self._busy: dict[str, int] = {}
         self._order = 0
         self._pending: set[PartialDownload] = set()
-        self._finishing: set[PartialDownload] = (
-            set()
-        )  # all of them is there; one thread checks it and puts it in its place
+        self._finishing: set[PartialDownload] = set()  # complete; one thread checks them and puts them in place
         self._active: dict[PartialDownload, int] = {}
         self._stopping = False
         self._fatal: BaseException | None = None
         self.failures: list[XaivaError] = []
-        self.resumed = 0
-        self.received = 0
+        self.resumed = self.received = 0  # bytes
         self.arrived: list[PartialDownload] = []
 
     def fetch(self, partials: list[PartialDownload], tick: Callable[[], None]) -> None:
-        """Fetch all; calls `tick` in this thread five times a second. Files that failed are in `failures`.
+        """Fetch all files, calling `tick` in this thread five times a second; `failures` has those that failed.
 
-        Raises Cancelled, and OSError when the disk is full; what was fetched is kept for the next time.
+        Raises Cancelled, and OSError when the disk is full; the parts on disk are kept for the next sync.
         """
         self.resumed = sum(partial.done for partial in partials)
         self._pending = set(partials)
@@ -120,7 +117,6 @@ class Downloader:
             raise self._fatal
 
     def in_flight(self) -> list[PartialDownload]:
-        """The files bytes are coming in for, now."""
         with self._ready:
             return list(self._active)
 
@@ -140,7 +136,7 @@ class Downloader:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _enqueue(self, partial: PartialDownload) -> None:
-        """Queue what is missing: one piece until the server has shown that it can do ranges, then all."""
+        """Queue the missing pieces: a single one until the server has shown that it supports ranges."""
         with self._ready:
             missing = [piece for piece in partial.pieces if not piece.complete] or partial.pieces[:1]
             for piece in missing if partial.ranged else missing[:1]:
@@ -154,7 +150,7 @@ class Downloader:
         self._ready.notify_all()
 
     def _next_task(self) -> _Task | None:
-        """The next piece whose time has come and whose host has a free connection. None: stop."""
+        """The next piece that is due and whose host has a free connection; None to stop."""
         with self._ready:
             while not self._stopping and self._pending:
                 now, soonest = time.monotonic(), 1.0
@@ -176,7 +172,7 @@ class Downloader:
         while (task := self._next_task()) is not None:
             try:
                 self._fetch_piece(task)
-            except BaseException as error:  # whatever it is, the waiting thread must hear of it
+            except BaseException as error:  # `fetch` raises it
                 self._abort(error)
             finally:
                 with self._ready:
@@ -201,7 +197,7 @@ class Downloader:
             )
             self._retry_later(task, failure, task.piece.done - (done_before if task.piece is piece else 0))
         except OSError as error:
-            self._abort(error.with_traceback(None))  # which would hold the file open
+            self._abort(error.with_traceback(None))  # the traceback would keep the file open
         else:
             self._piece_done(task)
 
@@ -236,7 +232,10 @@ class Downloader:
             raise _PermanentFailure(error.why, error.remedy) from error
 
     def _check_response(self, task: _Task, response: urllib3.BaseHTTPResponse, asked_range: bool) -> None:
-        """Look at the answer's head. If it brings more than was asked for, the task is about all of that."""
+        """Check status and headers. If the response is the whole file, the task continues with the whole file.
+
+        Raises _PermanentFailure, _TransientFailure, _Superseded.
+        """
         partial, piece, status, url = task.partial, task.piece, response.status, task.partial.urls[0]
         if task.generation != partial.generation:
             raise _Superseded()
@@ -247,7 +246,7 @@ class Downloader:
         if status not in (200, 206):
             raise _PermanentFailure(f"the server answers {status}", remedy_for_status(status))
         etag = response.headers.get("etag", "")
-        etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
+        etag = "" if etag.startswith("W/") else etag  # a weak ETag does not promise the same bytes
         total = total_size(response)
         if total is not None and total != partial.file.size:
             placeholder = recognise(response.read(HEAD, decode_content=False), total, partial.file.path)
@@ -260,7 +259,7 @@ class Downloader:
                 "the file was replaced at its origin; lock again, or set a mirror that has the old one",
             )
         if status == 200:
-            if asked_range:  # no ranges there, or not the same file any more: all of it from the beginning
+            if asked_range:  # the server has no ranges, or the file has changed
                 self._restart(task, single_piece(partial.file.size), "the server cannot resume the download")
             partial.etag = etag
             return
@@ -276,7 +275,7 @@ class Downloader:
             self._queue_others(partial, piece, task.generation)
 
     def _restart(self, task: _Task, pieces: list[Piece] | None, why: str) -> None:
-        """From nothing; the task goes on with the first piece. Raises _Superseded when another task did so already."""
+        """Start over with the first piece. Raises _Superseded when another task has done so already."""
         if not task.partial.restart(task.generation, pieces):
             raise _Superseded()
         self._progress.log(f"{task.partial.file.path}: starting over: {why}")
@@ -284,7 +283,7 @@ class Downloader:
         task.piece = task.partial.pieces[0]
 
     def _start_over(self, task: _Task, pieces: list[Piece] | None) -> NoReturn:
-        """The server's copy is not the one that was begun: all that is missing is queued anew."""
+        """Start over because the server's copy has changed, and queue all pieces again."""
         self._restart(task, pieces, "the server's copy has changed")
         self._enqueue(task.partial)
         raise _Superseded()
@@ -296,7 +295,7 @@ class Downloader:
                     self._push(_Task(0.0, 0, partial, piece, generation))
 
     def _receive(self, task: _Task, response: urllib3.BaseHTTPResponse) -> bool:
-        """Take in what comes, not a full READ at a time: nothing waits unsaved."""
+        """Write the data as it arrives, without waiting for full blocks; whether the piece is complete."""
         piece = task.piece
         while data := response.read1(READ_BYTES, decode_content=False):
             if self._stopping:
@@ -319,9 +318,8 @@ class Downloader:
             return
         partial.hash_contiguous()
         with self._ready:
-            if not partial.complete or partial not in self._pending or partial.generation != task.generation:
-                return
-            if partial in self._finishing:
+            current = partial in self._pending and partial.generation == task.generation
+            if not current or not partial.complete or partial in self._finishing:
                 return
             self._finishing.add(partial)
         try:
@@ -329,7 +327,7 @@ class Downloader:
         except OSError as error:
             self._abort(error.with_traceback(None))
             return
-        except WrongContent as error:  # as it is locked: no other address has anything else
+        except WrongContent as error:  # the locked content itself is wrong, whatever the URL
             partial.discard()
             self._give_up(partial, error)
             return
@@ -339,11 +337,11 @@ class Downloader:
                 self._pending.discard(partial)
                 self.arrived.append(partial)
                 self._ready.notify_all()
-        if not good:
-            self._handle_hash_mismatch(task)
+                return
+        self._handle_hash_mismatch(task)
 
     def _handle_hash_mismatch(self, task: _Task) -> None:
-        """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
+        """The SHA-256 differs from the lock: start over once, then use the next URL, then give up."""
         partial = task.partial
         placeholder = partial.placeholder(partial.file.size)
         if not partial.restart(task.generation):
@@ -362,7 +360,7 @@ class Downloader:
             self._try_next_url(partial, task.generation + 1, why, remedy)
 
     def _try_next_url(self, partial: PartialDownload, generation: int, why: str, remedy: str) -> None:
-        """What was asked for with `generation` does not come from here: ask the next one, or give up."""
+        """Switch to the next URL, or give up; no effect when the file was restarted since `generation`."""
         with self._ready:
             if partial not in self._pending or generation != partial.generation:
                 return

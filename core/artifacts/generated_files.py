@@ -1,4 +1,4 @@
-"""Files that are generated from the lock alone: requirement files, `pylock.toml`, apt's `Packages`."""
+"""Files generated from the lock alone: requirement files, `pylock.toml`, apt's `Packages`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SHA-256 of many files at once, on all cores: hashlib lets other threads run while it works."""
+"""SHA-256 of many files on all cores: hashlib releases the interpreter lock while it works."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def hash_files(
     on_done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Hash every file; `done(path, sha256, stat, error)` once for each, `read(path, bytes)` as it goes, both from any
-    thread. `stat` was taken before the first byte. Raises Cancelled.
+    """Hash every file. Calls `on_read(path, bytes)` on the way and `on_done(path, sha256, stat, error)` once for each
+    file, both from any thread. `stat` is from before the first byte was read. Raises Cancelled.
     """
-    queue = sorted(paths, key=_size)  # the largest is taken first, so that no core ends alone on it
+    queue = sorted(paths, key=_size)  # the largest first, so that no core is left alone with it
     lock = threading.Lock()
     stopped = threading.Event()
     errors: list[BaseException] = []
@@ -35,7 +35,7 @@ def hash_files(
                 path = queue.pop()
             try:
                 _hash_file(path, buffer, on_read, on_done, stopped)
-            except BaseException as error:  # a listener's failure must reach the caller, not end a thread in silence
+            except BaseException as error:  # the caller raises it; a thread would only end silently
                 errors.append(error)
                 stopped.set()
 

@@ -1,4 +1,4 @@
-"""Short-lived online containers of a base image, in which its own tools resolve packages or build a wheel."""
+"""Short-lived containers of a base image with network access: its own tools resolve packages or build wheels there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.2
 
 
 class HelperFailed(XaivaError):
-    """The script ran and ended with an error; `lines` are what it wrote to its error output."""
+    """The script ended with an error; `lines` is its error output."""
 
     def __init__(self, what: str, why: str, remedy: str, lines: Sequence[str] = ()) -> None:
         super().__init__(what, why, remedy)
@@ -32,9 +32,9 @@ class HelperFailed(XaivaError):
 
 
 class HelperContainer:
-    """Runs one shell script in a container with the host's network; removes it in the end, whatever happens.
+    """Runs one shell script in a container with the host's network. A context manager that removes the container.
 
-    The script reads the environment `env`, and the proxies of `machine_env`. Use as a context manager.
+    The script gets the environment `env` and the proxies of `machine_env`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HelperContainer:
             self._container.remove(force=True, v=True)
 
     def write_file(self, folder: str, name: str, content: bytes, mode: int = 0o644) -> None:
-        """Write a file of root's into the container, before it runs; it goes with the container."""
+        """Write a file that belongs to root into the container, before it runs; it is removed with the container."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             entry = tarfile.TarInfo(name)
@@ -83,13 +83,13 @@ class HelperContainer:
             self._container.put_archive(parent or "/", _tar(name, files, progress))
 
     def run(self, progress: Progress, what: str, stage: str = "") -> str:
-        """Run the script to its end; its standard output. Its error output goes to the log, line by line.
+        """Run the script to its end and return its standard output; its error output goes to the log, line by line.
 
-        Raises HelperFailed about `what` when it fails, Cancelled when the listener wants so.
+        Raises HelperFailed about `what` when the script fails, Cancelled.
         """
         errors: list[str] = []
         with engine_errors(what):
-            # Before the start: the engine may never close the stream of one who attaches while the container ends.
+            # Attach before the start: the engine may never close a stream that is attached while the container ends.
             output = self._container.attach(stdout=True, stderr=True, stream=True, demux=True)
             self._container.start()
             reader = threading.Thread(target=self._read, args=(output, progress, stage, errors), daemon=True)
@@ -104,7 +104,7 @@ class HelperContainer:
         return b"".join(self._output).decode(errors="replace")
 
     def read_files(self, folder: str) -> dict[str, bytes]:
-        """The files the script left in `folder`, by name."""
+        """Name → content of the files in `folder` of the container."""
         with engine_errors(f"Reading from the helper container of {self._image}"):
             chunks, _ = self._container.get_archive(folder)
             data = io.BytesIO(b"".join(chunks))
@@ -132,7 +132,7 @@ class HelperContainer:
 
 
 def _tar(name: str, files: Sequence[Path], progress: Progress) -> Iterator[bytes]:
-    """A tar of a folder `name` with these files, piece by piece."""
+    """A tar of a folder `name` with these files, in chunks."""
     folder = tarfile.TarInfo(name)
     folder.type, folder.mode = tarfile.DIRTYPE, 0o755
     yield folder.tobuf()

@@ -6,12 +6,12 @@ import re
 
 import urllib3
 
-MAX_WAIT_SECONDS = 30.0  # seconds: no server may hold an operation up for longer between two tries
+MAX_WAIT_SECONDS = 30.0  # between two attempts, whatever a server asks for
 NETWORK_REMEDY = "check the network and proxy"
 
 
 def explain_connection_error(error: BaseException) -> tuple[str, str]:
-    """Why there was no answer, and what to do about that cause."""
+    """The cause (why) and the remedy of a request that got no response."""
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "the host name cannot be resolved", "check the address, and the name server of this machine"
     if isinstance(error, urllib3.exceptions.SSLError):
@@ -29,7 +29,7 @@ def explain_connection_error(error: BaseException) -> tuple[str, str]:
 
 
 def remedy_for_status(status: int) -> str:
-    """What to do about a refusal."""
+    """What to do about an error status."""
     if status in (401, 403, 407):
         return "check the token in .env that the preset's token_variable names, and the proxy"
     if status in (408, 429) or status >= 500:
@@ -40,13 +40,13 @@ def remedy_for_status(status: int) -> str:
 
 
 def retry_after(response: urllib3.BaseHTTPResponse) -> float:
-    """The seconds a server asks us to wait; 0 for none."""
+    """The `Retry-After` of a response in seconds, at most MAX_WAIT_SECONDS; 0 without one."""
     value = response.headers.get("retry-after", "")
     return min(float(value), MAX_WAIT_SECONDS) if value.isdigit() else 0.0
 
 
 def total_size(response: urllib3.BaseHTTPResponse) -> int | None:
-    """The size of the whole file, as the answer tells it; None when it does not."""
+    """The size of the whole file in bytes, from the response's headers; None when they do not have it."""
     if response.status == 206:
         match = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
         return int(match[1]) if match else None

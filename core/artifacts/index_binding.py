@@ -1,7 +1,7 @@
-"""Where each package may come from, as uv wants it: a project whose requirements name their index.
+"""Binds packages to indexes in the form uv supports: a project whose requirements name their index.
 
-uv binds a package to an index for requirements of a project alone, not for those of a plain file. A project that asks
-for the bound packages beside the layers' files binds them for all, for what other packages need, too.
+uv binds a package to an index only for the requirements of a project, not for those of a plain file. A project that
+requires the bound packages, beside the layers' files, binds them everywhere, dependencies of other packages included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from core.files import list_files
 from core.presets.model import Index
 
-BINDING_PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
+BINDING_PROJECT = "your-layers"  # uv's messages name it as what requires a bound package
 LOCAL_WHEELS_INDEX = "xaiva-local-wheels"
 
 
@@ -34,18 +34,18 @@ def binding_project(bound: Mapping[str, Index], python_version: str) -> str:
 
 
 def local_packages(folder: Path | None) -> frozenset[str]:
-    """The packages that a folder of wheels has. Raises InputError when it cannot be read."""
+    """The packages in a folder of wheels. Raises InputError when it cannot be read."""
     names = set()
     for path in list_files(folder, ".whl") if folder else ():
         try:
             names.add(str(parse_wheel_filename(path.name)[0]))
         except InvalidWheelFilename:
-            continue  # uv leaves it aside, too
+            continue  # uv ignores it, too
     return frozenset(names)
 
 
 def applicable_requirements(lines: Iterable[str], python_version: str, platform: str) -> dict[str, Requirement]:
-    """Package → its requirement, of those that the target's Python and platform ask for."""
+    """Package → its requirement, for the requirements whose markers match the target's Python and platform."""
     target = {
         "python_version": python_version,
         "python_full_version": f"{python_version}.0",

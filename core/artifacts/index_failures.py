@@ -1,4 +1,4 @@
-"""Why a Python index cannot be used, and what to do about that cause. An index that fails is no empty index."""
+"""Why a Python index cannot be used, and the remedy. A failed index must not be treated as an empty one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NOT_INDEX_WORDS = ("Unsupported `Content-Type`", "Missing `Content-Type`", "une
 
 @dataclass(frozen=True)
 class IndexFailure:
-    """`why` an index cannot be used, and the `remedy` of that cause."""
+    """The cause why an index cannot be used, and its remedy."""
 
     why: str
     remedy: str
 
 
 def missing_login(index: Index, env: Mapping[str, str]) -> IndexFailure | None:
-    """The failure of an index whose token or user name is not there."""
+    """The failure of an index whose token or user name is not set in `env`; None when both are."""
     for variable in (index.token_variable, index.username_variable):
         if variable and not env.get(variable, "").strip():
             return IndexFailure(f"{variable} is not set", f"put {variable} into .env")
@@ -30,7 +30,7 @@ def missing_login(index: Index, env: Mapping[str, str]) -> IndexFailure | None:
 
 
 def failure_from_refusal(refusal: str, url: str, token_variable: str | None = None) -> IndexFailure | None:
-    """The failure of the index at `url` that a refusal of uv speaks of; None when it speaks of none."""
+    """The failure of the index at `url` according to an error of uv; None when the error is not about it."""
     scheme, _, rest = url.rstrip("/").partition("://")
     address = re.compile(rf"{scheme}://([^/@\s]*@)?{re.escape(rest)}(?![\w.-])")
     lines = [line for line in refusal.splitlines() if address.search(line)]
@@ -47,7 +47,7 @@ def failure_from_refusal(refusal: str, url: str, token_variable: str | None = No
 
 
 def not_an_index() -> IndexFailure:
-    """The failure of an address that answers with something else, such as a login page."""
+    """The failure of a URL that serves something else, such as a login page."""
     return IndexFailure(
         NOT_AN_INDEX,
         "correct its url, which must lead to the simple API; a login page or a proxy may be answering instead",
@@ -71,7 +71,7 @@ def failure_from_status(status: int, words: str, token_variable: str | None) -> 
 
 
 def _failure_without_answer(cause: str) -> IndexFailure:
-    """The failure of an index that gives no answer at all."""
+    """The failure of an index that does not answer."""
     if re.search(r"dns|resol|lookup address", cause, re.IGNORECASE):
         return IndexFailure(cause, "check its url and the name server: this machine cannot resolve the host")
     if re.search(r"certificate|tls|InvalidContentType|UnknownIssuer|corrupt message", cause, re.IGNORECASE):
@@ -80,6 +80,6 @@ def _failure_without_answer(cause: str) -> IndexFailure:
 
 
 def last_cause(refusal: str) -> str:
-    """The innermost cause that uv gives."""
+    """The innermost cause in an error of uv: its last line."""
     lines = [line.strip() for line in refusal.strip().splitlines() if line.strip()]
     return lines[-1].removeprefix("cause: ") if lines else "no answer"

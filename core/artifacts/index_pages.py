@@ -1,4 +1,4 @@
-"""Pages of Python indexes, read without uv: whether there is an index at all, and whether it has a package."""
+"""Reads pages of Python indexes without uv: whether a URL is an index at all, and whether it has a package."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from core.artifacts.network import Network
 from core.artifacts.uv_output import Wheel
 from core.presets.model import Index
 
-_MAX_PAGE_BYTES = 4 << 20  # bytes of a page: the first links of a longer list say as much as all
+_MAX_PAGE_BYTES = 4 << 20  # the first links of a longer page are enough
 _THREADS = 8
-_ENDLESS_REDIRECT = 302  # the status of a page that leads from one address to the next without end
+_ENDLESS_REDIRECT = 302  # stands for a page with too many redirects
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _FILE = re.compile(r"\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg|exe)$")
-_EMPTY = re.compile(r"\b(links for|simple|index|listing)\b", re.IGNORECASE)  # what a page without links calls itself
+_EMPTY = re.compile(r"\b(links for|simple|index|listing)\b", re.IGNORECASE)  # the title of an index page without links
 _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class IndexPage:
-    """What an address answers; `kind` is its media type."""
+    """The response of a URL; `kind` is its media type."""
 
     url: str
     status: int
@@ -40,17 +40,17 @@ class IndexPage:
     text: str
 
     def links_to(self, pattern: re.Pattern[str]) -> bool:
-        """Whether it names something that fits."""
+        """Whether a link of the page matches the pattern."""
         if "json" in self.kind:
             return '"files"' in self.text and bool(re.search(r'"filename"', self.text))
         return any(pattern.search(urljoin(self.url, link).partition("#")[0].partition("?")[0]) for link in self.links())
 
     def links(self) -> list[str]:
-        """The addresses it links to."""
+        """The URLs that the page links to."""
         return _LINK.findall(self.text)
 
     def files(self) -> list[tuple[str, str]]:
-        """Name and SHA-256 of its files; the latter empty where it does not tell."""
+        """(name, SHA-256) of the files on the page; the SHA-256 is "" when the page does not have it."""
         if "json" in self.kind:
             try:
                 entries = json.loads(self.text)["files"]
@@ -63,7 +63,7 @@ class IndexPage:
         ]
 
     def is_index(self, pattern: re.Pattern[str]) -> bool:
-        """Whether an index made it: it links to `what`, or is empty as an index is that holds nothing."""
+        """Whether this is a page of an index: it links to `pattern`, or is empty in the way of an empty index."""
         if "json" in self.kind:
             return self.kind.startswith("application/vnd.pypi.simple") and bool(re.search(r'"api-version"', self.text))
         if "pypi:repository-version" in self.text or self.links_to(pattern):
@@ -75,18 +75,18 @@ class IndexPage:
 
 
 class IndexPages:
-    """Reads pages of a preset's indexes, with their tokens, and of the machine's, with the logins of their URLs.
+    """Reads pages of a preset's indexes with their tokens, and of the machine's with the logins in their URLs.
 
-    What needs a login that only uv can find (netrc, a keyring) is not known here: no answer is not taken for one.
+    It does not know logins that only uv finds (netrc, a keyring), so a missing response proves nothing.
     """
 
     def __init__(self, network: Network, indexes: Iterable[Index]) -> None:
         self._network = network
-        self.unresponsive: set[str] = set()  # addresses of indexes that gave no answer; they are not asked again
+        self.unresponsive: set[str] = set()  # URLs of indexes that did not respond; they are not requested again
         self._logins = {index.url.rstrip("/"): network.index_credentials(index) for index in indexes}
 
     def failure_at_root(self, index: Index) -> IndexFailure | None:
-        """The failure of an index of which nothing was found: its address holds none."""
+        """The failure of an index without any result, if there is no index at its URL; else None."""
         root = index.url.rstrip("/") + "/"
         page = self._read(root)
         if page is None:
@@ -97,12 +97,12 @@ class IndexPages:
         return not_an_index() if page.status == 200 and not page.is_index(below) else None
 
     def failure_of_package(self, index: Index, package: str) -> IndexFailure | None:
-        """The failure of an index whose page of a package lists no release: the page may be no index's at all."""
+        """The failure of an index that lists no release of a package, if its page is not an index page; else None."""
         page = self._read(f"{index.url.rstrip('/')}/{package}/")
         return not_an_index() if page is not None and page.status < 400 and not page.is_index(_FILE) else None
 
     def source_archive(self, index: Index, requirement: Requirement) -> tuple[str, str]:
-        """Version and SHA-256 of the newest source archive of a package that an index lists; empty when of none."""
+        """(version, SHA-256) of the newest matching source archive that an index lists; ("", "") without one."""
         page = self._read(f"{index.url.rstrip('/')}/{canonicalize_name(requirement.name)}/")
         archives = []
         for filename, sha256 in page.files() if page is not None and page.status == 200 else ():
@@ -115,7 +115,7 @@ class IndexPages:
         return str(version), sha256
 
     def indexes_with(self, packages: Iterable[str], urls: Iterable[str]) -> dict[str, list[str]]:
-        """Package → those of the indexes at `urls` that list releases of it; packages of none are left out."""
+        """Package → those of the indexes at `urls` that list releases of it. Omits packages that none has."""
         pairs = [(package, url) for package in packages for url in urls]
         with ThreadPoolExecutor(_THREADS) as pool:
             answers = list(pool.map(self._has_releases, *zip(*pairs, strict=True))) if pairs else []
@@ -132,7 +132,7 @@ class IndexPages:
         return page is not None and page.status == 200 and page.links_to(_FILE)
 
     def _read(self, url: str) -> IndexPage | None:
-        """The page at an address; None when there was no answer."""
+        """The page at a URL; None without a response."""
         credentials = next((login for root, login in self._logins.items() if f"{url}/".startswith(f"{root}/")), {})
         try:
             response = self._network.request(
@@ -155,7 +155,7 @@ class IndexPages:
 def shared_packages(
     wheels: Iterable[Wheel], indexes: list[Index], bound: Mapping[str, Index], env: Mapping[str, str], pages: IndexPages
 ) -> dict[str, list[str]]:
-    """Package → the addresses of the indexes that have it, its own first. `indexes` are those asked for everything."""
+    """Package → URLs of the indexes that have it, its own first. `indexes` are those without bound packages."""
     preset_urls = [_plain_url(index.url) for index in indexes]
     if not preset_urls:
         return {}

@@ -1,4 +1,4 @@
-"""Python index settings: the machine's own, as pip and uv read them, and a preset's extra ones with their tokens."""
+"""Python index settings: the machine's own, as pip and uv read them, and a preset's indexes with their tokens."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def strip_credentials(url: str) -> str:
 
 
 def uv_environment(env: Mapping[str, str], indexes: Collection[Index]) -> dict[str, str]:
-    """The environment of the uv child: the machine's settings, and tokens where no listing of processes shows them.
+    """The environment of a uv child: the machine's settings, and the tokens, which arguments would expose.
 
-    Raises XaivaError for a configuration file of pip that cannot be used.
+    Raises XaivaError for a configuration file of pip that cannot be read.
     """
     child = {name: value for name, value in env.items() if name in CHILD_VARIABLES or name.startswith(PASSED_PREFIXES)}
     child.update({name: value for name, value in env.items() if name.lower() in PROXY_VARIABLES})
@@ -47,22 +47,22 @@ def uv_environment(env: Mapping[str, str], indexes: Collection[Index]) -> dict[s
 
 
 def index_username(env: Mapping[str, str], variable: str | None) -> str:
-    """The user that goes with a token; `__token__` where none is named, as package indexes have it."""
+    """The user name for a token; `__token__` without a variable, which is the convention of package indexes."""
     return (env.get(variable, "") if variable else "") or "__token__"
 
 
 def ca_file(env: Mapping[str, str]) -> str:
-    """The file of certificate authorities the environment names, or ""."""
+    """The file of certificate authorities that the environment names, or ""."""
     return next((env[name] for name in CA_VARIABLES if env.get(name)), "")
 
 
 def machine_index_urls(env: Mapping[str, str]) -> list[str]:
-    """Index URLs of the machine's own settings, credentials and all."""
+    """Index URLs of the machine's own settings, including credentials."""
     return _urls(uv_environment(env, []), *UV_INDEX_VARIABLES)
 
 
 def pip_config(env: Mapping[str, str], indexes: Iterable[Index]) -> str:
-    """A configuration file of pip with the machine's index settings and a preset's indexes. It may hold tokens."""
+    """A configuration file of pip with the machine's index settings and a preset's indexes. May contain tokens."""
     settings = uv_environment(env, [])
     main = _urls(settings, "UV_DEFAULT_INDEX", "UV_INDEX_URL")[:1]
     extra = [*_urls(settings, "UV_INDEX", "UV_EXTRA_INDEX_URL"), *(_with_token(index, env) for index in indexes)]
@@ -92,11 +92,11 @@ def mixes_indexes(child: Mapping[str, str]) -> bool:
 
 
 def _pip_settings_for_uv(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
-    """pip's index settings as uv's variables. Folders are left out: no other machine could sync from them.
+    """pip's index settings as uv's variables. Folders are omitted: no other machine could sync from them.
 
-    To pip its indexes are one: of all, it takes the best version. So it stays for those of the machine (`mixed`), where
-    an extra index often holds old copies of what the main one has newer. Beside an index that a preset wants asked for
-    everything, the first index that has a package gives it: nothing of the machine's is to be mixed into the preset's.
+    pip treats its indexes as one and takes the best version of all. With `mixed` this holds here, too: an extra index
+    of a machine often has old copies of packages that the main one has newer. When an index of the preset is asked for
+    every package, the first index that has a package wins: nothing of the machine's may mix into the preset's.
     """
     config = _pip_config(env)
     main = env.get("PIP_INDEX_URL") or config.get("index-url", "")
@@ -113,7 +113,7 @@ def _pip_settings_for_uv(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
 
 
 def _pip_config(env: Mapping[str, str]) -> dict[str, str]:
-    """The section `global` of pip's files. A file that cannot be used is an error: it may name the only right index."""
+    """The section `global` of pip's files. An unreadable file is an error: it may name the only right index."""
     if env.get("PIP_CONFIG_FILE") == os.devnull:
         return {}
     home = Path(env.get("HOME", "") or Path.home())

@@ -1,4 +1,4 @@
-"""Compares an artifacts folder with its lock: good, missing, wrong and extra files."""
+"""Inventory: compares an artifacts folder with its lock and lists good, missing, wrong and extra files."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.verification_cache import VerificationCache
 from core.errors import InputError, os_reason
 
-MANAGED_FOLDERS = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
+MANAGED_FOLDERS = ("layers", "debs", "build-debs", "sources", "models", "images")  # a sync removes other files in them
 
 
 @dataclass
 class Inventory:
-    """`problems`: path → what is wrong with a file that is there. `derived`: paths of derived files to be rewritten.
-
-    `extra` are paths relative to the folder that the lock does not know.
-    """
+    """The state of an artifacts folder. Paths are relative to it."""
 
     good: list[LockedFile] = field(default_factory=list)
     missing: list[LockedFile] = field(default_factory=list)
     wrong: list[LockedFile] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    """Path → what is wrong with a file in `wrong`."""
     outdated: list[str] = field(default_factory=list)
+    """Generated files that must be written again."""
     extra: list[str] = field(default_factory=list)
+    """Files that are not in the lock."""
 
     def needed(self) -> list[LockedFile]:
-        """What must be brought in."""
+        """The files to fetch or build."""
         return self.missing + self.wrong
 
 
@@ -44,9 +44,9 @@ def take_inventory(
     on_read: Callable[[Path, int], None] | None = None,
     every_byte: bool = False,
 ) -> Inventory:
-    """Compare folder and lock. A file that `seen` knows unchanged is not read again, unless `every_byte`.
+    """Compare folder and lock. A file that `cache` has verified is not read again, unless `every_byte`.
 
-    Raises Cancelled.
+    `on_read(path, bytes)` may be called from any thread. Raises Cancelled.
     """
     result = Inventory()
     to_read: dict[Path, LockedFile] = {}
@@ -103,7 +103,7 @@ def _hash_unverified(
 
 
 def _ignore_read(_path: Path, _count: int) -> None:
-    """Nobody listens to single reads."""
+    """The default of `on_read`."""
 
 
 def _add_wrong(result: Inventory, file: LockedFile, problem: str) -> None:
@@ -119,7 +119,7 @@ def _has_content(path: Path, content: bytes) -> bool:
 
 
 def _unreadable(error: OSError) -> None:
-    """A folder of the lock that is not there is empty; one that cannot be read may hold anything."""
+    """A missing folder is empty, but an unreadable one may contain anything."""
     if not isinstance(error, FileNotFoundError):
         raise InputError(f"Folder {error.filename}", os_reason(error), "check its permissions") from error
 
@@ -129,6 +129,6 @@ def _find_extra(folder: Path, locked_paths: set[str]) -> list[str]:
     for managed in MANAGED_FOLDERS:
         for root, folders, names in os.walk(folder / managed, onerror=_unreadable):
             base = Path(root).relative_to(folder).as_posix()
-            links = [name for name in folders if os.path.islink(f"{root}/{name}")]  # to folders: os.walk enters none
+            links = [name for name in folders if os.path.islink(f"{root}/{name}")]  # os.walk does not follow them
             extra += [path for name in [*names, *links] if (path := f"{base}/{name}") not in locked_paths]
     return sorted(extra)

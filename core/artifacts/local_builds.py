@@ -1,4 +1,4 @@
-"""Builds locked files that have no URL: snapshots, blobs of the engine, the project's own wheel."""
+"""Builds locked files that have no URL: source snapshots, blobs of base images, the service wheel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.site import Site
 
 
 def build_local_files(site: Site, preset: str, files: Sequence[LockedFile], progress: Progress) -> list[XaivaError]:
-    """Make the files; those that cannot be made, or come out otherwise than locked, are in the answer. Cancelled."""
+    """Build the files. Returns an error for each that cannot be built or differs from the lock. Raises Cancelled."""
     failures = []
     blobs = [file for file in files if file.url.startswith("docker:")]
     for reference in sorted({file.url.removeprefix("docker:") for file in blobs}):

@@ -1,4 +1,4 @@
-"""Wheels in `local-wheels`, in place of requirements that no index has: built with `xaiva wheel`, or copied there."""
+"""Wheels in `local-wheels` for requirements that no index has: built with `xaiva wheel`, or copied there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from core.presets.direct_references import explain_unlockable
 from core.presets.layer_file import LayerReference, read_layer_file
 from core.presets.layers import ExpandedPreset
 
-# Beside the wheels: `NAME @ ADDRESS` for each that was built from an address, as a layer's line may not have the name.
+# Beside the wheels: `NAME @ ADDRESS` for each wheel built from an address, because a layer's line may lack the name.
 ADDRESSES_FILE = "addresses.txt"
 
 
 def with_local_wheels(
     expanded: ExpandedPreset, folder: Path, preset: str, python: str
 ) -> tuple[ExpandedPreset, frozenset[str], list[Unlocked]]:
-    """The layers with a version of `folder` for each requirement that no index has, the packages that come from there
-    alone, and what has no wheel there."""
+    """Replace each requirement that no index has by a version in `folder`.
+
+    Returns the layers, the packages that come from `folder` alone, and the requirements without a wheel there.
+    """
     versions, names = local_versions(folder), names_by_address(folder)
     layers = {name: list(lines) for name, lines in expanded.layers}
     local: set[str] = set()
@@ -56,13 +58,13 @@ def local_versions(folder: Path) -> dict[str, Version]:
         try:
             name, version = parse_wheel_filename(path.name)[:2]
         except InvalidWheelFilename:
-            continue  # uv leaves it aside, too
+            continue  # uv ignores it, too
         versions[name] = max(version, versions.get(name, version))
     return versions
 
 
 def names_by_address(folder: Path) -> dict[str, str]:
-    """The addresses that `addresses.txt` of a folder names, each with its package."""
+    """Address → package, from `addresses.txt` in `folder`; empty without that file."""
     if not (folder / ADDRESSES_FILE).is_file():
         return {}
     entries = read_layer_file(folder, ADDRESSES_FILE).direct_references
@@ -70,13 +72,13 @@ def names_by_address(folder: Path) -> dict[str, str]:
 
 
 def record_address(folder: Path, address: str, package: str) -> None:
-    """Write down which package an address gave, so that a layer's line of that address alone finds its wheel."""
+    """Record the package that an address provides, so that a layer's line with that address alone finds its wheel."""
     names = {**names_by_address(folder), address: package}
     write_atomic(folder / ADDRESSES_FILE, "".join(f"{name} @ {address}\n" for address, name in sorted(names.items())))
 
 
 def check_hashes(files: Sequence[LockedFile], hashes: dict[str, list[str]]) -> None:
-    """Raises XaivaError for a file that is none of those that a layer's `--hash` names."""
+    """Raise XaivaError for a file with another SHA-256 than its layer's `--hash` allows (`hashes`: by package)."""
     for file in files:
         allowed = hashes.get(file.name)
         if allowed and file.sha256 not in allowed:

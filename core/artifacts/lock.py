@@ -1,4 +1,4 @@
-"""Lock: name every file a preset's image needs, by URL, size and SHA-256. What cannot be had is named as such."""
+"""Lock: resolve every file that a preset's image needs to URL, size and SHA-256, and name what is unavailable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from core.artifacts.network import Network
 from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.os_releases import guess_os_release, wheel_platform
 from core.artifacts.resolve import suggest_fix
-from core.artifacts.stages import stage
 from core.artifacts.uv_errors import ResolutionConflict
 from core.engine import EngineError, connect_with_long_timeout
 from core.errors import XaivaError
@@ -32,7 +31,7 @@ from core.presets.compat.service_layer import engine_choices, engines
 from core.presets.layers import ExpandedPreset, expand_preset
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
-from core.progress import OUTCOME, Progress
+from core.progress import OUTCOME, Progress, stage
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -42,12 +41,12 @@ SERVICE_LAYER = "service"
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
-    """Lock the preset `subject`. Option `upgrade`: look everything up anew instead of keeping what was locked.
+    """Lock the preset `subject`. Option `upgrade`: resolve everything again instead of keeping what is locked.
 
     The outcome: `state` (`complete` or `partial`), `changed`, `files`, `bytes`, `diff` (lines), `unlocked`,
-    `findings` (what several indexes have, and errors and warnings of the compatibility check of what is locked now),
-    `lock_sha256`. Raises XaivaError when the preset contradicts itself or an index of the machine does not answer; the
-    previous lock then stays.
+    `findings` (dependency confusion, and errors and warnings of the compatibility check of the new lock),
+    `lock_sha256`. Raises XaivaError when the preset's requirements conflict or an index of the machine does not answer;
+    the previous lock then stays.
     """
     preset = load_named(site, subject)
     old = _previous_lock(site, subject, progress)
@@ -88,8 +87,7 @@ def _previous_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
 
 
 def expanded_layers(site: Site, preset: Preset) -> ExpandedPreset:
-    """The preset's layers as they are locked: the implicit last layer `service` is among them, still without the ONNX
-    Runtime that is chosen while locking."""
+    """The preset's layers with the implicit last layer `service`, without its ONNX Runtime, which the lock chooses."""
     expanded = expand_preset(preset, site.presets, site_facts(site))
     if not preset.inference_service:
         return expanded
@@ -98,7 +96,7 @@ def expanded_layers(site: Site, preset: Preset) -> ExpandedPreset:
 
 
 def with_onnx_runtime(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPreset:
-    """The layers, with these requirements added to the last one."""
+    """The layers, with the requirements in `choice` added to the last one."""
     if not choice:
         return expanded
     *below, (name, lines) = expanded.layers
@@ -106,7 +104,7 @@ def with_onnx_runtime(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPr
 
 
 class _LockRun:
-    """One run. Each part is kept from the old lock while what it is asked for stays the same, unless `upgrade`."""
+    """One run. Keeps each part of the old lock whose inputs are unchanged, unless `upgrade`."""
 
     def __init__(
         self,
@@ -122,7 +120,7 @@ class _LockRun:
         self.name = name
         self.preset = preset
         self.old = old
-        self.reusable = None if upgrade else old  # what may be kept
+        self.reusable = None if upgrade else old
         self.upgrade = upgrade
         self.network = network
         self.progress = progress
@@ -176,14 +174,14 @@ class _LockRun:
         )
 
     def _refuse_lost_parts(self) -> None:
-        """An upgrade for which something cannot be had now must not lose what is locked. Raises XaivaError."""
+        """Raise XaivaError when an upgrade would lose a locked part because it is unavailable now."""
         before = {part.what for part in self.old.unlocked} if self.old and self.upgrade else None
         lost = [part for part in self.unlocked if before is not None and part.what not in before]
         if lost:
             raise XaivaError(f"{lost[0].what}, newly looked up", lost[0].why, f"the old lock stays; {lost[0].remedy}")
 
     def write_generated_files(self, lock: Lock) -> None:
-        """Once the lock is written: the files that follow from it, and those that tell of its images."""
+        """Write the files that are generated from the new lock, and the manifests of its images."""
         for name, content in generated_files(lock).items():
             path = self.folder / name
             if not path.is_file() or path.read_bytes() != content:
@@ -250,7 +248,7 @@ class _LockRun:
         return saved.image
 
     def _should_pull(self, reference: str) -> bool:
-        """With `upgrade` the registry is asked for a newer image, if the image came from one."""
+        """Whether to look for a newer image in its registry: with `upgrade`, if the image came from one."""
         if not self.upgrade:
             return False
         before = [image for image in _images(self.old) if image.reference == reference]
@@ -325,7 +323,10 @@ class _LockRun:
         return wheels
 
     def _choose_onnx_runtime(self, expanded: ExpandedPreset, choices: list[list[str]], platform: str) -> LockedWheels:
-        """With the first of the service's ONNX Runtimes that goes with the other layers; the last one always counts."""
+        """Lock with the first of the ONNX Runtimes in `choices` that is compatible with the other layers.
+
+        Locks with the last one if none is. Raises ResolutionConflict.
+        """
         for choice in choices[:-1]:
             try:
                 wheels = self._lock_wheels(with_onnx_runtime(expanded, choice), platform)
@@ -334,7 +335,7 @@ class _LockRun:
                 continue
             lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
             if wheels.index_failed and lost:
-                return wheels  # what an index that fails would give is not known: no other choice says more
+                return wheels  # the failed index may have this one: trying another choice tells nothing
             if len(engines(file.name for file in wheels.files)) == 1 and not lost:
                 return wheels
             self.progress.log(
@@ -376,7 +377,7 @@ def _reuse_debs(lock: Lock) -> debs.DebClosure:
 
 
 def _reuse_wheels(lock: Lock) -> LockedWheels:
-    """The wheels as they were locked, without our own, which follows the code."""
+    """The locked wheels without the service wheel, which is built again from the code."""
     by_path = lock.by_path()
     wheels = LockedWheels(shared=lock.shared)
     for layer in lock.layers:

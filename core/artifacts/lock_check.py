@@ -1,4 +1,4 @@
-"""What the current lock of a preset holds, as data for the compatibility check."""
+"""Feeds the compatibility check with what a preset's lock resolved."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from core.site import Site
 
 
 def check_preset(site: Site, name: str, preset: Preset, target: TargetMachine | None = None) -> list[Finding]:
-    """Check a preset of a site with what its lock holds, where the lock is that of the preset as it stands."""
+    """Check a preset of a site, with what its lock resolved if the lock is up to date."""
     return check(preset, target, site=site, resolved=current_resolved(site, name, preset), name=name)
 
 
 def current_resolved(site: Site, name: str, preset: Preset) -> Resolved | None:
-    """What the lock of `name` holds; None when there is none, or when it is not the lock of this very preset."""
+    """What the lock of `name` resolved; None without a lock, or when the preset has changed since."""
     lock = find_lock(site, name)
     try:
         same = lock is not None and lock.preset_sha256 == preset_sha256(preset, site.presets)
     except XaivaError:
-        return None  # a requirement file cannot be read: the check says so
+        return None  # a requirement file cannot be read; the check reports that
     return resolved_of_lock(lock, artifacts_folder(site, name)) if lock is not None and same else None
 
 
 def resolved_of_lock(lock: Lock, artifacts: Path) -> Resolved:
-    """The wheels of a lock, the distribution of its base image, and the variables of images that lie in `artifacts`."""
+    """The wheels of a lock, the distribution of its base image, and the variables of its images in `artifacts`."""
     by_path = lock.by_path()
     packages = tuple(
         LockedPackage(name=file.name, version=file.version, layer=layer.name, wheel=path.rpartition("/")[2])
@@ -42,7 +42,7 @@ def resolved_of_lock(lock: Lock, artifacts: Path) -> Resolved:
         for file in [by_path[path]]
         if file.kind is FileKind.WHEEL
     )
-    os_release = lock.base_image.os_release if lock.base_image.config_digest else ""  # else it is a guess
+    os_release = lock.base_image.os_release if lock.base_image.config_digest else ""  # without a digest it is a guess
     base = _environment(lock.base_image, artifacts)
     runtime = _environment(lock.runtime_base_image, artifacts) if lock.runtime_base_image else base
     cuda = None if base is None else base.get("CUDA_VERSION", "")
@@ -51,7 +51,7 @@ def resolved_of_lock(lock: Lock, artifacts: Path) -> Resolved:
 
 
 def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
-    """The variables that an image sets; None when it is not there."""
+    """The environment variables of an image; None when its files are missing or damaged."""
     path = artifacts / image.folder / "blobs/sha256" / image.config_digest.removeprefix("sha256:")
     try:
         config = json.loads(path.read_bytes())
@@ -61,10 +61,10 @@ def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
 
 
 def check_locked(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
-    """Errors and warnings of what a lock holds, for the machine that the preset names: this host may be another."""
+    """The check's errors and warnings about a lock, for the preset's target machine, which may not be this host."""
     target = preset_target(preset, site_facts(site)) or TargetMachine()
     findings = check(
         preset, target, site=site, resolved=resolved_of_lock(lock, artifacts_folder(site, name)), name=name
     )
-    # What a lock lacks because no index has it is among its `unlocked`.
+    # `layer-source` is about packages that no index has; the lock has them in `unlocked`.
     return [finding for finding in findings if finding.level is not Level.NOTE and finding.code != "layer-source"]

@@ -10,9 +10,9 @@ KIND_LABELS = {FileKind.WHEEL: "wheel", FileKind.DEB: "deb", FileKind.SOURCE: "s
 
 
 def diff_locks(old: Lock | None, new: Lock) -> list[str]:
-    """What changed from `old` (None: there was none) to `new`, a line each: `~ wheel numpy 1.26.4 → 2.1.0`.
+    """The changes from `old` (None without an earlier lock) to `new`, one line each: `~ wheel numpy 1.26.4 → 2.1.0`.
 
-    `+` and `-` begin the lines of what only one side has.
+    Lines of what only one side has begin with `+` or `-`.
     """
     lines = _changes("lock", _facts(old), _facts(new))
     for kind, label in KIND_LABELS.items():
@@ -24,7 +24,7 @@ def diff_locks(old: Lock | None, new: Lock) -> list[str]:
 
 
 def _changes(part: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """The lines of the names whose text differs, in the order of `old` and then of what is new."""
+    """A line for each name whose text differs: those of `old` first, then those that are new."""
     rows = [(name, old.get(name, ""), new.get(name, "")) for name in {**old, **new}]
     return [_line(part, name, before, after) for name, before, after in rows if before != after]
 
@@ -64,14 +64,14 @@ def _files(label: str, old: Iterable[LockedFile], new: Iterable[LockedFile]) -> 
 
 
 def _version_text(file: LockedFile | None, with_hash: bool) -> str:
-    """The version; where both sides have the same one, the beginning of the hash tells them apart."""
+    """The version; if both sides have the same one, with the beginning of the hash."""
     if file is None:
         return ""
     return f"{file.version} ({file.sha256[:12]})".strip() if with_hash or not file.version else file.version
 
 
 def _layer_of(lock: Lock | None) -> dict[str, str]:
-    """Which layer each wheel is in."""
+    """Package → name of its layer."""
     by_path = lock.by_path() if lock else {}
     rows = [(by_path[path].name, layer.name) for layer in (lock.layers if lock else ()) for path in layer.wheels]
     return dict(sorted(rows))

@@ -1,4 +1,4 @@
-"""The artifacts folder of a preset: its path, and reading and writing its lock."""
+"""The artifacts folder of a preset: its path, and how to read and write its lock."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from core.validation_errors import first_problem
 
 LOCK_NAME = "lock.json"
 PARTIAL_FOLDER = ".partial"  # unfinished downloads, resumed by the next sync
-LOCAL_WHEELS = "local-wheels"  # wheels built by hand for packages the index has none of; the next lock uses them
+LOCAL_WHEELS = "local-wheels"  # wheels of packages that no index has a wheel of; the next lock uses them
 
 
 def artifacts_folder(site: Site, preset: str) -> Path:
-    """The artifacts folder of a preset; it need not exist."""
+    """The artifacts folder of a preset, which may not exist."""
     return site.artifacts / preset
 
 
 def read_lock(site: Site, preset: str) -> Lock:
-    """The preset's lock. Raises XaivaError when there is none, InputError when it cannot be understood."""
+    """The preset's lock. Raises XaivaError without one, InputError when it cannot be read."""
     path = artifacts_folder(site, preset) / LOCK_NAME
     remedy = f"lock it, online: xaiva lock {preset}"
     try:
@@ -43,12 +43,12 @@ def read_lock(site: Site, preset: str) -> Lock:
 
 
 def find_lock(site: Site, preset: str) -> Lock | None:
-    """The preset's lock, or None when there is none. Raises XaivaError when it cannot be used."""
+    """The preset's lock; None without one. Raises XaivaError when it cannot be read."""
     return read_lock(site, preset) if os.path.lexists(artifacts_folder(site, preset) / LOCK_NAME) else None
 
 
 def lock_text(lock: Lock) -> str:
-    """`lock.json` as it is written: defaults left out, keys in the model's order."""
+    """The text of `lock.json`: defaults omitted, keys in the model's order."""
     data = lock.model_dump(mode="json", exclude_defaults=True)
     return json.dumps({"version": lock.version, **data}, indent=1, ensure_ascii=False) + "\n"
 
@@ -59,7 +59,7 @@ def lock_sha256(lock: Lock) -> str:
 
 
 def write_lock(site: Site, preset: str, lock: Lock) -> bool:
-    """Write `lock.json`; an unchanged one is left alone. Whether it was written."""
+    """Write `lock.json` unless it is unchanged; returns whether it was written."""
     path = artifacts_folder(site, preset) / LOCK_NAME
     text = lock_text(lock)
     if path.is_file() and path.read_bytes() == text.encode():
@@ -69,12 +69,12 @@ def write_lock(site: Site, preset: str, lock: Lock) -> bool:
 
 
 def locked_presets(site: Site) -> Iterator[tuple[str, Lock]]:
-    """Every preset of the site whose artifacts folder has a readable lock, by name."""
+    """(name, lock) of every preset of the site with a readable lock."""
     if not site.artifacts.is_dir():
         return
     for path in sorted(site.artifacts.glob(f"*/{LOCK_NAME}")):
         try:
             lock = read_lock(site, path.parent.name)
         except XaivaError:
-            continue  # its own preset's list and operations say why
+            continue  # the lists and operations of that preset report it
         yield path.parent.name, lock

@@ -1,4 +1,4 @@
-"""The wheels of all layers as locked files: resolved by uv, completed with sizes and hashes."""
+"""Locks the wheels of all layers: resolves them with uv and completes them with sizes and hashes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ from core.presets.model import Index
 from core.progress import Progress
 from core.site import Site
 
-ORIGINS_INPUT = "origins"  # the part of a lock's inputs that has the hash of where wheels may come from
+ORIGINS_INPUT = "origins"  # key of `origins_digest` in the inputs of a lock
 
 
 @dataclass
 class LockedWheels:
-    """`layers` as (name, paths of wheels) in build order, `asked` their requirements.
-
-    `index_failed`: an index could not be asked for some of them.
-    """
+    """The wheels of a lock."""
 
     layers: list[tuple[str, list[str]]] = field(default_factory=list)
+    """(name, paths of wheels) in build order."""
     files: list[LockedFile] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
     asked: dict[str, list[str]] = field(default_factory=dict)
+    """Layer → its requirements."""
     index_failed: bool = False
+    """Whether some packages are missing because an index failed."""
     shared: dict[str, list[str]] = field(default_factory=dict)
+    """As in `Lock.shared`."""
 
 
 def lock_wheels(
@@ -55,11 +56,13 @@ def lock_wheels(
     network: Network,
     progress: Progress,
 ) -> LockedWheels:
-    """Resolve all layers together; versions of `kept` stay where they still fit. What no index has comes from
-    `local-wheels`, or is not locked. Raises XaivaError, Cancelled."""
+    """Resolve all layers together, keeping the versions of `previous` where they still fit.
+
+    Requirements that no index has come from `local-wheels`, or are not locked. Raises XaivaError, Cancelled.
+    """
     artifacts = artifacts_folder(site, preset)
     for path in sorted((artifacts / LOCAL_WHEELS).glob("*.whl")):
-        check_content(path, f"{LOCAL_WHEELS}/{path.name}")  # uv would say less of it
+        check_content(path, f"{LOCAL_WHEELS}/{path.name}")  # its message is better than uv's
     expanded, local_only, missing = with_local_wheels(expanded, artifacts / LOCAL_WHEELS, preset, python_version)
     request = ResolveRequest(
         preset=preset,
@@ -94,20 +97,20 @@ def lock_wheels(
 
 
 def index_rules(indexes: Sequence[Index], env: Mapping[str, str]) -> list[object]:
-    """What decides, beside the machine's own settings, which index a package comes from."""
+    """The preset's part in deciding which index a package comes from."""
     bound = [[index.name, index.url, index.packages] for index in indexes]
     return [*bound, env.get("UV_INDEX_STRATEGY", "")] if bound else []
 
 
 def origins_digest(rules: Sequence[object], python_version: str, platform: str) -> str:
-    """A hash of where wheels may come from: while it stays the same, the locked ones are from the right place."""
+    """A hash of the index rules and the target: while it is unchanged, the locked wheels are from the right index."""
     return sha256_bytes(json.dumps([rules, python_version, platform]).encode())
 
 
 def _keep_previous_wheels(
     result: LockedWheels, previous: Lock, request: ResolveRequest, progress: Progress
 ) -> list[str]:
-    """While an index fails, what came from the right place for the same wish stays, with what it needs."""
+    """Keep the previous wheels of a failed index whose requirements are unchanged; returns their packages."""
     requirements = {layer.name: layer.asked for layer in previous.layers}
     before, now = _lines_by_package(requirements.items()), _lines_by_package(request.layers)
     pins = [Requirement(pin) for pin in request.pins]
@@ -132,7 +135,7 @@ def _keep_previous_wheels(
 
 
 def _lines_by_package(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:
-    """Package → the lines that ask for it."""
+    """Package → the requirements that name it."""
     lines_by_package: dict[str, set[str]] = {}
     for _, lines in layers:
         for line in lines:
@@ -191,7 +194,7 @@ def _draft(
 
 
 def _index_of(wheel: Wheel, indexes: Sequence[Index]) -> Index | None:
-    """The extra index a wheel comes from: the one uv names, else the one on the wheel's host."""
+    """The preset's index that a wheel comes from: the one uv names, else the one on the wheel's host; else None."""
     named = [index for index in indexes if wheel.index and index.url.rstrip("/") == wheel.index.rstrip("/")]
     host = urlsplit(wheel.url).netloc
     same_host = [index for index in indexes if urlsplit(index.url).netloc.rpartition("@")[2] == host]
@@ -199,7 +202,7 @@ def _index_of(wheel: Wheel, indexes: Sequence[Index]) -> Index | None:
 
 
 def _download_for_hash(file: LockedFile, artifacts: Path, network: Network, progress: Progress) -> LockedFile:
-    """An index without hashes: the wheel is downloaded now, to its place, to learn its own."""
+    """Download a wheel from an index without hashes to its place, to compute its SHA-256."""
     progress.log(f"{file.path}: the index gives no SHA-256; downloading the file to compute it")
     _, sha256, size = download_for_hash(file, lambda _: file.under(artifacts), network, progress)
     return file.model_copy(update={"sha256": sha256, "size": size})

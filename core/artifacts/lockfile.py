@@ -1,4 +1,4 @@
-"""The model of `lock.json`: the exact files of a preset for its target platform."""
+"""The data model of `lock.json`: the exact files of a preset for its target platform."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FileKind(str, Enum):
-    """What a locked file is."""
+    """The kind of a locked file."""
 
     WHEEL = "wheel"
     DEB = "deb"
@@ -20,67 +20,67 @@ class FileKind(str, Enum):
 
 
 class Locked(BaseModel):
-    """Frozen, and strict about keys: a lock of a newer xaiva must not be half understood."""
+    """Refuses unknown keys: a lock of a newer xaiva must not be misread."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LockedFile(Locked):
-    """One file: `path` is relative to `artifacts/<preset>/`, `size` in bytes.
-
-    `url` says where it comes from: http(s) for a download, `file:` for a local file or snapshot, `git+` for a
-    repository at `#<commit>`, `docker:` for a blob of the base image, `wheel:` for a wheel built from this checkout.
-    It never holds a secret: `token_variable` and `username_variable` name variables of `.env`. `index` is the Python
-    index that named a wheel; empty for a local file, and in locks of before it was noted.
-    """
+    """One file of the artifacts folder."""
 
     path: str
+    """Relative to `artifacts/<preset>/`."""
     size: int
+    """In bytes."""
     sha256: str
     kind: FileKind
     url: str
+    """The origin, without secrets: http(s) for a download, `file:` for a local file or snapshot, `git+` for a
+    repository at `#<commit>`, `docker:` for a blob of the base image, `wheel:` for a wheel built from this checkout."""
     name: str = ""
     version: str = ""
     token_variable: str | None = None
+    """The variable of `.env` with the token for `url`; `username_variable` has the user name."""
     username_variable: str | None = None
     index: str = ""
+    """The Python index that listed a wheel; empty for a local file, and in locks that predate this field."""
 
     def under(self, folder: Path) -> Path:
-        """Where the file lies in the artifacts folder."""
+        """The file's path in the artifacts folder `folder`."""
         return folder / PurePosixPath(self.path)
 
 
 class LockedLayer(Locked):
-    """One build layer: its requirement file and wheels (paths of `Lock.files`), in build order.
-
-    `asked` are the requirements as the preset has them.
-    """
+    """One layer of the build."""
 
     name: str
     requirements: str
+    """Path of its requirement file."""
     wheels: list[str]
+    """Paths of its wheels in `Lock.files`."""
     asked: list[str] = []
+    """The requirements as the preset has them."""
 
 
 class LockedImage(Locked):
-    """A base image. Two digests, because the engine's image stores name an image differently.
-
-    `folder` holds an OCI layout plus `manifest.json` (paths of `Lock.files`); `tag` is the local tag under
-    which it is loaded: `xaiva-base/<repository>:<12 hex of config_digest>`.
-    """
+    """A base image. It has two digests, because the engine's image stores identify an image differently."""
 
     reference: str
     tag: str
+    """The local tag under which it is loaded: `xaiva-base/<repository>:<12 hex of config_digest>`."""
     config_digest: str
     manifest_digest: str = ""
     platform: str = "linux/amd64"
     os_release: str = ""
+    """`ID VERSION_ID` of its distribution: `debian 12`."""
     python: str = ""
+    """The version of its `/usr/bin/python3`."""
     folder: str = ""
+    """Path of its OCI layout with `manifest.json`."""
 
 
 class Unlocked(Locked):
-    """Something the preset asks for that could not be locked, and the way out."""
+    """A part of the preset that could not be locked: the thing, the cause, the remedy."""
 
     what: str
     why: str
@@ -93,7 +93,7 @@ class Unlocked(Locked):
 
 
 class Lock(Locked):
-    """`lock.json`. It holds no time and no host: the same preset and indexes give the same bytes."""
+    """`lock.json`. It has no time and no host name, so the same preset and indexes give the same bytes."""
 
     version: Literal[1] = 1
     preset: str
@@ -108,12 +108,12 @@ class Lock(Locked):
     build_debs: list[str] = []  # deb files for the builder stage alone, in `build-debs/`
     files: list[LockedFile] = []
     unlocked: list[Unlocked] = []
-    shared: dict[str, list[str]] = {}  # package that no index is bound to → the indexes that have it, its own first
+    shared: dict[str, list[str]] = {}  # package bound to no index → URLs of the indexes that have it, its own first
     deb_fields: dict[str, dict[str, str]] = {}  # path of a deb → the fields of its stanza in `Packages`
-    inputs: dict[str, str] = {}  # part → SHA-256 of what was asked for: an unchanged part keeps its files
+    inputs: dict[str, str] = {}  # part → SHA-256 of its inputs: an unchanged part keeps its files
 
     def by_path(self) -> dict[str, LockedFile]:
-        """The files by their path."""
+        """Path → file."""
         return {file.path: file for file in self.files}
 
     def of_kind(self, kind: FileKind) -> list[LockedFile]:

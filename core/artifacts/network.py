@@ -1,4 +1,4 @@
-"""HTTP settings of the machine: proxies, certificate authorities, and credentials that go to their host alone."""
+"""HTTP with the machine's proxies and certificate authorities, and with credentials that go only to their own host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRET_HEADERS = ("authorization", "cookie")
 
 
 class Network:
-    """Connections of one operation. Safe for use by many threads; `close` cuts every answer that is being read."""
+    """The HTTP connections of one operation. Thread-safe; `close` cuts every response that is being read."""
 
     def __init__(self, site: Site) -> None:
         self._env = site.env
@@ -40,9 +40,9 @@ class Network:
         self._open: set[urllib3.BaseHTTPResponse] = set()
 
     def credentials(self, file: LockedFile, url: str) -> dict[str, str]:
-        """The headers that let us have `file` from `url`; its token goes to its own origin alone, not to a mirror.
+        """The request headers for `file` at `url`; its token goes only to its own origin, not to a mirror.
 
-        Raises XaivaError when its token variable is empty.
+        Raises XaivaError when its token variable is not set.
         """
         if file.token_variable and _origin(url) == _origin(file.url):
             token = self._env.get(file.token_variable, "")
@@ -58,19 +58,19 @@ class Network:
         return self.machine_credentials(url) if file.kind is FileKind.WHEEL else {}
 
     def index_credentials(self, index: Index) -> dict[str, str]:
-        """The headers that let us read the pages of a preset's index; none where its token is not there."""
+        """The request headers for the pages of a preset's index; empty when its token is not set."""
         token = self._env.get(index.token_variable, "") if index.token_variable else ""
         return {"Authorization": _basic(index_username(self._env, index.username_variable), token)} if token else {}
 
     def machine_credentials(self, url: str) -> dict[str, str]:
-        """The headers that the machine's index settings give for the host of `url`."""
+        """The request headers for the host of `url`, from the machine's index settings."""
         login = self._logins.get(urlsplit(url).netloc)
         return {"Authorization": login} if login else {}
 
     def request(self, method: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """Ask; follow redirects, without credentials once they leave the host. The answer's body is not yet read.
+        """Send a request and follow redirects, without credentials once they leave the host. Does not read the body.
 
-        Raises urllib3's own errors. Release the answer with `done`.
+        Raises urllib3's own errors. Pass the response to `release` afterwards.
         """
         request_headers = {"Accept-Encoding": "identity", "User-Agent": "xaiva", **headers}
         for _ in range(MAX_REDIRECTS):
@@ -99,7 +99,7 @@ class Network:
         raise urllib3.exceptions.MaxRetryError(self._pool(url).connection_from_url(url), url)
 
     def release(self, response: urllib3.BaseHTTPResponse, whole: bool) -> None:
-        """Give the answer's connection back (`whole`: its body has been read), or close it."""
+        """Return the connection of a response to the pool if its body has been read (`whole`), or close it."""
         with self._lock:
             self._open.discard(response)
         if whole:
@@ -109,14 +109,14 @@ class Network:
             response.close()
 
     def close(self) -> None:
-        """Cut what is being read; threads that read it get an error at once."""
+        """Cut all responses that are being read; the threads that read them get an error at once."""
         with self._lock:
             being_read = list(self._open)
         for response in being_read:
             try:
                 response.shutdown()
             except (OSError, ValueError, AttributeError):
-                pass  # it ended by itself meanwhile
+                pass  # it has ended by itself
         for pool in list(self._pools.values()):
             pool.clear()
 
@@ -143,9 +143,9 @@ class Network:
 
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxies of the site's environment, by the rules of the standard library for the process's own."""
+    """Scheme → proxy in the site's environment, by the rules of the standard library for the process environment."""
     proxies: dict[str, str] = {}
-    for name, value in sorted(env.items()):  # lower case comes last and wins, as everywhere; empty it means none
+    for name, value in sorted(env.items()):  # lower case comes last and wins, as usual; an empty value means no proxy
         if name.lower().endswith("_proxy"):
             proxies[name.lower().removesuffix("_proxy")] = value
     return {scheme: value for scheme, value in proxies.items() if value}
@@ -165,7 +165,7 @@ def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _logins(env: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Index URLs of the machine's settings that carry credentials, with the header these make."""
+    """(URL, Authorization header) of the machine's index URLs that have credentials."""
     logins = []
     for url in machine_index_urls(env):
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Helper containers whose process was killed before it could remove them: found by their label, and removed."""
+"""Finds and removes helper containers whose process was killed before it could remove them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _ORPHAN_AGE_SECONDS = 86400  # seconds: longer than any of them lives
 
 
 def helper_label() -> dict[str, str]:
-    """The label of a container that this process removes before it ends."""
+    """The label of a helper container: the identity of this process, which removes the container before it ends."""
     return {labels.HELPER_OWNER: own_identity()}
 
 
 def find_orphans(client: docker.DockerClient) -> list[str]:
-    """The names of helper containers that nobody will remove. Raises EngineError.
+    """The names of helper containers whose process is gone. Raises EngineError.
 
-    Of a process on another machine or before a reboot nothing is known: its container is an orphan when it does not run
-    and is a day old.
+    The state of a process on another machine or from before a reboot is unknown: its container counts as orphaned when
+    it does not run and is a day old.
     """
     with engine_errors("List of helper containers"):
         rows = client.api.containers(all=True, filters={"label": labels.HELPER_OWNER})
     long_ago = time.time() - _ORPHAN_AGE_SECONDS
     return [
-        (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")  # one that just goes may have lost its name
+        (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")  # a container that is being removed may have no name
         for row in rows
         if is_gone(row["Labels"][labels.HELPER_OWNER]) or (row["State"] != "running" and row["Created"] < long_ago)
     ]
 
 
 def remove_orphans(client: docker.DockerClient) -> None:
-    """Remove them. Raises EngineError."""
+    """Remove all orphaned helper containers. Raises EngineError."""
     import docker.errors
 
     for name in find_orphans(client):
@@ -45,5 +45,5 @@ def remove_orphans(client: docker.DockerClient) -> None:
             try:
                 client.api.remove_container(name, force=True, v=True)
             except docker.errors.APIError as error:
-                if error.status_code not in (404, 409):  # somebody else has removed it, or is about to
+                if error.status_code not in (404, 409):  # another process has removed it or is removing it
                     raise

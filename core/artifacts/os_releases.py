@@ -1,4 +1,4 @@
-"""Linux distributions and their C libraries: they decide which wheels a base image can load."""
+"""Linux distributions and their C libraries, which decide which wheels a base image can load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GLIBC_MINOR = {
     "ubuntu 22.04": 35,
     "ubuntu 24.04": 39,
 }
-# What the name of an image tells when the image itself is out of reach.
+# The distribution by the name of an image, for when the image itself is unavailable.
 IMAGE_NAME_PATTERNS = {
     r"bullseye|debian-?11": "debian 11",
     r"bookworm|debian-?12": "debian 12",
@@ -23,15 +23,15 @@ IMAGE_NAME_PATTERNS = {
     r"jammy|ubuntu:?-?22\.04": "ubuntu 22.04",
     r"noble|ubuntu:?-?24\.04": "ubuntu 24.04",
 }
-OLDEST_PLATFORM = "x86_64-manylinux_2_28"  # what every base image of today can load
+OLDEST_PLATFORM = "x86_64-manylinux_2_28"  # every current base image can load it
 
 
 def wheel_platform(os_release: str) -> str:
-    """The platform to resolve wheels for, as uv names it."""
+    """The platform to resolve wheels for, in uv's notation; `os_release` is `ID VERSION_ID`."""
     minor = GLIBC_MINOR.get(os_release)
     return f"x86_64-manylinux_2_{minor}" if minor else OLDEST_PLATFORM
 
 
 def guess_os_release(reference: str) -> str:
-    """The distribution an image's name speaks of, or ""."""
+    """The distribution that an image's name mentions, or ""."""
     return next((name for pattern, name in IMAGE_NAME_PATTERNS.items() if re.search(pattern, reference)), "")

@@ -1,7 +1,7 @@
 """A partial download: its pieces, which of them are on disk, and the hash of what is complete.
 
-The bytes lie in `.partial/<sha256>.part`, the journal beside them in `.partial/<sha256>.json`. Both survive a kill;
-the journal may lag behind the bytes, never run ahead of them. Only the final SHA-256 decides that a file is good.
+The bytes are in `.partial/<sha256>.part`, the journal is in `.partial/<sha256>.json`. Both survive a kill; the journal
+may lag behind the bytes but never runs ahead of them. Only the final SHA-256 decides whether a file is good.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.artifacts.lockfile import LockedFile
 from core.content import HEAD, Placeholder, check_content, recognise
 from core.files import CHUNK_BYTES
 
-PIECE_BYTES = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
+PIECE_BYTES = 16 << 20  # of one range request; larger files use several connections
 JOURNAL_SECONDS = 1.0
 
 
@@ -34,12 +34,12 @@ class Piece:
 
     @property
     def complete(self) -> bool:
-        """Whether all its bytes are there."""
+        """Whether all its bytes are on disk."""
         return self.start + self.done >= self.end
 
 
 class _OpenFile:
-    """A file that stays open while any thread works with it: the number must not become another file's meanwhile."""
+    """A file that stays open while any thread uses it, so that its descriptor is not reused for another file."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -47,15 +47,15 @@ class _OpenFile:
 
 
 class PartialDownload:
-    """One file on its way. Methods may be called by several threads."""
+    """The download of one file. Thread-safe."""
 
     def __init__(self, file: LockedFile, target: Path, folder: Path, urls: list[str]) -> None:
         self.file = file
         self.target = target
-        self.urls = urls  # in the order they are asked; the first is dropped when it fails for good
+        self.urls = urls  # in the order of use; the first is dropped when it fails permanently
         self.etag = ""
-        self.ranged = False  # the server has answered a range request with a range
-        self.generation = 0  # grows when everything fetched so far turns out useless
+        self.ranged = False  # whether the server has served a range
+        self.generation = 0  # incremented when everything fetched so far is discarded
         self.restarts = 0
         self.started = 0.0
         self.lock = threading.Lock()
@@ -71,7 +71,7 @@ class PartialDownload:
 
     @property
     def host(self) -> str:
-        """The host that is asked for it now, with its port."""
+        """Host and port of the URL in use."""
         return urlsplit(self.urls[0]).netloc.rpartition("@")[2]
 
     @property
@@ -81,11 +81,11 @@ class PartialDownload:
 
     @property
     def complete(self) -> bool:
-        """Whether every piece is there."""
+        """Whether every piece is on disk."""
         return all(piece.complete for piece in self.pieces)
 
     def write(self, generation: int, piece: Piece, data: bytes) -> bool:
-        """Put `data` behind what `piece` has. False: the piece is no longer wanted. Raises OSError (disk full)."""
+        """Append `data` to `piece`; False when the piece belongs to an older generation. Raises OSError (disk full)."""
         with self.lock:
             if generation != self.generation:
                 return False
@@ -103,9 +103,9 @@ class PartialDownload:
         return True
 
     def restart(self, generation: int, pieces: list[Piece] | None = None) -> bool:
-        """Forget what was fetched; from now on fetch `pieces` (default: as at first).
+        """Discard what was fetched and fetch `pieces` (default: the whole file, split).
 
-        False: nothing was done, as somebody else has begun anew since `generation`.
+        False, without any effect, when another thread has restarted since `generation`.
         """
         with self.lock, self._hash_lock:
             if generation != self.generation:
@@ -122,7 +122,7 @@ class PartialDownload:
             return True
 
     def hash_contiguous(self) -> None:
-        """Hash what lies in one row from the beginning, unless another thread is at it."""
+        """Hash the bytes on disk up to the first gap, unless another thread is hashing."""
         file = self._open_file
         if file is not None and self._hash_lock.acquire(blocking=False):
             try:
@@ -131,9 +131,9 @@ class PartialDownload:
                 self._hash_lock.release()
 
     def finish(self) -> bool:
-        """Check the whole and put it in its place, durably. False: the bytes are not the locked ones.
+        """Check the SHA-256 and put the file in its place, durably; False when the SHA-256 differs from the lock.
 
-        Raises WrongContent when they are, and yet something else than the file's name promises.
+        Raises WrongContent when the SHA-256 matches but the content is not what the file's name promises.
         """
         with self._hash_lock:
             file = self._open()
@@ -151,18 +151,18 @@ class PartialDownload:
         return True
 
     def placeholder(self, size: int) -> Placeholder | None:
-        """What the server seems to have sent in the place of the file: `size` bytes, from the beginning."""
+        """What the server seems to have sent instead of the file, judged by its first `size` bytes."""
         with self.lock:
             head = os.pread(self._open().number, min(HEAD, size), 0)
         return recognise(head, size, self.file.path) if head else None
 
     def discard(self) -> None:
-        """Drop all that came: it will never be the file."""
+        """Delete everything on disk: it cannot become the locked file."""
         self._part.unlink(missing_ok=True)
         self._journal.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Keep what there is for the next time."""
+        """Write the journal, so that the next sync can resume."""
         with self.lock:
             if self._open_file is None:
                 return
@@ -171,7 +171,7 @@ class PartialDownload:
                 if self._part.exists():
                     self._save()
             except OSError:
-                pass  # a full disk; the journal of a moment ago still holds
+                pass  # the disk is full; the previous journal is still valid
 
     def _open(self) -> _OpenFile:
         if self._open_file is None:
@@ -180,7 +180,7 @@ class PartialDownload:
         return self._open_file
 
     def _hash_new(self, offset: int, data: bytes) -> None:
-        """Hash bytes that continue what is hashed, while they are at hand; others are read again later."""
+        """Hash bytes that continue what is hashed, while they are in memory; others are read again later."""
         if self._hash_lock.acquire(blocking=False):
             try:
                 if offset == self._hashed:
@@ -213,7 +213,7 @@ class PartialDownload:
             "ranged": self.ranged,
             "pieces": [[piece.start, piece.end, piece.done] for piece in self.pieces],
         }
-        temporary = self._journal.with_suffix(".new")  # not fsynced: after a power cut the SHA-256 judges anyway
+        temporary = self._journal.with_suffix(".new")  # no fsync: after a power cut, the SHA-256 decides anyway
         try:
             temporary.write_text(json.dumps(state))
             os.replace(temporary, self._journal)
@@ -221,7 +221,7 @@ class PartialDownload:
             temporary.unlink(missing_ok=True)
 
     def _load(self) -> None:
-        """Take up what an earlier sync left. A journal that cannot be trusted is dropped with its bytes."""
+        """Resume an earlier sync. Deletes the bytes when their journal is missing or inconsistent."""
         try:
             state = json.loads(self._journal.read_text())
             on_disk = self._part.stat().st_size

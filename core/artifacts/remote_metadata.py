@@ -1,4 +1,4 @@
-"""Metadata that a lock needs from servers: sizes, and the SHA-256 of files that no index gives a hash of."""
+"""Metadata that a lock needs from servers: sizes, and the SHA-256 of files for which no index has one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ATTEMPTS = 3
 
 
 class SourceUnreachable(XaivaError):
-    """A file's address gives nothing now; the rest can still be locked."""
+    """The URL of a file does not provide it now; the rest can still be locked."""
 
 
 def with_sizes(files: Sequence[LockedFile], network: Network, progress: Progress, threads: int) -> list[LockedFile]:
-    """The files with their sizes, asked of their servers where unknown; 0 where the server does not tell.
+    """The files with their sizes, requested from their servers where unknown; 0 when the server does not report it.
 
-    Raises Unreachable, Cancelled.
+    Raises SourceUnreachable, Cancelled.
     """
     unknown = [file for file in files if not file.size]
     if not unknown:
@@ -55,7 +55,7 @@ def _wait(futures: list[Future[int]], progress: Progress, network: Network) -> N
 
 
 def size_of(file: LockedFile, network: Network) -> int:
-    """The size in bytes of the file at its URL; 0 when the server has it and does not tell. Raises Unreachable."""
+    """The size in bytes of the file at its URL; 0 when the server does not report it. Raises SourceUnreachable."""
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
     headers = network.credentials(file, file.url)
@@ -79,9 +79,9 @@ def size_of(file: LockedFile, network: Network) -> int:
 
 
 def with_size(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
-    """The file with the size its server tells; one that tells none is downloaded now, to its place in `folder`.
+    """The file with its size. If the server does not report it, the file is downloaded to its place in `folder`.
 
-    Raises Unreachable, Cancelled, and XaivaError when its bytes have another SHA-256 than `file` says.
+    Raises SourceUnreachable, Cancelled, and XaivaError when the SHA-256 differs from that of `file`.
     """
     size = file.size or size_of(file, network)
     if not size:
@@ -93,10 +93,10 @@ def with_size(file: LockedFile, folder: Path, network: Network, progress: Progre
 def download_for_hash(
     file: LockedFile, target_of: Callable[[str], Path], network: Network, progress: Progress
 ) -> tuple[Path, str, int]:
-    """Download `file` once to learn its SHA-256; it is put at `target_of(sha256)`.
+    """Download `file` to `target_of(sha256)` to compute its SHA-256.
 
-    Returns path, SHA-256 and size. Raises Unreachable, Cancelled, WrongContent when it is something else than its name
-    promises, and XaivaError when `file` names another SHA-256.
+    Returns path, SHA-256 and size. Raises SourceUnreachable, Cancelled, WrongContent when the content is not what its
+    name promises, and XaivaError when `file` has another SHA-256.
     """
     digest = hashlib.sha256()
     folder = target_of("0" * 64).parent
@@ -121,9 +121,9 @@ def download_for_hash(
 
 
 def check_head(file: LockedFile, network: Network) -> None:
-    """Look at the beginning of the file at its URL. Raises WrongContent when something else stands in its place.
+    """Check the first bytes of the file at its URL. Raises WrongContent when they are of something else.
 
-    A server that does not answer says nothing of the file here.
+    Ignores a server that does not answer.
     """
     headers = {**network.credentials(file, file.url), "Range": f"bytes=0-{HEAD - 1}"}
     try:

@@ -1,8 +1,8 @@
-"""All layers and pins resolved together by uv, for the image's Python and platform; then split by layer.
+"""Resolves all layers and pins together with uv, for the image's Python and platform, and splits the result by layer.
 
-A preset's index comes before the machine's own, and what it has is taken from it (uv's strategy `first-index`): another
-index cannot slip in a newer package of that name. What is bound to an index comes from there alone. An index that
-fails is not left out: what it might hold is "not locked".
+A preset's index comes before the machine's own and provides every package that it has (uv's strategy `first-index`),
+so another index cannot slip in a newer package of the same name. Bound packages come from their index alone. A failed
+index is not skipped: packages that it might have are not locked.
 """
 
 from __future__ import annotations
@@ -42,26 +42,25 @@ from core.presets.model import Index
 from core.presets.package_binding import index_for
 from core.progress import Progress
 
-MAX_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
-MAX_FIX_ATTEMPTS = 6  # of changes that might end a contradiction
+MAX_ATTEMPTS = 12  # each attempt excludes one more package or index
+MAX_FIX_ATTEMPTS = 6  # changes to try for a conflict
 NO_WHEEL = "the index has no wheel of it for this Python and platform, only source archives"
 
 
 @dataclass
 class Resolution:
-    """Wheels by layer, in build order, and what had to be left out.
-
-    `lost` has by package those of `unlocked` that a failed index might hold; `shared` the packages that several indexes
-    have and that are bound to none.
-    """
+    """Wheels by layer, and what had to be excluded."""
 
     layers: list[tuple[str, list[Wheel]]] = field(default_factory=list)
+    """(name, wheels) in build order."""
     unlocked: list[Unlocked] = field(default_factory=list)
     behind_failed_index: dict[str, Unlocked] = field(default_factory=dict)
+    """Package → its entry in `unlocked`, for packages that a failed index might have."""
     shared: dict[str, list[str]] = field(default_factory=dict)
+    """Package → URLs of the indexes that have it, for packages that several have and that are bound to none."""
 
     def wheels(self) -> list[Wheel]:
-        """All wheels."""
+        """The wheels of all layers."""
         return [wheel for _, wheels in self.layers for wheel in wheels]
 
 
@@ -74,9 +73,9 @@ def resolve(
 ) -> Resolution:
     """Resolve, preferring the versions in `keep` (name → version).
 
-    What an index cannot give is left out and named in `unlocked`. Without `pages` no index is looked at but by uv: one
-    that holds nothing is then not noticed, nor what several indexes have. Raises XaivaError when the requirements
-    contradict each other or an index of the machine does not answer, InputError for a requirement that cannot be read.
+    Unavailable packages are excluded and named in `unlocked`. Without `pages`, empty indexes and shared packages stay
+    undetected. Raises XaivaError when the requirements conflict or an index of the machine does not answer, InputError
+    for a requirement that cannot be read.
     """
     _check_requirements(request)
     if not any(requirements for _, requirements in request.layers):
@@ -86,7 +85,7 @@ def resolve(
 
 
 def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: Progress) -> str:
-    """The change of one pin or requirement with which all resolves, tried out; "" when none was found. Cancelled."""
+    """A change of one pin or requirement that resolves the conflict, tried with uv; "" without one."""
     request = conflict.request
     packages = possible_names(conflict.why)
     rows = [(PINS, line) for line in request.pins] + [(name, line) for name, lines in request.layers for line in lines]
@@ -108,7 +107,7 @@ def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: 
 
 
 def _relax(request: ResolveRequest, place: str, line: str) -> ResolveRequest:
-    """The same without one pin, or without the limits of one layer's requirement."""
+    """The request without one pin, or without the version limits of one layer's requirement."""
     if place == PINS:
         return replace(request, pins=[pin for pin in request.pins if pin != line])
     layers = [
@@ -130,7 +129,7 @@ def _check_requirements(request: ResolveRequest) -> None:
 
 
 class _Resolver:
-    """One resolution: uv is asked again as often as it names one more thing that cannot be had."""
+    """One resolution. Runs uv again as long as its errors name another package or index to exclude."""
 
     def __init__(
         self,
@@ -147,7 +146,7 @@ class _Resolver:
         self.progress = progress
         self.pages = pages
         self.uv = UvCompile(request, env, progress, scratch)
-        self.failures: dict[str, IndexFailure] = {}  # name of an index → why it cannot be used
+        self.failures: dict[str, IndexFailure] = {}  # by the name of the index
         lines = [line for _, lines in request.layers for line in lines]
         self.requirements = applicable_requirements(lines, request.python_version, request.platform)
         self.local_packages = local_packages(request.find_links)
@@ -159,7 +158,7 @@ class _Resolver:
                 self._mark_failed(index, failure)
 
     def run(self) -> Resolution:
-        """All layers with their wheels. Raises XaivaError."""
+        """Resolve and split by layer. Raises XaivaError."""
         self._query_each_index()
         packages = self.packages()
         result = self._split_by_layer(packages)
@@ -171,7 +170,7 @@ class _Resolver:
         return result
 
     def packages(self) -> dict[str, Wheel]:
-        """All layers' packages together. Raises XaivaError."""
+        """Package → wheel, for all layers together. Raises XaivaError."""
         self._bind_packages(self.requirements)
         if self.uv.excluded >= self.requirements.keys():
             return {}
@@ -192,8 +191,10 @@ class _Resolver:
     # -- where packages may come from -----------------------------------------------------------------------------
 
     def _bind_packages(self, names: Iterable[str]) -> bool:
-        """Bind each package to its index, or leave it out when the index it may come from fails. Whether that changed
-        anything, so that uv must be asked again."""
+        """Bind each package to its index, or exclude it when its index has failed.
+
+        Returns whether anything changed, so that uv must run again.
+        """
         before = len(self.uv.bound), len(self.uv.excluded)
         for name in sorted(set(names) - self.uv.bound.keys() - self.uv.excluded):
             if name in self.requirements and self.requirements[name].url:
@@ -205,7 +206,7 @@ class _Resolver:
                 if failed_index.name in self.failures
             ]
             is_bound = index or failed or name in self.request.local_only
-            if name in self.local_packages and is_bound:  # made for this preset by hand: it does not come from an index
+            if name in self.local_packages and is_bound:  # a wheel built for this preset wins over an index
                 self.uv.bound[name] = Index.model_construct(name=LOCAL_WHEELS_INDEX, url=str(self.request.find_links))
             elif failed:
                 self._exclude_behind(name, failed)
@@ -227,8 +228,8 @@ class _Resolver:
         self.behind_failed_index[name] = self._exclude(name, "; ".join(whys), remedy)
 
     def _query_each_index(self) -> None:
-        """Ask each index alone for one package: with several, uv does not say of all which one failed, and with some
-        strategies takes one that refuses for one that has nothing. Raises XaivaError for an index of the machine."""
+        """Ask each index alone for one package. With several, uv does not always say which one failed, and with some
+        strategies it takes a refusal for an empty index. Raises XaivaError for an index of the machine."""
         for index in self.request.indexes:
             home = index if index.packages else None
             name = next((name for name in self.requirements if index_for(name, self.request.indexes) == home), "")
@@ -244,7 +245,7 @@ class _Resolver:
                     raise machine_index_error(strip_credentials(url), failure.why)
 
     def _query(self, index: Index, package: str) -> IndexFailure | None:
-        """The failure of an index that is asked alone."""
+        """The failure of an index, from asking it alone; None when it works."""
         refusal = self.uv.query_index(index, package)
         failure = failure_from_refusal(refusal, strip_credentials(index.url), index.token_variable)
         if failure is None and self.pages and package in not_found(refusal):
@@ -252,12 +253,12 @@ class _Resolver:
         return failure
 
     def _any_is_no_index(self) -> bool:
-        """Whether an index that gave nothing turns out to be none."""
+        """Whether an index that provided nothing turns out not to be an index."""
         used_urls = {origin.index.rstrip("/") for origin in self.origins.values()}
         return any(self._is_no_index(index) for index in self.request.unbound if index.url.rstrip("/") not in used_urls)
 
     def _is_no_index(self, index: Index) -> bool:
-        """Whether there is no index at an address that answers; it then has failed."""
+        """Whether a URL answers but is not an index; marks it as failed."""
         failure = self.pages.failure_at_root(index) if self.pages and index.name not in self.failures else None
         if failure:
             self._mark_failed(index, failure)
@@ -266,7 +267,7 @@ class _Resolver:
     # -- uv -------------------------------------------------------------------------------------------------------
 
     def _with_fewest_sdists(self, pylock: str) -> str:
-        """uv speaks of each package with a release without wheels; where another release has one, that is taken."""
+        """Prefer releases with wheels: uv reports a package as soon as one of its releases has none."""
         for name in sorted(self.uv.sdists - self.uv.excluded):
             self.uv.sdists.discard(name)
             fewer, _ = self.uv.pylock(self.keep)
@@ -277,7 +278,7 @@ class _Resolver:
         return pylock
 
     def _learn_from_refusal(self, err: str) -> bool:
-        """Learn from uv's refusal what to do without. False: nothing more, the refusal stands."""
+        """Exclude what uv's error names. False when there is nothing to exclude, so that the error is final."""
         left_out = self._learn_failed_index(err) or self._bind_packages(not_found(err)) or self._learn_sdists(err)
         return left_out or self._learn_missing_packages(err) or self._learn_invalid_wheels(err)
 
@@ -290,7 +291,7 @@ class _Resolver:
         return self._learn_unfetchable_wheel(err)
 
     def _learn_unfetchable_wheel(self, err: str) -> bool:
-        """An index of the preset that lists a wheel which cannot be had from where it says."""
+        """Mark an index of the preset as failed when it lists a wheel that cannot be fetched."""
         package, url = unfetchable_wheel(err) or ("", "")
         host = urlsplit(url).netloc
         same_host = [index for index in self.request.unbound if urlsplit(index.url).netloc.rpartition("@")[2] == host]
@@ -302,10 +303,10 @@ class _Resolver:
         return True
 
     def _learn_sdists(self, err: str) -> bool:
-        """Packages without a wheel for this Python: resolved from their source archive, and named."""
+        """Resolve packages without a wheel for this Python from source archives; exclude those that do not build."""
         named_packages = map(canonicalize_name, re.findall(r"Wheels are required for `([^`]+)`", err))
         sdists = set(named_packages) - self.uv.sdists
-        if self._bind_packages(sdists):  # before anything of theirs is built: it may be another's package of that name
+        if self._bind_packages(sdists):  # before a build: the archive may be an unrelated package of the same name
             return True
         self.uv.sdists |= sdists
         unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
@@ -317,7 +318,7 @@ class _Resolver:
         return bool(sdists)
 
     def _learn_missing_packages(self, err: str) -> bool:
-        """A package that its index does not have: uv says so of an index that refuses or is none, too."""
+        """Mark the index of a missing package as failed if it refuses or is not one: uv reports both as missing."""
         homes = {name: self.uv.bound[name] for name in not_found(err) if name in self.uv.bound}
         for name, index in homes.items():
             if index.name != LOCAL_WHEELS_INDEX and (failure := self._query(index, name)):
@@ -326,7 +327,7 @@ class _Resolver:
         return any(self._is_no_index(index) for index in homes.values() if index.name != LOCAL_WHEELS_INDEX)
 
     def _learn_invalid_wheels(self, err: str) -> bool:
-        """Packages for which an index gives something else than wheels, such as a login page."""
+        """Exclude packages whose wheel is something else, such as a login page."""
         packages = set(invalid_wheels(err)) - self.uv.excluded
         remedy = f"open its page of the index in a browser; then lock again: xaiva lock {self.request.preset}"
         for name in sorted(packages):
@@ -334,7 +335,7 @@ class _Resolver:
         return bool(packages)
 
     def _exclude(self, name: str, why: str, remedy: str) -> Unlocked:
-        """What is left out from now on, in words."""
+        """Exclude a package from now on; returns its entry for the lock."""
         self.uv.excluded.add(name)
         rows = [(line, layer) for layer, lines in self.request.layers for line in lines if name_of(line) == name]
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
@@ -353,7 +354,7 @@ class _Resolver:
         )
 
     def _wheels(self, pylock: str) -> dict[str, Wheel]:
-        """The packages that the layers need, with their wheels and where these come from."""
+        """Package → wheel with its index, for the packages that the layers need."""
         ranks = tag_ranks(self.request.python_version, self.request.platform)
         wheels: dict[str, Wheel] = {}
         tables = packages_by_name(pylock)
@@ -370,7 +371,7 @@ class _Resolver:
         return wheels
 
     def _split_by_layer(self, packages: Mapping[str, Wheel]) -> Resolution:
-        """Each wheel belongs to the first layer that needs it."""
+        """Assign each wheel to the first layer that needs it."""
         unlocked = [*self.unlocked, *self.behind_failed_index.values()]
         result = Resolution(
             unlocked=sorted(unlocked, key=lambda part: part.what), behind_failed_index=self.behind_failed_index
@@ -394,5 +395,5 @@ class _Resolver:
 
 
 def _indexed_packages(pylock: str) -> set[str]:
-    """The packages of a lock file that come from an index, not from an address of their own."""
+    """The packages of a `pylock.toml` that come from an index, not from a URL of their own."""
     return {name for name, package in packages_by_name(pylock).items() if "archive" not in package}

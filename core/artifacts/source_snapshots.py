@@ -1,4 +1,4 @@
-"""Reproducible snapshots of source trees: a tar of names, contents and execute bits, and nothing else."""
+"""Reproducible snapshots of source trees: a tar with names, contents and execute bits only."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ EXECUTABLE, REGULAR = 0o755, 0o644
 def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: str = "") -> None:
     """Write the tree as a tar at `target`, below a folder `prefix`.
 
-    A git checkout gives what git tracks plus new files it does not ignore; with a `branch` that is not the one checked
-    out, that branch as committed. Raises InputError when there is no such tree or a submodule of it is not checked out,
-    Cancelled.
+    The snapshot of a git checkout has the tracked files and new files that are not ignored. With a `branch` that is
+    not checked out, it has the committed files of that branch. Raises InputError when the tree does not exist or has a
+    submodule that is not checked out, Cancelled.
     """
     if not tree.is_dir():
         raise InputError(f"Source tree {tree}", "there is no such folder", "correct the path, or set XAIVA_SOURCE_PATH")
@@ -51,9 +51,9 @@ def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: 
 def clone(
     url: str, ref: str, target: Path, prefix: str, progress: Progress, token: str, site_env: Mapping[str, str]
 ) -> str:
-    """Fetch `ref` of a repository and write it as a tar at `target`; returns the commit.
+    """Fetch `ref` of a repository with its submodules and write it as a tar at `target`; returns the commit.
 
-    Submodules are fetched too. The token goes to git by its environment and asks no questions. Raises XaivaError.
+    git gets the token through its environment and never prompts. Raises XaivaError.
     """
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
         env = git_environment(url, token, site_env)
@@ -64,7 +64,7 @@ def clone(
         )
         _git(["-C", str(folder), "checkout", "--quiet", "FETCH_HEAD"], progress, env)
         if (folder / ".gitmodules").is_file():
-            _git(["-C", str(folder), "remote", "add", "origin", url], progress, env)  # relative submodules start there
+            _git(["-C", str(folder), "remote", "add", "origin", url], progress, env)  # base of relative submodule URLs
             _git(["-C", str(folder), "submodule", "update", "--init", "--recursive", "--depth=1"], progress, env)
         commit = _git(["-C", str(folder), "rev-parse", "HEAD"], progress, env).strip()
         _write_tar(folder, _all_files(folder, {GIT_FOLDER}), target, prefix, progress)
@@ -72,8 +72,10 @@ def clone(
 
 
 def git_environment(url: str, token: str, site_env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of git: never a question; the site's proxies and authorities; and the token for this host alone,
-    by a helper that reads it from there: submodules may lie anywhere."""
+    """The environment of git: no prompts, the site's proxies and certificate authorities, and the token.
+
+    A credential helper passes the token only to the host of `url`, because submodules may be on other hosts.
+    """
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     env |= {name: value for name, value in site_env.items() if name.lower() in PROXY_VARIABLES}
     if authorities := ca_file(site_env):
@@ -84,7 +86,7 @@ def git_environment(url: str, token: str, site_env: Mapping[str, str]) -> dict[s
         name = f"credential.{parts.scheme}://{parts.netloc}.helper"
         count = int(env.get("GIT_CONFIG_COUNT", "0"))
         env |= {"XAIVA_GIT_TOKEN": token, "GIT_CONFIG_COUNT": str(count + 2)}
-        for at, value in enumerate(["", helper], count):  # the empty one drops the helpers of the machine
+        for at, value in enumerate(["", helper], count):  # the empty value removes the machine's own helpers
             env |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
     return env
 
@@ -100,7 +102,7 @@ def _git(arguments: list[str], progress: Progress, env: dict[str, str] | None = 
 
 
 def git_remedy(error_text: str) -> str:
-    """What to do about a failure of git, by what it said."""
+    """The remedy for an error of git."""
     for pattern, remedy in (
         (r"couldn't find remote ref|not our ref|no such remote ref", "correct the ref"),
         (r"Authentication failed|could not read Username|HTTP 40[13]|error: 40[13]", "check the token in .env"),
@@ -118,7 +120,7 @@ def git_remedy(error_text: str) -> str:
 
 
 def _is_other_branch(tree: Path, branch: str, progress: Progress) -> bool:
-    """Whether `branch` exists in the checkout and is not the one that lies there."""
+    """Whether `branch` exists in the repository and is not checked out."""
     if not (tree / ".git").exists():
         return False
     git = ["git", "-C", str(tree)]
@@ -140,7 +142,7 @@ def _write_branch(tree: Path, ref: str, target: Path, prefix: str, progress: Pro
 
 
 def _git_files(tree: Path, progress: Progress) -> list[str]:
-    """What belongs to the checkout: tracked files and new ones that are not ignored. Empty when it is none."""
+    """Tracked files, and new files that are not ignored; empty when the tree is not a git checkout."""
     if not (tree / ".git").exists():
         return []
     arguments = ["-C", str(tree), "ls-files", "-z"]
@@ -179,7 +181,7 @@ def _write_tar(tree: Path, names: list[str], target: Path, prefix: str, progress
                 with open(path, "rb") as file:
                     entry.size = os.fstat(file.fileno()).st_size
                     tar.addfile(entry, file)
-            elif path.is_dir():  # git names no folder but such
+            elif path.is_dir():  # git lists only nested repositories as folders
                 what = f"{path} is a nested repository that is not checked out"
                 raise InputError(f"Source tree {tree}", what, "git submodule update --init --recursive, or remove it")
             else:
@@ -187,7 +189,7 @@ def _write_tar(tree: Path, names: list[str], target: Path, prefix: str, progress
 
 
 def _refuse_pointers(tree: Path, names: list[str], source: str) -> None:
-    """Raise WrongContent when files of the tree were checked out as pointers: what is built of it would lack them."""
+    """Raise WrongContent when the tree has pointers in place of files."""
     pointers: list[tuple[str, Placeholder]] = []
     for path in (tree / name for name in names):
         if path.is_file() and not path.is_symlink() and 0 < path.stat().st_size <= POINTER_LIMIT:

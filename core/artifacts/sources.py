@@ -1,4 +1,4 @@
-"""Sources and models: archives and files by URL, repositories by commit, trees as snapshots."""
+"""Locks sources and models: archives and files by URL, repositories by commit, trees as snapshots."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from core.progress import Progress
 from core.site import Site
 from core.subprocesses import run_child
 
-NAME_DIGITS = 12  # of the SHA-256, in the file names of sources: another content is another file
+NAME_DIGITS = 12  # of the SHA-256 in the file names of sources, so that a changed content gets another name
 PYTHON_SOURCE = "python"
-# Where the projects themselves publish their releases; asked only when the preset names no source of its own.
+# Where the projects publish their releases; used when the preset names no source.
 RELEASE_URLS = {
     "ffmpeg": "https://ffmpeg.org/releases/ffmpeg-{version}.tar.xz",
     "opencv": "https://github.com/opencv/opencv/archive/refs/tags/{version}.tar.gz",
@@ -39,7 +39,7 @@ ARCHIVE_SUFFIX = re.compile(r"(\.tar(\.[a-z0-9]+)?|\.tgz|\.tbz2|\.txz|\.zip)$")
 
 @dataclass
 class LockedParts:
-    """Files that are locked, and what could not be."""
+    """The locked files of one part of the lock, and what could not be locked."""
 
     files: list[LockedFile] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
@@ -47,23 +47,24 @@ class LockedParts:
 
 @dataclass(frozen=True)
 class LockContext:
-    """What locking a source or model works with. `previous` is None where everything is to be looked up anew."""
+    """The surroundings of locking a source or model."""
 
     site: Site
     preset: str
     folder: Path
     network: Network
     previous: Lock | None
+    """The lock to keep files from; None to resolve everything again."""
     progress: Progress
 
     def previous_file(self, kind: FileKind, name: str, same: Callable[[LockedFile], bool]) -> LockedFile | None:
-        """The file of that name in the previous lock, if it still answers what is asked."""
+        """The file of that name in the previous lock, if `same` accepts it."""
         files = self.previous.of_kind(kind) if self.previous else []
         return next((file for file in files if file.name == name and same(file)), None)
 
 
 def lock_sources(context: LockContext, preset: Preset, standalone_python: bool) -> LockedParts:
-    """Lock all sources: those of the preset, and those that its build options ask for without naming them."""
+    """Lock all sources: those of the preset, and those that its build options imply."""
     parts = LockedParts()
     sources = [*preset.sources, *_implied_sources(context, preset, standalone_python, parts)]
     for source in sources:
@@ -121,7 +122,7 @@ def _implied_sources(context: LockContext, preset: Preset, standalone_python: bo
 
 
 def _python_source(context: LockContext, version: str, parts: LockedParts) -> Source | None:
-    """The newest standalone build of that Python that uv knows, or the one locked before."""
+    """The standalone build of that Python in the previous lock, or the newest that uv knows."""
     previous = context.previous_file(FileKind.SOURCE, PYTHON_SOURCE, lambda file: f"cpython-{version}." in file.url)
     if previous is not None:
         return Source.model_construct(name=PYTHON_SOURCE, url=previous.url, sha256=previous.sha256)
@@ -205,7 +206,7 @@ def _by_git(context: LockContext, source: Source) -> LockedFile:
 
 
 def _by_path(context: LockContext, source: Source, branch: str) -> LockedFile:
-    """A file is taken as it is, a tree as a snapshot. `$NAME` at the beginning of the path is a variable."""
+    """Copy a file, or take a snapshot of a tree."""
     path = resolve_path(context.site, source.path)
     draft = _temporary_path(context, source.name)
     suffix = ".tar"
@@ -222,9 +223,9 @@ def _by_path(context: LockContext, source: Source, branch: str) -> LockedFile:
 
 
 def resolve_path(site: Site, path: str) -> Path:
-    """A path of a preset: relative to the site, with one variable of `.env` allowed at its beginning.
+    """A path of a preset: relative to the site; may begin with a variable of `.env` (`$NAME`, `${NAME}`).
 
-    Raises InputError when that is not set.
+    Raises InputError when the variable is not set.
     """
     match = re.match(r"^\$(?:\{(\w+)\}|(\w+))", path)
     if match:
@@ -282,7 +283,7 @@ def _lock_model(context: LockContext, model: Model) -> LockedFile:
         return with_size(draft, context.folder, context.network, context.progress)
     path = resolve_path(context.site, model.file)
     if path.is_symlink():
-        check_content(path, draft.path)  # it may lead to what git-annex has not brought
+        check_content(path, draft.path)  # git-annex leaves a dangling link for a file that it has not fetched
     if not path.is_file():
         raise InputError(f"Model {model.name}: {path}", "there is no such file", "correct `file` in the preset")
     check_content(path, draft.path)
@@ -299,7 +300,7 @@ def _lock_model(context: LockContext, model: Model) -> LockedFile:
 
 
 def _check_previous(context: LockContext, previous: LockedFile) -> LockedFile:
-    """A file that stays locked, if what lies there is what its name promises. Raises WrongContent."""
+    """The previous file, after a check of its content on disk. Raises WrongContent."""
     path = previous.under(context.folder)
     if path.is_file():
         check_content(path, previous.path, previous.url)

@@ -1,4 +1,4 @@
-"""Sync: bring the artifacts in line with the lock. What is good is not touched; what was begun is continued."""
+"""Sync: make the artifacts match the lock. Good files stay untouched, and stopped downloads resume."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from core.artifacts.lock_store import PARTIAL_FOLDER, artifacts_folder
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.artifacts.partial_download import PartialDownload, stale_files
-from core.artifacts.stages import stage
 from core.artifacts.sync_plan import SyncPlan, SyncPlanDetails, check_space, plan, prepare_sync, summarize
 from core.artifacts.verification_cache import VerificationCache, share_verification
 from core.artifacts.verify import lock_findings, wrong_content_errors
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX, fsync_folder, move_into_place, sha256_file, write_atomic
-from core.progress import Progress, Stage, StageState
+from core.progress import Progress, Stage, StageState, stage
 from core.site import Site
 
 __all__ = ["SyncPlan", "plan", "run"]
@@ -34,12 +33,11 @@ MAX_NAMED_FAILURES = 10
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
-    """Sync the preset `subject`. Option `plan`: only say what would be done.
+    """Sync the preset `subject`. Option `plan`: only return the plan.
 
     The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `repaired`,
-    `seconds` and, as `findings`, what the lock itself lacks: with that, nothing can be built. Raises XaivaError when
-    the disk will not do or some file cannot be had: all others are there then; OSError when the disk fills up all the
-    same.
+    `seconds` and `findings` (what the lock itself lacks for a build). Raises XaivaError when the files do not fit on
+    the disk, or when some file is unavailable (after all others are fetched); OSError when the disk fills up.
     """
     started = time.monotonic()
     cache = VerificationCache(site, subject)
@@ -82,10 +80,10 @@ class _SyncRun:
         self.linked = 0
         self._began = time.time()
         self._shown: dict[PartialDownload, Stage] = {}
-        self._logged_files = 0  # arrived files that the log has a line of
+        self._logged_files = 0  # of the downloader's arrived files
 
     def run(self) -> None:
-        """All of it. Raises XaivaError, OSError when the disk is full, Cancelled."""
+        """Repair, fetch, link and build. Raises XaivaError, OSError when the disk is full, Cancelled."""
         self._repair_folder()
         failures = wrong_content_errors(self.folder, self.details.inventory.good)
         failures += self._fetch(self.details.fetch)
@@ -99,7 +97,7 @@ class _SyncRun:
             raise _combine_failures(self.preset, failures)
 
     def _repair_folder(self) -> None:
-        """Remove what the lock does not know, name what is wrong, write what follows from the lock."""
+        """Remove extra files, log wrong ones, and write the generated files."""
         for path in self.details.inventory.extra:
             self.progress.log(f"removed {path}: it is not in the lock")
             (self.folder / path).unlink(missing_ok=True)
@@ -115,7 +113,7 @@ class _SyncRun:
             write_atomic(self.folder / name, derived[name])
 
     def _link_equal_files(self) -> list[LockedFile]:
-        """Share equal files, of other presets or just fetched. Returns those to fetch, as theirs is not equal."""
+        """Link equal files, of other presets or just fetched. Returns files to fetch, because theirs is not equal."""
         not_equal, shared = [], []
         for file, twin in self.details.link:
             if self._share(file, twin):
@@ -188,10 +186,10 @@ class _SyncRun:
             try:
                 self.cache.remember(file.path, os.lstat(file.under(self.folder)), file.sha256)
             except OSError:
-                continue  # it could not be made; the failure is told elsewhere
+                continue  # it could not be built, which is among the failures
 
     def _clean_up(self, failures: list[XaivaError]) -> None:
-        """Drop what no later sync would go on with."""
+        """Delete partial downloads that no later sync can resume."""
         needed = {file.sha256 for file in self.details.inventory.needed()} if failures else set()
         partial = self.folder / PARTIAL_FOLDER
         for path in stale_files(partial, needed):
@@ -199,7 +197,7 @@ class _SyncRun:
         if partial.is_dir() and not any(partial.iterdir()):
             partial.rmdir()
 
-    # -- what is shown --------------------------------------------------------------------------------------------
+    # -- progress -------------------------------------------------------------------------------------------------
 
     def _show(self, downloader: Downloader, total: int) -> None:
         self._log_arrived(downloader)
@@ -212,7 +210,7 @@ class _SyncRun:
             self.progress.stage(self._shown[partial])
 
     def _log_arrived(self, downloader: Downloader) -> None:
-        """A line in the log for each file that is there now."""
+        """Log each file that has arrived since the last call."""
         for partial in downloader.arrived[self._logged_files :]:
             self.progress.log(f"{partial.file.path}: {_megabytes(partial.file.size)} from {partial.host}", STAGE_ID)
             self._logged_files += 1
@@ -243,7 +241,6 @@ class _SyncRun:
 
 
 def _megabytes(size: int) -> str:
-    """A file's size, for a line of the log."""
     return f"{size / 1e6:.1f} MB"
 
 

@@ -1,4 +1,4 @@
-"""The plan of a sync: what it would fetch, link, build and remove."""
+"""The plan of a sync: which files it would fetch, link, build and remove."""
 
 from __future__ import annotations
 
@@ -18,15 +18,11 @@ from core.errors import XaivaError
 from core.progress import NullProgress, Progress
 from core.site import Site
 
-FREE_SPACE_MARGIN = 64 << 20  # bytes left free for the file system itself, journals and whatever else runs
+FREE_SPACE_MARGIN = 64 << 20  # bytes to leave free for the file system, journals and other programs
 
 
 class SyncPlan(BaseModel):
-    """All sizes in bytes. `fetch` counts what comes over the network, without what a stopped sync left;
-    `link` what another preset has; `make` what is made here (blobs of the engine, snapshots, our own wheel).
-
-    `seconds` is an estimate from the speed of the last sync, None without one.
-    """
+    """The numbers of a plan. All sizes are in bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,27 +33,31 @@ class SyncPlan(BaseModel):
     present_bytes: int
     fetch_files: int
     fetch_bytes: int
+    """To fetch over the network, without the `resumed_bytes` of a stopped sync."""
     resumed_bytes: int
     link_files: int
+    """Files that another preset, or another file of this one, has already."""
     link_bytes: int
     make_files: int
+    """Files to build on this machine: blobs of base images, snapshots, the service wheel."""
     make_bytes: int
     corrupt: list[str] = []
     extra: list[str] = []
     free_bytes: int
     needed_bytes: int
     seconds: float | None = None
+    """An estimate from the speed of the last sync; None without one."""
     unlocked: int = 0
 
     @property
     def fits(self) -> bool:
-        """Whether the disk will do."""
+        """Whether the free disk space is sufficient."""
         return self.needed_bytes == 0 or self.needed_bytes + FREE_SPACE_MARGIN <= self.free_bytes
 
 
 @dataclass
 class SyncPlanDetails:
-    """A plan with its parts: where each needed file comes from."""
+    """A plan file by file: the origin of each needed file."""
 
     lock: Lock
     inventory: Inventory
@@ -67,14 +67,14 @@ class SyncPlanDetails:
 
 
 def plan(site: Site, preset: str) -> SyncPlan:
-    """What a sync of the preset would do; it changes nothing. Raises XaivaError when there is no lock."""
+    """What a sync of the preset would do; changes nothing. Raises XaivaError without a lock."""
     cache = VerificationCache(site, preset)
     details = prepare_sync(site, preset, cache, NullProgress())
     return summarize(site, preset, details, cache)
 
 
 def prepare_sync(site: Site, preset: str, cache: VerificationCache, progress: Progress) -> SyncPlanDetails:
-    """Look at what is there, and find for each missing file where it comes from. Raises XaivaError, Cancelled."""
+    """Take the inventory and find the origin of each missing file. Raises XaivaError, Cancelled."""
     lock = read_lock(site, preset)
     details = SyncPlanDetails(lock, take_inventory(artifacts_folder(site, preset), lock, cache, progress.cancelled))
     needed = details.inventory.needed()
@@ -121,7 +121,7 @@ def summarize(site: Site, preset: str, details: SyncPlanDetails, cache: Verifica
 
 
 def check_space(site: Site, sync_plan: SyncPlan) -> None:
-    """Raise XaivaError when the disk will not do."""
+    """Raise XaivaError when the files do not fit on the disk."""
     if not sync_plan.fits:
         lacking = (sync_plan.needed_bytes + FREE_SPACE_MARGIN - sync_plan.free_bytes) / 1e6
         raise XaivaError(
@@ -133,7 +133,7 @@ def check_space(site: Site, sync_plan: SyncPlan) -> None:
 
 
 def _twins(site: Site, preset: str, details: SyncPlanDetails, needed_sha256s: set[str]) -> dict[str, Path]:
-    """SHA-256 → an equal file that is here already: known to be good, or likely to be where another preset has it."""
+    """SHA-256 → an equal file on disk: a verified one of this preset, or one of another preset with the right size."""
     here = artifacts_folder(site, preset)
     twins = {file.sha256: file.under(here) for file in details.inventory.good if file.sha256 in needed_sha256s}
     others = ((name, lock) for name, lock in locked_presets(site) if name != preset)
@@ -146,7 +146,7 @@ def _twins(site: Site, preset: str, details: SyncPlanDetails, needed_sha256s: se
 
 
 def _may_be_good(file: LockedFile, path: Path) -> bool:
-    """By its size; it is read when it is used."""
+    """Whether type and size are right; the SHA-256 is checked when the file is used."""
     try:
         stat = os.lstat(path)
     except OSError:

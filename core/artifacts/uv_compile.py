@@ -1,4 +1,4 @@
-"""Runs `uv pip compile`: what is wanted, with the machine's index settings and the preset's indexes."""
+"""Runs `uv pip compile` for the layers of a preset, with the machine's index settings and the preset's indexes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from core.subprocesses import FinishedProcess, run_child
 
 @dataclass(frozen=True)
 class ResolveRequest:
-    """What is to be resolved: `layers` in build order as (name, requirements).
-
-    Packages of `local_only` come from the folder `find_links` alone; of those in `hashes`, files with these SHA-256.
-    """
+    """The requirements to resolve, and the sources and the target of the packages."""
 
     preset: str
     layers: Sequence[tuple[str, Sequence[str]]]
+    """(name, requirements) in build order."""
     pins: Sequence[str]
     indexes: Sequence[Index]
     python_version: str
     platform: str
     find_links: Path | None = None
+    """A folder of wheels."""
     local_only: frozenset[str] = frozenset()
+    """Packages that come from `find_links` alone."""
     hashes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Package → allowed SHA-256s."""
 
     @property
     def unbound(self) -> list[Index]:
@@ -41,25 +42,25 @@ class ResolveRequest:
 
 
 def name_of(line: str) -> str:
-    """The package of a requirement."""
+    """The normalised package name of a requirement."""
     return canonicalize_name(Requirement(line).name)
 
 
 class UvCompile:
-    """uv, and what it was found that it must do without; its files lie in `scratch`."""
+    """Runs uv with its files in the folder `scratch`, and without the packages and indexes that proved unusable."""
 
     def __init__(self, request: ResolveRequest, env: Mapping[str, str], progress: Progress, scratch: Path) -> None:
         self.request = request
         self.env = env
         self.progress = progress
         self.scratch = scratch
-        self.failed_indexes: set[str] = set()  # names of indexes that are not to be asked
-        self.bound: dict[str, Index] = {}  # package → the index it comes from alone
-        self.sdists: set[str] = set()  # packages that may come as source archives
+        self.failed_indexes: set[str] = set()  # names of indexes not to use
+        self.bound: dict[str, Index] = {}  # package → its only index
+        self.sdists: set[str] = set()  # packages that may be source archives
         self.excluded: set[str] = set()
 
     def pylock(self, keep: Mapping[str, str]) -> tuple[str, str]:
-        """The lock file that uv writes, or "" and its refusal. It prefers the versions of the file it writes over."""
+        """(text of uv's lock file, ""), or ("", error of uv). uv prefers the versions in `keep`."""
         packages = [f'[[packages]]\nname = "{name}"\nversion = "{version}"' for name, version in keep.items()]
         name = self._write(
             "pylock.toml", ['lock-version = "1.0"', 'created-by = "xaiva"', *(packages or ["packages = []"])]
@@ -71,14 +72,14 @@ class UvCompile:
     def origins(
         self, layers: Sequence[tuple[str, Sequence[str]]], exact: Sequence[str]
     ) -> tuple[dict[str, Origin], str]:
-        """The packages of these layers at the versions `exact`, with what needs them; or none and uv's refusal."""
+        """(package → origin, ""), for the layers at the versions `exact`; or ({}, error of uv)."""
         versions = self._write("exact.txt", exact)
         form = ("--format", "requirements.txt", "--emit-index-annotation", "--annotation-style", "split")
         code, out, err = self._compile(layers, *form, "--constraints", versions)
         return (parse_origins(out.decode()), "") if code == 0 else ({}, err or "no answer")
 
     def query_index(self, index: Index, package: str) -> str:
-        """Ask one index alone for any release of a package: "", or uv's refusal."""
+        """Ask one index alone for any release of a package; returns "" or the error of uv."""
         child = uv_environment(self.env, [index])
         child = {name: value for name, value in child.items() if name not in (*UV_INDEX_VARIABLES, "UV_INDEX_STRATEGY")}
         child["UV_DEFAULT_INDEX"] = f"{index.name}={index.url}" if index.name else index.url
@@ -87,7 +88,7 @@ class UvCompile:
         return "" if process.code == 0 else process.err
 
     def _compile(self, layers: Sequence[tuple[str, Sequence[str]]], *more: str) -> FinishedProcess:
-        """Run uv; its files are named after the layers, so that its own words name them."""
+        """Run uv. Its input files are named after the layers, so that its messages name the layers."""
         inputs = []
         for name, requirements in layers:
             lines = [line for line in requirements if name_of(line) not in self.excluded]

@@ -1,4 +1,4 @@
-"""Refusals of uv as errors for people."""
+"""Turns errors of uv into errors that say what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PINS = "pins"
 
 
 class ResolutionConflict(XaivaError):
-    """The requirements in `wanted` cannot be met together."""
+    """The requirements in `request` cannot be met together."""
 
     def __init__(self, what: str, why: str, remedy: str, request: ResolveRequest) -> None:
         super().__init__(what, why, remedy)
@@ -25,7 +25,7 @@ class ResolutionConflict(XaivaError):
 
 
 def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str, Index]) -> XaivaError:
-    """The error that a refusal stands for; `bound` are the packages that come from one index alone."""
+    """The error for a message of uv; `bound` has the packages with a single index."""
     text = re.sub(r"(?m)^(error|\s*cause):\s*", "", refusal).strip()
     if "Failed to fetch" in refusal or "dns error" in refusal:
         return _fetch_error(" ".join(text.split()))
@@ -54,7 +54,7 @@ def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str
 
 
 def _fetch_error(why: str) -> XaivaError:
-    """An index that gave nothing: the network is to be checked only where no server answered."""
+    """The error for an index that provided nothing. The remedy is about the network only if no server answered."""
     if "HTTP status" in why:
         remedy = "open that address in a browser: its server refuses the request; then lock again"
         return XaivaError("The package index refuses the request", why, remedy)
@@ -66,7 +66,7 @@ def _fetch_error(why: str) -> XaivaError:
 
 
 def machine_index_error(url: str, why: str) -> XaivaError:
-    """An index of the machine's own settings that refuses; `url` without credentials."""
+    """The error for an index of the machine's own settings that refuses; `url` is without credentials."""
     return XaivaError(
         f"The package index {url} cannot be used",
         why,
@@ -75,19 +75,19 @@ def machine_index_error(url: str, why: str) -> XaivaError:
 
 
 def index_label(index: Index) -> str:
-    """An index by its name and address."""
+    """Name and URL of an index, for messages."""
     return f"index {index.name} ({index.url})" if index.name != LOCAL_WHEELS_INDEX else "local-wheels"
 
 
 def _tagged_without_index(request: ResolveRequest, missing: set[str]) -> str:
-    """A requirement such as `torch==2.1.0+cu118` of a missing package, while no index of the preset is asked for it."""
+    """A requirement such as `torch==2.1.0+cu118` whose package is missing and has no index in the preset, or ""."""
     lines = [line for _, lines in [*request.layers, (PINS, request.pins)] for line in lines]
     tagged = (line for line in lines if name_of(line) in missing and pytorch_tag_of(line))
     return next((line for line in tagged if not (index_for(name_of(line), request.indexes) or request.unbound)), "")
 
 
 def _requirements_by_place(request: ResolveRequest, packages: set[str]) -> dict[str, str]:
-    """What layers and pins say of these packages."""
+    """`layer NAME` or `pins` → its requirements of these packages."""
     rows = [*((f"layer {name}", lines) for name, lines in request.layers), (PINS, request.pins)]
     requirements = {place: ", ".join(line for line in lines if name_of(line) in packages) for place, lines in rows}
     return {place: text for place, text in requirements.items() if text}

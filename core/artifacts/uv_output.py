@@ -1,4 +1,4 @@
-"""Reads what uv writes: the wheels of a lock file, the origin and the parents of packages, names in a refusal."""
+"""Parses the output of uv: wheels of its lock file, index and parents of packages, package names in its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.toml import tomllib
 
 @dataclass(frozen=True)
 class Wheel:
-    """One resolved wheel. `size` and `sha256` are empty where the index does not tell them, `index` for a file."""
+    """A resolved wheel. `size` and `sha256` are empty when the index lacks them, `index` is empty for a local file."""
 
     name: str
     version: str
@@ -31,20 +31,20 @@ class Wheel:
 
 @dataclass
 class Origin:
-    """What a package is needed by (packages, and files as `-r common.txt`), and the index that it comes from."""
+    """Why a package is in the resolution, and where it comes from."""
 
     parents: list[str] = field(default_factory=list)
+    """The packages that need it, and requirement files as `-r common.txt`."""
     index: str = ""
 
 
 def packages_by_name(pylock: str) -> dict[str, Mapping[str, Any]]:
-    """Package → its table in a lock file."""
+    """Package → its table in a `pylock.toml`."""
     return {canonicalize_name(package["name"]): package for package in tomllib.loads(pylock).get("packages", [])}
 
 
 def choose_wheel(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Collection[str] = ()) -> Wheel | None:
-    """The wheel of a package that suits best, of those with one of some SHA-256 if there are such; None when it has
-    none."""
+    """The wheel of a package that fits best, preferably with a SHA-256 in `hashes`; None when no wheel fits."""
     entries = list(package.get("wheels", []))
     archive = package.get("archive")
     if archive:
@@ -68,7 +68,7 @@ def choose_wheel(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Coll
 
 
 def parse_origins(annotated: str) -> dict[str, Origin]:
-    """Package → its origin, from a requirement file in which uv annotates both."""
+    """Package → its origin, from a requirement file with uv's annotations."""
     origins: dict[str, Origin] = {}
     current = Origin()
     for line in annotated.splitlines():
@@ -83,7 +83,7 @@ def parse_origins(annotated: str) -> dict[str, Origin]:
 
 
 def required_packages(origins: Mapping[str, Origin]) -> set[str]:
-    """The packages that a requirement file asks for, and what these need."""
+    """The packages that requirement files ask for, with all their dependencies."""
     children: dict[str, set[str]] = {}
     for name, origin in origins.items():
         for parent in origin.parents:
@@ -97,33 +97,33 @@ def required_packages(origins: Mapping[str, Origin]) -> set[str]:
 
 
 def possible_names(text: str) -> set[str]:
-    """All that may be a package's name."""
+    """All words of a text that may be package names."""
     return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
 
 
 def not_found(refusal: str) -> list[str]:
-    """The packages that uv did not find."""
+    """The packages that uv did not find, from its error."""
     missing: Iterable[str] = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", refusal)
     absent = re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", refusal)
     return [canonicalize_name(name) for name in [*missing, *absent]]
 
 
 def unfetchable_wheel(refusal: str) -> tuple[str, str] | None:
-    """The package and the address of a wheel that could not be fetched; None when uv speaks of none."""
+    """(package, URL) of the wheel that uv could not fetch, from its error; None without one."""
     match = re.search(r"(https?://[^\s`)]+/([A-Za-z0-9._]+)-[^\s`/)]*\.whl)", refusal)
     failed_fetch = match if re.search(r"Failed to (fetch|download|unzip)", refusal) else None
     return (canonicalize_name(failed_fetch[2]), strip_credentials(failed_fetch[1])) if failed_fetch else None
 
 
 def invalid_wheels(refusal: str) -> list[str]:
-    """The packages of which something else than a wheel was fetched."""
+    """The packages whose fetched file is not a wheel, from uv's error."""
     names = re.findall(r"([A-Za-z0-9._-]+)==\S+ has an invalid package format", refusal)
     names += re.findall(r"Failed to unzip wheel: ([A-Za-z0-9._]+)-", refusal)
     return [canonicalize_name(name) for name in names]
 
 
 def refused_index(refusal: str) -> tuple[str, str] | None:
-    """The index that wants another login, without credentials, and its answer; None when uv speaks of none."""
+    """(URL without credentials, status) of the index that refused the login, from uv's error; None without one."""
     match = re.search(r"An index (?:URL )?\((\S+?)\) (?:could not be queried|returned)[^\n]*?(40[13] \w+)", refusal)
     return (strip_credentials(match[1]), match[2]) if match else None
 

@@ -1,6 +1,6 @@
 """Verification cache: size, times and inode of each verified file, so that a resync does not read it again.
 
-Kept in the state of the site (`.xaiva/sync/<preset>.json`), outside the folder that is carried: it holds on this disk.
+It is in the state of the site (`.xaiva/sync/<preset>.json`), not in the artifacts: it is valid on this disk only.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ FileStamp = tuple[int, int, int, int]
 
 
 def stamp_of(stat: os.stat_result) -> FileStamp:
-    """What changes when a file's content does: size, mtime, ctime (which nobody can set back) and inode."""
+    """Size, mtime, ctime and inode. One of them changes with the file's content: nobody can set a ctime back."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 class VerificationCache:
-    """The marks of one preset's files whose SHA-256 was right."""
+    """The stamps of one preset's files whose SHA-256 was right."""
 
     def __init__(self, site: Site, preset: str) -> None:
         self._path = site.state / "sync" / f"{preset}.json"
@@ -33,19 +33,19 @@ class VerificationCache:
         self._load()
 
     def is_verified(self, path: str, stat: os.stat_result, sha256: str) -> bool:
-        """Whether the file is the one that was found to have this SHA-256."""
+        """Whether the file is unchanged since it was verified to have this SHA-256."""
         return self._stamps.get(path) == (stamp_of(stat), sha256)
 
     def remember(self, path: str, stat: os.stat_result, sha256: str) -> None:
-        """The file with these marks has this SHA-256."""
+        """Record that the file with this stat has this SHA-256."""
         self._stamps[path] = (stamp_of(stat), sha256)
 
     def forget(self, path: str) -> None:
-        """It is no longer trusted."""
+        """Drop the record of a file."""
         self._stamps.pop(path, None)
 
     def save(self, keep: set[str]) -> None:
-        """Write what is known of the files in `keep`, if it changed."""
+        """Write the records of the files in `keep`, if they changed."""
         self._stamps = {path: mark for path, mark in self._stamps.items() if path in keep}
         text = self._text()
         if text != self._saved_text:
@@ -64,13 +64,13 @@ class VerificationCache:
             for path, (size, mtime, ctime, inode, sha256) in data["files"].items():
                 self._stamps[path] = ((size, mtime, ctime, inode), sha256)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._stamps = {}  # without it files are read again, nothing worse
+            self._stamps = {}  # the files are read again
 
 
 def share_verification(site: Site, preset: str, files: Sequence[LockedFile]) -> None:
-    """Tell the other presets that `files` of this one, just found good, are links to theirs.
+    """Record for the other presets that `files` of this one, just verified, are hard links to theirs.
 
-    A new link changes a file's ctime: without this their next sync would read it once more.
+    A new link changes a file's ctime: otherwise their next sync would read it again.
     """
     inodes = {}
     for file in files:

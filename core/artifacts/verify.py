@@ -24,7 +24,7 @@ from core.site import Site
 
 REPORT_SECONDS = 0.2
 MAX_NAMED_FINDINGS = 5
-_HEAD_BYTES = 4 << 10  # bytes: pointers and error answers are short, a page says at its beginning that it is one
+_HEAD_BYTES = 4 << 10  # enough to recognise a pointer, an error response or an HTML page
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     options: Mapping[str, JsonValue],  # noqa: ARG001 - the shape of every operation
     progress: Progress,
 ) -> dict[str, JsonValue]:
-    """Verify as an operation. The outcome has `files`, `bytes`, `seconds` and the findings.
+    """Verify as an operation. The outcome has `files`, `bytes`, `seconds` and `findings`.
 
     Raises ChecksFailed when a finding is an error.
     """
@@ -76,9 +76,9 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
 
 
 def wrong_content_errors(folder: Path, files: Iterable[LockedFile], *, check_format: bool = False) -> list[XaivaError]:
-    """Files that are as locked, and hold something else than the file: its pointer, a page, an error answer.
+    """An error for each file that matches the lock but is a pointer, an HTML page or an error response.
 
-    Their first bytes tell; with `whole` also whether they open as what their suffix claims.
+    Checks the first bytes; with `check_format` also whether the file opens as what its suffix claims.
     """
     errors: list[XaivaError] = []
     for file in files:
@@ -89,7 +89,7 @@ def wrong_content_errors(folder: Path, files: Iterable[LockedFile], *, check_for
             if check_format and placeholder is None:
                 placeholder = find_wrong_content(path, file.path)
         except OSError:
-            continue  # what cannot be read is a finding of its own
+            continue  # the inventory reports unreadable files
         if placeholder is not None:
             remedy = f"{placeholder.remedy(file.url)}; then lock again"
             errors.append(WrongContent(file.path, placeholder.description, remedy))
@@ -106,14 +106,14 @@ def _file_findings(preset: str, result: Inventory) -> list[Finding]:
 
 
 def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
-    """What the lock itself lacks, and whether the preset changed since."""
+    """Findings about the lock itself: unlocked parts, dependency confusion, and a preset that has changed since."""
     findings = [
         Finding.warning(code="lock-partial", what=part.what, why=part.why, remedy=part.remedy, where=preset)
         for part in lock.unlocked
     ]
     findings += confusion_findings(preset, lock.shared)
     if not os.path.lexists(preset_path(site, preset)):
-        return findings  # artifacts that were copied without their preset are complete in themselves
+        return findings  # artifacts that were copied without their preset are complete
     try:
         current = preset_sha256(load_named(site, preset), site.presets)
     except XaivaError as error:
@@ -137,7 +137,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
 
 
 class _ReadProgress:
-    """Bytes read so far, reported now and then."""
+    """Reports the bytes read so far, every REPORT_SECONDS. Thread-safe."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -148,7 +148,7 @@ class _ReadProgress:
         self._lock = threading.Lock()
 
     def add(self, path: Path, count: int) -> None:
-        """`count` more bytes of `path` were read."""
+        """Count bytes that were read from `path`."""
         with self._lock:
             self._done += count
             if time.monotonic() - self._reported > REPORT_SECONDS:
@@ -156,7 +156,7 @@ class _ReadProgress:
                 self._report(StageState.RUNNING, path.name)
 
     def end(self) -> None:
-        """All is read."""
+        """Report the end."""
         self._report(StageState.DONE, "")
 
     def _report(self, state: StageState, detail: str) -> None:

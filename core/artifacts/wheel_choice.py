@@ -1,4 +1,4 @@
-"""Chooses one wheel for each package: of those that uv allows, the one that fits the image best."""
+"""Chooses the wheel of a package that fits the image best, of those that uv allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEGACY_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 @lru_cache(maxsize=16)
 def tag_ranks(python_version: str, platform: str) -> dict[Tag, int]:
-    """Tags an image accepts → rank, 0 the best. `platform` as `x86_64-manylinux_2_28`."""
+    """Tag that the image accepts → rank, 0 the best. `platform` is in uv's notation: `x86_64-manylinux_2_28`."""
     major, minor = (int(part) for part in python_version.split("."))
     platforms = _platforms(platform)
     ordered = [
@@ -42,7 +42,7 @@ def _platforms(platform: str) -> list[str]:
 
 
 def wheel_rank(filename: str, ranks: dict[Tag, int]) -> int | None:
-    """The rank of a wheel by its file name, or None when the image cannot use it."""
+    """The rank of a wheel by its file name; None when the image cannot use it."""
     try:
         _, _, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename:
@@ -51,6 +51,6 @@ def wheel_rank(filename: str, ranks: dict[Tag, int]) -> int | None:
 
 
 def best_wheel(names: Sequence[str], ranks: dict[Tag, int]) -> int | None:
-    """The position of the best of the wheels with these file names, or None when none fits."""
+    """The position of the best wheel in `names`; None when none fits."""
     ranked = [(rank, name, at) for at, name in enumerate(names) if (rank := wheel_rank(name, ranks)) is not None]
     return min(ranked)[2] if ranked else None

@@ -1,4 +1,4 @@
-"""Looks at a file as what it should be: a pointer, a login page or an error answer in its place is named."""
+"""Checks that a file is what its name promises, and recognises a pointer, a login page or an error response instead."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ __all__ = [
 
 
 class WrongContent(XaivaError):
-    """A file holds something else than it should; its checksum says nothing about that."""
+    """A file contains something else than its name promises, whether or not its checksum matches."""
 
 
 def find_wrong_content(path: Path, name: str = "") -> Placeholder | None:
-    """What the file at `path` holds in the place of what `name` promises (default: its own name); None when it fits.
+    """What the file at `path` contains instead of what `name` promises (default: its own name); None when it fits.
 
-    Only what is positively something else, or does not open as what its suffix claims, is named. Reads head and tail.
+    Reports only content that is recognised as something else, or that does not open as what the suffix claims. Raises
+    OSError when the file cannot be read.
     """
     name = name or path.name
     if path.is_symlink() and not path.exists():
-        return recognise_pointer(os.readlink(path).encode(errors="replace"))  # git-annex without the file's content
+        return recognise_pointer(os.readlink(path).encode(errors="replace"))  # git-annex has not fetched the content
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(HEAD)
@@ -51,5 +52,5 @@ def check_content(path: Path, name: str, origin: str = "") -> None:
 
 
 def wrong_content_error(name: str, placeholder: Placeholder, origin: str = "") -> WrongContent:
-    """The error about a file `name` in whose place something else was `found`, with the way to the real one."""
+    """The error for a placeholder in place of the file `name`, with the way to the real file at `origin`."""
     return WrongContent(name, placeholder.description, placeholder.remedy(origin))

@@ -1,4 +1,4 @@
-"""Whether a file opens as what its suffix claims. A suffix that is not in the table is never refused."""
+"""Checks whether a file opens as what its suffix claims. Accepts any file whose suffix is not in the table."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from core.content.placeholders import (
 _MAX_DECOMPRESSED = (
     64 << 20
 )  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
-_BLOCK = 512  # of a tar
+_BLOCK = 512  # bytes in a block of a tar
 _NO_CONTENT = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 _MAX_JSON_BYTES = 64 << 20
 
 
 class _FormatError(Exception):
-    """It is not of that format; the text says why."""
+    """The file is not of the expected format; the text says why."""
 
 
 class _ContainsPointer(Exception):
-    """An archive has a pointer in the place of a file."""
+    """An archive has a pointer in place of a file."""
 
     def __init__(self, name: str, pointer: Placeholder) -> None:
         super().__init__(f"it contains {name}, and {pointer.description}")
@@ -48,7 +48,7 @@ class _ContainsPointer(Exception):
 
 
 def check_format(path: Path, size: int, name: str) -> Placeholder | None:
-    """What is wrong with the file at `path` as what the suffix of `name` claims; None when nothing is."""
+    """What is wrong with the file at `path`, judged by the suffix of `name`; None when nothing is wrong."""
     lowered = name.lower()
     entry = next(((noun, opens) for suffix, noun, opens in FORMATS if lowered.endswith(suffix)), None)
     if entry is None:
@@ -86,11 +86,11 @@ def _cut_short(missing: int) -> _FormatError:
 # -- models -----------------------------------------------------------------------------------------------------------
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # of protobuf
-_GRAPH = 7  # onnx.proto, ModelProto: without a graph it is no model
+_GRAPH = 7  # onnx.proto, ModelProto: a model without a graph is not a model
 
 
 def _onnx(file: BinaryIO, size: int, _name: str) -> None:
-    """The fields of a ModelProto, one after another; their contents are skipped."""
+    """Walk through the fields of a ModelProto without reading their contents."""
     fields: set[int] = set()
     file.seek(0)
     try:
@@ -107,7 +107,7 @@ def _onnx(file: BinaryIO, size: int, _name: str) -> None:
 
 
 def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """The number of each field and where it ends. Raises ValueError for what is no protobuf, EOFError."""
+    """(number, end position) of each field. Raises ValueError when the file is not a protobuf, EOFError."""
     while file.tell() < size:
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
@@ -153,7 +153,7 @@ def _safetensors(file: BinaryIO, size: int, _name: str) -> None:
 
 
 def _torch(file: BinaryIO, size: int, name: str) -> None:
-    """A zip since PyTorch 1.6, before that a pickle or a tar."""
+    """PyTorch writes a zip since 1.6, before that a pickle or a tar."""
     head = _head(file, _BLOCK)
     if head.startswith(b"PK"):
         _zip(file, size, name)
@@ -169,7 +169,7 @@ def _magic(magic: bytes, at: int = 0) -> Callable[[BinaryIO, int, str], None]:
 
 
 def _binary(file: BinaryIO, size: int, _name: str) -> None:
-    """A format whose files begin in many ways, but never are a text, nor zeros as of a download that never came."""
+    """A format without a fixed beginning: refuses only text, and zeros, which a failed download leaves."""
     head = _head(file)
     if is_text(head):
         raise _FormatError(f"it looks like {looks_like(head)}")
@@ -208,11 +208,11 @@ def _zip_of_files(file: BinaryIO, size: int, name: str) -> None:
     with _zip(file, size, name) as archive:
         for entry in archive.infolist():
             if entry.flag_bits & 1 or not 0 < entry.file_size <= POINTER_LIMIT:
-                continue  # what is encrypted cannot be read
+                continue  # encrypted, or too large for a pointer
             try:
                 content = archive.read(entry)
             except NotImplementedError:
-                continue  # what is packed in a way that zipfile does not know cannot be read, either
+                continue  # zipfile does not know the compression
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
                 raise _FormatError(f"{entry.filename} inside it cannot be read: it is damaged") from None
             _refuse_pointer(entry.filename, content)
@@ -225,7 +225,7 @@ def _wheel(file: BinaryIO, size: int, name: str) -> None:
     try:
         project, version, *_ = parse_wheel_filename(name.rpartition("/")[2])
     except ValueError:
-        return  # by its name it is no wheel: nobody will install it as one
+        return  # the name is not that of a wheel, so nothing installs it as one
     with _zip(file, size, name) as archive:
         inside = [one for one in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one)]
         if not inside:
@@ -287,7 +287,7 @@ def _tar(file: BinaryIO, size: int, _name: str) -> None:
         try:
             entry = tarfile.TarInfo.frombuf(file.read(_BLOCK), "utf-8", "surrogateescape")
         except tarfile.TarError:
-            return  # its end, or a way of writing that is not known here
+            return  # the end, or an unknown variant of tar
         if entry.isreg() and 0 < entry.size <= POINTER_LIMIT:
             _refuse_pointer(entry.name, file.read(entry.size))
         at += _BLOCK + (-(-entry.size // _BLOCK) * _BLOCK if entry.type not in _NO_CONTENT else 0)
@@ -327,7 +327,7 @@ def _refuse_pointers_of_tar(file: BinaryIO) -> None:
 
 
 def _refuse_pointer(name: str, content: bytes) -> None:
-    """Raise _HoldsPointer when a file of an archive is the pointer of a larger one."""
+    """Raise _ContainsPointer when a file of an archive is a pointer."""
     if pointer := recognise_pointer(content):
         raise _ContainsPointer(name, pointer)
 
@@ -346,7 +346,7 @@ def _open_bzip2(file: BinaryIO) -> BinaryIO:
 
 _GZIP, _XZ, _BZIP2, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd"
 
-# Suffix, what it is called, and what looks at it; the first suffix that fits counts.
+# Suffix, noun and check; the first matching suffix counts.
 FORMATS: tuple[tuple[str, str, Callable[[BinaryIO, int, str], None]], ...] = (
     (".onnx", "ONNX model", _onnx),
     *((suffix, "TensorRT engine", _binary) for suffix in (".engine", ".plan", ".trt")),

@@ -1,4 +1,4 @@
-"""What people and servers leave in the place of a file, told by its first bytes: pointers, pages, error answers."""
+"""Recognises what stands in place of a file by its first bytes: pointers, HTML pages, error responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Placeholder:
     pull_command: str = ""
 
     def remedy(self, origin: str = "") -> str:
-        """The way to the real file; `origin` is the URL it came from, "" for a file of this machine."""
+        """How to get the real file; `origin` is its URL, "" for a local file."""
         if origin.startswith(("http://", "https://")):
             if direct := direct_url(origin):
                 return f"get it from {direct}"
@@ -38,7 +38,7 @@ class Placeholder:
 
 
 def direct_url(url: str) -> str:
-    """The address of the file itself, where `url` is known to lead to its page or its pointer; "" else."""
+    """The URL of the file itself when `url` is known to lead to its page or its pointer; else ""."""
     parts = urlsplit(url)
     for host, pattern, replacement in _DIRECT_URLS:
         address = f"{parts.hostname}{parts.path}"
@@ -47,7 +47,7 @@ def direct_url(url: str) -> str:
     return ""
 
 
-# Host, the part of host and path that leads to a page or pointer, and what to write instead.
+# Pattern of the host, pattern of host and path of a page or pointer, replacement.
 _DIRECT_URLS = (
     (r"huggingface\.co|hf-mirror\.com", r"^([^/]+/.+?)/(?:blob|raw)/(.+)$", r"\1/resolve/\2"),
     (r"raw\.githubusercontent\.com", r"^[^/]+/([^/]+/[^/]+)/(.+)$", r"media.githubusercontent.com/media/\1/\2"),
@@ -57,9 +57,9 @@ _DIRECT_URLS = (
 
 
 def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
-    """What stands in the place of the file `name` of `size` bytes, by its first HEAD bytes; None when that is unknown.
+    """What stands in place of the file `name`, judged by its first HEAD bytes; None when it is not recognised.
 
-    `size` 0 with a head means that it is not known.
+    `size` is that of the file in bytes, 0 if unknown.
     """
     if not head:
         return Placeholder("it is empty")
@@ -67,7 +67,7 @@ def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
     if whole and not head.strip():
         return Placeholder("it contains only whitespace")
     name = name.lower()
-    if head.startswith(_GZIP):  # a server may squeeze its pages, and what fetches them may not notice
+    if head.startswith(_GZIP):  # a server may compress its pages
         head, name = _unzipped(head), name.removesuffix(".gz")
     text = _plain_text(head)
     for recognise_kind in (_lfs_pointer, _other_pointer, _html, _xml_error, _json_error, _text_error):
@@ -78,7 +78,7 @@ def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
 
 
 def _unzipped(head: bytes) -> bytes:
-    """The beginning of what is inside a gzip file."""
+    """The first bytes of the content of a gzip file."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD)
     except zlib.error:
@@ -86,20 +86,20 @@ def _unzipped(head: bytes) -> bytes:
 
 
 def _plain_text(head: bytes) -> bytes:
-    """A text in UTF-8, without the mark of its encoding and blanks before it; anything else as it is."""
+    """Text as UTF-8 without byte order mark and leading whitespace; other content unchanged."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head.decode("utf-16", errors="replace").encode()
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def recognise_pointer(content: bytes) -> Placeholder | None:
-    """The pointer that the whole content of a small file is."""
+    """The pointer in the whole content of a small file; None when it is not a pointer."""
     text = _plain_text(content)
     return _lfs_pointer(text, len(text), "") or _other_pointer(text, len(text), "")
 
 
 def format_size(size: int) -> str:
-    """A size as the log of a sync writes it; small ones in bytes."""
+    """A size in MB, or in bytes below 100 kB."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
 
 
@@ -153,7 +153,7 @@ _TEXT_SUFFIXES = (
 
 
 def _xml_error(head: bytes, _size: int, _name: str) -> Placeholder | None:
-    """The answer of S3 and of what is like it."""
+    """The error response of S3 and similar servers."""
     if not re.match(rb"(?i)(<\?xml[^>]*\?>)?\s*<(\w+:)?(error(response)?|ListBucketResult)[\s/>]", head):
         return None
     tags = (rb"code", rb"message")
@@ -165,7 +165,7 @@ _ERROR_KEYS = (
     *("error", "errors", "errormessage", "error_message", "error_description", "fault", "exception"),
     *("message", "detail"),
 )
-_WEAK_KEYS = ("msg", "reason")  # an error only beside nothing else
+_WEAK_KEYS = ("msg", "reason")  # an error only if there are no other keys
 _BESIDE_ERRORS = {
     *("status", "code", "statuscode", "status_code", "errorcode", "error_code", "success", "ok"),
     *("documentation_url", "path", "timestamp", "type", "title"),
@@ -188,7 +188,7 @@ def _json_error(head: bytes, size: int, name: str) -> Placeholder | None:
     names = (*_ERROR_KEYS, *(_WEAK_KEYS if only_about_errors else ()))
     values = [document[key] for key in document if str(key).lower() in names and document[key]]
     if not values or (name.endswith(_JSON_SUFFIXES) and not only_about_errors):
-        return None  # a document of any kind may have such a key beside others
+        return None  # any document may have such a key beside others
     return Placeholder(f"it is an error response (JSON), not the file{_quoted(_as_text(values[0]).encode())}")
 
 
@@ -199,7 +199,7 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# Whole bodies of answers whose status is sometimes 200.
+# Whole bodies of error responses; servers sometimes send them with status 200.
 _TEXT_ERROR = re.compile(
     rb"\s*(http/[\d.]+ [45]\d\d .*|error code: \d+|(error:? +)?([45]\d\d:? *)?"
     rb"((file|page|entry|object|repository) )?(not found|forbidden|access (is )?denied"
@@ -223,7 +223,7 @@ def _quoted(text: bytes) -> str:
 
 _GZIP = b"\x1f\x8b"
 
-# First bytes of well-known formats, for saying what a file is that does not open as what its suffix claims.
+# First bytes of well-known formats, to say what a file is that does not open as what its suffix claims.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip file"),
@@ -242,7 +242,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 
 
 def looks_like(head: bytes) -> str:
-    """What a file seems to be, for a message: `a zip archive`, `text that begins with …`, or its first bytes."""
+    """What a file seems to be, for messages: `a zip archive`, `text that begins with …`, or its first bytes."""
     for magic, words in _MAGIC:
         if head.startswith(magic):
             return words
@@ -253,7 +253,7 @@ def looks_like(head: bytes) -> str:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether all of it is text in UTF-8."""
+    """Whether `head` is text in UTF-8; its last character may be cut in two."""
     if not head or any(byte < 32 and byte not in b"\t\r\n" for byte in head):
         return False
-    return "\ufffd" not in head.decode(errors="replace")[:-1]  # the last character may be cut in two
+    return "\ufffd" not in head.decode(errors="replace")[:-1]

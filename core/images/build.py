@@ -13,7 +13,6 @@ from pydantic import JsonValue
 from core import labels, redaction
 from core.artifacts import lock_store
 from core.artifacts.lockfile import Lock
-from core.artifacts.stages import stage
 from core.engine import docker_environment, require_engine_version, resolve_endpoint
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.findings import Finding, Level, has_errors
@@ -27,7 +26,7 @@ from core.images.render import stage_names, write_build_context
 from core.images.smoke_test import COMPLETE_STAGES, run_smoke_test
 from core.presets.model import Preset
 from core.presets.store import load_named
-from core.progress import OUTCOME, Progress, Stage, StageState
+from core.progress import OUTCOME, Progress, Stage, StageState, stage
 from core.site import Site
 
 CANDIDATE_TAG = "candidate"  # of a new image until it has passed the smoke test; a failed one keeps it for inspection
