@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedLayer
 
 PYLOCK_NAME = "pylock.toml"
@@ -31,22 +29,26 @@ def requirements_text(layer: LockedLayer, by_path: dict[str, LockedFile]) -> str
 
 def pylock_text(lock: Lock) -> str:
     """The wheels of all layers as a standard lock file (PEP 751). Paths are relative to the artifacts folder."""
-    lines = ['lock-version = "1.0"', 'created-by = "xaiva"', f'requires-python = "=={lock.python_version}.*"']
-    lines.append("environments = [\"sys_platform == 'linux' and platform_machine == 'x86_64'\"]")
-    for wheel in sorted(lock.of_kind(FileKind.WHEEL), key=lambda file: (file.name, file.path)):
-        origin = [f"name = {_toml(wheel.path.rpartition('/')[2])}", f"path = {_toml(wheel.path)}"]
-        if wheel.url.startswith(("http://", "https://")):
-            origin.insert(1, f"url = {_toml(wheel.url)}")
-        lines += ["", "[[packages]]", f"name = {_toml(wheel.name)}", f"version = {_toml(wheel.version)}"]
-        lines.append(
-            f'wheels = [{{ {", ".join(origin)}, size = {wheel.size}, hashes = {{ sha256 = "{wheel.sha256}" }} }}]'
-        )
-    return "\n".join(lines) + "\n"
+    import tomli_w
+
+    wheels = sorted(lock.of_kind(FileKind.WHEEL), key=lambda file: (file.name, file.path))
+    return tomli_w.dumps(
+        {
+            "lock-version": "1.0",
+            "environments": ["sys_platform == 'linux' and platform_machine == 'x86_64'"],
+            "requires-python": f"=={lock.python_version}.*",
+            "created-by": "xaiva",
+            "packages": [
+                {"name": wheel.name, "version": wheel.version, "wheels": [_pylock_wheel(wheel)]} for wheel in wheels
+            ],
+        }
+    )
 
 
-def _toml(text: str) -> str:
-    """A basic string of TOML: one of JSON, in which DEL is escaped, too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _pylock_wheel(wheel: LockedFile) -> dict[str, object]:
+    url = {"url": wheel.url} if wheel.url.startswith(("http://", "https://")) else {}
+    name, hashes = wheel.path.rpartition("/")[2], {"sha256": wheel.sha256}
+    return {"name": name, **url, "path": wheel.path, "size": wheel.size, "hashes": hashes}
 
 
 def packages_text(lock: Lock, debs: list[LockedFile]) -> str:

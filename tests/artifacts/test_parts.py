@@ -11,8 +11,10 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.pylock import Pylock
 
 from core.artifacts import base_image, lock_diff, service_wheel
 from core.artifacts.generated_files import pylock_text
@@ -262,12 +264,32 @@ def test_a_lock_follows_the_tables_of_the_site(site: Site) -> None:
     assert expanded_layers(site, preset).layers == [("pytorch", ["torch==9.0.0", "torchvision==0.99.0"])]
 
 
+def pylock_of(*wheels: LockedFile) -> dict[str, Any]:
+    return tomllib.loads(pylock_text(lock_with(*wheels)))
+
+
 @pytest.mark.parametrize("version", ['1.0"', "1\\0", "1\n0", "1\t\x00\x1f\x7f0", "1.0é"], ids=range(5))
 def test_any_text_of_a_lock_is_good_toml(version: str) -> None:
-    path = f"wheels/a-{version}.whl"
-    wheel = LockedFile(kind=FileKind.WHEEL, path=path, size=1, sha256="0" * 64, url="", name="a", version=version)
-    image = LockedImage(reference="debian:12", tag="x", config_digest="y")
-    text = pylock_text(Lock(preset="p", preset_sha256="0", python_version="3.11", base_image=image, files=[wheel]))
-    (package,) = tomllib.loads(text)["packages"]
+    (package,) = pylock_of(wheel("a", version))["packages"]
     assert package["version"] == version
-    assert package["wheels"][0]["path"] == wheel.path
+    assert version in package["wheels"][0]["path"]
+
+
+def test_the_wheels_of_a_lock_are_a_standard_lock_file() -> None:
+    local = wheel("b", "2.0").model_copy(update={"url": "file:local-wheels/b.whl"})
+    document = pylock_of(local, wheel("a", "1.0"))
+    entries = {
+        name: {"name": path.rpartition("/")[2], "path": path, "size": 1, "hashes": {"sha256": "a"}}
+        for name, path in (("a", wheel("a", "1.0").path), ("b", local.path))
+    }
+    Pylock.from_dict(document).validate()
+    assert document == {
+        "lock-version": "1.0",
+        "created-by": "xaiva",
+        "requires-python": "==3.11.*",
+        "environments": ["sys_platform == 'linux' and platform_machine == 'x86_64'"],
+        "packages": [
+            {"name": "a", "version": "1.0", "wheels": [{"url": "https://h/x", **entries["a"]}]},
+            {"name": "b", "version": "2.0", "wheels": [entries["b"]]},
+        ],
+    }
