@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import shlex
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -27,6 +26,7 @@ from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.uv_compile import name_of
+from core.artifacts.wheel_contents import top_level_modules
 from core.engine import connect_with_long_timeout
 from core.errors import InputError, XaivaError, os_reason
 from core.files import write_atomic
@@ -256,21 +256,13 @@ class _WheelBuild:
         lock = find_lock(self.site, self.name)
         for file in lock.of_kind(FileKind.WHEEL) if lock else ():
             path = file.under(artifacts_folder(self.site, self.name))
-            if file.name == canonicalize_name(module) or (path.is_file() and module in _top_level_modules(path)):
-                return file.name
+            with contextlib.suppress(OSError, zipfile.BadZipFile):  # sync and verify report these
+                if file.name == canonicalize_name(module) or module in top_level_modules(path):
+                    return file.name
         return ""
 
     def _retry_command(self) -> str:
         return f"then: xaiva wheel {self.name} {shlex.quote(self.requirement)} --no-build-isolation"
-
-
-def _top_level_modules(wheel: Path) -> set[str]:
-    """The top-level modules of a wheel; empty when it cannot be read, which sync and verify report."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return {re.split(r"[/.]", name)[0] for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile):
-        return set()
 
 
 def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:

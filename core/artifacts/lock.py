@@ -23,6 +23,7 @@ from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.os_releases import guess_os_release, wheel_platform
 from core.artifacts.resolve import suggest_fix
 from core.artifacts.uv_errors import ResolutionConflict
+from core.artifacts.wheel_contents import refuse_service_packages
 from core.engine import EngineError, connect_with_long_timeout
 from core.errors import XaivaError
 from core.files import list_files, sha256_bytes, sha256_file, write_atomic
@@ -143,6 +144,8 @@ class _LockRun:
         platform = wheel_platform(base.os_release)
         with stage(self.progress, "wheels", "Python wheels"):
             wheels = self._reuse_or_lock_wheels(expanded, platform)
+            if self.preset.inference_service:
+                refuse_service_packages(wheels, self.old, self.folder, self.network, self.progress)
         context = sources.LockContext(self.site, self.name, self.folder, self.network, self.reusable, self.progress)
         with stage(self.progress, "sources", "sources"):
             parts = sources.lock_sources(context, self.preset, standalone_python=not closure.python)

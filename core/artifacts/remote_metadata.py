@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -23,6 +24,7 @@ from core.redaction import redact_address
 READ_BYTES = 256 << 10
 POLL_SECONDS = 0.2
 ATTEMPTS = 3
+T = TypeVar("T")
 
 
 class SourceUnreachable(XaivaError):
@@ -35,23 +37,24 @@ def with_sizes(files: Sequence[LockedFile], network: Network, progress: Progress
     Raises SourceUnreachable, Cancelled.
     """
     unknown = [file for file in files if not file.size]
-    if not unknown:
-        return list(files)
-    pool = ThreadPoolExecutor(threads)
-    try:
-        futures = {file.path: pool.submit(size_of, file, network) for file in unknown}
-        _wait(list(futures.values()), progress, network)
-        sizes = {path: future.result() for path, future in futures.items()}
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    sizes = in_threads(unknown, lambda file: size_of(file, network), network, progress, threads)
     return [file.model_copy(update={"size": sizes[file.path]}) if file.path in sizes else file for file in files]
 
 
-def _wait(futures: list[Future[int]], progress: Progress, network: Network) -> None:
-    while wait(futures, timeout=POLL_SECONDS).not_done:
-        if progress.cancelled():
-            network.close()
-            raise Cancelled()
+def in_threads(
+    files: Sequence[LockedFile], work: Callable[[LockedFile], T], network: Network, progress: Progress, threads: int
+) -> dict[str, T]:
+    """Path → result of `work`, for each file. Raises what `work` raises, and Cancelled."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        futures = {file.path: pool.submit(work, file) for file in files}
+        while wait(futures.values(), timeout=POLL_SECONDS).not_done:
+            if progress.cancelled():
+                network.close()
+                raise Cancelled()
+        return {path: future.result() for path, future in futures.items()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def size_of(file: LockedFile, network: Network) -> int:

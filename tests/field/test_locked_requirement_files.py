@@ -13,17 +13,19 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from core.artifacts import lock, lock_store
+from core.artifacts import lock, lock_store, service_wheel
 from core.artifacts.local_wheels import with_local_wheels
 from core.artifacts.locked_wheels import LockedWheels, lock_wheels
 from core.artifacts.lockfile import Unlocked
 from core.artifacts.network import Network
+from core.artifacts.wheel_contents import top_level_modules
 from core.cli.app import root
 from core.errors import InputError, XaivaError
 from core.presets.compat import LockedPackage, Resolved, check
@@ -301,3 +303,55 @@ def test_the_wheel_of_a_bare_address_serves_its_line(engine_site: Site, builder:
     locked = lock_layer(site, f"six\n{line}\n", **preset)
     assert locked.unlocked == []
     assert "ours-1.0-py3-none-any.whl" in wheels(locked)
+
+
+# What a wheel installs, and whether it would overwrite the service.
+CONTENTS: dict[str, tuple[str, bool]] = {
+    "a package": ("core/__init__.py", True),
+    "a package without its own code": ("tui/widgets/table.py", True),
+    "a module": ("core.py", True),
+    "a compiled module": ("core.cpython-310-x86_64-linux-gnu.so", True),
+    "a package under data": ("ours-1.0.data/purelib/core/__init__.py", True),
+    "a package inside another": ("ours/core/__init__.py", False),
+    "a longer name": ("core_tools.py", False),
+    "libraries beside it": ("core.libs/libx.so.1", False),
+}
+
+
+@pytest.mark.parametrize(("name", "refused"), CONTENTS.values(), ids=CONTENTS)
+def test_a_wheel_that_would_overwrite_the_service(tmp_path: Path, name: str, refused: bool) -> None:
+    with zipfile.ZipFile(tmp_path / "ours-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(name, "")
+        wheel.writestr("core-1.0.dist-info/METADATA", "")
+    assert bool(top_level_modules(tmp_path / "ours-1.0-py3-none-any.whl") & {"core", "tui"}) is refused
+
+
+@pytest.mark.parametrize("place", ["index", "index without ranges", "local-wheels"])
+def test_a_wheel_with_a_package_of_xaiva_ends_the_lock(
+    ground: tuple[Site, Index], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    site, index = ground
+    path = (local_wheels(site) if place == "local-wheels" else index.folder) / "shadow-1.0-py3-none-any.whl"
+    wheel_file(path, "shadow", "1.0")
+    with zipfile.ZipFile(path, "a") as wheel:
+        wheel.writestr("core/__init__.py", "")
+        for number in range(1000):  # the table of contents is longer than what is fetched first
+            wheel.writestr(f"shadow_data/{number:0100}", "")
+    wheel_file(
+        index.folder / "needs_shadow-1.0-py3-none-any.whl", "needs_shadow", "1.0", more="Requires-Dist: shadow\n"
+    )
+    wheel_file(index.folder / "onnxruntime-1.20-py3-none-any.whl", "onnxruntime", "1.20")
+    index.ranges = place != "index without ranges"
+    monkeypatch.setattr(service_wheel, "service_requirements", lambda: ["six"])
+    write(site, "needs_shadow\nonnxruntime\n")
+    progress = RecordingProgress()
+
+    (site.presets / f"{NAME}.json").write_text(preset_text())
+    with pytest.raises(XaivaError, match=r"shadow 1\.0 \(layer model\) has a top-level package core") as caught:
+        lock.run(site, NAME, {}, progress)
+    assert '"inference_service": false' in caught.value.remedy
+    assert ("sends no ranges" in progress.text()) is not index.ranges
+
+    (site.presets / f"{NAME}.json").write_text(preset_text(inference_service=False))
+    lock.run(site, NAME, {}, progress)
+    assert "shadow" in {file.name for file in lock_store.read_lock(site, NAME).files}
