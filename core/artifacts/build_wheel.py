@@ -25,7 +25,7 @@ from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock,
 from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.orphaned_helpers import remove_orphans
-from core.artifacts.uv_compile import name_of
+from core.artifacts.uv_compile import package_name
 from core.artifacts.wheel_contents import top_level_modules
 from core.engine import connect_with_long_timeout
 from core.errors import InputError, XaivaError, os_reason
@@ -174,7 +174,8 @@ def _source_address(requirement: str) -> str:
 def _next_step(expanded: ExpandedPreset, requirement: str, package: str, subject: str) -> str:
     """What to do with the wheel. A lock uses it if a layer names its package or its address."""
     address, entries = _source_address(requirement), [entry.reference for _, entry in expanded.direct_references]
-    packages = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
+    packages = {package_name(line) for _, lines in expanded.layers for line in lines}
+    packages |= {entry.name for entry in entries}
     if not address or package in packages or address in [entry.address for entry in entries]:
         return f"lock again: xaiva lock {subject}"
     return f"no layer asks for {package}: write `{package} @ {address}` into one, and lock again: xaiva lock {subject}"

@@ -22,7 +22,7 @@ from core.artifacts.http_responses import (
 )
 from core.artifacts.network import Network
 from core.artifacts.partial_download import PartialDownload, Piece, single_piece
-from core.content import HEAD, WrongContent, recognise
+from core.content import HEAD_BYTES, WrongContent, recognise
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
 from core.redaction import redact_address
@@ -249,7 +249,7 @@ class Downloader:
         etag = "" if etag.startswith("W/") else etag  # a weak ETag does not promise the same bytes
         total = total_size(response)
         if total is not None and total != partial.file.size:
-            placeholder = recognise(response.read(HEAD, decode_content=False), total, partial.file.path)
+            placeholder = recognise(response.read(HEAD_BYTES, decode_content=False), total, partial.file.path)
             if placeholder is not None and piece.start + piece.done == 0:
                 raise _PermanentFailure(
                     f"{placeholder.description}: {total} bytes instead of {partial.file.size}", placeholder.remedy(url)

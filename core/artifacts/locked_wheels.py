@@ -18,7 +18,7 @@ from core.artifacts.lockfile import FileKind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.remote_metadata import download_for_hash, local_path, with_size, with_sizes
 from core.artifacts.resolve import Resolution, resolve
-from core.artifacts.uv_compile import ResolveRequest, name_of
+from core.artifacts.uv_compile import ResolveRequest, package_name
 from core.artifacts.uv_output import Wheel
 from core.content import check_content
 from core.files import sha256_bytes, sha256_file
@@ -139,7 +139,7 @@ def _lines_by_package(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, 
     lines_by_package: dict[str, set[str]] = {}
     for _, lines in layers:
         for line in lines:
-            lines_by_package.setdefault(name_of(line), set()).add(line)
+            lines_by_package.setdefault(package_name(line), set()).add(line)
     return lines_by_package
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import LockedFile
-from core.content import HEAD, Placeholder, check_content, recognise
+from core.content import HEAD_BYTES, Placeholder, check_content, recognise
 from core.files import CHUNK_BYTES
 
 PIECE_BYTES = 16 << 20  # of one range request; larger files use several connections
@@ -153,7 +153,7 @@ class PartialDownload:
     def placeholder(self, size: int) -> Placeholder | None:
         """What the server seems to have sent instead of the file, judged by its first `size` bytes."""
         with self.lock:
-            head = os.pread(self._open().number, min(HEAD, size), 0)
+            head = os.pread(self._open().number, min(HEAD_BYTES, size), 0)
         return recognise(head, size, self.file.path) if head else None
 
     def discard(self) -> None:

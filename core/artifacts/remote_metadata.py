@@ -15,7 +15,7 @@ import urllib3
 from core.artifacts.http_responses import explain_connection_error, remedy_for_status, total_size
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
-from core.content import HEAD, check_content, recognise, wrong_content_error
+from core.content import HEAD_BYTES, check_content, recognise, wrong_content_error
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, move_into_place
 from core.progress import Progress, stop_if_cancelled
@@ -128,7 +128,7 @@ def check_head(file: LockedFile, network: Network) -> None:
 
     Ignores a server that does not answer.
     """
-    headers = {**network.credentials(file, file.url), "Range": f"bytes=0-{HEAD - 1}"}
+    headers = {**network.credentials(file, file.url), "Range": f"bytes=0-{HEAD_BYTES - 1}"}
     try:
         response = network.request("GET", file.url, headers)
     except (urllib3.exceptions.HTTPError, OSError):
@@ -137,7 +137,7 @@ def check_head(file: LockedFile, network: Network) -> None:
         empty = response.status == 416 and response.headers.get("content-range") == "bytes */0"
         if response.status not in (200, 206) and not empty:
             return
-        head = b"" if empty else response.read(HEAD, decode_content=False)
+        head = b"" if empty else response.read(HEAD_BYTES, decode_content=False)
         placeholder = recognise(head, total_size(response) or 0, file.path)
     except (urllib3.exceptions.HTTPError, OSError):
         return

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from core.artifacts.build_failures import missing_module
@@ -23,21 +23,21 @@ from core.artifacts.index_failures import IndexFailure, failure_from_refusal, mi
 from core.artifacts.index_pages import IndexPages, shared_packages
 from core.artifacts.index_settings import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
 from core.artifacts.lockfile import Unlocked
-from core.artifacts.uv_compile import ResolveRequest, UvCompile, name_of
-from core.artifacts.uv_errors import PINS, ResolutionConflict, error_from_refusal, index_label, machine_index_error
+from core.artifacts.uv_compile import PINS, ResolveRequest, UvCompile, package_name
+from core.artifacts.uv_errors import ResolutionConflict, error_from_refusal, index_label, machine_index_error
 from core.artifacts.uv_output import (
     Origin,
     Wheel,
     choose_wheel,
     invalid_wheels,
-    not_found,
+    missing_packages,
     packages_by_name,
     possible_names,
     required_packages,
     unfetchable_wheel,
 )
 from core.artifacts.wheel_choice import tag_ranks
-from core.errors import Cancelled, InputError, XaivaError
+from core.errors import Cancelled, XaivaError
 from core.presets.model import Index
 from core.presets.package_binding import index_for
 from core.progress import Progress
@@ -77,7 +77,7 @@ def resolve(
     undetected. Raises XaivaError when the requirements conflict or an index of the machine does not answer, InputError
     for a requirement that cannot be read.
     """
-    _check_requirements(request)
+    request.check()
     if not any(requirements for _, requirements in request.layers):
         return Resolution([(name, []) for name, _ in request.layers])
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
@@ -89,7 +89,7 @@ def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: 
     request = conflict.request
     packages = possible_names(conflict.why)
     rows = [(PINS, line) for line in request.pins] + [(name, line) for name, lines in request.layers for line in lines]
-    rows = [(name, line) for name, line in rows if Requirement(line).specifier and name_of(line) in packages]
+    rows = [(name, line) for name, line in rows if Requirement(line).specifier and package_name(line) in packages]
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
         for place, line in rows[:MAX_FIX_ATTEMPTS]:
             progress.log(f"trying to resolve without the version limits of {line}")
@@ -99,7 +99,7 @@ def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: 
                 raise
             except XaivaError:
                 continue
-            wheel = wheels.get(name_of(line))
+            wheel = wheels.get(package_name(line))
             version = f", with {wheel.name} {wheel.version}" if wheel else ""
             where = PINS if place == PINS else f"layer {place}"
             return f"change {line} in {where}: without its version limits everything resolves{version}"
@@ -111,21 +111,16 @@ def _relax(request: ResolveRequest, place: str, line: str) -> ResolveRequest:
     if place == PINS:
         return replace(request, pins=[pin for pin in request.pins if pin != line])
     layers = [
-        (name, [name_of(requirement) if (name, requirement) == (place, line) else requirement for requirement in lines])
+        (
+            name,
+            [
+                package_name(requirement) if (name, requirement) == (place, line) else requirement
+                for requirement in lines
+            ],
+        )
         for name, lines in request.layers
     ]
     return replace(request, layers=layers)
-
-
-def _check_requirements(request: ResolveRequest) -> None:
-    for name, lines in [*request.layers, (PINS, request.pins)]:
-        for line in lines:
-            try:
-                Requirement(line)
-            except InvalidRequirement as error:
-                raise InputError(
-                    f"{name}: {line}", str(error).splitlines()[0], "write it as pip does: name>=1.0,<2"
-                ) from error
 
 
 class _Resolver:
@@ -248,7 +243,7 @@ class _Resolver:
         """The failure of an index, from asking it alone; None when it works."""
         refusal = self.uv.query_index(index, package)
         failure = failure_from_refusal(refusal, strip_credentials(index.url), index.token_variable)
-        if failure is None and self.pages and package in not_found(refusal):
+        if failure is None and self.pages and package in missing_packages(refusal):
             return self.pages.failure_of_package(index, package)
         return failure
 
@@ -279,7 +274,9 @@ class _Resolver:
 
     def _learn_from_refusal(self, err: str) -> bool:
         """Exclude what uv's error names. False when there is nothing to exclude, so that the error is final."""
-        left_out = self._learn_failed_index(err) or self._bind_packages(not_found(err)) or self._learn_sdists(err)
+        left_out = (
+            self._learn_failed_index(err) or self._bind_packages(missing_packages(err)) or self._learn_sdists(err)
+        )
         return left_out or self._learn_missing_packages(err) or self._learn_invalid_wheels(err)
 
     def _learn_failed_index(self, err: str) -> bool:
@@ -319,7 +316,7 @@ class _Resolver:
 
     def _learn_missing_packages(self, err: str) -> bool:
         """Mark the index of a missing package as failed if it refuses or is not one: uv reports both as missing."""
-        homes = {name: self.uv.bound[name] for name in not_found(err) if name in self.uv.bound}
+        homes = {name: self.uv.bound[name] for name in missing_packages(err) if name in self.uv.bound}
         for name, index in homes.items():
             if index.name != LOCAL_WHEELS_INDEX and (failure := self._query(index, name)):
                 self._mark_failed(index, failure)
@@ -337,7 +334,7 @@ class _Resolver:
     def _exclude(self, name: str, why: str, remedy: str) -> Unlocked:
         """Exclude a package from now on; returns its entry for the lock."""
         self.uv.excluded.add(name)
-        rows = [(line, layer) for layer, lines in self.request.layers for line in lines if name_of(line) == name]
+        rows = [(line, layer) for layer, lines in self.request.layers for line in lines if package_name(line) == name]
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
         return Unlocked(what=what, why=why, remedy=remedy)
 

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from core.artifacts.index_binding import binding_project
 from core.artifacts.index_settings import UV_INDEX_VARIABLES, uv_environment
 from core.artifacts.uv_output import Origin, parse_origins
+from core.errors import InputError
 from core.presets.model import Index
 from core.progress import Progress
 from core.subprocesses import FinishedProcess, run_child
+
+PINS = "pins"
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,18 @@ class ResolveRequest:
         """The indexes that are asked for every package."""
         return [index for index in self.indexes if not index.packages]
 
+    def check(self) -> None:
+        """Raise InputError for a requirement that cannot be parsed."""
+        for name, lines in [*self.layers, (PINS, self.pins)]:
+            for line in lines:
+                try:
+                    Requirement(line)
+                except InvalidRequirement as error:
+                    why, remedy = str(error).splitlines()[0], "write it as pip does: name>=1.0,<2"
+                    raise InputError(f"{name}: {line}", why, remedy) from error
 
-def name_of(line: str) -> str:
+
+def package_name(line: str) -> str:
     """The normalised package name of a requirement."""
     return canonicalize_name(Requirement(line).name)
 
@@ -91,7 +104,7 @@ class UvCompile:
         """Run uv. Its input files are named after the layers, so that its messages name the layers."""
         inputs = []
         for name, requirements in layers:
-            lines = [line for line in requirements if name_of(line) not in self.excluded]
+            lines = [line for line in requirements if package_name(line) not in self.excluded]
             inputs.append(self._write(f"{name}.txt", lines))
         if self.bound:
             project = binding_project(self.bound, self.request.python_version)

@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 
 from core.artifacts.index_binding import BINDING_PROJECT, LOCAL_WHEELS_INDEX
-from core.artifacts.uv_compile import ResolveRequest, name_of
-from core.artifacts.uv_output import not_found, possible_names, refused_index
+from core.artifacts.uv_compile import PINS, ResolveRequest, package_name
+from core.artifacts.uv_output import missing_packages, possible_names, refused_index
 from core.errors import XaivaError
 from core.presets.index_entries import entry_json, pytorch_entry, pytorch_tag_of
 from core.presets.model import Index
 from core.presets.package_binding import index_for
-
-PINS = "pins"
 
 
 class ResolutionConflict(XaivaError):
@@ -38,7 +36,7 @@ def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str
         )
     text = text.partition("\n\nhint: ")[0].strip().replace(f"{BINDING_PROJECT} depends on", "you require")
     packages = possible_names(text)
-    if tagged := _tagged_without_index(request, set(not_found(refusal))):
+    if tagged := _tagged_without_index(request, set(missing_packages(refusal))):
         tag = pytorch_tag_of(tagged)
         why = f"no index of this preset has a release with +{tag}: PyTorch's index for {tag} has them"
         return XaivaError(tagged, why, f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}')
@@ -82,12 +80,14 @@ def index_label(index: Index) -> str:
 def _tagged_without_index(request: ResolveRequest, missing: set[str]) -> str:
     """A requirement such as `torch==2.1.0+cu118` whose package is missing and has no index in the preset, or ""."""
     lines = [line for _, lines in [*request.layers, (PINS, request.pins)] for line in lines]
-    tagged = (line for line in lines if name_of(line) in missing and pytorch_tag_of(line))
-    return next((line for line in tagged if not (index_for(name_of(line), request.indexes) or request.unbound)), "")
+    tagged = (line for line in lines if package_name(line) in missing and pytorch_tag_of(line))
+    return next(
+        (line for line in tagged if not (index_for(package_name(line), request.indexes) or request.unbound)), ""
+    )
 
 
 def _requirements_by_place(request: ResolveRequest, packages: set[str]) -> dict[str, str]:
     """`layer NAME` or `pins` → its requirements of these packages."""
     rows = [*((f"layer {name}", lines) for name, lines in request.layers), (PINS, request.pins)]
-    requirements = {place: ", ".join(line for line in lines if name_of(line) in packages) for place, lines in rows}
+    requirements = {place: ", ".join(line for line in lines if package_name(line) in packages) for place, lines in rows}
     return {place: text for place, text in requirements.items() if text}

@@ -101,7 +101,7 @@ def possible_names(text: str) -> set[str]:
     return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
 
 
-def not_found(refusal: str) -> list[str]:
+def missing_packages(refusal: str) -> list[str]:
     """The packages that uv did not find, from its error."""
     missing: Iterable[str] = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", refusal)
     absent = re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", refusal)

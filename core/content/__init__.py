@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from core.content.formats import check_format
-from core.content.placeholders import HEAD, POINTER_LIMIT, Placeholder, recognise, recognise_pointer
+from core.content.placeholders import HEAD_BYTES, POINTER_LIMIT, Placeholder, recognise, recognise_pointer
 from core.errors import XaivaError
 
 __all__ = [
-    "HEAD",
+    "HEAD_BYTES",
     "POINTER_LIMIT",
     "Placeholder",
     "WrongContent",
@@ -37,7 +37,7 @@ def find_wrong_content(path: Path, name: str = "") -> Placeholder | None:
         return recognise_pointer(os.readlink(path).encode(errors="replace"))  # git-annex has not fetched the content
     size = path.stat().st_size
     with open(path, "rb") as file:
-        head = file.read(HEAD)
+        head = file.read(HEAD_BYTES)
     return recognise(head, size, name) or check_format(path, size, name)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.content.placeholders import (
-    HEAD,
+    HEAD_BYTES,
     POINTER_LIMIT,
     Placeholder,
     format_size,
@@ -68,7 +68,7 @@ def check_format(path: Path, size: int, name: str) -> Placeholder | None:
     return None
 
 
-def _head(file: BinaryIO, count: int = HEAD) -> bytes:
+def _head(file: BinaryIO, count: int = HEAD_BYTES) -> bytes:
     file.seek(0)
     return file.read(count)
 
@@ -173,7 +173,7 @@ def _binary(file: BinaryIO, size: int, _name: str) -> None:
     head = _head(file)
     if is_text(head):
         raise _FormatError(f"it looks like {looks_like(head)}")
-    file.seek(max(0, size - HEAD))
+    file.seek(max(0, size - HEAD_BYTES))
     if not head.strip(b"\0") and not file.read().strip(b"\0"):
         raise _FormatError("it contains only zeros")
 

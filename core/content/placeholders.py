@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-HEAD = 64 << 10  # bytes from which everything here is told
+HEAD_BYTES = 64 << 10  # enough to recognise everything below
 _MAX_QUOTED = 80  # characters of a title or an error that are repeated
 POINTER_LIMIT = 1024  # bytes; the pointer of a large file is always smaller
 
@@ -57,7 +57,7 @@ _DIRECT_URLS = (
 
 
 def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
-    """What stands in place of the file `name`, judged by its first HEAD bytes; None when it is not recognised.
+    """What stands in place of the file `name`, judged by its first HEAD_BYTES; None when it is not recognised.
 
     `size` is that of the file in bytes, 0 if unknown.
     """
@@ -80,7 +80,7 @@ def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
 def _unzipped(head: bytes) -> bytes:
     """The first bytes of the content of a gzip file."""
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
     except zlib.error:
         return b""
 
