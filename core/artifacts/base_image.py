@@ -117,7 +117,7 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
             raise XaivaError(
                 f"Base image {image.reference}",
                 f"{folder / name} is missing",
-                f"bring it in: xaiva sync {artifacts.name}",
+                f"fetch it: xaiva sync {artifacts.name}",
             ) from error
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)

@@ -234,7 +234,7 @@ class _WheelBuild:
         if missing:
             why = f"{len(missing)} of its {len(wheels)} wheels are not in {artifacts}, among them {missing[0]}"
             raise XaivaError(
-                f"The lock of {self.name}", why, f"bring them in: xaiva sync {self.name}; {self._retry_command()}"
+                f"The lock of {self.name}", why, f"fetch them: xaiva sync {self.name}; {self._retry_command()}"
             )
         return wheels
 

@@ -1,4 +1,4 @@
-"""A base image's apt that cannot answer: said as what it is, and never taken for a package that does not exist."""
+"""A base image's apt that fails is reported as such, and is not taken for a missing package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 
 
 def ask(engine: TestEngine, site: Site, sources: str, *debs: str, beside: bool = False) -> bool:
-    """Ask the base image, with these package sources alone or beside its own; whether it has that Python."""
+    """Whether the base image has that Python, with these package sources alone or beside its own."""
     engine.docker("rm", "--force", "sources", check=False)
     script = f"echo '{sources}' >> /etc/apt/sources.list"
     if not beside:
@@ -60,7 +60,7 @@ def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, e
 
 
 def test_one_source_that_cannot_be_reached_may_hold_any_package(engine: TestEngine, engine_site: Site) -> None:
-    """A source of one's own is down: the distribution's package of that name is not taken in its place."""
+    """When a package source is down, the distribution's package of the same name must not be taken."""
     with pytest.raises(HelperFailed, match=r"http://127\.0\.0\.1:9/ours\S* could not be reached"):
         ask(engine, engine_site, "deb [trusted=yes] http://127.0.0.1:9/ours bookworm main", "hello", beside=True)
 

@@ -99,7 +99,7 @@ def test_the_whole_of_a_small_preset(engine_site: Site, engine: TestEngine) -> N
 
 
 def install_in_container(engine: TestEngine, site: Site) -> None:
-    """What was locked installs with no network: by apt from `Packages`, and by pip from hashes."""
+    """The locked files install without a network: with apt from `Packages`, and with pip and hashes."""
     folder = lock_store.artifacts_folder(site, NAME)
     base = lock_store.read_lock(site, NAME).base_image
     engine.docker("load", input=b"".join(base_image.stream_image(folder, base)))
@@ -197,7 +197,7 @@ def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
 
 @pytest.mark.index
 def test_of_a_package_with_a_wheel_of_some_release_that_release_is_taken(site: Site, tmp_path: Path) -> None:
-    """uv names it beside the one that really has none, which stands in its way."""
+    """uv names it together with the package that really has no wheel."""
     source_distribution(tmp_path, "stubborndemo", "1.0")
     source_distribution(tmp_path, "mixeddemo", "1.1")
     wheel_file(tmp_path / "mixeddemo-1.0-py3-none-any.whl", "mixeddemo", "1.0", "", "Requires-Dist: stubborndemo\n")
@@ -248,7 +248,7 @@ def test_an_upgrade_that_would_lose_something_changes_nothing(site: Site, tmp_pa
 def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
     engine_site: Site, engine: TestEngine, tmp_path: Path
 ) -> None:
-    """From a private index, whose token nobody sees who looks at the container or the log."""
+    """From a private index, whose token is visible neither in the container nor in the log."""
     token = "s3cret/t+ken"
     served = tmp_path / "served"
     served.mkdir()
@@ -277,7 +277,7 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
 
 
 class Looker(RecordingProgress):
-    """Looks, when the container says its first word, at all that the engine tells of it."""
+    """Inspects the container at its first line of output."""
 
     def __init__(self, engine: TestEngine) -> None:
         super().__init__()
@@ -292,7 +292,7 @@ class Looker(RecordingProgress):
 
 
 def source_distribution(folder: Path, name: str, version: str) -> None:
-    """A package that comes as source only."""
+    """A package without a wheel."""
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {
         "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n',
@@ -483,7 +483,7 @@ def test_pip_settings_stand_in_for_uvs() -> None:
 
 @pytest.mark.index
 def test_an_onnx_runtime_that_a_dependency_brings_stays_the_only_one(site: Site) -> None:
-    """For CUDA: the build for old GPUs contradicts cuDNN, the other would lie over the one that magika brings."""
+    """For CUDA: the build for old GPUs conflicts with cuDNN, the other would overwrite magika's ONNX Runtime."""
     layers = [{"name": "common", "requirements": ["magika<0.7", "nvidia-cudnn-cu12>=9.11"]}]
     write_preset(site, base_image="nvidia/cuda:12.6.3-base-ubuntu22.04", layers=layers, pins=[], inference_service=True)
     progress = RecordingProgress()

@@ -1,4 +1,4 @@
-"""Small parts: which wheel fits, our own wheel, differences of locks, children that are cancelled."""
+"""Small parts: wheel choice, service wheel, lock differences, cancelled children, generated files."""
 
 from __future__ import annotations
 

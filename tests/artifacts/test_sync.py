@@ -53,7 +53,7 @@ def quick(site: Site) -> Site:
 
 
 def lock_files(site: Site, index: Index, sizes: dict[str, int]) -> list[Path]:
-    """Serve files of these sizes and lock them; returns where they will lie."""
+    """Serve files of these sizes and lock them; returns their paths in the artifacts."""
     paths = [random_file(index.folder / name, size, at) for at, (name, size) in enumerate(sizes.items())]
     files = [locked(path, index.file_url(path.name)) for path in paths]
     write_lock_of(site, NAME, files)
@@ -179,7 +179,7 @@ def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: I
 
 
 def test_a_server_whose_copies_differ_in_etag_and_break_off(quick: Site, index: Index) -> None:
-    """What is fetched anew after a change is what a dropped connection goes on with."""
+    """A download that started over after a change resumes when its connection drops."""
     lock_files(quick, index, {"a-1.whl": SMALL})
     index.faults = {
         "a-1.whl": [Fault(drop_after=200_000), Fault(drop_after=100_000, etag='"two"'), Fault(etag='"two"')]
@@ -219,7 +219,7 @@ def test_a_mirror_is_asked_first_and_its_failure_forgiven(quick: Site, index: In
 
 
 def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: Index) -> None:
-    """Several connections fail at once: the origin is asked all the same, and once."""
+    """Several connections fail at once; the origin is still used, and only once."""
     lock_files(quick, index, {"b-1.whl": 8 * PIECE_BYTES})
     with serve(index.folder) as mirror:
         mirror.faults = {"b-1.whl": [Fault(), *[Fault(status=404)] * 7]}
@@ -391,7 +391,7 @@ def test_two_equal_files_of_one_preset_are_fetched_once(quick: Site, index: Inde
 
 
 def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:
-    """What is to be locked is then measured by downloading it, and its bytes must be the announced ones."""
+    """The lock then downloads the file to measure it, and checks its SHA-256."""
     path = random_file(index.folder / "a-1.whl", SMALL)
     file = locked(path, index.file_url("a-1.whl")).model_copy(update={"size": 0})
     index.tells_size = False
@@ -439,7 +439,7 @@ def test_cancel_is_quick_even_when_the_server_stalls_and_the_next_sync_goes_on(q
 
 
 def journaled(partial: Path) -> int:
-    """Bytes that the journals of unfinished files speak of."""
+    """The bytes on disk according to the journals of unfinished files."""
     states = [json.loads(path.read_text()) for path in partial.glob("*.json")]
     return max((sum(done for _, _, done in state["pieces"]) for state in states), default=0)
 

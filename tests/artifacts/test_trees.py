@@ -1,4 +1,4 @@
-"""Snapshots of source trees: what belongs to them is in them, or is named."""
+"""Snapshots of source trees have all files of the tree, or name what they lack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.artifacts import random_file
 
 
 def git(folder: Path, *words: str) -> None:
-    """Run git there; local repositories may be submodules."""
+    """Run git in the folder; allows local repositories as submodules."""
     always = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always")
     subprocess.run(["git", "-C", str(folder), *always, *words], check=True, capture_output=True)
 
@@ -71,7 +71,7 @@ def test_what_git_tracks_is_taken_whatever_its_name(tmp_path: Path) -> None:
 
 
 def credential(url: str, env: dict[str, str]) -> str:
-    """What git finds as login for that URL."""
+    """The login that git finds for that URL."""
     process = subprocess.run(
         ["git", "credential", "fill"], input=f"url={url}\n\n", env=env, capture_output=True, text=True, check=False
     )
@@ -95,7 +95,7 @@ def test_git_goes_by_the_sites_proxies_and_authorities(monkeypatch: pytest.Monke
 
 
 def test_a_path_by_a_variable_that_is_not_set_is_refused(site: Site) -> None:
-    """Else it would be the site itself, with its secrets."""
+    """Otherwise the path would be the site itself, with its secrets."""
     with pytest.raises(InputError, match="MEDIA_TREE is not set"):
         resolve_path(site, "$MEDIA_TREE")
     named = Site(site.root, site.settings, {"MEDIA_TREE": "/srv/media"})

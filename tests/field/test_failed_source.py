@@ -49,7 +49,7 @@ PRIVATE = [
 
 @dataclass
 class World:
-    """A site whose machine has one public index, and a private one beside it, which wants a login."""
+    """A site whose machine has one public index, and a private one beside it, which needs a login."""
 
     site: Site
     public: Index
@@ -203,7 +203,7 @@ def test_what_a_failed_index_might_hold_is_not_locked(
 
 
 def test_an_index_that_does_not_say_what_it_has_is_named(world: World) -> None:
-    """The machine's index is down, and all comes from the preset's: whether the other has it, too, is not known."""
+    """The machine's index is down and the preset's has everything: the lock says that the other is unknown."""
     with HeldPort() as port:
         silent = f"http://127.0.0.1:{port.number}/simple"
         world.site = world.with_env(UV_DEFAULT_INDEX=silent)
@@ -260,7 +260,7 @@ def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -
     locked = world.lock(["six"], {})
     assert wheels(locked, world) == {"six": "1.16.0 ours"}
     assert [file.index for file in locked.of_kind(FileKind.WHEEL)] == [f"{world.private.url}/simple"]
-    assert world.lock(["six"], {}, token="") == locked  # the same wish: what came from the right place stays
+    assert world.lock(["six"], {}, token="") == locked  # the same requirements: packages from the right index stay
     assert wheels(world.lock(["six", "idna"], {}), world) == {"six": "1.16.0 ours", "idna": "3.6 public"}
 
 
@@ -372,7 +372,7 @@ def test_a_strategy_of_the_user_counts_but_a_failed_index_is_no_empty_one(world:
 
 
 def test_an_index_of_the_machine_that_refuses_is_named(world: World) -> None:
-    """pip's `extra-index-url` with an old token: the other index's package of that name is not taken in its place."""
+    """pip's `extra-index-url` with an expired token: the other index's package of that name must not be taken."""
     refusing = f"http://me:old@{world.private.url.removeprefix('http://')}/simple"
     world.site = world.with_env(
         UV_DEFAULT_INDEX="", PIP_INDEX_URL=f"{world.public.url}/simple", PIP_EXTRA_INDEX_URL=refusing

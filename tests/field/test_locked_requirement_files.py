@@ -54,14 +54,14 @@ def ground(site: Site, tmp_path: Path) -> Iterator[tuple[Site, Index]]:
 
 
 def expanded_layer(site: Site, body: str, **fields: object) -> ExpandedPreset:
-    """The layer's file as it is locked."""
+    """The expanded layer of a requirement file with this body."""
     write(site, body)
     (site.presets / f"{NAME}.json").write_text(preset_text(inference_service=False, **fields))
     return lock.expanded_layers(site, load_named(site, NAME))
 
 
 def served_locally(site: Site, body: str) -> tuple[list[str], list[Unlocked]]:
-    """What the wheels in `local-wheels` serve of the layer's file, and what is not locked. No index is asked."""
+    """The layer's lines after `local-wheels`, and what is not locked; without any index."""
     expanded = expanded_layer(site, body)
     after, _, unlocked = with_local_wheels(expanded, local_wheels(site), NAME, PYTHON)
     ((_, lines),) = after.layers
@@ -69,7 +69,7 @@ def served_locally(site: Site, body: str) -> tuple[list[str], list[Unlocked]]:
 
 
 def lock_layer(site: Site, body: str, **fields: object) -> LockedWheels:
-    """What a lock of the layer's file takes from indexes and local-wheels, by real uv."""
+    """Lock the layer's file from indexes and local-wheels, with the real uv."""
     expanded, network = expanded_layer(site, body, **fields), Network(site)
     try:
         return lock_wheels(site, NAME, expanded, PYTHON, "x86_64-manylinux_2_28", None, network, RecordingProgress())
@@ -159,7 +159,7 @@ def test_a_lock_says_in_which_index_a_tag_lies(ground: tuple[Site, Index]) -> No
 
 
 def test_a_wheel_built_by_hand_comes_before_that_of_an_index(ground: tuple[Site, Index]) -> None:
-    """The remedies of `--no-binary`, of a page of links and of an address, walked: local-wheels comes first."""
+    """The remedies of `--no-binary`, of a page of links and of an address work: local-wheels comes first."""
     site, _ = ground
     wheel_file(local_wheels(site) / "six-1.16.0-py3-none-any.whl", "six", "1.16.0", "# mine")
     wheel_file(local_wheels(site) / "ours-1.0-py3-none-any.whl", "ours", "1.0")
@@ -199,7 +199,7 @@ def repository(folder: Path, within: str = "") -> Path:
 
 
 def test_the_way_to_a_wheel_is_walked(ground: tuple[Site, Index], tmp_path: Path) -> None:
-    """The command of the remedy is typed as it is printed; then the name of its wheel is written."""
+    """The command in the remedy works as printed; then the name of its wheel is recorded."""
     site, _ = ground
     line = f"git+file://{repository(tmp_path / 'ours')}"
     (part,) = lock_layer(site, f"six==1.16.0\n{line}\n").unlocked
@@ -288,7 +288,7 @@ def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Ind
 @pytest.mark.engine
 @pytest.mark.slow
 def test_the_wheel_of_a_bare_address_serves_its_line(engine_site: Site, builder: str, tmp_path: Path) -> None:
-    """The remedy of the lock is walked, in a container of the base image, from a git server on the loopback."""
+    """The remedy of the lock works, in a container of the base image, with a git server on the loopback."""
     site = engine_site
     preset = {"base_image": builder, "python_version": "3.11"}
     served = repository(tmp_path / "ours", within="python").parent

@@ -153,7 +153,7 @@ def wheel(name: str = "demo", version: str = "1.0") -> bytes:
 
 
 def packed_unknown(content: bytes, what: str) -> bytes:
-    """A zip archive of a method, or a version, that no zip library of today knows."""
+    """A zip archive with a compression method or version that no current library knows."""
     local, central = content.index(b"PK\3\4"), content.index(b"PK\1\2")
     out = bytearray(content)
     for at in (local + 8, central + 10) if what == "method" else (local + 4, central + 6):
@@ -176,7 +176,7 @@ def safetensors() -> bytes:
 
 
 def with_pointer(suffix: str) -> bytes:
-    """An archive of a repository whose large files were left out."""
+    """An archive of a repository with pointers in place of its large files."""
     out = io.BytesIO()
     if suffix == "zip":
         with zipfile.ZipFile(out, "w") as into:
@@ -430,7 +430,7 @@ def locked(name: str, content: bytes, url: str) -> LockedFile:
 
 
 def synced(site: Site) -> str:
-    """What a sync fails with."""
+    """The error of a sync, as text."""
     with pytest.raises(XaivaError) as caught:
         sync.run(with_settings(site, QUICK), NAME, {}, RecordingProgress())
     return str(caught.value)

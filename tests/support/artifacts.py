@@ -1,4 +1,4 @@
-"""A site with a lock of files from a loopback index, and a progress that records."""
+"""A site with a lock of files on a loopback index, and a progress that records its calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUICK = SyncSettings(connections=8, per_host=8, stall_seconds=0.4, retries=3)
 
 
 class RecordingProgress:
-    """A progress that records all reports. `stop_at` cancels once a stage has so many bytes."""
+    """A progress that records its calls. Set `stop_at` to cancel once a stage has so many bytes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -57,7 +57,7 @@ def random_file(path: Path, size: int, seed: int = 0) -> Path:
 def locked(
     path: Path, url: str, kind: FileKind = FileKind.WHEEL, under: str = "layers/common/wheels", **more: str
 ) -> LockedFile:
-    """The lock entry of the file at `path`."""
+    """A locked file with the current content of `path`."""
     content = path.read_bytes()
     return LockedFile(
         path=f"{under}/{path.name}",

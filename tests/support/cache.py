@@ -1,4 +1,4 @@
-"""A cache across runs for slow downloads and builds. Workers that need the same entry make it only once."""
+"""A cache of what is slow to fetch or make, shared between test runs and between the workers of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """The folder of the cache, which is kept between runs."""
+    """The cache folder of the tests, which outlives a run."""
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -39,7 +39,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A received request."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -54,9 +54,9 @@ class Index:
     folder: Path
     server: ThreadingHTTPServer
     ranges: bool = True
-    tells_size: bool = True  # else every file comes in chunks
+    tells_size: bool = True  # otherwise files are sent in chunks
     login: str = ""  # `user:password` that every request must bring
-    page: tuple[int, str, str] | None = None  # status, media type and text of every page, whatever is asked for
+    page: tuple[int, str, str] | None = None  # status, media type and text of every page, whatever is requested
     etags: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class _Server(ThreadingHTTPServer):
     index: Index
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that disconnect, as these tests make them do."""
+        """Ignore clients that disconnect, which these tests provoke."""
 
 
 class _Handler(BaseHTTPRequestHandler):
