@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -107,32 +108,21 @@ def _file_findings(preset: str, result: Inventory) -> list[Finding]:
 
 def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
     """Findings about the lock itself: unlocked parts, dependency confusion, and a preset that has changed since."""
+    warning = partial(Finding.warning, where=preset)
     findings = [
-        Finding.warning(code="lock-partial", what=part.what, why=part.why, remedy=part.remedy, where=preset)
-        for part in lock.unlocked
+        warning(code="lock-partial", what=part.what, why=part.why, remedy=part.remedy) for part in lock.unlocked
     ]
     findings += confusion_findings(preset, lock.shared)
     if not os.path.lexists(preset_path(site, preset)):
         return findings  # artifacts that were copied without their preset are complete
+    what = f"Preset {preset}"
     try:
-        current = preset_sha256(load_named(site, preset), site.presets)
+        if preset_sha256(load_named(site, preset), site.presets) != lock.preset_sha256:
+            why, remedy = "it has changed since it was locked", f"lock it again: xaiva lock {preset}"
+            findings.append(warning(code="lock-outdated", what=what, why=why, remedy=remedy))
     except XaivaError as error:
-        what, why = (
-            f"Preset {preset}",
-            f"it cannot be used, so it is unknown whether the lock still matches it: {error.why}",
-        )
-        unknown = Finding.warning(code="lock-outdated", what=what, why=why, remedy=error.remedy, where=preset)
-        return [*findings, unknown]
-    if current != lock.preset_sha256:
-        findings.append(
-            Finding.warning(
-                code="lock-outdated",
-                what=f"Preset {preset}",
-                why="it has changed since it was locked",
-                remedy=f"lock it again: xaiva lock {preset}",
-                where=preset,
-            )
-        )
+        why = f"it cannot be used, so it is unknown whether the lock still matches it: {error.why}"
+        findings.append(warning(code="lock-outdated", what=what, why=why, remedy=error.remedy))
     return findings
 
 
