@@ -92,7 +92,7 @@ def lock_wheels(
     ):
         names = _keep_previous_wheels(result, previous, request, progress)
         kept = [part for name, part in resolution.behind_failed_index.items() if name in names]
-        result.unlocked = [one for one in result.unlocked if one not in kept]
+        result.unlocked = [part for part in result.unlocked if part not in kept]
     return result
 
 

@@ -87,4 +87,4 @@ def share_verification(site: Site, preset: str, files: Sequence[LockedFile]) -> 
                 continue
             if inodes.get((stat.st_dev, stat.st_ino)) == file.sha256:
                 cache.remember(file.path, stat, file.sha256)
-        cache.save({theirs.path for theirs in lock.files})
+        cache.save({file.path for file in lock.files})

@@ -227,7 +227,7 @@ def _wheel(file: BinaryIO, size: int, name: str) -> None:
     except ValueError:
         return  # the name is not that of a wheel, so nothing installs it as one
     with _zip(file, size, name) as archive:
-        inside = [one for one in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one)]
+        inside = [path for path in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", path)]
         if not inside:
             raise _FormatError("it has no dist-info/METADATA")
         try:
