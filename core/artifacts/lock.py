@@ -15,7 +15,7 @@ from core.artifacts.dependency_confusion import confusion_findings
 from core.artifacts.generated_files import generated_files
 from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lock_check import check_locked
-from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock, lock_sha256, write_lock
+from core.artifacts.lock_store import LOCAL_WHEELS, LockedPreset, artifacts_folder, find_lock, lock_sha256, write_lock
 from core.artifacts.locked_wheels import ORIGINS_INPUT, LockedWheels, index_rules, lock_wheels, origins_digest
 from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
@@ -64,7 +64,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         progress.log(line, OUTCOME)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.summary}; {part.remedy}", OUTCOME)
-    findings = [*confusion_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
+    findings = [*confusion_findings(subject, lock.shared), *check_locked(LockedPreset(site, subject, preset, lock))]
     for finding in findings:
         progress.log(f"{finding.level.value}: {finding.summary}; {finding.remedy}", OUTCOME)
     return {

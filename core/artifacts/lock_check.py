@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from core.artifacts.local_wheels import names_by_address
-from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock
+from core.artifacts.lock_store import LOCAL_WHEELS, LockedPreset, artifacts_folder, find_lock
 from core.artifacts.lockfile import FileKind, Lock, LockedImage
 from core.errors import XaivaError
 from core.findings import Finding, Level
@@ -60,11 +60,10 @@ def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
         return None
 
 
-def check_locked(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
+def check_locked(locked: LockedPreset) -> list[Finding]:
     """The check's errors and warnings about a lock, for the preset's target machine, which may not be this host."""
-    target = preset_target(preset, site_facts(site)) or TargetMachine()
-    findings = check(
-        preset, target, site=site, resolved=resolved_of_lock(lock, artifacts_folder(site, name)), name=name
-    )
+    target = preset_target(locked.preset, site_facts(locked.site)) or TargetMachine()
+    resolved = resolved_of_lock(locked.lock, locked.folder)
+    findings = check(locked.preset, target, site=locked.site, resolved=resolved, name=locked.name)
     # `layer-source` is about packages that no index has; the lock has them in `unlocked`.
     return [finding for finding in findings if finding.level is not Level.NOTE and finding.code != "layer-source"]

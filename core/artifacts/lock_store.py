@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from core.artifacts.lockfile import Lock
 from core.errors import InputError, XaivaError, os_reason
 from core.files import sha256_bytes, write_atomic
+from core.presets.model import Preset
+from core.presets.store import load_named
 from core.site import Site
 from core.validation_errors import first_problem
 
@@ -23,6 +26,26 @@ LOCAL_WHEELS = "local-wheels"  # wheels of packages that no index has a wheel of
 def artifacts_folder(site: Site, preset: str) -> Path:
     """The artifacts folder of a preset, which may not exist."""
     return site.artifacts / preset
+
+
+@dataclass(frozen=True)
+class LockedPreset:
+    """A preset of a site, with its lock."""
+
+    site: Site
+    name: str
+    preset: Preset
+    lock: Lock
+
+    @property
+    def folder(self) -> Path:
+        """Its artifacts folder."""
+        return artifacts_folder(self.site, self.name)
+
+
+def read_locked_preset(site: Site, name: str) -> LockedPreset:
+    """A preset and its lock. Raises XaivaError when one of them is missing or cannot be read."""
+    return LockedPreset(site, name, load_named(site, name), read_lock(site, name))
 
 
 def read_lock(site: Site, preset: str) -> Lock:

@@ -6,13 +6,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import JsonValue
 
 from core import labels, redaction
-from core.artifacts import lock_store
-from core.artifacts.lockfile import Lock
+from core.artifacts.lock_store import LockedPreset, lock_text, read_locked_preset
 from core.engine import docker_environment, require_engine_version, resolve_endpoint
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.findings import Finding, Level, has_errors
@@ -24,8 +22,6 @@ from core.images.docker_cli import run_docker
 from core.images.load import image_id, load_bases
 from core.images.render import stage_names, write_build_context
 from core.images.smoke_test import COMPLETE_STAGES, run_smoke_test
-from core.presets.model import Preset
-from core.presets.store import load_named
 from core.progress import OUTCOME, Progress, Stage, StageState, stage
 from core.site import Site
 
@@ -43,22 +39,21 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     build_options = _options(options)
     env = docker_environment(site)
-    preset, lock = load_named(site, subject), lock_store.read_lock(site, subject)
-    folder = lock_store.artifacts_folder(site, subject)
-    build_checks.check_target(build_options.target, preset, lock)
-    build_checks.check_artifacts(folder, subject, lock)
-    build_checks.check_models(site, folder, subject, lock)
-    build_checks.check_secrets(preset, env)
-    compatibility_findings = build_checks.check_compatibility(site, subject, preset, lock)
+    locked = read_locked_preset(site, subject)
+    build_checks.check_target(build_options.target, locked)
+    build_checks.check_artifacts(locked)
+    build_checks.check_models(locked)
+    build_checks.check_secrets(locked.preset, env)
+    compatibility_findings = build_checks.check_compatibility(locked)
     require_engine_version(site)
-    dockerfile = write_build_context(site, folder, subject, preset, lock)
-    record, log = build_history.start_record(site, subject, lock, lock_store.lock_text(lock), build_options.target)
-    secrets = [env[name] for name in preset.build_secrets]
+    dockerfile = write_build_context(locked)
+    record, log = build_history.start_record(site, subject, locked.lock, lock_text(locked.lock), build_options.target)
+    secrets = [env[name] for name in locked.preset.build_secrets]
     with log:
         recorder = BuildRecorder(progress, log, secrets)
-        build = _Build(site, subject, preset, lock, folder, build_options, env, recorder, record)
+        build = _Build(locked, build_options, env, recorder, record)
         try:
-            build_history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
+            build_history.keep_sbom(site, record.id, (locked.folder / "sbom.json").read_bytes())
             with recorder.heartbeat():
                 build.run_steps(dockerfile, compatibility_findings)
         except XaivaError as error:
@@ -108,11 +103,7 @@ def _options(options: Mapping[str, JsonValue]) -> _Options:
 class _Build:
     """A running build; `record` is updated on the way."""
 
-    site: Site
-    name: str
-    preset: Preset
-    lock: Lock
-    folder: Path
+    locked: LockedPreset
     options: _Options
     env: dict[str, str]
     progress: BuildRecorder
@@ -121,22 +112,22 @@ class _Build:
     def run_steps(self, dockerfile: str, compatibility_findings: list[Finding]) -> None:
         """Load the base image, lint, build, run the smoke test, tag."""
         self._add_findings(compatibility_findings)
-        load_bases(self.site, self.name, self.lock, self.env, self.progress)
-        findings = build_checks.check_dockerfile(dockerfile, str(self.folder / "Dockerfile"), self.env)
-        findings += build_checks.disk_findings(self.lock, self._engine_root())
+        load_bases(self.locked.site, self.locked.name, self.locked.lock, self.env, self.progress)
+        findings = build_checks.check_dockerfile(dockerfile, str(self.locked.folder / "Dockerfile"), self.env)
+        findings += build_checks.disk_findings(self.locked.lock, self._engine_root())
         self._add_findings(findings)
-        candidate = f"xaiva/{self.name}:{CANDIDATE_TAG}"
+        candidate = f"xaiva/{self.locked.name}:{CANDIDATE_TAG}"
         self._build(candidate)
         if self.options.smoke and self.options.target in (
             *COMPLETE_STAGES,
-            *(layer.name for layer in self.lock.layers),
+            *(layer.name for layer in self.locked.lock.layers),
         ):
             try:
                 self._smoke(candidate)
             except Cancelled:
                 run_docker("rmi", candidate, env=self.env)
                 raise
-        tag = labels.image_tag(self.name, self.options.target)
+        tag = labels.image_tag(self.locked.name, self.options.target)
         self._docker("tag", candidate, tag)
         self._docker("rmi", "--no-prune", candidate)
         self._update(tag=tag)
@@ -153,26 +144,26 @@ class _Build:
 
     def _build(self, candidate: str) -> None:
         request = buildx.BuildRequest(
-            context=self.folder,
-            dockerfile=self.folder / "Dockerfile",
+            context=self.locked.folder,
+            dockerfile=self.locked.folder / "Dockerfile",
             target=self.options.target,
             tag=candidate,
-            builder=buildx.builder_name(resolve_endpoint(self.site)),
+            builder=buildx.builder_name(resolve_endpoint(self.locked.site)),
             labels={labels.BUILD_ID: self.record.id},
-            secrets=self.preset.build_secrets,
+            secrets=self.locked.preset.build_secrets,
             no_cache=self.options.no_cache,
         )
         tree = StageTree(self.progress)
         result = buildx.run_build(request, self.env, tree, self.progress)
         if result.cancelled or result.code:
             tree.end_running(result.cancelled)
-        order = [CONTEXT_STAGE, *stage_names(self.preset, self.lock), EXPORT_STAGE]
+        order = [CONTEXT_STAGE, *stage_names(self.locked.preset, self.locked.lock), EXPORT_STAGE]
         names = sorted(tree.stage_names(), key=lambda name: order.index(name) if name in order else len(order))
         self._update(stages=[_stage_record(tree, name) for name in names], no_cache=self.options.no_cache)
         if result.cancelled:
-            raise Cancelled(f"Build of {self.name}", "", "the completed steps stay in the cache")
+            raise Cancelled(f"Build of {self.locked.name}", "", "the completed steps stay in the cache")
         if result.code:
-            raise _build_error(self.name, tree, self.progress.redact)
+            raise _build_error(self.locked.name, tree, self.progress.redact)
         metadata = result.metadata
         self._update(
             image_id=image_id(candidate, self.env),
@@ -182,12 +173,12 @@ class _Build:
 
     def _smoke(self, image: str) -> None:
         with stage(self.progress, SMOKE_STAGE, "smoke test"):
-            findings = run_smoke_test(self.site, image, self.preset, self.lock, self.options.target, self.progress)
+            findings = run_smoke_test(self.locked, image, self.options.target, self.progress)
             self._add_findings(findings)
             if has_errors(findings):
                 first = next(finding for finding in findings if finding.level is Level.ERROR)
                 remedy = first.remedy or f"look inside: docker run --rm -it --network none --entrypoint bash {image}"
-                raise ChecksFailed(f"Smoke test of {self.name}: {first.what}", first.why, remedy)
+                raise ChecksFailed(f"Smoke test of {self.locked.name}: {first.what}", first.why, remedy)
 
     def _add_findings(self, findings: list[Finding]) -> None:
         for finding in findings:
@@ -195,7 +186,7 @@ class _Build:
         self._update(findings=[*self.record.findings, *findings])
 
     def _engine_root(self) -> str:
-        if not resolve_endpoint(self.site).local:
+        if not resolve_endpoint(self.locked.site).local:
             return ""
         return self._docker("info", "--format", "{{.DockerRootDir}}").strip()
 

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from core.artifacts import lock_store
 from core.artifacts.lock_check import check_locked
+from core.artifacts.lock_store import LockedPreset, read_locked_preset
 from core.artifacts.lockfile import FileKind, Lock
 from core.artifacts.verification_cache import VerificationCache
 from core.engine import docker_environment
@@ -18,7 +18,6 @@ from core.images.dockerfile_lint import lint_dockerfile
 from core.images.load import image_id
 from core.images.render import stage_names
 from core.presets.model import Preset
-from core.presets.store import load_named
 from core.site import Site
 
 # The disk space of a file in the image and the build cache, as a factor of its size.
@@ -36,26 +35,26 @@ def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[st
 
     Raises XaivaError for a problem that would stop the build before its first stage.
     """
-    preset, lock = load_named(site, subject), lock_store.read_lock(site, subject)
-    check_target(target, preset, lock)
-    check_artifacts(lock_store.artifacts_folder(site, subject), subject, lock)
-    check_secrets(preset, docker_environment(site))
-    names = stage_names(preset, lock)
+    locked = read_locked_preset(site, subject)
+    check_target(target, locked)
+    check_artifacts(locked)
+    check_secrets(locked.preset, docker_environment(site))
+    names = stage_names(locked.preset, locked.lock)
     return names[: names.index(target) + 1]
 
 
-def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
+def check_artifacts(locked: LockedPreset) -> None:
     """Check that every locked file has its size, and that everything is locked. The build checks the contents.
 
     Raises XaivaError naming the first files that are missing or truncated.
     """
-    if lock.unlocked:
-        first = lock.unlocked[0]
-        raise XaivaError(f"The lock of {preset} lacks {first.what}", first.why, first.remedy)
+    if locked.lock.unlocked:
+        first = locked.lock.unlocked[0]
+        raise XaivaError(f"The lock of {locked.name} lacks {first.what}", first.why, first.remedy)
     damaged = []
-    for file in lock.files:
+    for file in locked.lock.files:
         try:
-            size = file.under(folder).stat().st_size
+            size = file.under(locked.folder).stat().st_size
         except OSError:
             size = -1
         if size != file.size:
@@ -63,43 +62,47 @@ def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
     if damaged:
         more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
         why = ", ".join(damaged[:3]) + more
-        raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"fetch them, online: xaiva sync {preset}")
+        raise XaivaError(
+            f"Artifacts of {locked.name} in {locked.folder}", why, f"fetch them, online: xaiva sync {locked.name}"
+        )
 
 
-def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
+def check_models(locked: LockedPreset) -> None:
     """Check the hashes of models that were not verified on this disk yet, because no build step checks them.
 
     Raises XaivaError naming the first model that differs from the lock.
     """
-    models = lock.of_kind(FileKind.MODEL)
-    verification_cache = VerificationCache(site, preset)
+    models = locked.lock.of_kind(FileKind.MODEL)
+    verification_cache = VerificationCache(locked.site, locked.name)
     for model in models:
-        path = model.under(folder)
+        path = model.under(locked.folder)
         if (
             not verification_cache.is_verified(model.path, path.stat(), model.sha256)
             and sha256_file(path) != model.sha256
         ):
             why = "its content is not the locked one"
-            raise XaivaError(f"Model {model.path} in {folder}", why, f"repair it, online: xaiva sync {preset}")
+            raise XaivaError(
+                f"Model {model.path} in {locked.folder}", why, f"repair it, online: xaiva sync {locked.name}"
+            )
 
 
-def check_compatibility(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
+def check_compatibility(locked: LockedPreset) -> list[Finding]:
     """What the compatibility check says of the locked packages on the machine that the preset names.
 
     Raises ChecksFailed for an error: the image would not work there.
     """
-    findings = check_locked(site, name, preset, lock)
+    findings = check_locked(locked)
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         first = errors[0]
         remedy = f"{first.remedy}; or accept it: add {first.code} to `overrides`"
-        raise ChecksFailed(f"The image of {name} will not work: {first.what}", first.why, remedy)
+        raise ChecksFailed(f"The image of {locked.name} will not work: {first.what}", first.why, remedy)
     return findings
 
 
-def check_target(target: str, preset: Preset, lock: Lock) -> None:
+def check_target(target: str, locked: LockedPreset) -> None:
     """Raise InputError when the Dockerfile has no stage of that name."""
-    names = stage_names(preset, lock)
+    names = stage_names(locked.preset, locked.lock)
     if target not in names:
         raise InputError(f"Target {target}", "the image has no such stage", f"it has {', '.join(names)}")
 

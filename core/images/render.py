@@ -6,12 +6,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from packaging.utils import canonicalize_name
 
 from core import labels
-from core.artifacts.lock_store import lock_sha256
+from core.artifacts.lock_store import LockedPreset, lock_sha256
 from core.artifacts.lockfile import FileKind, Lock, LockedFile
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
@@ -87,21 +87,21 @@ def render_dockerfile(preset_name: str, preset: Preset, lock: Lock, template: st
     return text
 
 
-def write_build_context(site: Site, folder: Path, preset_name: str, preset: Preset, lock: Lock) -> str:
-    """Write the Dockerfile and its companions into the artifacts `folder`; returns the Dockerfile's text.
+def write_build_context(locked: LockedPreset) -> str:
+    """Write the Dockerfile and its companions into the artifacts folder; returns the Dockerfile's text.
 
     Leaves unchanged files alone. The folder is then a complete build context.
     """
-    text = render_dockerfile(preset_name, preset, lock, _site_template(site))
+    text = render_dockerfile(locked.name, locked.preset, locked.lock, _site_template(locked.site))
     files = {
         "Dockerfile": text,
         ".dockerignore": DOCKERIGNORE,
-        "sbom.json": sbom.render_sbom(lock),
-        "debs.sha256": _checksums(lock, lock.debs),
-        "build-debs.sha256": _checksums(lock, lock.build_debs),
+        "sbom.json": sbom.render_sbom(locked.lock),
+        "debs.sha256": _checksums(locked.lock, locked.lock.debs),
+        "build-debs.sha256": _checksums(locked.lock, locked.lock.build_debs),
     }
     for name, content in files.items():
-        path = folder / name
+        path = locked.folder / name
         if not path.is_file() or path.read_bytes() != content.encode():
             write_atomic(path, content)
     return text

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder
+from core.artifacts.lock_store import LOCAL_WHEELS, LockedPreset
 from core.artifacts.lockfile import FileKind, Lock
 from core.artifacts.orphaned_helpers import helper_label
 from core.engine import docker_environment
@@ -24,7 +24,6 @@ from core.images.render import service_layer
 from core.images.smoke_probe import OUTPUT_MARKER
 from core.presets.model import Preset
 from core.progress import Progress
-from core.site import Site
 from core.subprocesses import run_child
 
 if TYPE_CHECKING:
@@ -36,20 +35,18 @@ SERVICE_MODULE = "core.inference.server"  # it imports everything that the servi
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
-def run_smoke_test(
-    site: Site, image: str, preset: Preset, lock: Lock, target: str, progress: Progress
-) -> list[Finding]:
+def run_smoke_test(locked: LockedPreset, image: str, target: str, progress: Progress) -> list[Finding]:
     """Findings about `image`, built up to stage `target`: an error for everything that does not work in it.
 
     Raises InputError when a requirement file of the preset cannot be read, Cancelled after removing its container.
     """
     from core.presets.compat.checking import site_facts, target_for
 
-    env = docker_environment(site)
+    env = docker_environment(locked.site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     remove = ("rm", "--force", name)
     run_docker(*remove, env=env)  # left by a test that was killed
-    request = json.dumps(_probe_request(preset, lock, target, _requested_names(site, preset, lock)))
+    request = json.dumps(_probe_request(locked. preset, locked. lock,target, _requested_names( locked)))
     command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
     command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
     command += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request]
@@ -62,8 +59,8 @@ def run_smoke_test(
     _, mark, answer = process.out.decode(errors="replace").rpartition(OUTPUT_MARKER)
     if process.code or not mark:
         return [Finding.error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
-    machine = target_for(preset, site_facts(site))
-    return list(probe_findings(json.loads(answer), preset, lock, target, machine))
+    machine = target_for(locked.preset, site_facts(locked.site))
+    return list(probe_findings(json.loads(answer), locked.preset, locked.lock, target, machine))
 
 
 def probe_findings(
@@ -108,15 +105,15 @@ def _probe_request(preset: Preset, lock: Lock, target: str, requested_names: set
     return {"imports": imports, "modules": modules, "commands": commands}
 
 
-def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
+def _requested_names(locked: LockedPreset) -> set[str]:
     """The distributions that the preset itself requires; their dependencies need not be importable."""
     from core.artifacts.local_wheels import names_by_address
     from core.presets.compat import site_facts
     from core.presets.layers import expand_preset
 
     names: set[str] = set()
-    expanded = expand_preset(preset, site.presets, site_facts(site))
-    built = names_by_address(artifacts_folder(site, lock.preset) / LOCAL_WHEELS)
+    expanded = expand_preset(locked.preset, locked.site.presets, site_facts(locked.site))
+    built = names_by_address(locked.folder / LOCAL_WHEELS)
     addressed = [entry.reference for _, entry in expanded.direct_references]
     names |= {name for entry in addressed if (name := entry.name or built.get(entry.address, ""))}
     for _, lines in expanded.layers:

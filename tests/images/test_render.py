@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.artifacts.lock_store import LockedPreset
 from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
@@ -171,19 +172,19 @@ def test_a_broken_template_of_the_site_is_named() -> None:
 
 def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) -> None:
     folder = site.artifacts / "p"
-    text = write_build_context(site, folder, "p", FULL, full_lock())
+    text = write_build_context(LockedPreset, site, "p", FULL, full_lock())
     assert (folder / "Dockerfile").read_text() == text
     assert (folder / "debs.sha256").read_text() == f"{'ab' * 32}  a_1_all.deb\n"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    write_build_context(site, folder, "p", FULL, full_lock())
+    write_build_context(LockedPreset, site, "p", FULL, full_lock())
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
     (folder / "Dockerfile").write_bytes(b"\xff")
-    assert write_build_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+    assert write_build_context(LockedPreset, site, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
     assert (folder / "Dockerfile").read_text() == f"FROM {BASE.tag} AS runtime\n"
     (site.docker / "Dockerfile.j2").write_bytes(b"FROM \xff")
     with pytest.raises(InputError, match="UTF-8"):
-        write_build_context(site, folder, "p", FULL, full_lock())
+        write_build_context(LockedPreset, site, "p", FULL, full_lock())
 
 
 def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
@@ -192,9 +193,9 @@ def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
     (folder / "models/face.onnx").write_text("x")
     model = locked("models/face.onnx", FileKind.MODEL, "face")
     with pytest.raises(XaivaError, match=r"models/face\.onnx"):
-        check_models(site, folder, "p", lock_of(FULL, files=[model]))
+        check_models(LockedPreset(site, "p", FULL, lock_of(FULL, files=[model])))
     good = model.model_copy(update={"sha256": sha256_bytes(b"x")})
-    check_models(site, folder, "p", lock_of(FULL, files=[good]))
+    check_models(LockedPreset(site, "p", FULL, lock_of(FULL, files=[good])))
 
 
 def test_the_bill_of_materials_names_every_file() -> None:
