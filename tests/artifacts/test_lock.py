@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -15,34 +13,20 @@ from urllib.parse import quote
 import pytest
 
 from core import labels
-from core.artifacts import base_image, build_wheel, lock, lock_store, service_wheel, sync, verify
-from core.artifacts.index_settings import pip_config, uv_environment
+from core.artifacts import base_image, build_wheel, lock_store, service_wheel, sync, verify
 from core.artifacts.lockfile import FileKind
 from core.artifacts.resolve import ResolveRequest, resolve
-from core.engine import EngineError, connect_engine
 from core.errors import XaivaError
-from core.files import TEMPORARY_PREFIX
+from core.files import TEMPORARY_PREFIX, sha256_file
 from core.presets.compat.service_layer import engines
-from core.presets.model import Index, Preset
+from core.presets.model import Preset
 from core.progress import NullProgress
 from core.site import Site
 from tests.support import require
 from tests.support.artifacts import RecordingProgress, random_file, wheel_file
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.index import serve
-
-NAME = "small"
-PRESET = {
-    "base_image": BASE_IMAGE,
-    "python_version": "3.11",
-    "layers": [
-        {"name": "common", "requirements": ["requests>=2.31", "idna"]},
-        {"name": "extra", "requirements": ["httpx", "numpy"]},
-    ],
-    "pins": ["numpy>=1.26.4,<2"],
-    "inference_service": False,
-}
-OFFLINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+from tests.support.small_preset import NAME, PRESET, lock_bytes, run_lock, without_engine, write_preset
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,22 +37,6 @@ def reachable_index() -> None:
         resolve(request, os.environ, {}, NullProgress())
     except XaivaError as error:
         require(False, f"a reachable package index: {error}")
-
-
-def write_preset(site: Site, **changes: object) -> None:
-    (site.presets / f"{NAME}.json").write_text(json.dumps({**PRESET, **changes}))
-
-
-def run_lock(site: Site, progress: RecordingProgress | None = None, **options: bool) -> dict[str, object]:
-    return dict(lock.run(site, NAME, options, progress or RecordingProgress()))
-
-
-def without_engine(site: Site) -> Site:
-    return Site(site.root, site.settings, {**site.env, **OFFLINE})
-
-
-def lock_bytes(site: Site) -> bytes:
-    return (lock_store.artifacts_folder(site, NAME) / lock_store.LOCK_NAME).read_bytes()
 
 
 @pytest.mark.index
@@ -220,7 +188,7 @@ def test_a_wheel_that_was_built_again_is_locked_again(site: Site) -> None:
         run_lock(without_engine(site))
         (file,) = lock_store.read_lock(site, NAME).of_kind(FileKind.WHEEL)
         hashes.append(file.sha256)
-    assert hashes[1] == own_sha(path) != hashes[0]
+    assert hashes[1] == sha256_file(path) != hashes[0]
 
 
 @pytest.mark.index
@@ -230,7 +198,7 @@ def test_an_upgrade_that_would_lose_something_changes_nothing(site: Site, tmp_pa
         source = {
             "name": "tool",
             "url": index.file_url("tool-1.0.tar.gz"),
-            "sha256": own_sha(tmp_path / "tool-1.0.tar.gz"),
+            "sha256": sha256_file(tmp_path / "tool-1.0.tar.gz"),
         }
         write_preset(site, layers=[], pins=[], sources=[source])
         run_lock(without_engine(site))
@@ -324,106 +292,6 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
     assert service_wheel_path.read_bytes() == service_wheel.build()
 
 
-@pytest.mark.index
-def test_sources_and_models_by_path_are_snapshots(site: Site, tmp_path: Path) -> None:
-    tree = tmp_path / "media"
-    random_file(tree / "src/main.c", 100)
-    random_file(tree / "ignored.o", 100)
-    (tree / ".gitignore").write_text("*.o\n")
-    subprocess.run(["git", "init", "-q", "-b", "master", str(tree)], check=True)
-    model = random_file(site.root / "models/a.onnx", 1000)
-    sha256 = own_sha(model)
-    write_preset(
-        site,
-        layers=[],
-        pins=[],
-        build_options={"xaiva_media_branch": "master"},
-        models=[{"name": "a", "file": "models/a.onnx", "sha256": sha256, "destination": "/models/a.onnx"}],
-    )
-    with_path = Site(site.root, site.settings, {**without_engine(site).env, "XAIVA_SOURCE_PATH": str(tree)})
-    run_lock(with_path)
-    first = lock_bytes(site)
-    locked = lock_store.read_lock(site, NAME)
-    source = next(file for file in locked.files if file.kind is FileKind.SOURCE)
-    assert source.url == "file:$XAIVA_SOURCE_PATH"
-    with tarfile.open(source.under(lock_store.artifacts_folder(site, NAME))) as tar:
-        assert tar.getnames() == ["xaiva-media/.gitignore", "xaiva-media/src/main.c"]
-        assert {entry.mtime for entry in tar} == {0}
-    os.utime(tree / "src/main.c", (1, 1))
-    run_lock(with_path)
-    assert lock_bytes(site) == first
-    source.under(lock_store.artifacts_folder(site, NAME)).unlink()
-    sync.run(with_path, NAME, {}, RecordingProgress())
-    (tree / "src/main.c").write_text("changed")
-    outcome = run_lock(with_path)
-    assert any("source xaiva-media" in line for line in outcome["diff"])  # type: ignore[attr-defined]
-
-
-def own_sha(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.index
-def test_a_git_source_is_kept_at_its_commit(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository = tmp_path / "repo"
-    commit(repository, "one")
-    address = "https://git.example/tool.git"
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # git itself goes to the folder instead
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{repository}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", address)
-    source = {"name": "tool", "git": address, "ref": "master"}
-    write_preset(site, layers=[], pins=[], sources=[source])
-    site = without_engine(site)
-    run_lock(site)
-    first = next(file for file in lock_store.read_lock(site, NAME).files if file.kind is FileKind.SOURCE)
-    commit(repository, "two")
-    run_lock(site)
-    assert first in lock_store.read_lock(site, NAME).files
-    run_lock(site, upgrade=True)
-    assert first not in lock_store.read_lock(site, NAME).files
-
-
-def commit(repository: Path, content: str) -> None:
-    repository.mkdir(exist_ok=True)
-    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@t"]
-    subprocess.run(["git", "init", "-q", "-b", "master", str(repository)], check=True)
-    (repository / "file").write_text(content)
-    subprocess.run([*git, "add", "file"], check=True)
-    subprocess.run([*git, "commit", "-q", "-m", content], check=True)
-
-
-@pytest.mark.engine
-def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
-    saved = base_image.save_image(connect_engine(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
-    saved.write_manifests(tmp_path)
-    assert saved.image.os_release == "debian 12"
-    once = b"".join(base_image.stream_image(tmp_path, saved.image))
-    with tarfile.open(fileobj=io.BytesIO(once)) as tar:
-        assert {"manifest.json", "index.json", "oci-layout"} <= set(tar.getnames())
-    assert once == b"".join(base_image.stream_image(tmp_path, saved.image))
-    assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
-    assert saved.image.tag in engine.docker("load", input=once)
-    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/none"):
-        base_image.save_image(connect_engine(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
-
-
-@pytest.mark.engine
-def test_another_image_of_that_name_leaves_the_old_one_whole_until_it_is_locked(
-    engine_site: Site, engine: TestEngine, tmp_path: Path
-) -> None:
-    name = "xaiva-test/moving:1"
-    client = connect_engine(engine_site, 120)
-    before = []
-    for text in ("one", "two"):
-        engine.docker("build", "-q", "-t", name, "-", input=f"FROM {BASE_IMAGE}\nLABEL is={text}\n".encode())
-        saved = base_image.save_image(client, name, tmp_path, NullProgress())
-        assert [file for file in before if own_sha(file.under(tmp_path)) != file.sha256] == []
-        saved.write_manifests(tmp_path)
-        before = saved.files
-    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert there == {file.path for file in saved.files}
-
-
 @pytest.mark.engine
 def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -> None:
     require(os.geteuid() == 0, "root, to mount a small tmpfs")
@@ -447,38 +315,6 @@ def test_a_wheel_is_built_of_the_version_that_layers_and_pins_allow(site: Site, 
     layers = [{"name": "common", "requirements": ["num-py", "httpx"]}]
     preset = Preset.model_validate({**PRESET, "layers": layers, "pins": ["num-py>=1.26.4,<2"]})
     assert build_wheel._complete_requirement(site, preset, asked) == wanted
-
-
-def test_tokens_reach_uv_by_its_environment_only() -> None:
-    index = Index(name="my-index", url="https://h.example/simple", token_variable="TOKEN")
-    env = uv_environment({"TOKEN": "secret", "PATH": "/bin", "OTHER_SECRET": "x"}, [index])
-    assert env["UV_INDEX_MY_INDEX_PASSWORD"] == "secret"
-    assert env["UV_INDEX_MY_INDEX_USERNAME"] == "__token__"
-    assert "OTHER_SECRET" not in env
-    assert "TOKEN" not in env
-
-
-def test_tokens_reach_pip_by_its_configuration_file_only() -> None:
-    index = Index(name="ours", url="https://h.example/simple", token_variable="KEY")
-    env = {
-        "KEY": "a/b@c",
-        "UV_DEFAULT_INDEX": "main=https://pip.example/simple",
-        "UV_INDEX": "https://x.example/simple",
-    }
-    assert pip_config(env, [index]).splitlines() == [
-        "[global]",
-        "index-url = https://pip.example/simple",
-        "extra-index-url =",
-        "    https://x.example/simple",
-        "    https://__token__:a%2Fb%40c@h.example/simple",
-    ]
-
-
-def test_pip_settings_stand_in_for_uvs() -> None:
-    env = {"PIP_INDEX_URL": "https://pip.example/simple", "PIP_CONFIG_FILE": os.devnull}
-    assert uv_environment(env, [])["UV_DEFAULT_INDEX"] == "https://pip.example/simple"
-    both = uv_environment({**env, "UV_DEFAULT_INDEX": "https://uv.example/simple"}, [])
-    assert both["UV_DEFAULT_INDEX"] == "https://uv.example/simple"
 
 
 @pytest.mark.index

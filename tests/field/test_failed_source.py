@@ -8,73 +8,23 @@ from elsewhere. Real uv asks real indexes on the loopback.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from core.artifacts import build_wheel, lock, lock_store, source_snapshots, sources, verify
+from core.artifacts import build_wheel, lock_store, sources, verify
 from core.artifacts.index_settings import uv_environment
 from core.artifacts.lockfile import FileKind, Lock
 from core.errors import XaivaError
-from core.presets import store as store_of_presets
-from core.presets.compat.facts import load_facts
 from core.presets.model import Index as PresetIndex
 from core.site import Site
 from tests.support.artifacts import RecordingProgress, wheel_file
-from tests.support.index import Fault, Index, serve
+from tests.support.index import Fault, serve
 from tests.support.ports import HeldPort
-
-NAME = "small"
-LOGIN = "__token__:s3cret"
-LOGIN_PAGE = '<html><body><form action="/login"><input name="user"></form><a href="/help">Help</a></body></html>'
-PUBLIC = [
-    ("six", "1.16.0", ""),
-    ("six", "9.9", ""),
-    ("idna", "3.6", ""),
-    ("needs_six", "1.0", "Requires-Dist: six\n"),
-    ("needs_ours", "1.0", "Requires-Dist: ours-tool\n"),
-    ("ours_tool", "99.0", ""),
-]
-PRIVATE = [
-    ("six", "1.16.0", ""),
-    ("ours_tool", "1.0", "Requires-Dist: idna\n"),
-    ("ours_app", "1.0", "Requires-Dist: six\n"),
-]
-
-
-@dataclass
-class World:
-    """A site whose machine has one public index, and a private one beside it, which needs a login."""
-
-    site: Site
-    public: Index
-    private: Index
-
-    def lock(self, common: list[str], index: dict[str, object] | None, token: str = "s3cret", **more: object) -> Lock:
-        """The lock of a preset with one layer and one index of its own; `more` are further keys of the preset."""
-        indexes = [
-            {"name": "ours", "url": f"{self.private.url}/simple", "token_variable": "OUR_TOKEN", **(index or {})}
-        ]
-        preset = {
-            "base_image": "debian:bookworm-slim",
-            "python_version": "3.11",
-            "layers": [{"name": "common", "requirements": common}],
-            "inference_service": False,
-            "indexes": indexes if index is not None else [],
-            **more,
-        }
-        (self.site.presets / f"{NAME}.json").write_text(json.dumps(preset))
-        self.progress = RecordingProgress()
-        self.outcome = lock.run(self.with_env(OUR_TOKEN=token), NAME, {}, self.progress)
-        return lock_store.read_lock(self.site, NAME)
-
-    def with_env(self, **env: str) -> Site:
-        return Site(self.site.root, self.site.settings, {**self.site.env, **env})
+from tests.support.two_indexes import LOGIN, LOGIN_PAGE, NAME, PRIVATE, PUBLIC, World
 
 
 @pytest.fixture
@@ -402,76 +352,6 @@ def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, con
 
 
 # -- other sources: one row a source that is there and cannot be read, who asks it, and what is said
-
-
-def _list_presets(site: Site) -> object:
-    return store_of_presets.list_presets(site)
-
-
-def _open(site: Site) -> object:
-    return Site.open(site.root, {})
-
-
-def _lock_without_index(site: Site) -> object:
-    (site.presets / f"{NAME}.json").write_text('{"base_image": "debian:12", "python_version": "3.11"}')
-    env = {**site.env, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    return lock.run(Site(site.root, site.settings, env), NAME, {}, RecordingProgress())
-
-
-def _find_lock(site: Site) -> object:
-    return lock_store.find_lock(site, NAME)
-
-
-def _facts(site: Site) -> object:
-    if problems := load_facts(site.docker / "compat").problems:
-        raise XaivaError(str(problems[0].path), problems[0].what, problems[0].remedy)
-    return None
-
-
-PLACES = [
-    ("presets", "presets", _list_presets),
-    ("env", ".env", _open),
-    ("settings", "site.toml", _open),
-    ("local-wheels", f"artifacts/{NAME}/{lock_store.LOCAL_WHEELS}", _lock_without_index),
-    ("lock", f"artifacts/{NAME}/{lock_store.LOCK_NAME}", _find_lock),
-    ("tables", "docker/compat", _facts),
-]
-
-
-@pytest.mark.parametrize("how", ["dangling", "another-kind"])
-@pytest.mark.parametrize(("path", "ask"), [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])
-def test_what_is_there_and_cannot_be_read_is_not_empty(
-    site: Site, path: str, ask: Callable[[Site], object], how: str
-) -> None:
-    place = site.root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir():
-        place.rmdir()
-    if how == "dangling":  # a medium that is not mounted
-        place.symlink_to(site.root / "gone")
-    elif place.suffix or place.name == ".env":  # what an engine makes of a file that was not there when it was mounted
-        place.mkdir()
-    else:
-        place.write_text("")
-    with pytest.raises(XaivaError) as caught:
-        ask(site)
-    assert str(place) in caught.value.what
-
-
-def test_a_folder_that_cannot_be_read_is_not_left_out_of_a_snapshot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "tree/closed").mkdir(parents=True)
-    real = os.scandir
-
-    def refusing_scandir(path: str) -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", refusing_scandir)  # root may read every folder
-    with pytest.raises(XaivaError, match="Permission denied"):
-        source_snapshots.snapshot(tmp_path / "tree", tmp_path / "out.tar", "x", RecordingProgress())
 
 
 def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:
