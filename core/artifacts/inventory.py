@@ -103,7 +103,7 @@ def _hash_unverified(
 
 
 def _ignore_read(_path: Path, _count: int) -> None:
-    """The default of `on_read`."""
+    """Do nothing: the default of `on_read`."""
 
 
 def _add_wrong(result: Inventory, file: LockedFile, problem: str) -> None:

@@ -39,7 +39,7 @@ class LockedPreset:
 
     @property
     def folder(self) -> Path:
-        """Its artifacts folder."""
+        """The artifacts folder of the preset."""
         return artifacts_folder(self.site, self.name)
 
 

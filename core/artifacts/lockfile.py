@@ -113,7 +113,7 @@ class Lock(Locked):
     inputs: dict[str, str] = {}  # part → SHA-256 of its inputs: an unchanged part keeps its files
 
     def by_path(self) -> dict[str, LockedFile]:
-        """Path → file."""
+        """Path → file, for all files of the lock."""
         return {file.path: file for file in self.files}
 
     def of_kind(self, kind: FileKind) -> list[LockedFile]:

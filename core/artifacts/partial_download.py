@@ -76,7 +76,7 @@ class PartialDownload:
 
     @property
     def done(self) -> int:
-        """Bytes on disk."""
+        """How many bytes of the file are on disk."""
         return sum(piece.done for piece in self.pieces)
 
     @property

@@ -79,7 +79,7 @@ def lock_sources(context: LockContext, preset: Preset, standalone_python: bool) 
 
 
 def lock_models(context: LockContext, preset: Preset) -> LockedParts:
-    """Lock all models."""
+    """Lock the models of the preset, by URL or from local files."""
     parts = LockedParts()
     for model in preset.models:
         try:

@@ -146,7 +146,7 @@ class _ReadProgress:
                 self._report(StageState.RUNNING, path.name)
 
     def end(self) -> None:
-        """Report the end."""
+        """Report that everything is read."""
         self._report(StageState.DONE, "")
 
     def _report(self, state: StageState, detail: str) -> None:
