@@ -181,7 +181,7 @@ class _LockRun:
         before = {part.what for part in self.old.unlocked} if self.old and self.upgrade else None
         lost = [part for part in self.unlocked if before is not None and part.what not in before]
         if lost:
-            raise XaivaError(f"{lost[0].what}, resolved again", lost[0].why, f"the old lock stays; {lost[0].remedy}")
+            raise XaivaError(f"The upgrade of {lost[0].what}", lost[0].why, f"the old lock stays; {lost[0].remedy}")
 
     def write_generated_files(self, lock: Lock) -> None:
         """Write the files that are generated from the new lock, and the manifests of its images."""

@@ -71,7 +71,9 @@ def lock_sources(context: LockContext, preset: Preset, standalone_python: bool) 
         try:
             parts.files.append(_lock_source(context, preset, source))
         except SourceUnreachable as error:
-            remedy = f"lock again where it can be reached, or give source {source.name} as url with sha256, or a path"
+            remedy = (
+                f"lock again from a network that reaches it, or give source {source.name} a url with sha256, or a path"
+            )
             parts.unlocked.append(Unlocked(what=f"source {source.name}", why=error.summary, remedy=remedy))
         except WrongContent as error:
             parts.unlocked.append(_unlocked_wrong_content(f"source {source.name}", error))
@@ -85,7 +87,7 @@ def lock_models(context: LockContext, preset: Preset) -> LockedParts:
         try:
             parts.files.append(_lock_model(context, model))
         except SourceUnreachable as error:
-            remedy = f"lock again where it can be reached, or give model {model.name} as a file"
+            remedy = f"lock again where it is reachable, or give model {model.name} as a file"
             parts.unlocked.append(Unlocked(what=f"model {model.name}", why=error.summary, remedy=remedy))
         except WrongContent as error:
             parts.unlocked.append(_unlocked_wrong_content(f"model {model.name}", error))
@@ -132,7 +134,7 @@ def _python_source(context: LockContext, version: str, parts: LockedParts) -> So
     process = run_child([*argv, "--output-format", "json"], context.progress, uv_environment(context.site.env, []))
     if process.code != 0:
         what, why = f"Python {version}", f"uv cannot list the available builds: {' '.join(process.err.split())}"
-        remedy = "correct what it names; then lock again, or give source python (a standalone build) a url with sha256"
+        remedy = "correct that, then lock again; or give source python (a standalone build) a url with sha256"
         parts.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
         return None
     for row in json.loads(process.out):
