@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,9 +21,8 @@ from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.connection_state import ConnectionStateMachine
 from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.failures import Cause, Failure
-from core.inference.cameras.login_backoff import REFUSAL_DELAYS, TURN_SECONDS, LoginBackoff
+from core.inference.cameras.login_backoff import REFUSAL_DELAYS, LoginBackoff
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.source_address import parse_source
 from core.inference.models.analysis.analyser import Analyser
 from core.inference.models.analysis.circuit_breaker import FIRST_REST_SECONDS, MAX_REST_SECONDS
 from core.inference.models.analysis.openai_model import OpenAiModel
@@ -38,48 +36,35 @@ from tests.support.receivers import Answer, HttpReceiver, MailReceiver
 from tui.formatters.cameras import problems
 
 # cause: the waits after the first failures
+TRANSIENT = (Cause.REFUSED, Cause.UNREACHABLE, Cause.TIMEOUT, Cause.NO_KEY_FRAME, Cause.END, Cause.TLS, Cause.ERROR)
+# AUTH without a login: a file or device
+LASTING = (Cause.NOT_FOUND, Cause.CODEC, Cause.REJECTED, Cause.REDIRECT, Cause.AUTH)
 WAITS_BY_CAUSE = {
-    Cause.REFUSED: [1, 1, 1, 1, 1, 5],
-    Cause.UNREACHABLE: [1, 1, 1, 1, 1, 5],
-    Cause.TIMEOUT: [1, 1, 1, 1, 1, 5],
-    Cause.NO_KEY_FRAME: [1, 1, 1, 1, 1, 5],  # it was waited for already
-    Cause.END: [1, 1, 1, 1, 1, 5],
-    Cause.TLS: [1, 1, 1, 1, 1, 5],
-    Cause.ERROR: [1, 1, 1, 1, 1, 5],
-    Cause.NOT_FOUND: [10, 30, 60, 300, 300, 300],
-    Cause.CODEC: [10, 30, 60, 300, 300, 300],
-    Cause.REJECTED: [10, 30, 60, 300, 300, 300],
-    Cause.REDIRECT: [10, 30, 60, 300, 300, 300],
-    Cause.AUTH: [10, 30, 60, 300, 300, 300],  # without a login: a file or device
+    **{cause: [1, 1, 1, 1, 1, 5] for cause in TRANSIENT},
+    **{cause: [10, 30, 60, 300, 300, 300] for cause in LASTING},
 }
 
 
-@pytest.mark.parametrize("cause", WAITS_BY_CAUSE, ids=lambda cause: cause.value)
-def test_each_cause_has_its_waits(cause: Cause) -> None:
-    life = ConnectionStateMachine(Backoff())
-    token = life.start()
+def waits_after(*causes: Cause) -> list[float]:
+    """The waits of a camera that fails for these causes, one after another."""
+    connection = ConnectionStateMachine(Backoff())
+    token = connection.start()
     assert token is not None
     waits = []
-    for _ in range(6):
-        waits.append(life.failed(token, Failure(cause, "why")))
-        life.retry(token)
-    assert waits == WAITS_BY_CAUSE[cause]
+    for cause in causes:
+        waits.append(connection.failed(token, Failure(cause, "why")))
+        connection.retry(token)
+    return waits
+
+
+@pytest.mark.parametrize("cause", Cause, ids=lambda cause: cause.value)
+def test_each_cause_has_its_waits(cause: Cause) -> None:
+    assert waits_after(*[cause] * 6) == WAITS_BY_CAUSE[cause]
 
 
 def test_other_faults_in_between_do_not_shorten_the_waits() -> None:
-    life = ConnectionStateMachine(Backoff())
-    token = life.start()
-    assert token is not None
-    waits = []
-    for cause in (Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND):
-        waits.append(life.failed(token, Failure(cause, "why")))
-        life.retry(token)
-    assert waits == [10, 1, 30, 1, 60]
-
-
-@pytest.mark.parametrize("cause", Cause)
-def test_every_cause_has_a_row(cause: Cause) -> None:
-    assert cause in WAITS_BY_CAUSE
+    causes = (Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND)
+    assert waits_after(*causes) == [10, 1, 30, 1, 60]
 
 
 # the status that a camera answers with over HTTP and RTSP: its cause
@@ -148,11 +133,11 @@ class VideoRecorder:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                given = self.headers.get("Authorization", "")
-                if not given:  # libav asks without a login first
+                authorization = self.headers.get("Authorization", "")
+                if not authorization:  # libav asks without a login first
                     self._refuse()
                     return
-                login = base64.b64decode(given.removeprefix("Basic ")).decode()
+                login = base64.b64decode(authorization.removeprefix("Basic ")).decode()
                 recorder.logins.append(login)
                 if login != f"{recorder.USER}:{recorder.RIGHT}":
                     self._refuse()
@@ -200,9 +185,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def recorder(clip: Path) -> Iterator[VideoRecorder]:
     """A recorder with one user."""
-    one = VideoRecorder(clip)
-    yield one
-    one.close()
+    recorder = VideoRecorder(clip)
+    yield recorder
+    recorder.close()
 
 
 @contextmanager
@@ -232,7 +217,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(6):
             manager.add(camera(f"c{channel}", recorder.url(channel, "wrong")))
-        statuses = until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        statuses = until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
         assert recorder.logins == ["admin:wrong"]
         for status in statuses:
             assert "lock accounts after a few wrong logins" in status.reason
@@ -244,7 +229,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         assert len(recorder.logins) == 1
         manager.restart_camera("c0")  # a person is one
         until(lambda: len(recorder.logins), lambda count: count == 2)
-        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
         assert len(recorder.logins) == 2
 
 
@@ -266,7 +251,7 @@ def test_another_password_is_tried_at_once(
     with running(witness, lease, tmp_path / "logins.json") as manager:
         manager.add(camera("a", recorder.url(1, "wrong")))
         manager.add(camera("b", recorder.url(2, "wrong")))
-        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
         manager.update(camera("a", recorder.url(1, "right")))
         until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
         assert refused(manager.get("b").status())
@@ -279,7 +264,7 @@ def test_a_login_that_is_right_at_last_wakes_all_who_wait(
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(3):
             manager.add(camera(f"c{channel}", recorder.url(channel, "late")))
-        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
         recorder.RIGHT = "late"  # set right at the recorder
         assert manager.test(camera("x", recorder.url(1, "late"))).ok
         until(
@@ -309,112 +294,6 @@ def test_a_wrong_login_over_rtsp(witness: RecordingObserver, lease: LeaseScorer,
         until(manager.get("a").status, refused)
         manager.update(camera("a", server.url("cam")))
         until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
-
-
-LOGIN = parse_source("rtsp://admin:wrong@192.0.2.1/1")
-QUERY = "http://192.0.2.1/video?user=admin&password=wrong&channel=1"
-PATH = "rtsp://192.0.2.1/user=admin_password=wrong_channel=1_stream=0.sdp"
-TOKEN = "http://192.0.2.1/api/9f8e7d6c5b4a39281706f5e4/1"
-# name: (a login that is refused, another source, whether that one waits)
-NEIGHBOURS = {
-    "the next channel": (LOGIN.url, "rtsp://admin:wrong@192.0.2.1/2", True),
-    "another port": (LOGIN.url, "rtsp://admin:wrong@192.0.2.1:8554/1", True),
-    "another protocol": (LOGIN.url, "http://admin:wrong@192.0.2.1/1", True),
-    "another password": (LOGIN.url, "rtsp://admin:right@192.0.2.1/1", False),
-    "another user": (LOGIN.url, "rtsp://guest:wrong@192.0.2.1/1", False),
-    "another host": (LOGIN.url, "rtsp://admin:wrong@192.0.2.2/1", False),
-    "no login": (LOGIN.url, "rtsp://192.0.2.1/1", False),
-    "a file": (LOGIN.url, "/media/clip.mp4", False),
-    "a password written otherwise": (LOGIN.url, "rtsp://admin:wr%6Fng@192.0.2.1/1", True),
-    "a host written otherwise": ("rtsp://admin:x@cam.lan/1", "rtsp://admin:x@CAM.lan./1", True),
-    "IPv6 written otherwise": ("rtsp://admin:x@[2001:db8::1]/1", "rtsp://admin:x@[2001:DB8:0::0:1]/1", True),
-    "in the query": (QUERY, QUERY, True),
-    "in the query, the next channel": (QUERY, QUERY.replace("=1", "=2"), True),
-    "in the query, in another order": (QUERY, "http://192.0.2.1/video?password=wrong&user=admin", True),
-    "in the query, another password": (QUERY, QUERY.replace("wrong", "right"), False),
-    "in the query, u and p": ("http://192.0.2.1/?u=a&p=x&cam=Garden", "http://192.0.2.1/?u=a&p=x&cam=Yard-7f3e", True),
-    "in the path, the next channel": (PATH, PATH.replace("channel=1", "channel=2"), True),
-    "in the path, another password": (PATH, PATH.replace("wrong", "right"), False),
-    "a token in the path, the next channel": (TOKEN, TOKEN[:-1] + "2", True),
-    "another token in the path": (TOKEN, TOKEN.replace("9f8e", "0a1b"), False),
-}
-
-
-@pytest.mark.parametrize("name", NEIGHBOURS)
-def test_who_waits_with_a_refused_login(name: str) -> None:
-    refused_one, source, waits = NEIGHBOURS[name]
-    logins = LoginBackoff()
-    assert logins.wait(parse_source(refused_one)) == (0, False)
-    logins.refused(parse_source(refused_one))
-    seconds, because = logins.wait(parse_source(source))
-    assert because is waits
-    assert seconds == (pytest.approx(REFUSAL_DELAYS[0], abs=5) if waits else 0)
-
-
-def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1_000_000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = LoginBackoff()
-    waits = []
-    for _ in range(6):
-        assert logins.wait(LOGIN) == (0, False)
-        logins.refused(LOGIN)
-        logins.refused(LOGIN)  # two at the same time are one step
-        waits.append(logins.wait(LOGIN)[0])
-        now[0] += waits[-1]
-    assert waits == [120, 300, 600, 1800, 1800, 1800]
-    logins.accepted(LOGIN)
-    assert logins.wait(LOGIN) == logins.wait(LOGIN) == (0, False)
-    logins.refused(LOGIN)
-    assert logins.wait(LOGIN) == (120, True)
-
-
-# name: (years by which the clock is set, whether the service is started again then, the wait that is left after 60 s)
-SET_CLOCKS = {
-    "set back": (-10, False, REFUSAL_DELAYS[0] - 60),
-    "set forward": (10, False, REFUSAL_DELAYS[0] - 60),
-    "right, and a restart": (0, True, REFUSAL_DELAYS[0] - 60),
-    "set back, and a restart": (-10, True, REFUSAL_DELAYS[0]),
-    "set forward, and a restart": (10, True, 0),  # nobody knows how long that took
-}
-
-
-@pytest.mark.parametrize("name", SET_CLOCKS)
-def test_a_clock_that_is_set_prolongs_no_wait(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine whose battery is empty starts in some year, and learns the time later."""
-    years, restarted, left = SET_CLOCKS[name]
-    wall, now = [1_800_000_000.0], [1_000.0]
-    monkeypatch.setattr(time, "time", lambda: wall[0])
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = LoginBackoff(tmp_path / "logins.json")
-    logins.refused(LOGIN)
-    wall[0] += years * 365 * 86400 + 60
-    now[0] += 60
-    if restarted:
-        logins = LoginBackoff(tmp_path / "logins.json")
-    assert logins.wait(LOGIN) == (pytest.approx(left), left > 0)
-
-
-def test_a_login_that_is_not_known_is_tried_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1_000_000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = LoginBackoff()
-    assert logins.wait(LOGIN) == (0, False)
-    assert logins.wait(LOGIN) == (TURN_SECONDS, False)
-    logins.inconclusive(LOGIN)  # the network, say
-    assert logins.wait(LOGIN) == (0, False)
-    now[0] += TURN_SECONDS  # it hangs: the next one tries
-    assert logins.wait(LOGIN) == (0, False)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"salt": 1}', '{"salt": "x", "refused": {"a": 1}}'])
-def test_a_broken_file_of_logins_keeps_nobody_out(content: str, tmp_path: Path) -> None:
-    file = tmp_path / "logins.json"
-    file.write_text(content)
-    logins = LoginBackoff(file)
-    assert logins.wait(LOGIN) == (0, False)
-    logins.refused(LOGIN)
-    assert LoginBackoff(file).wait(LOGIN)[1]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -469,9 +348,8 @@ def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int
         with pytest.raises(XaivaError):
             analyser.choose("one?", event(), ("yes", "no"))
         rest = analyser.status().retry_in
-        assert (
-            rest is None
-            if ANALYSER[status] is None
-            else rest is not None and FIRST_REST_SECONDS < rest <= MAX_REST_SECONDS
-        )
+        if ANALYSER[status] is None:
+            assert rest is None
+        else:
+            assert FIRST_REST_SECONDS < (rest or 0) <= MAX_REST_SECONDS
         analyser.stop()
