@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import verify
 from core.artifacts.download import THREAD_STOP_SECONDS
 from core.artifacts.index_settings import CA_VARIABLES
 from core.artifacts.lock_store import artifacts_folder
@@ -23,7 +22,7 @@ from core.site import Site, SyncSettings
 from tests.support.artifacts import QUICK, RecordingProgress, locked, random_file, with_settings, write_lock_of
 from tests.support.index import Fault, Index, serve
 from tests.support.receivers import certificate
-from tests.support.sync import LARGE, NAME, SMALL, lock_files, run
+from tests.support.sync import LARGE, NAME, SMALL, lock_files, mirrored, run, run_and_verify
 
 
 def test_a_large_file_comes_over_several_connections(quick: Site, index: Index) -> None:
@@ -38,8 +37,7 @@ def test_a_large_file_comes_over_several_connections(quick: Site, index: Index) 
 def test_faults_that_pass_are_overcome(quick: Site, index: Index, fault: Fault) -> None:
     lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
     index.faults = {"a-1.whl": [fault, fault], "b-1.whl": [fault, fault]}
-    run(quick)
-    assert verify.verify(quick, NAME) == []
+    run_and_verify(quick)
 
 
 def test_a_dropped_connection_is_continued_not_begun_again(quick: Site, index: Index) -> None:
@@ -55,8 +53,7 @@ def test_a_server_without_ranges(quick: Site, index: Index) -> None:
     index.ranges = False
     lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
     index.faults = {"a-1.whl": [Fault(drop_after=1000)]}
-    run(quick)
-    assert verify.verify(quick, NAME) == []
+    run_and_verify(quick)
 
 
 def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: Index) -> None:
@@ -71,18 +68,15 @@ def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: I
     index.always = {}
     (index.folder / "a-1.whl").write_bytes(good)
     index.etags["a-1.whl"] = '"another"'
-    run(quick)
-    assert verify.verify(quick, NAME) == []
+    run_and_verify(quick)
 
 
 def test_a_server_whose_copies_differ_in_etag_and_break_off(quick: Site, index: Index) -> None:
     """A download that started over after a change resumes when its connection drops."""
     lock_files(quick, index, {"a-1.whl": SMALL})
-    index.faults = {
-        "a-1.whl": [Fault(drop_after=200_000), Fault(drop_after=100_000, etag='"two"'), Fault(etag='"two"')]
-    }
-    run(quick)
-    assert verify.verify(quick, NAME) == []
+    drops = [Fault(drop_after=200_000), Fault(drop_after=100_000, etag='"two"')]
+    index.faults = {"a-1.whl": [*drops, Fault(etag='"two"')]}
+    run_and_verify(quick)
 
 
 def test_wrong_bytes_are_refused_and_named(quick: Site, index: Index) -> None:
@@ -107,12 +101,10 @@ def test_a_mirror_is_asked_first_and_its_failure_forgiven(quick: Site, index: In
     files.mkdir()
     (files / "b-1.whl").write_bytes((index.folder / "b-1.whl").read_bytes())
     with serve(files) as mirror:
-        settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
-        run(with_settings(quick, settings))
+        run_and_verify(mirrored(quick, index, mirror))
         assert len(mirror.gets("b-1.whl")) == 1
     assert index.gets("b-1.whl") == []
     assert len(index.gets("a-1.whl")) == 1
-    assert verify.verify(quick, NAME) == []
 
 
 def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: Index) -> None:
@@ -121,9 +113,8 @@ def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: I
     with serve(index.folder) as mirror:
         mirror.faults = {"b-1.whl": [Fault(), *[Fault(status=404)] * 7]}
         settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
-        run(with_settings(quick, settings))
+        run_and_verify(with_settings(quick, settings))
     assert 8 <= len(index.gets("b-1.whl")) < 16  # a busy machine may ask twice for a piece; asked twice for all is 16
-    assert verify.verify(quick, NAME) == []
 
 
 def test_a_token_does_not_go_to_a_mirror(quick: Site, index: Index) -> None:
@@ -131,8 +122,7 @@ def test_a_token_does_not_go_to_a_mirror(quick: Site, index: Index) -> None:
     write_lock_of(quick, NAME, [locked(path, index.file_url("a-1.whl"), token_variable="TOKEN")])
     with serve(index.folder) as mirror:
         mirror.always = {"a-1.whl": Fault(status=404)}
-        settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
-        run(with_settings(quick, settings, TOKEN="secret-token"))
+        run(mirrored(quick, index, mirror, TOKEN="secret-token"))
         assert [request.authorization for request in mirror.gets("a-1.whl")] == [""]
     assert index.gets("a-1.whl")[0].authorization
 
@@ -177,8 +167,7 @@ def test_a_proxy_is_used_unless_the_host_is_excepted(quick: Site, index: Index) 
     proxied = Site(quick.root, quick.settings, {**unproxied, "http_proxy": nobody})
     with pytest.raises(XaivaError, match=r"the proxy refuses the connection"):
         run(with_settings(proxied, QUICK.model_copy(update={"retries": 0})))
-    run(with_settings(proxied, no_proxy="127.0.0.1"))
-    assert verify.verify(quick, NAME) == []
+    run_and_verify(with_settings(proxied, no_proxy="127.0.0.1"))
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
@@ -190,8 +179,7 @@ def test_the_sites_authorities_are_trusted(quick: Site, index: Index, tmp_path: 
         write_lock_of(quick, NAME, [locked(path, https.file_url("a-1.whl"))])
         with pytest.raises(XaivaError, match="name its certificate authority in SSL_CERT_FILE"):
             run(with_settings(quick, QUICK.model_copy(update={"retries": 0}), **none))
-        run(with_settings(quick, **{**none, variable: str(pair[0])}))
-    assert verify.verify(quick, NAME) == []
+        run_and_verify(with_settings(quick, **{**none, variable: str(pair[0])}))
 
 
 def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:
@@ -211,8 +199,7 @@ def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:
         with_size(file.model_copy(update={"url": index.file_url("gone")}), root, network, NullProgress())
     write_lock_of(quick, NAME, [with_size(file, root, network, NullProgress())])
     file.under(root).unlink()
-    run(quick)
-    assert verify.verify(quick, NAME) == []
+    run_and_verify(quick)
 
 
 def test_a_slow_disk_is_waited_for(quick: Site, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,15 +208,14 @@ def test_a_slow_disk_is_waited_for(quick: Site, index: Index, monkeypatch: pytes
 
     def slow(handle: int) -> None:
         if ".partial" in os.readlink(f"/proc/self/fd/{handle}"):
-            time.sleep(3 * THREAD_STOP_SECONDS)  # a USB stick that takes its time
+            time.sleep(3 * THREAD_STOP_SECONDS)  # a slow USB stick
         real(handle)
 
     monkeypatch.setattr(os, "fsync", slow)
     progress = RecordingProgress()
-    run(quick, progress)
+    run_and_verify(quick, progress)
     assert paths[0].read_bytes() == (index.folder / "a-1.whl").read_bytes()
     assert (progress.stages["sync"].done, progress.stages["sync"].detail) == (SMALL, "1 files arrived")
-    assert verify.verify(quick, NAME) == []
 
 
 def test_wrong_bytes_in_the_last_file_are_told_however_slow_the_disk(

@@ -104,13 +104,13 @@ def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> N
     index = {
         "name": "private",
         "url": "http://127.0.0.1:9/simple",
-        "token_variable": "OUR_TOKEN",
         "packages": ["ours-*"],
+        "token_variable": "OUR_TOKEN",
     }
     write_preset(
         site,
         pytorch=pytorch,
-        indexes=[{"name": "pytorch", "url": "http://127.0.0.1:9/whl/cu118"}, index],
+        indexes=[{"name": "pytorch", "url": "http://127.0.0.1:9/whl/cu118"}, {"name": "private", **index}],
         layers=[{"name": "common", "requirements": ["idna", "docopt==0.6.2", "ours-tool"]}],
         pins=[],
         build_options={"xaiva_media_branch": "master"},
@@ -144,9 +144,8 @@ def test_a_conflict_names_layers_and_keeps_the_old_lock(site: Site) -> None:
         run_lock(site)
     assert "layer one, layer two" in caught.value.what
     assert "urllib3<2" in caught.value.why
-    assert caught.value.remedy.startswith(
-        "change urllib3<2 in layer one: without its version limits everything resolves, with url"
-    )
+    fix = "change urllib3<2 in layer one: without its version limits everything resolves, with url"
+    assert caught.value.remedy.startswith(fix)
     assert lock_bytes(site) == first
 
 
@@ -195,12 +194,8 @@ def test_a_wheel_that_was_built_again_is_locked_again(site: Site) -> None:
 def test_an_upgrade_that_would_lose_something_changes_nothing(site: Site, tmp_path: Path) -> None:
     random_file(tmp_path / "tool-1.0.tar.gz", 100)
     with serve(tmp_path) as index:
-        source = {
-            "name": "tool",
-            "url": index.file_url("tool-1.0.tar.gz"),
-            "sha256": sha256_file(tmp_path / "tool-1.0.tar.gz"),
-        }
-        write_preset(site, layers=[], pins=[], sources=[source])
+        source = {"url": index.file_url("tool-1.0.tar.gz"), "sha256": sha256_file(tmp_path / "tool-1.0.tar.gz")}
+        write_preset(site, layers=[], pins=[], sources=[{"name": "tool", **source}])
         run_lock(without_engine(site))
     first = lock_bytes(site)
     assert run_lock(without_engine(site))["changed"] is False
@@ -225,9 +220,8 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         index.login = f"reader:{token}"
         named = {"url": f"{index.url}/simple", "token_variable": "DEMO_KEY", "username_variable": "DEMO_USER"}
         layers = [{"name": "common", "requirements": ["privatedemo==1.0"]}]
-        write_preset(
-            engine_site, layers=layers, pins=[], indexes=[{"name": "private", **named, "packages": ["privatedemo"]}]
-        )
+        indexes = [{"name": "private", **named, "packages": ["privatedemo"]}]
+        write_preset(engine_site, layers=layers, pins=[], indexes=indexes)
         env = {**engine_site.env, "DEMO_KEY": token, "DEMO_USER": "reader"}
         site = Site(engine_site.root, engine_site.settings, env)
         assert run_lock(site)["state"] == "partial"
@@ -261,12 +255,9 @@ class Looker(RecordingProgress):
 
 def source_distribution(folder: Path, name: str, version: str) -> None:
     """A package without a wheel."""
+    project = f'[project]\nname = "{name}"\nversion = "{version}"\n'
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    files = {
-        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n',
-        f"{name}.py": "",
-        "PKG-INFO": about,
-    }
+    files = {"pyproject.toml": project, f"{name}.py": "", "PKG-INFO": about}
     with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as tar:
         for path, text in files.items():
             entry = tarfile.TarInfo(f"{name}-{version}/{path}")
@@ -283,9 +274,8 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
     assert locked.layers[-1].name == "service"
     names = {locked.by_path()[path].name for path in locked.layers[-1].wheels}
     assert {"xaiva-inference", "fastapi", "uvicorn", "av", "pydantic", "onnxruntime"} <= names
-    service_wheel_path = next(file for file in locked.files if file.name == "xaiva-inference").under(
-        lock_store.artifacts_folder(site, NAME)
-    )
+    (file,) = [file for file in locked.files if file.name == "xaiva-inference"]
+    service_wheel_path = file.under(lock_store.artifacts_folder(site, NAME))
     assert service_wheel_path.read_bytes() == service_wheel.build()
     service_wheel_path.unlink()
     sync.run(site, NAME, {}, RecordingProgress())

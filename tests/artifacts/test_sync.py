@@ -26,7 +26,7 @@ from core.site import Site
 from tests.support import require
 from tests.support.artifacts import QUICK, RecordingProgress, locked, random_file, with_settings, write_lock_of
 from tests.support.index import Fault, Index
-from tests.support.sync import LARGE, NAME, SMALL, lock_files, no_temporaries, run
+from tests.support.sync import LARGE, NAME, SMALL, lock_files, run, run_and_verify
 
 
 def test_brings_all_files_and_then_nothing(quick: Site, index: Index) -> None:
@@ -34,13 +34,9 @@ def test_brings_all_files_and_then_nothing(quick: Site, index: Index) -> None:
     outcome = run(quick)
     assert outcome["fetched_bytes"] == SMALL + LARGE + 1
     assert [path.read_bytes() for path in paths] == [(index.folder / path.name).read_bytes() for path in paths]
-    assert (
-        (artifacts_folder(quick, NAME) / "layers/common/requirements.txt")
-        .read_text()
-        .startswith("a==1.0 --hash=sha256:")
-    )
+    requirements = (artifacts_folder(quick, NAME) / "layers/common/requirements.txt").read_text()
+    assert requirements.startswith("a==1.0 --hash=sha256:")
     assert verify.verify(quick, NAME) == []
-    assert no_temporaries(quick)
     before = len(index.requests)
     assert run(quick)["fetched_bytes"] == 0
     assert len(index.requests) == before
@@ -72,21 +68,18 @@ def test_plan_changes_nothing_and_says_what_would_be(quick: Site, index: Index) 
     assert sync.plan(quick, NAME).seconds is not None
 
 
-def test_the_log_names_every_file_that_came(quick: Site, index: Index) -> None:
-    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+def test_progress_and_log_name_what_came(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
     progress = RecordingProgress()
     run(quick, progress)
     host = index.url.removeprefix("http://")
-    lines = [f"layers/common/wheels/{path.name}: 0.3 MB from {host}" for path in paths]
-    assert sorted(line for line in progress.lines if " from " in line) == sorted(lines)
-
-
-def test_overall_and_per_file_progress(quick: Site, index: Index) -> None:
-    lock_files(quick, index, {"b-1.whl": LARGE})
-    progress = RecordingProgress()
-    run(quick, progress)
+    lines = [
+        f"layers/common/wheels/{path.name}: {size} MB from {host}"
+        for path, size in zip(paths, (0.3, 50.3), strict=True)
+    ]
+    assert sorted(line for line in progress.lines if " from " in line) == lines
     overall = progress.stages["sync"]
-    assert (overall.done, overall.total, overall.state) == (LARGE, LARGE, StageState.DONE)
+    assert (overall.done, overall.total, overall.state) == (SMALL + LARGE, SMALL + LARGE, StageState.DONE)
 
 
 def damage_truncate(path: Path) -> None:
@@ -126,11 +119,10 @@ def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[
     with pytest.raises(ChecksFailed, match=re.escape(said)):
         verify.run(quick, NAME, {}, RecordingProgress())
     progress = RecordingProgress()
-    outcome = run(quick, progress)
+    outcome = run_and_verify(quick, progress)
     assert outcome["repaired"] == ["layers/common/wheels/a-1.whl"]
     assert said in progress.text()
     assert outcome["fetched_bytes"] in (0, SMALL)
-    assert verify.verify(quick, NAME) == []
 
 
 def test_extra_and_derived_files_are_found_and_mended(quick: Site, index: Index) -> None:
@@ -172,9 +164,8 @@ def test_two_equal_files_of_one_preset_are_fetched_once(quick: Site, index: Inde
     path = random_file(index.folder / "a-1.whl", SMALL)
     files = [locked(path, index.file_url("a-1.whl"), FileKind.MODEL, under) for under in ("models/one", "models/two")]
     write_lock_of(quick, NAME, files)
-    outcome = run(quick)
+    outcome = run_and_verify(quick)
     assert (outcome["fetched_bytes"], outcome["linked_files"]) == (SMALL, 1)
-    assert verify.verify(quick, NAME) == []
     index.always = {"a-1.whl": Fault(status=404)}
     for file in files:
         file.under(artifacts_folder(quick, NAME)).unlink()
@@ -204,9 +195,7 @@ def test_cancel_is_quick_even_when_the_server_stalls_and_the_next_sync_goes_on(q
     index.always = {}
     plan = sync.plan(quick, NAME)
     assert plan.resumed_bytes >= 1_000_000
-    assert run(quick)["fetched_bytes"] <= LARGE - 1_000_000
-    assert verify.verify(quick, NAME) == []
-    assert no_temporaries(quick)
+    assert run_and_verify(quick)["fetched_bytes"] <= LARGE - 1_000_000
 
 
 def journaled(partial: Path) -> int:
@@ -216,15 +205,9 @@ def journaled(partial: Path) -> int:
 
 
 def test_a_kill_in_the_middle_is_continued(quick: Site, index: Index) -> None:
-    lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
-    index.faults = {
-        "b-1.whl": [
-            Fault(),
-            Fault(stall_after=PIECE_BYTES // 2),
-            Fault(stall_after=PIECE_BYTES // 2),
-            Fault(stall_after=1),
-        ]
-    }
+    small, _ = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
+    stalls = [Fault(stall_after=count) for count in (PIECE_BYTES // 2, PIECE_BYTES // 2, 1)]
+    index.faults = {"b-1.whl": [Fault(), *stalls]}
     code = (
         "import sys; from core.artifacts import sync; from core.progress import NullProgress; "
         f"from core.site import Site; sync.run(Site.open(sys.argv[1]), {NAME!r}, {{}}, NullProgress())"
@@ -232,18 +215,13 @@ def test_a_kill_in_the_middle_is_continued(quick: Site, index: Index) -> None:
     child = subprocess.Popen([sys.executable, "-c", code, str(quick.root)])
     journal = artifacts_folder(quick, NAME) / ".partial"
     deadline = time.monotonic() + 30
-    while (
-        journaled(journal) < PIECE_BYTES
-        or not (artifacts_folder(quick, NAME) / "layers/common/wheels/a-1.whl").exists()
-    ):
+    while journaled(journal) < PIECE_BYTES or not small.exists():
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert run(quick)["fetched_bytes"] <= LARGE - PIECE_BYTES  # at least the first piece was kept
-    assert verify.verify(quick, NAME) == []
-    assert no_temporaries(quick)
+    assert run_and_verify(quick)["fetched_bytes"] <= LARGE - PIECE_BYTES  # at least the first piece was kept
 
 
 def test_too_small_a_disk_is_seen_before_anything_is_fetched(quick: Site, index: Index) -> None:
@@ -256,14 +234,13 @@ def test_too_small_a_disk_is_seen_before_anything_is_fetched(quick: Site, index:
     assert index.requests == []
 
 
-def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, tmp_path: Path, monkeypatch: object) -> None:
+def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     require(os.geteuid() == 0, "root, to mount a small tmpfs")
     mount = site.artifacts
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], check=True)
     try:
         quick = with_settings(site)
         lock_files(quick, index, {"b-1.whl": LARGE})
-        assert isinstance(monkeypatch, pytest.MonkeyPatch)
         monkeypatch.setattr("core.artifacts.sync.check_space", lambda site, numbers: None)
         with pytest.raises(OSError, match="No space left") as caught:
             run(quick)
@@ -280,9 +257,8 @@ def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, tmp_path
 def test_what_a_stopped_sync_left_never_counts_for_more_than_the_file(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"a-1.whl": 100})
     sha256 = sync.prepare_sync(quick, NAME, VerificationCache(quick, NAME), RecordingProgress()).lock.files[0].sha256
-    random_file(
-        artifacts_folder(quick, NAME) / ".partial" / f"{sha256}.part", 100
-    )  # takes a block of 4 KiB on the disk
+    partial = artifacts_folder(quick, NAME) / ".partial" / f"{sha256}.part"
+    random_file(partial, 100)  # takes a block of 4 KiB on the disk
     plan = sync.plan(quick, NAME)
     assert (plan.fetch_bytes, plan.resumed_bytes, plan.needed_bytes) == (0, 100, 0)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.artifacts import sync
+from core.artifacts import sync, verify
 from core.artifacts.lock_store import artifacts_folder
 from core.artifacts.partial_download import PIECE_BYTES
 from core.site import Site
-from tests.support.artifacts import RecordingProgress, locked, random_file, write_lock_of
+from tests.support.artifacts import QUICK, RecordingProgress, locked, random_file, with_settings, write_lock_of
 from tests.support.index import Index
 
 NAME = "p"
@@ -28,6 +28,15 @@ def run(site: Site, progress: RecordingProgress | None = None) -> dict[str, obje
     return dict(sync.run(site, NAME, {}, progress or RecordingProgress()))
 
 
-def no_temporaries(site: Site) -> bool:
+def run_and_verify(site: Site, progress: RecordingProgress | None = None) -> dict[str, object]:
+    """Sync; afterwards every file is as locked, and no temporary file is left."""
+    outcome = run(site, progress)
+    assert verify.verify(site, NAME) == []
     names = [path.name for path in artifacts_folder(site, NAME).rglob("*")]
-    return not [name for name in names if name.startswith(".xaiva-tmp-") or name == ".partial"]
+    assert not [name for name in names if name.startswith(".xaiva-tmp-") or name == ".partial"]
+    return outcome
+
+
+def mirrored(site: Site, index: Index, mirror: Index, **env: str) -> Site:
+    """The site with a mirror of the index."""
+    return with_settings(site, QUICK.model_copy(update={"mirrors": {index.url: mirror.url}}), **env)
