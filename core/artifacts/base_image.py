@@ -115,9 +115,7 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
                     yield data
         except FileNotFoundError as error:
             raise XaivaError(
-                f"Base image {image.reference}",
-                f"{folder / name} is missing",
-                f"fetch it: xaiva sync {artifacts.name}",
+                f"Base image {image.reference}", f"{folder / name} is missing", f"fetch it: xaiva sync {artifacts.name}"
             ) from error
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)

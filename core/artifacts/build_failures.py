@@ -93,10 +93,7 @@ def _no_apt(_: re.Match[str]) -> Explanation:
 
 def _other_python(match: re.Match[str]) -> Explanation:
     pythons = next(group for group in match.groups()[1:] if group)
-    return (
-        f"it needs Python {pythons}",
-        "choose a version for this Python, or change python_version in the preset",
-    )
+    return f"it needs Python {pythons}", "choose a version for this Python, or change python_version in the preset"
 
 
 def _other_cuda(match: re.Match[str]) -> Explanation:
@@ -130,10 +127,7 @@ def _network(match: re.Match[str]) -> Explanation:
 
 def _unmet(match: re.Match[str]) -> Explanation:
     needs = "; ".join(" ".join(line.split()) for line in match[1].splitlines())
-    return (
-        f"the packages conflict: {needs}",
-        "remove one of them, or its version, from debs and build_debs",
-    )
+    return f"the packages conflict: {needs}", "remove one of them, or its version, from debs and build_debs"
 
 
 def _no_distribution(match: re.Match[str]) -> Explanation:

@@ -298,8 +298,7 @@ def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
-    [("Num_Py", "Num_Py<2,>=1.26.4"), ("numpy==1.26.0", "numpy==1.26.0"), ("docopt", "docopt")],
+    ("asked", "wanted"), [("Num_Py", "Num_Py<2,>=1.26.4"), ("numpy==1.26.0", "numpy==1.26.0"), ("docopt", "docopt")]
 )
 def test_a_wheel_is_built_of_the_version_that_layers_and_pins_allow(site: Site, asked: str, wanted: str) -> None:
     layers = [{"name": "common", "requirements": ["num-py", "httpx"]}]

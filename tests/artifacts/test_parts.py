@@ -123,11 +123,7 @@ print(*sorted({{name.split(".")[1] for name in modules}}))
             [],
             [["onnxruntime-gpu>=1.22,<1.27"], ["onnxruntime>=1.20"], []],
         ),
-        (
-            "nvidia/cuda:13.0.2-devel-ubuntu24.04",
-            [],
-            [["onnxruntime-gpu[cudnn]>=1.27"], ["onnxruntime>=1.20"], []],
-        ),
+        ("nvidia/cuda:13.0.2-devel-ubuntu24.04", [], [["onnxruntime-gpu[cudnn]>=1.27"], ["onnxruntime>=1.20"], []]),
         (
             "nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04",
             [],

@@ -90,12 +90,7 @@ FAILURES: list[tuple[str, dict[str, object], str, str]] = [
     ("text", _page(200, "text/plain", "hello"), "not a package index", "correct its url"),
     ("blank", _page(200, text=""), "not a package index", "correct its url"),
     ("no-content", _page(204), "not a package index", "correct its url"),
-    (
-        "maintenance",
-        _page(200, text="<h1>We are back soon</h1>"),
-        "not a package index",
-        "correct its url",
-    ),
+    ("maintenance", _page(200, text="<h1>We are back soon</h1>"), "not a package index", "correct its url"),
     ("leads-nowhere", _page(302), "not a package index", "correct its url"),
     ("down", {"url": "http://127.0.0.1:{port}/simple"}, "onnection refused", "check the network, the VPN"),
     ("unknown-host", {"url": "http://nowhere.invalid/simple"}, "", "name server"),

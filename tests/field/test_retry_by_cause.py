@@ -267,10 +267,7 @@ def test_a_login_that_is_right_at_last_wakes_all_who_wait(
         until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
         recorder.RIGHT = "late"  # set right at the recorder
         assert manager.test(camera("x", recorder.url(1, "late"))).ok
-        until(
-            manager.statuses,
-            lambda all_of_them: all(status.state is CameraState.LIVE for status in all_of_them),
-        )
+        until(manager.statuses, lambda all_of_them: all(status.state is CameraState.LIVE for status in all_of_them))
 
 
 def test_a_refused_connection_test_counts(

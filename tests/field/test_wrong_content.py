@@ -30,13 +30,7 @@ from core.site import Site
 from tests.support.artifacts import QUICK, RecordingProgress, with_settings, write_lock_of
 from tests.support.index import Index, serve
 from tests.support.onnx_model import write_mean
-from tests.support.wrong_content import (
-    GOOD,
-    LFS,
-    WRONG,
-    archive,
-    wheel,
-)
+from tests.support.wrong_content import GOOD, LFS, WRONG, archive, wheel
 
 NAME = "p"
 
