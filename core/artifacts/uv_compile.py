@@ -40,7 +40,7 @@ class ResolveRequest:
 
     @property
     def unbound(self) -> list[Index]:
-        """The indexes that are asked for every package."""
+        """The indexes that may provide any package."""
         return [index for index in self.indexes if not index.packages]
 
     def check(self) -> None:

@@ -283,7 +283,7 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
 
 
 @pytest.mark.engine
-def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -> None:
+def test_a_full_disk_is_reported_and_the_old_lock_stays(engine_site: Site) -> None:
     require(os.geteuid() == 0, "root, to mount a small tmpfs")
     write_preset(engine_site, layers=[], pins=[])
     mount = engine_site.artifacts

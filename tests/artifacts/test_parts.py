@@ -206,14 +206,14 @@ def test_a_lock_is_written_once_and_read_back(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "error_text"),
     [('"preset":', '"new_key": 1, "preset":', "new_key"), ('"version": 1', '"version": 2', "version")],
 )
-def test_a_broken_or_newer_lock_is_not_half_understood(site: Site, before: str, after: str, said: str) -> None:
+def test_a_broken_or_newer_lock_is_not_half_understood(site: Site, before: str, after: str, error_text: str) -> None:
     write_lock(site, "p", lock_with())
     path = site.artifacts / "p/lock.json"
     path.write_text(path.read_text().replace(before, after, 1))
-    with pytest.raises(InputError, match=rf"lock\.json: {said}"):
+    with pytest.raises(InputError, match=rf"lock\.json: {error_text}"):
         read_lock(site, "p")
 
 

@@ -102,7 +102,7 @@ def damage_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "problem"),
     [
         (damage_truncate, "has 299999 bytes instead of 300000"),
         (damage_flip, "has other content (SHA-256 differs)"),
@@ -110,22 +110,22 @@ def damage_folder(path: Path) -> None:
         (damage_folder, "is not a regular file"),
     ],
 )
-def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[[Path], None], said: str) -> None:
+def test_damage_is_named_and_repaired(quick: Site, index: Index, damage: Callable[[Path], None], problem: str) -> None:
     paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
     run(quick)
     damage(paths[0])
     findings = verify.verify(quick, NAME)
-    assert [(finding.where, finding.why) for finding in findings] == [("layers/common/wheels/a-1.whl", said)]
-    with pytest.raises(ChecksFailed, match=re.escape(said)):
+    assert [(finding.where, finding.why) for finding in findings] == [("layers/common/wheels/a-1.whl", problem)]
+    with pytest.raises(ChecksFailed, match=re.escape(problem)):
         verify.run(quick, NAME, {}, RecordingProgress())
     progress = RecordingProgress()
     outcome = run_and_verify(quick, progress)
     assert outcome["repaired"] == ["layers/common/wheels/a-1.whl"]
-    assert said in progress.text()
+    assert problem in progress.text()
     assert outcome["fetched_bytes"] in (0, SMALL)
 
 
-def test_extra_and_derived_files_are_found_and_mended(quick: Site, index: Index) -> None:
+def test_extra_and_generated_files_are_repaired(quick: Site, index: Index) -> None:
     paths = lock_files(quick, index, {"a-1.whl": SMALL})
     run(quick)
     root = artifacts_folder(quick, NAME)

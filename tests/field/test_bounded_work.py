@@ -245,7 +245,7 @@ def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> N
             assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 200
 
 
-def test_with_all_connections_busy_the_next_is_told_so(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_all_connections_busy_the_next_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 0)
     monkeypatch.setattr(server._Connection, "is_idle", False)
     assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 503

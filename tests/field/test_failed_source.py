@@ -346,7 +346,7 @@ def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, con
     assert str(path) in caught.value.what
 
 
-# -- other sources: one row a source that is there and cannot be read, who asks it, and what is said
+# -- other sources: one row a source that is there and cannot be read, what reads it, and the error
 
 
 def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:

@@ -140,7 +140,7 @@ def test_a_file_with_another_hash_ends_the_lock(ground: tuple[Site, Index]) -> N
         lock_layer(site, f"six==1.16.0 --hash=sha256:{SHA}\n")
     actual = digest(index.folder / "six-1.16.0-py3-none-any.whl")
     assert actual in f"{raised.value.why} {raised.value.remedy}"
-    # The remedy, walked.
+    # Follow the remedy.
     (right,) = re.findall(r"--hash=sha256:\w+", raised.value.remedy)
     assert wheels(lock_layer(site, f"six==1.16.0 {right}\n")) == ["six-1.16.0-py3-none-any.whl"]
 
@@ -151,7 +151,7 @@ def test_a_lock_says_in_which_index_a_tag_lies(ground: tuple[Site, Index]) -> No
     with pytest.raises(XaivaError) as raised:
         lock_layer(site, "torch==1.13.1+cu117\n")
     assert PYTORCH_INDEX.format(tag="cu117") in raised.value.remedy
-    # The remedy, walked, with a copy of that index.
+    # Follow the remedy, with a copy of that index.
     (entry,) = re.findall(r"\{.*\}", raised.value.remedy)
     wheel_file(index.folder / "torch-1.13.1+cu117-py3-none-any.whl", "torch", "1.13.1+cu117")
     copy = {**json.loads(entry), "url": f"{index.url}/simple"}
