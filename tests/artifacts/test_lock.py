@@ -266,7 +266,7 @@ def source_distribution(folder: Path, name: str, version: str) -> None:
 
 
 @pytest.mark.index
-def test_the_service_layer_carries_our_wheel(site: Site) -> None:
+def test_the_service_layer_has_the_service_wheel(site: Site) -> None:
     site = without_engine(site)
     write_preset(site, layers=[], pins=[], inference_service=True)
     run_lock(site)

@@ -69,7 +69,7 @@ def test_the_repository_of_a_reference(reference: str, repository: str) -> None:
     assert base_image.image_repository(reference) == repository
 
 
-def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None:
+def test_the_service_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None:
     content = service_wheel.build()
     assert content == service_wheel.build()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

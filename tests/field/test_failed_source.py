@@ -346,9 +346,6 @@ def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, con
     assert str(path) in caught.value.what
 
 
-# -- other sources: one row a source that is there and cannot be read, what reads it, and the error
-
-
 def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:
     world.lock(["idna"], None)
     (world.site.presets / f"{NAME}.json").write_text("{")

@@ -41,6 +41,7 @@ def _facts(site: Site) -> object:
     return None
 
 
+# kind, place in the site, what reads it
 PLACES = [
     ("presets", "presets", _list_presets),
     ("env", ".env", _open),

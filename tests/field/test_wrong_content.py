@@ -290,7 +290,7 @@ def test_verify_opens_what_lies_there(site: Site) -> None:
     ]
 
 
-def test_a_file_that_is_no_pointer_comes(site: Site, index: Index, onnx: bytes) -> None:
+def test_a_file_that_is_not_a_pointer_is_fetched(site: Site, index: Index, onnx: bytes) -> None:
     (index.folder / "good.onnx").write_bytes(onnx)
     write_lock_of(site, NAME, [locked("good.onnx", onnx, index.file_url("good.onnx"))])
     sync.run(with_settings(site, QUICK), NAME, {}, RecordingProgress())
@@ -301,7 +301,7 @@ def test_a_file_that_is_no_pointer_comes(site: Site, index: Index, onnx: bytes) 
 
 
 @pytest.mark.parametrize("case", ["lfs-onnx", "login-page", "empty"])
-def test_an_image_archive_that_is_none_is_not_sent_to_the_engine(case: str, site: Site) -> None:
+def test_a_damaged_image_archive_is_not_sent_to_the_engine(case: str, site: Site) -> None:
     from core.images import load
 
     _, content, words = WRONG[case]
@@ -312,7 +312,7 @@ def test_an_image_archive_that_is_none_is_not_sent_to_the_engine(case: str, site
 
 
 @pytest.mark.parametrize("case", ["lfs-onnx", "login-page", "json-error", "empty"])
-def test_the_service_names_a_model_that_is_none(case: str, tmp_path: Path) -> None:
+def test_the_service_names_a_damaged_model(case: str, tmp_path: Path) -> None:
     from core.inference.models.onnx_engine import OnnxEngine
 
     _, content, words = WRONG[case]
