@@ -46,7 +46,7 @@ def run_smoke_test(locked: LockedPreset, image: str, target: str, progress: Prog
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     remove = ("rm", "--force", name)
     run_docker(*remove, env=env)  # left by a test that was killed
-    request = json.dumps(_probe_request(locked. preset, locked. lock,target, _requested_names( locked)))
+    request = json.dumps(_probe_request(locked.preset, locked.lock, target, _requested_names(locked)))
     command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
     command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
     command += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request]
