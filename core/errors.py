@@ -14,9 +14,9 @@ The tree, as `make docs` writes it:
 #   - AnalyserDown: AnalyserBusy
 #   - DatabaseError: DriverError
 #   - EngineError: InvalidEngineSettings
-#   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidCameraFile,
-#       InvalidEngineSettings, LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError,
-#       RangeNotSatisfiable, RuleExists, UnknownCamera, UnknownRule, UnknownUser, UserExists
+#   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidEngineSettings,
+#       LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError, RangeNotSatisfiable, RuleExists,
+#       UnknownCamera, UnknownRule, UnknownUser, UserExists
 #   - ServiceError: BrokenConnection, Forbidden, NoService, NotLoggedIn, VersionMismatch
 #   - TooManyRequests: TooManyLogins
 # [[[end]]]
