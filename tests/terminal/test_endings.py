@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pty_session import PtySession
+from tui.terminal.output_buffer import OutputBuffer
 
 ROOT = Path(__file__).parents[2]
 OWN_MODES = {1000, 1002, 1003, 1006, 2004, 1004, 1049}  # mouse, paste, focus, the other screen
@@ -194,3 +196,23 @@ def test_a_still_screen_sends_nothing() -> None:
     with sample("still") as session:
         session.wait_for("count")
         session.wait_quiet(1.5)
+
+
+async def test_a_signal_in_the_middle_of_a_write_may_finish_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler of SIGTSTP or SIGCONT runs between two steps of whatever the event loop is doing."""
+    reader, writer = os.pipe()
+    buffer = OutputBuffer(writer, lambda: None, lambda: None)
+    write = os.write
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        count = write(descriptor, data[:3])
+        buffer.discard()
+        buffer.finish(0)
+        return count
+
+    monkeypatch.setattr("tui.terminal.output_buffer.os.write", interrupted)
+    buffer.write("a frame")
+    assert os.read(reader, 100) == b"a f"
+    os.close(reader)
+    os.close(writer)

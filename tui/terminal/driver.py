@@ -119,6 +119,10 @@ class ConsoleDriver(LinuxDriver):
         self._asks_for_repeat = True
         self.write(_REPEAT_QUERY)  # before the first frame, which clears the screen
 
+    def _sigcont_application(self, *_: object) -> None:
+        """Resume from the event loop: the signal may have interrupted a write of a frame."""
+        self._loop.call_soon_threadsafe(super()._sigcont_application)
+
     def resume_application_mode(self) -> None:
         """Take the terminal over again after a stop; it may be gone by now."""
         self.stop_application_mode()  # SIGSTOP left no time for it, and a shell may have changed everything

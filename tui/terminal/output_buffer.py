@@ -102,6 +102,7 @@ class OutputBuffer:
             select.select([], [self.descriptor], [], seconds_left)
             self._write_some()
         self._unwritten.clear()
+        self._is_lost = True
 
     def _push(self) -> None:
         self._write_some()
@@ -117,18 +118,20 @@ class OutputBuffer:
 
     def _write_some(self) -> None:
         while self._unwritten:
-            data = self._unwritten[0]
+            data = self._unwritten.popleft()  # first: a signal handler may discard and finish during the write
             try:
                 count = os.write(self.descriptor, data)
             except BlockingIOError:
+                self._keep(data)
                 return
             except OSError:
                 self._report_lost()
                 return
-            if count < len(data):
-                self._unwritten[0] = data[count:]
-            else:
-                self._unwritten.popleft()
+            self._keep(data[count:])
+
+    def _keep(self, data: bytes) -> None:
+        if data and not self._is_lost:
+            self._unwritten.appendleft(data)
 
     def _report_ready(self) -> None:
         if self.ready:

@@ -28,7 +28,7 @@ USED = {
     "textual.app:App": "_display _batch_count _driver _sync_available _exception _exit_renderables "
     "_close_messages_no_wait _fatal_error _screen_stack _clipboard",
     "textual.drivers.linux_driver:LinuxDriver": "_run_input_thread _get_terminal_size _enable_mouse_support "
-    "_disable_mouse_support _mouse _loop attrs_before",
+    "_disable_mouse_support _sigcont_application _mouse _loop attrs_before",
     "textual.message_pump:MessagePump": "_message_queue _is_mounted _task _closing _closed _running",
     "textual.screen:Screen": "_compositor",
     "textual.strip:Strip": "_segments render_ansi",
