@@ -40,11 +40,11 @@ from core.api_schema import (
 from core.api_schema.event_types import SINCE_API, old_event_types
 from core.errors import InputError
 from core.natural_order import natural_key
-from core.service_client import text_formats
 from core.service_client.address import ServiceAddress, named_or_default_address
 from core.service_client.download import ProgressCallback, save
 from core.service_client.errors import ServiceError, unknown_settings_error
 from core.service_client.login_session import LoginSession
+from core.service_client.text_formats import build_request
 from core.service_client.transport import HttpTransport
 from core.site import Site
 
@@ -72,11 +72,8 @@ def _path(*parts: str) -> str:
     """Join path segments. Raises InputError for a name that would be more than one segment."""
     for part in parts:
         if not _PATH_SEGMENT.fullmatch(part):
-            raise InputError(
-                f"Name {part!r}",
-                "it has characters that no name has",
-                "a name consists of letters, digits, . _ @ and -",
-            )
+            remedy = "a name consists of letters, digits, . _ @ and -"
+            raise InputError(f"Name {part!r}", "it has characters that no name has", remedy)
     return "/" + "/".join(parts)
 
 
@@ -144,19 +141,15 @@ class ServiceClient:
 
     def login(self, name: str, password: str) -> Tokens:
         """Log in. The session, if there is one, stores and renews the login. Raises NotLoggedIn if it is refused."""
-        tokens = self._transport.read(
-            self._transport.send_without_token(
-                "POST", "/auth/login", text_formats.build_request(Login, {"name": name, "password": password})
-            ).text,
-            Tokens,
-        )
+        body = build_request(Login, {"name": name, "password": password})
+        tokens = self._transport.read(self._transport.send_without_token("POST", "/auth/login", body).text, Tokens)
         if self._transport.session:
             self._transport.session.begin(tokens)
         return tokens
 
     def change_password(self, current: str, new: str) -> None:
         """Change the password of the current user, whose other logins end. Raises InputError if `current` is wrong."""
-        body = text_formats.build_request(PasswordChange, {"current": current, "new": new})
+        body = build_request(PasswordChange, {"current": current, "new": new})
         self._transport.send_for_login("/auth/password", body)
 
     def logout(self) -> None:
@@ -235,12 +228,8 @@ class ServiceClient:
         """Learn what is normal for a camera (0 cancels). `learning` in its status shows the progress."""
         if not minutes:
             return self.cancel_learning(camera)
-        return self._request(
-            "POST",
-            _path("cameras", camera, "learn"),
-            CameraStatus,
-            text_formats.build_request(LearnRequest, {"minutes": minutes}),
-        )
+        body = build_request(LearnRequest, {"minutes": minutes})
+        return self._request("POST", _path("cameras", camera, "learn"), CameraStatus, body)
 
     def cancel_learning(self, camera: str) -> CameraStatus:
         """Cancel learning. What was learned earlier stays."""
@@ -248,12 +237,8 @@ class ServiceClient:
 
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
         """Suspend a camera's notifications for that long; 0 resumes them."""
-        return self._request(
-            "POST",
-            _path("cameras", camera, "suspend"),
-            CameraStatus,
-            text_formats.build_request(SuspendRequest, {"minutes": minutes}),
-        )
+        body = build_request(SuspendRequest, {"minutes": minutes})
+        return self._request("POST", _path("cameras", camera, "suspend"), CameraStatus, body)
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
         """Test the connection with these settings. This takes up to three times their `timeout`, and 10 s."""
@@ -299,12 +284,8 @@ class ServiceClient:
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
         """Acknowledge at most 1000 events. Returns how many were newly acknowledged."""
-        return self._request(
-            "POST",
-            "/events/acknowledge",
-            Acknowledged,
-            text_formats.build_request(Acknowledge, {"ids": ids, "note": note}),
-        ).count
+        body = build_request(Acknowledge, {"ids": ids, "note": note})
+        return self._request("POST", "/events/acknowledge", Acknowledged, body).count
 
     def protect(self, event: str, protected: bool = True) -> Event:
         """Set or remove the protection of an event's clip and snapshot from deletion."""
@@ -406,8 +387,5 @@ class ServiceClient:
                     if line.startswith("data:"):
                         yield line[5:].strip()
             if not self._transport.login_expires_soon():
-                raise ServiceError(
-                    f"Inference service {self.url}",
-                    "it closed the stream",
-                    "try again; its log says more: xaiva logs CONTAINER",
-                )
+                remedy = "try again; its log says more: xaiva logs CONTAINER"
+                raise ServiceError(f"Inference service {self.url}", "it closed the stream", remedy)
