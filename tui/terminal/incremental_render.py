@@ -184,7 +184,7 @@ class IncrementalRender(_Base):
         os._exit(128 + number)
 
     def _fatal_error(self) -> None:
-        """A fault of ours: all of it to the log, and to the user what to do about it."""
+        """Log an internal fault in full, and tell the user what to do about it."""
         if missing_names():
             super()._fatal_error()
             return
