@@ -6,15 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from core.api_schema.base import (
-    CameraId,
-    Name,
-    RequestModel,
-    ResponseModel,
-    Schedule,
-    StrictBool,
-    Timestamp,
-)
+from core.api_schema.base import CameraId, Name, RequestModel, ResponseModel, Schedule, StrictBool, Timestamp
 from core.api_schema.event_types import EventType, event_types
 from core.api_schema.events import Priority
 from core.open_enum import OpenEnum

@@ -14,14 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from core.api_schema import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
-from core.api_schema.base import (
-    LENIENT,
-    NOTHING_READABLE,
-    READABLE_APIS,
-    VERSION_HEADER,
-    RequestModel,
-    ResponseModel,
-)
+from core.api_schema.base import LENIENT, NOTHING_READABLE, READABLE_APIS, VERSION_HEADER, RequestModel, ResponseModel
 from core.errors import InputError, XaivaError
 from core.service_client.address import ServiceAddress
 from core.service_client.errors import (

@@ -6,15 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from core.api_schema import (
-    CameraId,
-    CameraRequest,
-    CameraStatus,
-    ConnectionTest,
-    LearnRequest,
-    Role,
-    SuspendRequest,
-)
+from core.api_schema import CameraId, CameraRequest, CameraStatus, ConnectionTest, LearnRequest, Role, SuspendRequest
 from core.errors import InputError
 from core.inference.api.access import CurrentCaller, Service, VisibleCamera, require_role
 from core.inference.api.pictures import PICTURE_DOCS, picture_response
