@@ -19,10 +19,6 @@ from tests.docs.texts import help_texts, texts
 INTERNAL = {"XAIVA_GIT_TOKEN"}  # of a child process
 COMMAND = re.compile(r"(?P<before>^|.)(?:\./)?\bxaiva (?P<words>[^,;:()`\n>|]+)", re.DOTALL)
 PROSE = re.compile(r" (?:and|or|then|shows|names|ends|before|in|to|for)\b.*")  # what goes on after a command
-# Words that only the authors of the code use. A message is read at 3 a.m.
-BANNED = re.compile(
-    r"\b(mend(s|ed|ing)?|anew|ails?|quarrels?|lest|blot(s|ted)?|told of|of ours|for ever)\b", re.IGNORECASE
-)
 
 
 def _commands() -> Iterator[tuple[Piece, list[str]]]:
@@ -91,12 +87,4 @@ def test_every_variable_in_a_message_is_explained() -> None:
         f"{piece.place}: {name} is explained nowhere"
         for piece, name in named
         if name not in documented and name not in INTERNAL
-    )
-
-
-def test_messages_are_in_plain_words() -> None:
-    check(
-        f"{piece.place}: {match[0]!r} in {piece.text!r}"
-        for piece in (*texts(), *help_texts())
-        if (match := BANNED.search(piece.text))
     )
