@@ -43,25 +43,18 @@ SETTLE = 0.6  # seconds a screen gets to show what it asks for
 async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Path) -> Path:
     """One picture, as SVG."""
     import tui.app
-    import tui.container_log
     import tui.picture.rate_control
-    import tui.screens.statistics
     import tui.widgets.picture_view
     from core.site import Site
-    from tests.tui.sample import Afternoon, SampleLog, SampleService, SampleSources, SampleStore, write_logs
+    from tests.tui.sample import PARTS, write_logs
 
-    tui.app.Sources = SampleSources  # type: ignore[assignment,misc]
-    tui.app.Store = SampleStore  # type: ignore[misc]
-    tui.container_log.ContainerLog = SampleLog  # type: ignore[assignment,misc]
-    tui.app.XaivaApp.service = SampleService()  # type: ignore[assignment]
-    tui.screens.statistics.datetime = Afternoon  # type: ignore[misc]
     tui.widgets.picture_view.LIVE_SECONDS = tui.widgets.picture_view.SHARPEN_SECONDS = (
         0.05  # a picture is sharp after a few
     )
     tui.picture.rate_control.SHARPER_BELOW_SECONDS = tui.picture.rate_control.COARSER_ABOVE_SECONDS = 60.0
     site = Site.open(root, {"PATH": os.environ["PATH"]})
     write_logs(site)
-    app = tui.app.XaivaApp(site)
+    app = tui.app.XaivaApp(site, parts=PARTS)
     async with app.run_test(size=size) as pilot:
         for key in keys:
             await pilot.press(key)

@@ -1,7 +1,7 @@
-"""Every action of the console, named once: its key, its words, and whether it is for visitors too.
+"""Every action of the console, defined once: its keys, its texts, and whether it changes anything.
 
 Screens make their bindings from this table, the command palette lists it, the help screen explains it, and
-`--read-only` hides what changes anything. `id` is `<screen>.<method>`; screen `app` means everywhere.
+`--read-only` hides the actions that change anything. `id` is `<screen>.<method>`; screen `app` means every screen.
 """
 
 from __future__ import annotations
@@ -15,27 +15,25 @@ KEY_DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", 
 
 @dataclass(frozen=True)
 class Action:
-    """One action. `short` stands in the key bar ("" to keep it out); `changes`: not for visitors."""
-
     id: str
     keys: str
     title: str
     short: str = ""
+    """The text in the key bar, "" to leave the action out."""
     help: str = ""
     changes: bool = False
+    """Whether the action changes anything; `--read-only` hides it then."""
 
     @property
     def screen(self) -> str:
-        """The screen it belongs to."""
         return self.id.partition(".")[0]
 
     @property
     def method(self) -> str:
-        """What Textual calls: `action_<method>`."""
+        """The name of the method that Textual calls, without `action_`."""
         return self.id.partition(".")[2]
 
     def binding(self) -> Binding:
-        """The binding with this action's keys."""
         first = self.keys.partition(",")[0]
         return Binding(
             self.keys,
@@ -60,7 +58,7 @@ SCREENS: dict[str, tuple[str, str]] = {  # screen → (key, title)
     "statistics": ("9", "Statistics"),
     "service": ("0", "Service"),
 }
-SHORT_TITLES: dict[str, str] = {  # where the tab bar has no room for the whole titles
+SHORT_TITLES: dict[str, str] = {  # for a tab bar that is too narrow for the full titles
     "overview": "Over",
     "presets": "Pres",
     "artifacts": "Arti",
@@ -83,37 +81,37 @@ def _screen_actions() -> list[Action]:
 
 ACTIONS: tuple[Action, ...] = (
     *_screen_actions(),
-    Action("app.help", "question_mark,f1", "Help", "Help", "The keys in view and what they do"),
-    Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by its name"),
-    Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, the terminal's own colours"),
-    Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a thin line"),
-    Action("app.login", "f4", "Log in to the service", help="In this console alone, or for the site"),
-    Action("app.logout", "f6", "Log out of the service", help="In this console; the token from .env counts again"),
+    Action("app.help", "question_mark,f1", "Help", "Help", "The keys that work now and what they do"),
+    Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by name"),
+    Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, terminal colours"),
+    Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a slow connection"),
+    Action("app.login", "f4", "Log in to the service", help="In this console only, or for the site"),
+    Action("app.logout", "f6", "Log out of the service", help="In this console; the token from .env is used again"),
     Action(
-        "app.password", "f7", "Change my password", help="Of who is logged in; ends their other logins", changes=True
+        "app.password", "f7", "Change my password", help="For the current user; ends their other logins", changes=True
     ),
-    Action("app.choose_service", "f8", "Choose the inference service", help="Of several that run, by name"),
-    Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Leave the console; operations go on without it"),
-    Action("app.redraw", "ctrl+l", "Draw again", help="When something else wrote over the screen"),
+    Action("app.choose_service", "f8", "Choose the inference service", help="When several are running"),
+    Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Close the console; operations continue"),
+    Action("app.redraw", "ctrl+l", "Redraw the screen", help="When another program wrote over it"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
-    Action("overview.refresh", "f5", "Ask again", "Ask again", "Ask every source now"),
-    Action("list.search", "slash", "Search", "Search", "Keep the rows that have these words; !word excludes"),
-    Action("list.copy", "y", "Copy", help="Copy what is selected to this terminal's clipboard"),
-    Action("list.refresh", "f5", "Ask again", help="Ask every source of this screen now"),
+    Action("overview.refresh", "f5", "Refresh", "Refresh", "Ask every source now"),
+    Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),
+    Action("list.copy", "y", "Copy", help="Copy the details to this terminal's clipboard"),
+    Action("list.refresh", "f5", "Refresh", help="Ask every source of this screen now"),
     # presets
-    Action("presets.check_target", "c", "Check for another GPU", "Check", "Findings for a GPU and driver you name"),
-    Action("presets.suggest", "u", "Suggest versions", "Suggest", "The newest combinations that work on a GPU"),
-    Action("presets.lock", "l", "Lock", "Lock", "Name every file the image needs, by size and SHA-256", changes=True),
-    Action("presets.sync", "s", "Sync", "Sync", "Bring the artifacts in line with the lock", changes=True),
-    Action("presets.build", "b", "Build", "Build", "Build the image with the network off", changes=True),
+    Action("presets.check_target", "c", "Check for another GPU", "Check", "Findings for a GPU and driver you enter"),
+    Action("presets.suggest", "u", "Suggest versions", "Suggest", "The newest versions that work on a GPU"),
+    Action("presets.lock", "l", "Lock", "Lock", "Pin every file of the image by size and SHA-256", changes=True),
+    Action("presets.sync", "s", "Sync", "Sync", "Make the artifacts match the lock", changes=True),
+    Action("presets.build", "b", "Build", "Build", "Build the image without network access", changes=True),
     Action("presets.launch", "L", "Launch", "Launch", "Start a container from the image", changes=True),
-    Action("presets.edit", "e", "Edit preset", "Edit", "Change the preset, with findings beside it", changes=True),
-    Action("presets.new", "n", "New preset", "New", "Write a new preset", changes=True),
-    Action("presets.duplicate", "d", "Duplicate preset", help="Copy it under another name", changes=True),
+    Action("presets.edit", "e", "Edit preset", "Edit", "Change the preset; findings are shown beside it", changes=True),
+    Action("presets.new", "n", "New preset", "New", "Create a preset", changes=True),
+    Action("presets.duplicate", "d", "Duplicate preset", help="Copy it to a new name", changes=True),
     Action("presets.rename", "r", "Rename preset", help="Give it another name", changes=True),
-    Action("presets.delete", "X", "Delete preset", help="Remove the file; artifacts and images stay", changes=True),
+    Action("presets.delete", "X", "Delete preset", help="Delete the file; artifacts and images stay", changes=True),
     # artifacts
-    Action("artifacts.lock", "l", "Lock", "Lock", "Name every file the image needs, by size and SHA-256", changes=True),
+    Action("artifacts.lock", "l", "Lock", "Lock", "Pin every file of the image by size and SHA-256", changes=True),
     Action(
         "artifacts.upgrade",
         "U",
@@ -122,58 +120,91 @@ ACTIONS: tuple[Action, ...] = (
         "Take the newest versions allowed",
         changes=True,
     ),
-    Action("artifacts.sync", "s", "Sync", "Sync", "Fetch what is missing, replace what is corrupt", changes=True),
-    Action("artifacts.verify", "v", "Verify", "Verify", "Read every file and compare its SHA-256", changes=True),
-    Action("artifacts.follow", "f", "Follow the operation", "Follow", "Open the operation that holds this preset"),
+    Action("artifacts.sync", "s", "Sync", "Sync", "Download missing files, replace corrupt ones", changes=True),
+    Action("artifacts.verify", "v", "Verify", "Verify", "Read every file and check its SHA-256", changes=True),
+    Action("artifacts.follow", "f", "Follow the operation", "Follow", "Open the newest operation of this preset"),
     # builds
     Action("builds.stages", "t", "Stages and log", "Stages", "The stages of this build and its log"),
-    Action("builds.compare", "m", "Compare", "Compare", "With the build marked by space: why slower?"),
+    Action("builds.compare", "m", "Compare", "Compare", "With the marked build (space): what made it slower?"),
     Action("builds.build", "b", "Build again", "Build", "Build this preset's image again", changes=True),
     # containers
     Action("containers.logs", "l", "Logs", "Logs", "Follow the container's log"),
-    Action("containers.inspect", "i", "Inspect", "Inspect", "Everything the engine knows about it"),
+    Action("containers.inspect", "i", "Inspect", "Inspect", "Everything the engine knows about the container"),
     Action("containers.shell", "e", "Shell", "Shell", "A shell inside the container", changes=True),
-    Action("containers.restart", "r", "Restart", "Restart", "Stop it and start it again", changes=True),
-    Action("containers.stop", "s", "Stop", "Stop", "Stop it; it can be started again", changes=True),
+    Action("containers.restart", "r", "Restart", "Restart", "Stop the container and start it again", changes=True),
+    Action("containers.stop", "s", "Stop", "Stop", "Stop the container; it can be started again", changes=True),
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),
     # cameras
     Action("cameras.add", "a", "Add a camera", "Add", "A form with a connection test", changes=True),
-    Action("cameras.edit", "e", "Edit the camera", "Edit", "Every setting of it, with a connection test", changes=True),
-    Action("cameras.lower", "minus", "Lower the threshold", "Lower", "By 0.01, sent when you stop", changes=True),
-    Action("cameras.raise", "plus,equals_sign", "Raise the threshold", "Raise", "By 0.01", changes=True),
-    Action("cameras.learn", "l", "Learn what is normal", "Learn", "Then it scores with what it learned", changes=True),
-    Action("cameras.large", "enter", "Large picture", help="The camera's picture as large as the terminal"),
-    Action("cameras.picture", "v", "Picture now", "Picture", "A fresh picture: how a thin line gets any"),
+    Action("cameras.edit", "e", "Edit the camera", "Edit", "All settings, with a connection test", changes=True),
+    Action(
+        "cameras.lower", "minus", "Lower the threshold", "Lower", "By 0.01; sent when you stop pressing", changes=True
+    ),
+    Action(
+        "cameras.raise",
+        "plus,equals_sign",
+        "Raise the threshold",
+        "Raise",
+        "By 0.01; sent when you stop pressing",
+        changes=True,
+    ),
+    Action("cameras.learn", "l", "Learn what is normal", "Learn", "Then it scores with its memory bank", changes=True),
+    Action("cameras.large", "enter", "Large picture", help="The camera's picture in full size"),
+    Action("cameras.picture", "v", "Picture now", "Picture", "Fetch a new picture (also with low bandwidth)"),
     Action(
         "cameras.start_stop", "s", "Start or stop", "Start/stop", "A stopped camera stays in the list", changes=True
     ),
-    Action("cameras.restart", "r", "Restart", "Restart", "Cut it off and connect again; asks first", changes=True),
-    Action("cameras.suspend", "z", "Suspend notifications", "Suspend", "For a while; events are kept", changes=True),
-    Action("cameras.events", "o", "Its events", "Events", "The screen Events, of this camera alone"),
-    Action("cameras.remove", "X", "Remove the camera", "Remove", "The service forgets it; events stay", changes=True),
+    Action("cameras.restart", "r", "Restart", "Restart", "Disconnect and connect again; asks first", changes=True),
+    Action(
+        "cameras.suspend",
+        "z",
+        "Suspend notifications",
+        "Suspend",
+        "For some minutes; events are still recorded",
+        changes=True,
+    ),
+    Action("cameras.events", "o", "Events of this camera", "Events", "Open the Events screen for this camera"),
+    Action(
+        "cameras.remove",
+        "X",
+        "Remove the camera",
+        "Remove",
+        "Remove it from the service; its events stay",
+        changes=True,
+    ),
     # events
-    Action("events.acknowledge", "a", "Acknowledge", "Ack", "This event, or all marked by space", changes=True),
+    Action("events.acknowledge", "a", "Acknowledge", "Ack", "This event, or all marked ones (space)", changes=True),
     Action(
-        "events.acknowledge_all", "A", "Acknowledge all", "Ack all", "All the filter shows; asks first", changes=True
+        "events.acknowledge_all",
+        "A",
+        "Acknowledge all",
+        "Ack all",
+        "All that match the filter; asks first",
+        changes=True,
     ),
-    Action("events.open", "u", "Only those that wait", "Waiting", "Hide or show what is acknowledged"),
-    Action("events.camera", "c", "Only of this camera", "Camera", "Or of all again"),
+    Action("events.open", "u", "Only waiting events", "Waiting", "Hide or show acknowledged events"),
+    Action("events.camera", "c", "Only this camera", "Camera", "Show one camera's events, or all again"),
     Action("events.filter", "f", "Filter", "Filter", "Camera, type, priority, score, time, text, order"),
-    Action("events.large", "enter", "Large picture", help="The event's picture as large as the terminal"),
-    Action("events.picture", "v", "Picture now", "Picture", "Fetch it again: how a thin line gets any"),
-    Action("events.clip", "s", "Save the clip", "Clip", "Into a file, whole or not at all", changes=True),
+    Action("events.large", "enter", "Large picture", help="The event's picture in full size"),
+    Action("events.picture", "v", "Picture now", "Picture", "Fetch it again (also with low bandwidth)"),
+    Action("events.clip", "s", "Save the clip", "Clip", "Save the recording to a file", changes=True),
+    Action("events.export", "x", "Export", "Export", "Marked events, else all that match the filter", changes=True),
     Action(
-        "events.export", "x", "Export", "Export", "The marked, else all the filter finds, as CSV or JSON", changes=True
+        "events.protect",
+        "p",
+        "Protect or unprotect",
+        "Protect",
+        "Keep its clip and picture from being deleted",
+        changes=True,
     ),
-    Action("events.protect", "p", "Protect or release", "Protect", "Keep its clip when older ones go", changes=True),
     # statistics
     Action("statistics.range", "d", "Days shown", "Days", "7, 30 or 90"),
-    Action("statistics.earlier", "left", "Earlier", "Earlier", "The days before"),
-    Action("statistics.later", "right", "Later", "Later", "The days after"),
-    Action("statistics.camera", "c", "Of one camera", "Camera", "Or of all again"),
+    Action("statistics.earlier", "left", "Earlier", "Earlier", "The previous days"),
+    Action("statistics.later", "right", "Later", "Later", "The next days"),
+    Action("statistics.camera", "c", "Only one camera", "Camera", "Show one camera, or all again"),
     # service
     Action("service.rule", "n", "New rule", "Rule", "Who is notified of which events", changes=True),
-    Action("service.user", "u", "New user", "User", "Who may log in, and as what", changes=True),
+    Action("service.user", "u", "New user", "User", "Who can log in, with which role", changes=True),
     Action("service.edit", "e", "Edit", "Edit", "The rule or user under the cursor", changes=True),
     Action(
         "service.test", "t", "Send a test message", "Test", "Over every channel of the rule; asks first", changes=True
@@ -185,11 +216,11 @@ ACTIONS: tuple[Action, ...] = (
         "c",
         "Cancel the operation",
         "Cancel",
-        "What is complete stays",
+        "Finished parts stay",
         changes=True,
     ),
-    Action("operations.retry", "r", "Start it again", "Retry", "It goes on from what is complete", changes=True),
-    Action("operations.only_live", "o", "Only running ones", "Running", "Hide the operations that are over"),
+    Action("operations.retry", "r", "Start again", "Retry", "It continues from the finished parts", changes=True),
+    Action("operations.only_live", "o", "Only running operations", "Running", "Hide or show finished operations"),
 )
 ACTION_BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 

@@ -18,9 +18,9 @@ from tui.actions import ACTION_BY_ID, SCREENS, bindings
 from tui.app_protocol import THIS_CONSOLE
 from tui.background_work import BackgroundWork
 from tui.messages import SourceChanged
+from tui.parts import ConsoleParts
 from tui.screens.base import ConsoleScreen
-from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES, Sources
-from tui.store import Store
+from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES
 from tui.stylesheet import ConsoleStylesheet
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call to the inference service that a key starts
 TALL_LINES = 36  # lines from which a toast has room for a title of its own
-TICK = 1.0  # seconds between two updates of the screen in view
 
 
 def screen_class(name: str) -> type[Screen[Any]]:
@@ -54,8 +53,15 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
     DEFAULT_MODE = "overview"
 
     def __init__(
-        self, site: Site, read_only: bool = False, low_bandwidth: bool = False, *, start: str = "overview"
+        self,
+        site: Site,
+        read_only: bool = False,
+        low_bandwidth: bool = False,
+        *,
+        start: str = "overview",
+        parts: ConsoleParts = ConsoleParts(),  # noqa: B008
     ) -> None:
+        self.parts = parts
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
@@ -68,11 +74,11 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         self._login_offered = False
         self._who_before: LoginIdentity | None = None  # at the last check; None: not known yet
         self._settings: str | int = site.generation  # how often they were reloaded, or the error of the last reload
-        self._sources = Sources(site)
+        self._sources = parts.sources(site)
         self._sources.on_service_found = self._service_found
         self.service_address: ServiceAddress | None = None
         table = {**self._sources.fetchers(), "settings": (site.reload, MANUAL_SECONDS)}
-        self.store = Store(table, self._source_changed, QUICK, SOURCE_TITLES)
+        self.store = parts.store(table, self._source_changed, QUICK, SOURCE_TITLES)
         for theme in CONSOLE_THEMES:
             self.register_theme(theme)
         self.theme = TERMINAL_THEME if low_bandwidth else CONSOLE_THEMES[0].name
@@ -94,7 +100,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
     def _start_ticking(self) -> None:
         slower = LOW_BANDWIDTH_FACTOR if self.low_bandwidth else 1
         self.store.slow_down(slower)
-        self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
+        self._ticker = self.set_interval(self.parts.tick * slower, self.tick, name="tick")
 
     def post_display_hook(self) -> None:
         """Tell the store that a frame was drawn."""
@@ -151,7 +157,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
     @property
     def service(self) -> ServiceClient:
         """The client of the current inference service, for actions of the user. Its calls block."""
-        return self._sources.services.current(SERVICE_SECONDS)
+        return self.parts.service or self._sources.services.current(SERVICE_SECONDS)
 
     @property
     def session(self) -> ConsoleSession:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from textual.message_pump import MessagePump
 
 from core.site import Site
+from tui.parts import ConsoleParts
 from tui.store import Store
 
 if TYPE_CHECKING:
@@ -17,77 +18,76 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-THIS_CONSOLE = " (this console)"  # stands after a user whose login counts nowhere else
+THIS_CONSOLE = " (this console)"  # follows the name of a user who is logged in only here
 
 
 class ConsoleApp(Protocol):
-    """The application of `tui.app`, as its parts see it."""
+    """The application of `tui.app`, as screens and widgets see it."""
 
     site: Site
     store: Store
+    parts: ConsoleParts
     read_only: bool
     low_bandwidth: bool
-    started_by_name: (
-        bool  # an action was chosen by its name in the palette and is being run: it was not a letter typed unasked
-    )
-    preset: str  # the one last under the cursor, on whichever screen
-    service_address: ServiceAddress | None  # where the service that is shown was found
-    new_rows: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
+    started_by_name: bool  # an action chosen in the palette is running, so it was not a key pressed by accident
+    preset: str  # the preset last selected on any screen
+    service_address: ServiceAddress | None  # where the current service was found
+    new_rows: dict[str, str]  # screen → a new row that its cursor should move to
 
     @property
     def service(self) -> ServiceClient:
-        """The client of the inference service that is shown, for what is done by hand. Its calls block."""
+        """The client of the current inference service, for actions. Its calls block."""
 
     @property
     def session(self) -> ConsoleSession:
-        """This console's login at the service that is shown. What it does with the site's login blocks."""
+        """This console's login at the current service. Its calls that use the site's login block."""
 
     @property
     def who(self) -> LoginIdentity | None:
-        """Who this console is, as far as that is known already."""
+        """Who this console is logged in as, None while that is unknown."""
 
     @property
     def user(self) -> str:
-        """Who is logged in here, and for whom that counts; "" for nobody."""
+        """The user's name, with THIS_CONSOLE for a login of this console only; "" for nobody."""
 
     def login_changed(self) -> None:
-        """Somebody else asks from now on."""
+        """The login changed: ask the service's sources again."""
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
-        """What the service says, from a source's thread: it is looked for where it is now."""
+        """Run `work` with a client of the service, in a source's thread."""
 
     @property
     def site_name(self) -> str:
-        """What the site calls itself, else its folder's name."""
+        """The site's name, else the name of its folder."""
 
     @property
     def flags(self) -> str:
-        """How this console is limited, in words."""
+        """The limits of this console in words, such as read-only."""
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
     ) -> None:
-        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told `failed`."""
+        """Run blocking work in a thread, then `done(result)` here. An error is shown, or passed to `failed`."""
 
     def load_then_open(
         self, work: Callable[[], T], open_box: Callable[[T], object], abandoned: Callable[[], object] | None = None
     ) -> None:
-        """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box."""
+        """As `background`, for work whose result opens a dialog; keys typed meanwhile wait for that dialog."""
 
     def hold_keys(self, give_up: Callable[[], object] | None) -> Callable[[], None]:
-        """Keys wait until what is returned is called; Escape calls `give_up` instead, or waits, too, without one."""
+        """Hold keys until the returned function is called. Escape calls `give_up`; without one it waits too."""
 
     def show_error(self, error: XaivaError) -> None:
-        """What failed, why and what to do, until it is closed; a lost login is asked for."""
+        """Show an error in a dialog; when the login was lost, ask for it."""
 
     def login_lost(self, error: XaivaError) -> None:
-        """The service asks for a login: offer the dialog, once until somebody is logged in again."""
+        """The service requires a login: open the login dialog, once until somebody has logged in."""
 
     def login_found(self) -> None:
-        """The service answers whoever asks now."""
+        """The service answers the current user."""
 
     def copy(self, text: str) -> None:
-        """To the clipboard of the terminal, also over SSH."""
+        """Copy to the terminal's clipboard, also over SSH."""
 
     async def open_operation(self, identifier: int) -> None:
         """Show one operation on its screen."""
@@ -96,7 +96,7 @@ class ConsoleApp(Protocol):
         """Run an action of the table on its screen."""
 
     async def switch_mode(self, mode: str) -> object:
-        """Show another screen."""
+        """Show the screen with that name."""
 
 
 def console_of(part: MessagePump) -> ConsoleApp:

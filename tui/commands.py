@@ -1,4 +1,4 @@
-"""The command palette: every action of the table, by its words."""
+"""The command palette: every action of the table, found by its texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui.app_protocol import console_of
 
 
 class ActionProvider(Provider):
-    """Actions a visitor may not use are not offered to one."""
+    """Offers all actions; in a read-only console only those that change nothing."""
 
     def _offered(self) -> Iterator[tuple[Action, str]]:
         for action in ACTIONS:
@@ -22,12 +22,12 @@ class ActionProvider(Provider):
             yield action, f"{screen[1]}: {action.title}" if screen else action.title
 
     async def discover(self) -> Hits:
-        """All of them, before anything is typed."""
+        """All actions, before anything is typed."""
         for action, title in self._offered():
             yield DiscoveryHit(title, partial(console_of(self.screen).run_named, action.id), help=action.help or None)
 
     async def search(self, query: str) -> Hits:
-        """Those whose words match."""
+        """The actions whose title or help matches."""
         matcher = self.matcher(query)
         for action, title in self._offered():
             score = max(matcher.match(title), matcher.match(action.help) * 0.6)

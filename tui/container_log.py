@@ -24,7 +24,7 @@ class ContainerLog:
 
     def __init__(self, site: Site, name: str) -> None:
         self.lines = LineSpool(SPOOL_BYTES)
-        self.ended = False  # the container did, or its engine is away: either may come back
+        self.ended = False  # the container ended, or its engine went away; either may come back
         self._site = site
         self._name = name
         self._stream: LogStream | None = None
@@ -35,7 +35,6 @@ class ContainerLog:
         threading.Thread(target=self._flush, name=f"log-flush-{name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop reading."""
         self._closed.set()
         if self._stream is not None:
             self._stream.close()

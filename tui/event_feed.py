@@ -1,6 +1,6 @@
-"""The events of one query: the newest page fresh each time, older ones as they were when read.
+"""The events of one query: the newest page is read each time, older pages are kept.
 
-In another order than newest first new events come anywhere, and every page that is shown is read again.
+In any order but newest first, new events can come anywhere, so all pages are read again.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from core.api_schema import Event, EventPage, EventQuery
 
 PAGE_SIZE = 100
-MAX_PAGES = 20  # kept at most: who wants more narrows the filter or exports
+MAX_PAGES = 20  # kept at most; to see more, narrow the filter or export
 
 
 @dataclass(frozen=True)
 class EventList:
-    """Events in the query's order; `more`: there are further ones."""
+    """Events in the query's order; `more` when there are further ones."""
 
     query: EventQuery
     events: list[Event]
@@ -24,7 +24,7 @@ class EventList:
 
 
 class EventFeed:
-    """A source of the store: called by its one thread. `load_more` and `forget` may be called by another."""
+    """A source of the store, called by its thread; `load_more` and `reload_all` may be called by others."""
 
     def __init__(self, ask: Callable[[EventQuery], EventPage], query: EventQuery) -> None:
         self.query = query.model_copy(update={"limit": PAGE_SIZE, "cursor": ""})
@@ -37,15 +37,15 @@ class EventFeed:
         self._cursor = ""
 
     def load_more(self) -> None:
-        """Read one page more."""
+        """Also read the next page."""
         self._pages = min(len(self._loaded) // PAGE_SIZE + 1, MAX_PAGES)
 
     def reload_all(self) -> None:
-        """Read the older pages again, too: something in them was changed."""
+        """Read the older pages again too, because an event in them changed."""
         self._loaded = []
 
     def __call__(self) -> EventList:
-        """The events now. Raises XaivaError."""
+        """Read the events. Raises XaivaError."""
         first_page = self._ask(self.query)
         events, cursor = first_page.events, first_page.next
         if cursor and self._newest_first and (older := self._loaded_after(events[-1].id)) is not None:
@@ -57,7 +57,7 @@ class EventFeed:
         return EventList(self.query, events, bool(cursor))
 
     def _loaded_after(self, identifier: str) -> list[Event] | None:
-        """What is known to follow that event; None when nothing is, or so much has come that it is read again."""
+        """The loaded events after that one; None when it is not loaded, or too many are."""
         ids = [event.id for event in self._loaded]
         if identifier not in ids or len(ids) > (self._pages + 1) * PAGE_SIZE:
             return None

@@ -6,7 +6,7 @@ from textual.message import Message
 
 
 class SourceChanged(Message):
-    """A source of the store has its first answer, an error, or is well again."""
+    """A source of the store has its first answer, failed, or recovered."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

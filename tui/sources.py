@@ -31,36 +31,34 @@ if TYPE_CHECKING:
     from core.telemetry.host import HostSample, HostSampler
 
 T = TypeVar("T")
-LIVE_SECONDS = 1.0  # seconds between two samples of what is watched
-MANUAL_SECONDS = 3.0  # of what changes by hand
-SLOW = 20.0  # of what changes by the hour
-QUICK = ("gpus", "host")  # they load little: asked at once, before the first frame is drawn
+LIVE_SECONDS = 1.0  # seconds between two samples of live values
+MANUAL_SECONDS = 3.0  # of values that people change
+SLOW = 20.0  # of values that change by the hour
+QUICK = ("gpus", "host")  # they import little, so they are asked before the first frame
 SOURCE_TITLES = {  # source → what it asks, in words
     "gpus": "NVIDIA driver",
     "host": "This machine",
     "containers": "Docker engine",
     "cameras": "Inference service",
-    "operations": "Ledger of operations",
+    "operations": "Operations ledger",
     "presets": "Presets folder",
     "builds": "Build history",
     "service": "Inference service",
     "events": "Inference service",
     "statistics": "Inference service",
-    "operation": "Ledger of operations",
+    "operation": "Operations ledger",
     "container": "Docker engine",
     "build": "Build history",
     "plan": "Artifacts folder",
     "settings": "Settings",
-    "login": "Login of the site",
+    "login": "Site login",
 }
-LOW_BANDWIDTH_FACTOR = 4  # low bandwidth looks this many times less often
+LOW_BANDWIDTH_FACTOR = 4  # low bandwidth asks this many times less often
 MAX_OPERATIONS = 300
-ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
+ENGINE_SECONDS = 3.0  # timeout of one call
 SERVICE_SECONDS = 3.0
 HISTORY_SECONDS = 300  # seconds of sparklines
-GAP_SECONDS = (
-    20.0  # seconds without a sample after which a sparkline has a blank bar: no sample comes so late, however slow
-)
+GAP_SECONDS = 20.0  # seconds without a sample that make a gap in a sparkline; no slow sample takes that long
 SPARK_STEP = (
     5  # samples a bar of a sparkline stands for: a history begins with a whole bar, so that bars keep their height
 )
@@ -68,7 +66,7 @@ SPARK_STEP = (
 
 @dataclass(frozen=True)
 class LiveSample:
-    """A sample and the newest values of some of its figures, oldest first."""
+    """A sample, and the history of some of its values, oldest first."""
 
     sample: Any
     history: Mapping[str, list[float | None]] = field(default_factory=dict)
@@ -76,7 +74,7 @@ class LiveSample:
 
 @dataclass(frozen=True)
 class Containers:
-    """The engine's containers, and what the running ones use, by id."""
+    """The engine's containers, and the resource use of running ones by id."""
 
     containers: list[Container]
     stats: dict[str, ContainerStats]
@@ -84,7 +82,7 @@ class Containers:
 
 @dataclass(frozen=True)
 class PresetView:
-    """A preset file with what the compatibility data says of it and its lock. `stale`: changed since it was locked."""
+    """A preset file with its findings and its lock; `stale` when it changed after it was locked."""
 
     entry: PresetEntry
     findings: list[Finding]
@@ -95,7 +93,7 @@ class PresetView:
 
 @dataclass(frozen=True)
 class ServiceView:
-    """What an administrator sets; `users` and `rules` are None for who may not see them. `user`: who is logged in."""
+    """Rules, users and messages; `rules` and `users` are None for users who may not see them. `user` is logged in."""
 
     rules: list[Rule] | None
     users: list[User] | None
@@ -104,7 +102,7 @@ class ServiceView:
 
 
 class Sources:
-    """The functions behind the store's sources. Each is called by one thread; what it keeps is that thread's own.
+    """The functions behind the store's sources. Each is called by its own thread and keeps its own state.
 
     `_known` and `_engine_root` alone are read by others: the engine's thread replaces them as a whole.
     """
@@ -118,15 +116,15 @@ class Sources:
         self._engine: tuple[Any, Any] | None = None
         self._engine_root: Path | None = None
         self._known_containers: list[Container] = []
-        self._generation = 0  # of the settings that the engine was connected with
+        self._generation = 0  # of the settings that were used to connect to the engine
         self._services: ServiceLocator | None = None
         self._services_lock = threading.Lock()
-        self.preset = ""  # the one at hand: of several services its own comes first
-        self.on_service_found: Callable[[ServiceAddress], object] = lambda _: None  # is told where the service is
+        self.preset = ""  # the selected one; its service is preferred
+        self.on_service_found: Callable[[ServiceAddress], object] = lambda _: None  # called with the service's address
         self._check_cache: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
-        """Every source by name, with its interval in seconds; in the order in which they ask for the first time."""
+        """Every source with its interval in seconds, in the order in which they first ask."""
         return {
             "gpus": (self.gpus, LIVE_SECONDS),
             "host": (self.host, LIVE_SECONDS),
@@ -146,7 +144,6 @@ class Sources:
         }
 
     def close(self) -> None:
-        """End what was started."""
         for sampler in (self._gpus, self._host):
             if sampler is not None:
                 sampler.close()
@@ -167,7 +164,7 @@ class Sources:
             {container.id: container.name for container in containers},
             {container.id for container in containers if container.managed},
         )
-        is_hung = sample.state is GpuState.HUNG  # the figures are those of before
+        is_hung = sample.state is GpuState.HUNG  # its values are outdated
         histories = {
             f"gpu{gpu.index}": self._add_to_history(f"gpu{gpu.index}", None if is_hung else gpu.utilisation)
             for gpu in sample.gpus
@@ -186,7 +183,7 @@ class Sources:
         return LiveSample(sample, {"cpu": self._add_to_history("cpu", sample.cpu_percent)})
 
     def _add_to_history(self, name: str, value: float | None) -> list[float | None]:
-        """The history with one value more; where nothing was heard for long it has a gap."""
+        """Add a value to a history, with a gap when no value came for long, and return the history."""
         from core.telemetry.history import History
 
         history = self._histories.setdefault(name, History(HISTORY_SECONDS))
@@ -201,7 +198,7 @@ class Sources:
     # -- the engine and the service ------------------------------------------------------------------------------------
 
     def containers(self) -> Containers:
-        """All containers; statistics of those of ours that run. Raises EngineError."""
+        """All containers, with statistics of xaiva's running ones. Raises EngineError."""
         from core.containers.listing import list_containers
         from core.containers.stats import StatsSampler
         from core.engine import EngineError, connect_engine, engine_root
@@ -220,11 +217,11 @@ class Sources:
                 sampler.sample([container.id for container in containers if container.managed and container.running]),
             )
         except EngineError:
-            self._engine = None  # another engine may answer at that address next
+            self._engine = None  # the next engine at that address may be another one
             raise
 
     def cameras(self) -> ServiceStatus:
-        """What the inference service says. Raises XaivaError."""
+        """The status of the inference service. Raises XaivaError."""
         return self.ask_service(lambda client: client.status())
 
     def service(self) -> ServiceView:
@@ -232,12 +229,12 @@ class Sources:
         return self.ask_service(_service_view)
 
     def login(self) -> LoginIdentity:
-        """Who this console is at the service, and whose login the site has; nobody is asked over the network."""
+        """Who this console is logged in as, and the site's login; asks nothing over the network."""
         return self.services.session.identity()
 
     @property
     def services(self) -> ServiceLocator:
-        """The site's inference service, shared by all threads; made when it is first needed, since it loads much."""
+        """The site's inference services, shared by all threads; created on first use, because it imports much."""
         from core.containers.service_discovery import ServiceLocator
 
         with self._services_lock:
@@ -246,7 +243,7 @@ class Sources:
             return self._services
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
-        """What a client of the service says; one that does not answer is looked for again later."""
+        """Run `work` with a client of the service; after an error the service is searched again."""
         services = self.services
         services.preset = self.preset
         try:
@@ -260,7 +257,7 @@ class Sources:
     # -- the site ------------------------------------------------------------------------------------------------------
 
     def operations(self) -> list[Operation]:
-        """The ledger, newest first."""
+        """The newest operations, newest first."""
         from core.site_operations import site_ledger
 
         return site_ledger(self._site).list(MAX_OPERATIONS)
@@ -272,7 +269,7 @@ class Sources:
         return list_builds(self._site)
 
     def presets(self) -> list[PresetView]:
-        """Every preset with its findings and its lock; files that did not change are not checked again."""
+        """Every preset with its findings and its lock; unchanged files are not checked again."""
         from core.presets.store import list_presets
 
         return [self._preset_view(entry) for entry in list_presets(self._site)]
@@ -295,7 +292,7 @@ class Sources:
         return PresetView(entry, findings, lock, stale, target)
 
     def _check_cached(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
-        """What the check says of a preset with its current lock; the answer is kept until one of the two changes."""
+        """The findings of a preset with its current lock, cached until one of the two changes."""
         from core.artifacts.lock_check import resolved_of_lock
         from core.artifacts.lock_store import artifacts_folder
         from core.presets.compat import check, site_facts, target_for
@@ -312,11 +309,11 @@ class Sources:
 
 
 def not_targeted_yet() -> None:
-    """The answer of a source before a screen pointed it at something."""
+    """The answer of a source before a screen has set its target."""
 
 
 def _service_view(client: ServiceClient) -> ServiceView:
-    """The rules, users and newest messages that the caller may see."""
+    """The rules, users and newest messages that the user may see."""
     from core.service_client import Forbidden
 
     try:

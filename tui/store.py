@@ -1,8 +1,7 @@
-"""The store: the newest answer of each source, asked in a thread of its own, so that no screen ever waits.
+"""The store: the newest answer of each source. Each source has a thread of its own, so that no screen ever waits.
 
-A source keeps its newest reading. A source that fails or does not answer keeps its last good value, which counts as
-lost: screens show names from it and no state. The thread that waits for it is the only one that waits. Sources that no
-visible screen shows are not asked.
+A source that fails or does not answer keeps its last good value, which is then stale: screens show names from it, but
+no states. Sources that no visible screen shows are not asked.
 """
 
 from __future__ import annotations
@@ -20,48 +19,50 @@ from core.errors import XaivaError
 from tui.formatters.numbers import coarse_duration
 
 T = TypeVar("T")
-# A source whose answer is this many seconds overdue counts as silent: three missed periods of what is asked every
-# second. One call to an engine or a service may take as long; a slow one must not come and go on the screen.
+# A source whose answer is this many seconds overdue counts as stale: three missed periods of a source that is asked
+# every second. One call to a slow engine or service may take that long, and must not make its panel flicker.
 LATE = 3.0
-FIRST_FRAME_SECONDS = 3.0  # seconds after which a source asks even though no frame has been drawn
+FIRST_FRAME_SECONDS = 3.0  # seconds after which a source asks even if no frame was drawn
 TURN_SECONDS = 0.5  # seconds a source waits for its turn to ask for the first time
-FIRST_ANSWER_SECONDS = 3.0  # how long the first answer may take before the panel says that it is waiting
+FIRST_ANSWER_SECONDS = 3.0  # seconds the first answer may take before the panel says that it waits
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Reading(Generic[T]):
-    """The newest value of a source and how far to trust it.
-
-    `age` in seconds since the value was true (None: there was never one); `late` whether that is too long ago;
-    `error` why the newest try failed (None when it did not). `waiting` is the seconds the try in progress has taken.
-    `of` is what was asked, in words. `just_asked`: nobody wanted it for a while, so that its age says
-    nothing of the source.
-    """
+    """The newest value of a source, and how reliable it is."""
 
     value: T | None = None
     age: float | None = None
+    """Seconds since the value was read, None when there never was one."""
     overdue: bool = False
+    """Whether the value is too old."""
     error: XaivaError | None = None
+    """Why the newest try failed, None when it succeeded."""
     waiting: float = 0
+    """Seconds that the try in progress has taken."""
     title: str = ""
+    """What the source asks, in words."""
     just_asked: bool = False
+    """Whether the source was not asked for a while before, so that the value's age says nothing about it."""
 
     @property
     def is_stale(self) -> bool:
-        """Whether the value is of before: the source fails, or has not answered for too long."""
+        """Whether the value is outdated: the source fails, or has not answered for too long."""
         return self.age is not None and (self.overdue or self.error is not None)
 
     @property
     def unknown_text(self) -> str:
-        """What stands in place of every state of a lost value."""
-        return f"unknown, last heard {coarse_duration(self.age or 0)} ago"
+        """What is shown in place of every state of a stale value."""
+        return f"unknown, last answer {coarse_duration(self.age or 0)} ago"
 
     @property
     def problem(self) -> XaivaError:
-        """Why there is nothing new: what the newest try said, else that there is no answer. It names the source."""
+        """Why there is no new value: the error of the newest try, else that there is no answer. It names the source."""
         if self.error is None:
-            reason = "asked again only now" if self.just_asked else f"no answer for {coarse_duration(self.waiting)}"
+            reason = (
+                "it is asked again just now" if self.just_asked else f"no answer for {coarse_duration(self.waiting)}"
+            )
             return XaivaError(self.title, reason)
         source_and_what = self.error.what
         if self.title.lower() not in source_and_what.lower():
@@ -70,7 +71,7 @@ class Reading(Generic[T]):
 
     @property
     def state(self) -> tuple[str, str]:
-        """What a frame says about the reading, and its role: nothing, `stale 7 s`, or the error in few words."""
+        """The text in the panel's frame and its role: "", `stale 7 s`, `no data`, or how long no answer has come."""
         if self.is_stale and self.age is not None:
             return f"stale {int(self.age)} s", "stale"
         if self.error is not None and self.value is None:
@@ -83,8 +84,8 @@ class Reading(Generic[T]):
 class StartupQueue:
     """Lets sources ask for the first time one after another, in the order of `names`.
 
-    The first time loads modules, which is work for the one interpreter: side by side none would have an answer until
-    all had loaded everything. One that hangs holds up the others for TURN seconds and no longer.
+    The first time imports modules, which all wait for one interpreter lock: in parallel no source would answer before
+    all had imported theirs. A source that hangs delays the others for TURN seconds and no longer.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -95,7 +96,7 @@ class StartupQueue:
 
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
-        """The turn of one of them."""
+        """Wait for the turn of a source and hold it."""
         with self._changed:
             self._waiting.append(name)
             self._changed.wait_for(
@@ -113,7 +114,7 @@ class StartupQueue:
 
 
 class PolledSource(Generic[T]):
-    """One thing that is asked every `every` seconds, while someone watches it."""
+    """A source that is asked every `interval` seconds while it is watched."""
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class PolledSource(Generic[T]):
         start: threading.Event | None = None,
         title: str = "",
     ) -> None:
-        """`turns`: who asks for the first time after whom. `begin`: it asks when that is set, or a while later."""
+        """`startup_queue` orders the first calls, which wait for `start`, at most FIRST_FRAME_SECONDS."""
         self.name = name
         self._title = title or name
         self.base_interval = interval
@@ -134,10 +135,10 @@ class PolledSource(Generic[T]):
         self._fetch = fetch
         self._changed = changed
         self._start = start
-        self._turn: AbstractContextManager[None] = startup_queue.turn(name)  # taken once
+        self._turn: AbstractContextManager[None] = startup_queue.turn(name)  # used once
         self._value: T | None = None
         self._value_at = 0.0
-        self._watched_at = 0.0  # when somebody began to watch it
+        self._watched_at = 0.0  # when it was last started to be watched
         self._error: XaivaError | None = None
         self._try_started_at = 0.0  # when the try in progress began; 0 when none is
         self._generation = 0
@@ -147,7 +148,7 @@ class PolledSource(Generic[T]):
         self._thread: threading.Thread | None = None
 
     def reading(self) -> Reading[T]:
-        """The newest reading. Never waits for the source."""
+        """The newest reading; never waits for the source."""
         now = time.monotonic()
         with self._lock:
             age = now - self._value_at if self._value_at else None
@@ -162,7 +163,7 @@ class PolledSource(Generic[T]):
         return now - since > self.interval + LATE
 
     def watch(self, watched: bool) -> None:
-        """Begin or stop asking."""
+        """Start or stop asking the source."""
         starts = watched and not self.watched
         if starts:
             self._watched_at = time.monotonic()
@@ -174,16 +175,16 @@ class PolledSource(Generic[T]):
             self._wake.set()
 
     def ask_now(self) -> None:
-        """Ask again without waiting for the interval: something was changed by hand."""
+        """Ask again without waiting for the interval."""
         self._wake.set()
 
     def retarget(self, fetch: Callable[[], T]) -> None:
-        """Ask for something else from now on; what was known is forgotten, a late answer to the old question too."""
+        """Ask something else from now on. The old value and a late answer to the old question are dropped."""
         with self._lock:
             self._fetch = fetch
             self._generation += 1
             self._value, self._value_at, self._error = None, 0.0, None
-            if self._try_started_at:  # that thread may hang in the old question for ever: leave it behind
+            if self._try_started_at:  # the old thread may hang forever: abandon it
                 self._try_started_at, self._thread = 0.0, None
         if self._thread is None and self.watched:
             self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
@@ -191,7 +192,7 @@ class PolledSource(Generic[T]):
         self._wake.set()
 
     def close(self) -> None:
-        """Let the thread end when it comes back."""
+        """End the thread as soon as its call returns."""
         self._closed = True
         self._wake.set()
 
@@ -224,8 +225,8 @@ class PolledSource(Generic[T]):
             log.exception("source %s", self.name)
             error = XaivaError(
                 f"{self.name} could not be read",
-                f"something unforeseen went wrong while asking for {self.name} ({type(problem).__name__}: {problem})",
-                "the details are in .xaiva/console.log; it is tried again",
+                f"an unexpected error occurred ({type(problem).__name__}: {problem})",
+                "see .xaiva/console.log for details; the console keeps trying",
             )
         with self._lock:
             if self._thread is not me or self._generation != generation:
@@ -240,8 +241,11 @@ class PolledSource(Generic[T]):
 
 
 class Store:
-    """All sources by name. `changed(name)` is called from a source's thread when its first answer or an error comes;
-    ordinary new samples wait for the screen's own tick."""
+    """All sources by name.
+
+    `changed(name)` is called from a source's thread when its first answer or an error comes; the screen's tick shows
+    ordinary new values.
+    """
 
     def __init__(
         self,
@@ -250,9 +254,9 @@ class Store:
         immediate: Container[str] | None = None,
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up.
+        """`immediate` sources are asked at once, all others after the first frame, which they would delay.
 
-        `titles` say in words what a source asks.
+        `titles` say in words what each source asks.
         """
         self._first_frame = threading.Event()
         startup_queue = StartupQueue(tuple(fetchers))
@@ -263,35 +267,33 @@ class Store:
         }
 
     def first_frame_drawn(self) -> None:
-        """The first frame is on its way."""
+        """The first frame was drawn: the other sources may ask."""
         self._first_frame.set()
 
     def reading(self, name: str) -> Reading[Any]:
-        """The newest reading of a source."""
         return self._sources[name].reading()
 
     def watch(self, names: Iterable[str]) -> None:
-        """Ask these sources and no others."""
+        """Ask these sources and stop asking all others."""
         watched = set(names)
         for name, source in self._sources.items():
             source.watch(name in watched)
 
     def slow_down(self, factor: float) -> None:
-        """Ask every source this many times less often than usual."""
+        """Ask every source `factor` times less often than usual."""
         for source in self._sources.values():
             source.interval = source.base_interval * factor
 
     def retarget(self, name: str, fetch: Callable[[], Any]) -> None:
-        """Let a source answer another question."""
+        """Let a source ask something else."""
         self._sources[name].retarget(fetch)
 
     def ask_now(self, *names: str) -> None:
-        """Ask again at once."""
         for name in names:
             self._sources[name].ask_now()
 
     def close(self) -> None:
-        """No more questions."""
+        """Stop asking; each thread ends when its call returns."""
         self._first_frame.set()
         for source in self._sources.values():
             source.close()

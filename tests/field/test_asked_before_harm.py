@@ -13,7 +13,7 @@ import pytest
 from core.api_schema import TestResult
 from core.containers import manage
 from core.site import Site
-from tests.field.test_type_ahead import console
+from tests.tui.bursts import console
 from tests.tui.sample import SampleService
 from tests.tui.support import until
 from tui.screens.confirm import Confirm

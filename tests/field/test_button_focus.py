@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets._toast import Toast, ToastRack
 
 from core.site import Site
-from tests.field.test_type_ahead import console, open_screen
+from tests.tui.bursts import console, open_screen
 from tests.tui.support import shows, text, until
 from tui.theme import THEME_NAMES
 

@@ -17,8 +17,8 @@ from textual.widgets import Input
 
 from core.site import Site
 from core.site_operations import site_ledger
-from tests.field.test_type_ahead import burst, handled
 from tests.support.service import running_service, site_of
+from tests.tui.bursts import burst, handled
 from tests.tui.conftest import bare_site as bare_site
 from tests.tui.conftest import preset_site as preset_site
 from tests.tui.support import shows, text, until
@@ -41,12 +41,10 @@ class OneList(App[None]):
         return TERMINAL_VARIABLES
 
     def compose(self) -> ComposeResult:
-        """The list."""
         yield ChoiceList([Column("name")])
 
 
 def rows(words: str) -> list[ChoiceRow]:
-    """One row a letter."""
     return [ChoiceRow(letter, (letter,)) for letter in words]
 
 

@@ -14,8 +14,8 @@ from core.service_client import LoginIdentity, text_formats
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
-from tests.field.test_type_ahead import LISTS, console, open_screen
 from tests.tui import sample
+from tests.tui.bursts import LISTS, console, open_screen
 from tests.tui.conftest import bare_site, preset_site  # noqa: F401 - fixtures
 from tests.tui.support import shows, text, until
 from tui.actions import SCREENS
@@ -37,20 +37,20 @@ async def test_only_running_operations(preset_site: Site) -> None:  # noqa: F811
     app = XaivaApp(preset_site)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("7")
-        await shows(pilot, "no operation yet")
+        await shows(pilot, "no operations yet")
         await pilot.press("o")
-        await shows(pilot, "no operation yet")  # true with the filter as well
+        await shows(pilot, "no operations yet")  # true with the filter as well
         operation = site_ledger(preset_site).start("verify", "cpu-debian12", {})
         site_ledger(preset_site).wait(operation.id, 30)
-        await shows(pilot, "no operation runs: o shows those that are over")
+        await shows(pilot, "no operation is running: press o to show all")
         await pilot.press("o")
         await shows(pilot, "verify cpu-debian12")
 
 
 NOT_KNOWN = [  # screen whose source fails on a site with nothing, and the words
-    ("containers", "not known: the socket does not exist"),
-    ("cameras", "not known: nothing answers there"),
-    ("service", "not known: nothing answers there"),
+    ("containers", "unknown: the socket does not exist"),
+    ("cameras", "unknown: nothing answers there"),
+    ("service", "unknown: nothing answers there"),
 ]
 
 

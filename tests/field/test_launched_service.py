@@ -327,7 +327,7 @@ async def test_a_running_console_goes_to_the_address_that_was_written_meanwhile(
             await shows(pilot, "site.toml")
             toml.write_text(f'[service]\nurl = "http://127.0.0.1:{port}"\n')
             await pilot.press("6", "f5")
-            await shows(pilot, "no camera that you may see")
+            await shows(pilot, "no cameras you may see")
 
 
 def test_while_the_engine_does_not_answer_it_is_where_it_was(site: Site) -> None:
@@ -355,7 +355,7 @@ async def test_of_several_the_console_offers_each_by_name(site: Site) -> None:
                 app.screen.query_one(Input).value = "dubbing"
                 await pilot.pause()
                 await pilot.press("enter")
-                await shows(pilot, "no camera that you may see")
+                await shows(pilot, "no cameras you may see")
                 await shows(pilot, f"Cameras · {Y}")
                 await until(pilot, lambda: app.store.reading("cameras").value.version == "y")
 

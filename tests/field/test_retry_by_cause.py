@@ -222,7 +222,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         for status in statuses:
             assert "lock accounts after a few wrong logins" in status.reason
             assert (status.retry_in or 0) <= REFUSAL_DELAYS[0]
-            assert "at once with Restart" in problems(status)[0]
+            assert "press r to restart now" in problems(status)[0]
         manager.stop_camera("c0")  # flapping is no reason to try
         manager.start_camera("c0")
         until(manager.get("c0").status, refused)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -35,13 +35,14 @@ from tests.tui.test_snapshots import sample_world
 from tui.app import XaivaApp
 from tui.formatters import machine, overview
 from tui.formatters.cells import plain_text
+from tui.parts import ConsoleParts
 from tui.sources import SOURCE_TITLES, Containers, LiveSample, Sources
 from tui.store import Reading, Store
 from tui.widgets.choice_list import ChoiceList
 from tui.widgets.panel import Panel
 from tui.widgets.sparkline import sparkline
 
-UNKNOWN = "unknown, last heard"
+UNKNOWN = "unknown, last answer"
 WHY = "the cable is cut"
 
 
@@ -52,9 +53,9 @@ class Line:
     failing: set[str] = field(default_factory=set)
     hanging: set[str] = field(default_factory=set)
     go_on: threading.Event = field(default_factory=threading.Event)
+    parts: ConsoleParts = sample.PARTS
 
     def answer(self, name: str, fetch: Callable[[], Any]) -> Any:
-        """As the source does now."""
         if name in self.hanging:
             self.go_on.wait(60)
         if name in self.failing:
@@ -62,7 +63,6 @@ class Line:
         return fetch()
 
     def restore(self) -> None:
-        """All answer again."""
         self.failing.clear()
         self.hanging.clear()
         self.go_on.set()
@@ -74,15 +74,14 @@ def line(bare_site: Site) -> Iterator[Line]:
     cut = Line()
 
     class CutSources(sample.SampleSources):
-        def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
+        def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
             return {
                 name: (lambda name=name, fetch=fetch: cut.answer(name, fetch), 0.05)
                 for name, (fetch, _) in super().fetchers().items()
             }
 
+    cut.parts = replace(sample.PARTS, sources=CutSources, tick=0.1)
     with sample_world(bare_site), pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("tui.app.Sources", CutSources)
-        monkeypatch.setattr("tui.app.TICK", 0.1)
         monkeypatch.setattr("tui.store.LATE", 1.0)
         yield cut
     cut.restore()
@@ -112,7 +111,7 @@ IN_ALERTS = ("containers", "cameras", "gpus", "host", "operations")
 async def test_a_silent_source_leaves_names_and_no_state(
     bare_site: Site, line: Line, source: str, how: str, size: tuple[int, int]
 ) -> None:
-    app = XaivaApp(bare_site)
+    app = XaivaApp(bare_site, parts=line.parts)
     async with app.run_test(size=size) as pilot:
         for key, gone, names in SHOWN[source]:
             await pilot.press(key)
@@ -140,7 +139,7 @@ def all_words(pilot: Pilot[int]) -> str:
 
 
 async def test_a_picture_of_a_camera_that_is_not_known_to_be_live_goes(bare_site: Site, line: Line) -> None:
-    app = XaivaApp(bare_site)
+    app = XaivaApp(bare_site, parts=line.parts)
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
         picture = lambda: app.screen.query_one("#picture")  # noqa: E731
@@ -157,17 +156,16 @@ async def test_an_empty_list_of_a_source_that_fell_silent_is_not_called_empty(
 ) -> None:
     monkeypatch.setattr(sample, "containers", containers := lambda: Containers([], {}))
     containers.__name__ = "containers"
-    app = XaivaApp(bare_site)
+    app = XaivaApp(bare_site, parts=line.parts)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("5")
-        await shows(pilot, "no container: launch")
+        await shows(pilot, "no containers: open Presets")
         getattr(line, how).add("containers")
         await shows(pilot, UNKNOWN)
         assert "no container" not in text(pilot)
 
 
 def reading(value: Any, age: float = 0.1) -> Reading[Any]:
-    """A fresh one."""
     return Reading(value, age)
 
 
@@ -175,9 +173,9 @@ def reading(value: Any, age: float = 0.1) -> Reading[Any]:
     ("state", "host", "words"),
     [
         pytest.param(ContainerState.RUNNING, "a" * 12, "", id="runs"),
-        pytest.param(ContainerState.EXITED, "a" * 12, "it is exited", id="stopped-by-hand"),
-        pytest.param(ContainerState.PAUSED, "a" * 12, "it is paused", id="paused"),
-        pytest.param(ContainerState.RESTARTING, "a" * 12, "it is restarting", id="restarts"),
+        pytest.param(ContainerState.EXITED, "a" * 12, "the container is exited", id="stopped-by-hand"),
+        pytest.param(ContainerState.PAUSED, "a" * 12, "the container is paused", id="paused"),
+        pytest.param(ContainerState.RESTARTING, "a" * 12, "the container is restarting", id="restarts"),
         pytest.param(ContainerState.EXITED, "f" * 12, "", id="another-container"),
         pytest.param(ContainerState.EXITED, "workstation", "", id="no-container"),
     ],
@@ -194,7 +192,7 @@ def test_gpu_figures_of_before_are_not_shown_while_the_driver_hangs() -> None:
     live = sample.gpus()
     hung = live.sample.model_copy(update={"state": GpuState.HUNG, "age": 41.0, "detail": "no answer for 41 s"})
     shown = "\n".join(plain_text(one) for one in machine.gpu_lines(LiveSample(hung, live.history), 100))
-    assert "0 RTX 4090  ? unknown, last heard 41 s ago" in shown
+    assert "0 RTX 4090  ? unknown, last answer 41 s ago" in shown
     assert "%" not in shown
     alerts = overview.alert_lines(LiveSample(hung, {}), None, None, None, None, None, 100)
     assert plain_text(alerts[0]) == "✗ GPU: no answer for 41 s"
@@ -248,19 +246,18 @@ def test_a_source_that_nobody_asked_for_a_while_is_old_and_no_failure(monkeypatc
         store.watch(["gpus"])  # its screen is in view again
         found = store.reading("gpus")
         assert found.is_stale
-        assert found.problem.why == "asked again only now"
+        assert found.problem.why == "it is asked again just now"
         assert overview.source_failures([found]) == []
         wait(lambda: asked)
         now[0] += 5
         ((role, words),) = overview.source_failures([store.reading("gpus")])
-        assert (role, words) == ("error", "NVIDIA driver: no answer for 5 s; last heard 10 min ago")
+        assert (role, words) == ("error", "NVIDIA driver: no answer for 5 s; last answer 10 min ago")
     finally:
         line.restore()
         store.close()
 
 
 def wait(condition: Callable[[], object]) -> None:
-    """Until it holds."""
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
@@ -314,7 +311,6 @@ async def test_a_real_engine_that_goes_away_and_comes_back(bare_site: Site) -> N
 
 
 def killed(engine: TestEngine) -> None:
-    """It ends with no word to anybody."""
     engine.process.kill()
     engine.process.wait()
 
@@ -335,7 +331,7 @@ async def test_a_real_service_that_goes_away(bare_site: Site, tmp_path: Any, how
                 await shows(pilot, UNKNOWN)
                 await shows(pilot, service.client.url)
             await pilot.press("6")
-            assert "no camera that you may see" not in text(pilot)
+            assert "no cameras you may see" not in text(pilot)
             service.process.send_signal(signal.SIGCONT) if how == "frozen" else None
             if how == "frozen":
-                await shows(pilot, "no camera that you may see")
+                await shows(pilot, "no cameras you may see")

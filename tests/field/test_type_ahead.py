@@ -11,15 +11,12 @@ import asyncio
 import shutil
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from textual import events
-from textual._xterm_parser import XTermParser
 from textual.binding import BindingType
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
@@ -28,11 +25,10 @@ from textual.widgets import Input
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.field.test_launched_service import Launched, fake_engine, with_engine
-from tests.support.pty_session import KEYS, PtySession
+from tests.support.pty_session import PtySession
+from tests.tui.bursts import LISTS, SHIPPED, burst, console, focused_value, handled, nothing_started, real_console
 from tests.tui.sample import SampleService
-from tests.tui.support import SECONDS, shows, text, until
-from tests.tui.test_snapshots import sample_world
-from tui.actions import SCREENS
+from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
 from tui.screens.confirm import Confirm
 from tui.screens.start_operation import PREVIEWS
@@ -40,67 +36,7 @@ from tui.screens.statistics import StatisticsScreen
 from tui.widgets.panel import Formatter, empty_content
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "presets"
 WORDS = ["all", "sync", "quick", "lognone", "2X", "bL!"]  # each letter is a hotkey somewhere
-LISTS = {  # screen → words that show when it is there
-    "overview": "gate-1",
-    "presets": "cpu-debian12",
-    "artifacts": "cpu-debian12",
-    "builds": "5 lines · follows",
-    "containers": "postgres",
-    "cameras": "yard",
-    "operations": "sync ubuntu22.04-cuda12.6",
-    "events": "white van",
-    "service": "night-shift",
-}
-
-
-def burst(pilot: Pilot[int], *tokens: str) -> None:
-    """What one write of the terminal brings: texts, and keys of `KEYS`; all of it lies there before any is handled."""
-    for token in tokens:
-        given = [events.Key("escape", "\x1b")] if token == "escape" else XTermParser().feed(KEYS.get(token, token))
-        for event in given:
-            pilot.app.post_message(event)
-
-
-async def handled(pilot: Pilot[int]) -> None:
-    """Wait until nothing of a burst is left."""
-    app: Any = pilot.app
-    deadline = time.monotonic() + SECONDS
-    while app._dispatcher is not None or not app._message_queue.empty():
-        assert time.monotonic() < deadline, "keys are left"
-        await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def console(site: Site, screen: str, size: tuple[int, int] = (160, 45)) -> AsyncIterator[Pilot[int]]:
-    """A console over the sample, on a screen."""
-    with sample_world(site):
-        app = XaivaApp(site)
-        async with app.run_test(size=size) as pilot:
-            await open_screen(pilot, screen)
-            yield pilot
-
-
-async def open_screen(pilot: Pilot[int], screen: str) -> None:
-    """Show a screen of the sample, and wait until its list is there."""
-    app: Any = pilot.app
-    await pilot.press(SCREENS[screen][0])
-    await until(pilot, lambda: app.current_mode == screen and app.screen.is_mounted)
-    app.tick()
-    await shows(pilot, LISTS[screen])
-
-
-def focused_value(pilot: Pilot[int]) -> str:
-    """What stands in the line that has the keys."""
-    box = pilot.app.focused
-    assert isinstance(box, Input), f"{box} has the keys:\n{text(pilot)}"
-    return box.value
-
-
-def nothing_started(site: Site) -> bool:
-    """Whether no operation was ever asked for."""
-    return not site_ledger(site).list()
 
 
 @pytest.mark.parametrize("screen", [one for one in LISTS if one != "overview"])
@@ -193,18 +129,6 @@ ANSWERS = [  # what follows the key that asks, and whether that is a yes
 ]
 
 
-@asynccontextmanager
-async def real_console(site: Site) -> AsyncIterator[Pilot[int]]:
-    """A console over a site with two presets, on the screen Presets."""
-    for name in ("cpu-debian12", "ubuntu22.04-cuda12.6"):
-        shutil.copy(SHIPPED / f"{name}.json", site.presets)
-    app = XaivaApp(site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "ubuntu22.04-cuda12.6")
-        yield pilot
-
-
 @pytest.mark.parametrize(("answer", "yes"), ANSWERS)
 async def test_a_question_is_answered_by_the_key_after_it_and_the_rest_goes_on_below(
     site: Site, answer: tuple[str, ...], yes: bool
@@ -232,11 +156,11 @@ async def test_no_key_falls_through_a_question(site: Site) -> None:
 
 
 LONG_WORK = [  # screen, key that starts long work, words of its preview
-    ("presets", "l", "Looked up over the network"),
+    ("presets", "l", "looks up every file"),
     ("presets", "s", "to fetch"),
     ("presets", "b", "stages"),
     ("presets", "L", "ports"),
-    ("artifacts", "l", "Looked up over the network"),
+    ("artifacts", "l", "looks up every file"),
     ("artifacts", "U", "newest versions"),
     ("artifacts", "s", "to fetch"),
     ("artifacts", "v", "read in full"),
@@ -282,9 +206,12 @@ async def test_enter_starts_long_work_before_its_preview_is_there(
     site_ledger(site).wait(1, 30)
 
 
-async def test_the_palette_starts_by_name_without_another_question(site: Site) -> None:
+async def test_the_palette_takes_what_was_typed_and_starts_work_without_another_question(site: Site) -> None:
     async with real_console(site) as pilot:
-        burst(pilot, ":", "presets: sync", "enter", "/all")
+        burst(pilot, ":go to statistics", "enter")
+        await handled(pilot)
+        assert pilot.app.current_mode == "statistics"
+        burst(pilot, "2:", "presets: sync", "enter", "/all")
         await handled(pilot)
         assert focused_value(pilot) == "all"
         await until(pilot, lambda: [one.kind for one in site_ledger(site).list()] == ["sync"])
@@ -321,13 +248,6 @@ async def test_a_click_in_a_burst_counts_for_the_key_after_it(site: Site) -> Non
         burst(pilot, f"\x1b[<0;10;{y}M\x1b[<0;10;{y}md")
         await handled(pilot)
         assert focused_value(pilot) == "ubuntu22.04-cuda12.6-copy"
-
-
-async def test_the_palette_takes_what_was_typed_not_what_it_showed_before(site: Site) -> None:
-    async with console(site, "presets") as pilot:
-        burst(pilot, ":go to statistics", "enter")
-        await handled(pilot)
-        assert pilot.app.current_mode == "statistics"
 
 
 # -- boxes that something is asked for first ---------------------------------------------------------------------------
@@ -415,7 +335,7 @@ async def test_the_services_that_are_looked_for_get_what_was_typed(site: Site) -
 
 
 class Hanging(ModalScreen[None]):
-    """A box that does not come to an end of being opened before the test allows it."""
+    """A dialog that finishes opening only when the test allows it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("x", "dismiss", "Close")]
 
@@ -424,7 +344,6 @@ class Hanging(ModalScreen[None]):
         self.allowed = asyncio.Event()
 
     async def on_mount(self) -> None:
-        """It hangs."""
         await self.allowed.wait()
 
 
@@ -462,7 +381,7 @@ def test_one_write_of_a_terminal(site: Site) -> None:
             session.press("\x1b/debian")  # Escape and the next key in one write are two keys
             session.wait_for("cpu-debian12")
             session.press("\x1b")
-            session.wait_for(lambda shown: "words to keep" not in shown and "/debian" not in shown)
+            session.wait_for(lambda shown: "words to show" not in shown and "/debian" not in shown)
         session.press("X")
         session.wait_for("▸ [ Cancel ]")
         session.press("\t")

@@ -37,9 +37,9 @@ class Device:
 CASES: dict[str, tuple[MemoryReading, int | None, str]] = {
     "it names this process": (TELLS, 400 * MIB, "400 MiB unexplained"),
     "nothing is left over": (replace(TELLS, own=0), 0, ""),
-    "it names nobody": (replace(TELLS, own=None), None, "unexplained unknown"),
-    "it does not answer any more": (replace(TELLS, fresh=False), None, "unexplained unknown"),
-    "neither": (replace(TELLS, own=None, fresh=False), None, "unexplained unknown"),
+    "it names nobody": (replace(TELLS, own=None), None, "unexplained: unknown"),
+    "it does not answer any more": (replace(TELLS, fresh=False), None, "unexplained: unknown"),
+    "neither": (replace(TELLS, own=None, fresh=False), None, "unexplained: unknown"),
 }
 
 

@@ -26,8 +26,8 @@ from core.service_client.edit_merge import EditConflictError as SettingsChanged
 from core.service_client.edit_merge import merge_changes
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
-from tests.field.test_type_ahead import console, open_screen
 from tests.tui import sample
+from tests.tui.bursts import console, open_screen
 from tests.tui.conftest import bare_site, preset_site  # noqa: F401 - fixtures
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
@@ -79,7 +79,7 @@ async def test_a_form_with_something_typed_asks(site: Site) -> None:
 async def test_what_is_being_sent_is_asked_about(
     site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, fails: bool
 ) -> None:
-    """The answer comes while the question stands."""
+    """The answer comes while the question is open."""
     answered = threading.Event()
 
     def add_user(*_: object) -> object:
@@ -98,7 +98,7 @@ async def test_what_is_being_sent_is_asked_about(
         await until(pilot, lambda: form.busy)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        await shows(pilot, "It is being sent")
+        await shows(pilot, "is being sent")
         answered.set()
         await until(pilot, lambda: not form.busy)
         await pilot.press(answer)
@@ -154,7 +154,7 @@ def test_a_preset_is_not_overwritten_unasked(preset_site: Site, theirs: Any, why
 
 
 def link(path: Path) -> None:
-    """Put the preset elsewhere, as people do who share presets of several sites."""
+    """Replace the preset by a link, as people do who share presets between sites."""
     path.rename(path.with_suffix(".shared"))
     path.symlink_to(path.with_suffix(".shared").name)
 
@@ -209,12 +209,12 @@ async def test_the_editor_shows_what_somebody_else_wrote(preset_site: Site, answ
         await until(pilot, lambda: app.preset in ("broken", NAME))
         app.screen.query_one("#choices").point(NAME)  # type: ignore[attr-defined]
         await pilot.press("e")
-        await shows(pilot, "the same as the saved file")
+        await shows(pilot, "no changes")
         app.screen.query_one("#f-python", Input).value = "3.10"
         theirs = path.read_text().replace("3.11", "3.12")
         path.write_text(theirs)
         await pilot.press("ctrl+s")
-        await shows(pilot, "another file now")
+        await shows(pilot, "was changed")
         assert '"3.12"' in text(pilot)
         assert path.read_text() == theirs
         await pilot.press(answer)

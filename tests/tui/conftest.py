@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parents[2] / "presets"
 
 @pytest.fixture
 def bare_site(site: Site, tmp_path: Path) -> Site:
-    """Nothing there: no engine at the address, no service, no ledger, no preset."""
+    """An empty site: no engine, no service, no ledger, no preset."""
     env = {**site.env, "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
     settings = site.settings.model_copy(
         update={"service": site.settings.service.model_copy(update={"url": "http://127.0.0.1:9"})}

@@ -1,4 +1,4 @@
-"""Waiting for a console under test, and reading its screen."""
+"""Helpers that wait for a console under test and read its screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def until(pilot: Pilot[int], condition: Callable[[], object], seconds: flo
 
 
 def text(pilot: Pilot[int]) -> str:
-    """What stands on the screen."""
+    """The text on the screen."""
     strips = pilot.app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 

@@ -1,4 +1,4 @@
-"""The screens of the service over the sample site: pictures on a thin line, large pictures, thresholds, visitors."""
+"""The service screens over the sample site: low bandwidth, large pictures, thresholds, read-only consoles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts and what is told of cameras, events and the service: every figure where it belongs."""
+"""Charts, and the lines about cameras, events and the service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from tests.tui import sample
 from tui.formatters import cameras, events, overview, service, statistics
 from tui.formatters.cells import Line, plain_text, width_of
-from tui.formatters.charts import MARK, bar_chart, column_chart, score_graph, score_sparkline, short_number
+from tui.formatters.charts import THRESHOLD_MARK, bar_chart, column_chart, score_graph, score_sparkline, short_number
 
 SHARES = st.lists(st.floats(0, 1), max_size=90)
 
@@ -52,7 +52,7 @@ def test_a_score_fills_exactly_its_room_and_stands_out_above_the_threshold(
 
 def test_the_threshold_is_a_line_with_its_value() -> None:
     graph = score_graph([0.1, 0.9], 0.5, 40, 6)
-    (marked,) = [line for line in graph if MARK in plain_text(line)]
+    (marked,) = [line for line in graph if THRESHOLD_MARK in plain_text(line)]
     assert plain_text(marked).strip().startswith("0.50")
     assert graph.index(marked) == 2  # row 3 from below: 0.5 lies at its foot
     assert plain_text(graph[0]).endswith(("▃", "▄", "▅"))  # only the high score reaches the top row
@@ -110,7 +110,7 @@ def test_days_without_events_have_their_place() -> None:
     empty = Statistics(zone="UTC", days=[])
     assert "0 events" in text_of(statistics.by_day(empty, date(2026, 1, 1), date(2026, 1, 7), 12, 60))
     for lines in (statistics.by_type(empty, 40), statistics.by_camera(empty, 40), statistics.by_hour(empty, 9, 40)):
-        assert text_of(lines) == "no event in these days"
+        assert text_of(lines) == "no events in these days"
 
 
 LIVE = CameraStatus(id="gate", name="Gate", source="rtsp://h/1", state=CameraState.LIVE, score=0.4, scores=[0.4])
@@ -123,7 +123,7 @@ FROZEN = CameraAlert(kind=AlertKind.FROZEN, since=0, reason="the picture stands 
         ({}, "● live"),
         ({"anomaly": "e1"}, "▲ anomaly"),
         ({"anomaly": "e1", "alerts": [FROZEN]}, "! frozen"),
-        ({"learning": Learning(done=30, wanted=60)}, "◐ learns 50%"),
+        ({"learning": Learning(done=30, wanted=60)}, "◐ learning 50%"),
         ({"learning": Learning(done=30, wanted=60, error="too few")}, "● live"),
         ({"scheduled": False}, "○ off schedule"),
         ({"state": CameraState.FAILED, "alerts": [FROZEN]}, "✗ failed"),
@@ -187,7 +187,7 @@ def told_of(status: ServiceStatus) -> str:
 
 def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> None:
     base = ServiceStatus(version="1", started=0, uptime=1, rss=1)
-    assert "nothing needs you" in told_of(base)
+    assert "no alerts" in told_of(base)
     ill = base.model_copy(
         update={
             "cameras": [
@@ -210,13 +210,13 @@ def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> N
         "camera Gate: no route",
         "camera Ramp has failed: broke down",
         "camera Dock is frozen",
-        "3 events wait for somebody (8)",
-        "the disk is full; 2 events are kept on disk",
-        "4 messages are not sent, the oldest for 11 min: mail refused",
+        "3 events are waiting (8)",
+        "the disk is full; 2 events are buffered on disk",
+        "4 messages are not sent; the oldest has waited 11 min: mail refused",
         "2 GB free are kept",
         "the analyser does not answer: connection refused",
         "model onnx:x: no such file",
     ):
         assert part in text
     fresh = base.model_copy(update={"outbox": OutboxStatus(waiting=1, oldest=3.0)})
-    assert "nothing needs you" in told_of(fresh)  # a message that has just come is no trouble
+    assert "no alerts" in told_of(fresh)  # a message that has just come is no trouble

@@ -1,4 +1,4 @@
-"""The list of events while new ones come, old ones change, and pages are read: none is missing, none is there twice."""
+"""The event list while events come and change and pages are read: no event is missing or listed twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure formatters: cells, figures, tables, the preset form, and lines that never pass their width."""
+"""The formatters: cells, numbers, tables, the preset form; no line is wider than its panel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from core.api_schema import ServiceStatus
 from core.artifacts.lockfile import Unlocked
 from core.findings import Finding, Level
 from core.presets.model import Preset
+from core.presets.validation import validate_text
 from core.telemetry.gpus import GpuSample, GpuState
 from tests.tui import sample
 from tui.formatters import builds, cameras, containers, findings, machine, operations, overview, presets
 from tui.formatters.cells import Column, Line, Span, fit, layout_columns, plain_text, table, width_of, wrap
 from tui.formatters.numbers import bar, coarse_duration, duration, size
-from tui.formatters.preset_form import apply_changes, field_texts, parse_object, preset_problems
+from tui.formatters.preset_form import apply_changes, field_texts, parse_object
 from tui.formatters.service import MODEL_STATE_SPANS
 from tui.sources import Containers, LiveSample
 from tui.widgets.choice_list import matches
@@ -120,20 +121,17 @@ def test_alerts_name_what_needs_a_person() -> None:
     words = "\n".join(plain_text(line) for line in FORMATTERS["alerts"](100))
     assert "xaiva-dubbing-cuda13.0 is unhealthy: connection refused" in words
     assert "camera yard: no frame for 10 s" in words
-    assert "disk /: 3.0 GiB free" in words
-    assert "preset old-site cannot be used" in words
+    assert "disk / is almost full: 3.0 GiB free" in words
+    assert "preset old-site has errors" in words
 
 
 def test_nothing_to_alert_says_so_and_of_what_nothing_is_known() -> None:
     some = overview.alert_lines(None, None, Containers([], {}), None, [], [], 80)
-    assert plain_text(some[0]) == "nothing needs you, but nothing is heard of: GPUs, host, cameras"
+    assert plain_text(some[0]) == "no alerts, but no data from: GPUs, host, cameras"
     service = ServiceStatus(version="1", started=0, uptime=1, rss=1)
     gpus, host = LiveSample(GpuSample(state=GpuState.OK)), sample.host()
     host.sample.disks.clear()
-    assert (
-        plain_text(overview.alert_lines(gpus, host, Containers([], {}), service, [], [], 80)[0])
-        == "✓ nothing needs you"
-    )
+    assert plain_text(overview.alert_lines(gpus, host, Containers([], {}), service, [], [], 80)[0]) == "✓ no alerts"
 
 
 PRESET = """{
@@ -158,7 +156,7 @@ def test_one_field_changes_one_line() -> None:
 
 
 def test_a_wrong_field_changes_one_line_too() -> None:
-    """While something in it is no preset the rest keeps its layout all the same."""
+    """An invalid value does not change the layout of the rest."""
     wrong = apply_changes(PRESET, {"python": "three"})
     before, after = PRESET.splitlines(), wrong.splitlines()
     assert len(before) == len(after)
@@ -193,7 +191,7 @@ def test_sources_models_indexes_health_check_and_dev_mode() -> None:
 
 def test_what_is_no_number_is_told_not_dropped() -> None:
     text = apply_changes(PRESET, {"health": "true", "health_interval": "often", "dev": "perhaps"})
-    messages = " ".join(f"{problem.field}: {problem.what}" for problem in preset_problems(text, Path("p.json")))
+    messages = " ".join(f"{problem.field}: {problem.what}" for problem in validate_text(text, Path("p.json")))
     assert "interval" in messages
     assert "dev.enabled" in messages
 
@@ -268,7 +266,7 @@ def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
     )
     assert plain_text(presets.lock_state_span(partly)) == "! partial"
     assert "✓" not in text
-    assert "no build" in text
+    assert "no build yet" in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Graphs of bounded histories."""
+"""Graphs of histories with a bounded length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_bars_follow_the_values() -> None:
 
 
 def test_a_full_history_keeps_its_bars_when_it_moves_on() -> None:
-    """Else every bar of a long-running graph would change with every value, and be sent."""
+    """Otherwise every bar of a long-running graph would change with every value, and be sent again."""
     step, history = 5, History(50)
     drawn = []
     for value in range(90):

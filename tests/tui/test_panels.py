@@ -1,4 +1,4 @@
-"""Panels that hold more than there is room for: the keys get to all of it, without a mouse."""
+"""Panels with more lines than fit: keys alone reach every line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_the_last_line_of_a_panel_is_a_few_keys_away(sample_app: XaivaApp,
 async def test_arrows_of_the_statistics_change_the_days_also_from_a_panel(sample_app: XaivaApp) -> None:
     async with sample_app.run_test(size=SMALL) as pilot:
         await pilot.press("9")
-        await shows(pilot, "Events a day")
+        await shows(pilot, "Events per day")
         sample_app.tick()
         panel = sample_app.screen.query_one("#days", Panel)
         before = panel.border_title

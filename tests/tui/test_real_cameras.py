@@ -31,7 +31,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RtspServer]:
-    """A camera in which something moves."""
+    """A camera with a moving scene."""
     require(rtsp.available(), "GStreamer's RTSP server is not here")
     with RtspServer({"cam": Live()}) as running:
         yield running
@@ -39,7 +39,7 @@ def server() -> Iterator[RtspServer]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """One service for all of them."""
+    """One service for all tests of this file."""
     with running_service(tmp_path_factory.mktemp("service")) as running:
         yield running
 
@@ -49,7 +49,7 @@ SiteOf = Callable[..., Site]
 
 @pytest.fixture
 def site_of(bare_site: Site) -> SiteOf:
-    """A site whose service is at that address; with its token unless told otherwise."""
+    """A site for the service at that address, with its token by default."""
 
     def make(url: str, token: str = TOKEN) -> Site:
         service = bare_site.settings.service.model_copy(update={"url": url})
@@ -60,7 +60,7 @@ def site_of(bare_site: Site) -> SiteOf:
 
 
 async def opened(pilot: Pilot[int], dialog: type[Screen[Any]]) -> None:
-    """Wait until a form is there and takes keys."""
+    """Wait until a form is open and has the focus."""
     app = pilot.app
     await until(pilot, lambda: isinstance(app.screen, dialog) and isinstance(app.focused, Input), PATIENCE)
 
@@ -76,7 +76,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
     app = XaivaApp(site_of(service.client.url))
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
-        await shows(pilot, "no camera that you may see")
+        await shows(pilot, "no cameras you may see")
         await pilot.press("a")
         await opened(pilot, CameraForm)
         fill(app, id="gate-1", source="rtsp://127.0.0.1:9/none", timeout="2")
@@ -111,14 +111,14 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await pilot.press("enter")
         await shows(pilot, "no notifications until")
         await pilot.press("l")
-        await shows(pilot, "count as normal")
+        await shows(pilot, "counts as normal")
         await pilot.press("enter")
-        await shows(pilot, "◐ learns", PATIENCE)
+        await shows(pilot, "◐ learning", PATIENCE)
         await pilot.press("s", "tab", "enter")
         await shows(pilot, "■ stopped", PATIENCE)
         await until(pilot, lambda: "▀▀" not in text(pilot))
         await pilot.press("X", "tab", "enter")
-        await shows(pilot, "no camera that you may see", PATIENCE)
+        await shows(pilot, "no cameras you may see", PATIENCE)
 
 
 async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
@@ -128,7 +128,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
     app = XaivaApp(site)
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("8")
-        await shows(pilot, "nothing was found yet")
+        await shows(pilot, "no events yet")
         from core.api_schema import CameraRequest, Detection
 
         hair_trigger = Detection(threshold=0.02, minimum_seconds=0)
@@ -144,7 +144,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
         choices = app.screen.query_one("#choices", ChoiceList)
         await until(pilot, lambda: event.id in choices.keys)
         choices.move_cursor_to(event.id)
-        await until(pilot, lambda: "not yet: a" in text(pilot))
+        await until(pilot, lambda: "not yet (a)" in text(pilot))
         await pilot.press("a")
         await shows(pilot, "by the holder of")
         assert service.client.event(event.id).acknowledged
@@ -160,7 +160,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
         await pilot.press("s")
         await opened(pilot, SaveFile)
         await pilot.press("enter")
-        await shows(pilot, "is there already")  # nothing is replaced unasked
+        await shows(pilot, "already exists")  # nothing is replaced unasked
         await pilot.press("escape", "x")
         await opened(pilot, SaveFile)
         fill(app, path="exports/all.json")
@@ -171,12 +171,12 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
         await shows(pilot, "waiting")
         await until(pilot, lambda: event.id not in choices.keys)
         await pilot.press("A")
-        await shows(pilot, "Acknowledge everything that waits?")
+        await shows(pilot, "Acknowledge all waiting events?")
         fill(app, note="all seen")
         await pilot.press("enter")  # the focus is on Cancel
         await until(pilot, lambda: len(app.screen_stack) == 1)
         await pilot.press("A")
-        await shows(pilot, "Acknowledge everything that waits?")
+        await shows(pilot, "Acknowledge all waiting events?")
         fill(app, note="all seen")
         app.screen.query_one("#note").focus()
         await pilot.press("enter")
@@ -205,7 +205,7 @@ async def test_rules_and_users_are_set_in_the_console(site_of: SiteOf, service: 
         await shows(pilot, "Add a user")
         fill(app, name="ana", password=PASSWORD, again="another one")
         await pilot.press("enter")
-        await shows(pilot, "not the same")
+        await shows(pilot, "passwords differ")
         fill(app, again=PASSWORD, role="admin")
         await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, PATIENCE)
@@ -229,7 +229,7 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
         await opened(pilot, LoginDialog)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1)
-        assert "no camera that you may see" not in text(pilot)
+        assert "no cameras you may see" not in text(pilot)
         await shows(pilot, "log in with")
         await pilot.press("f4")
         await opened(pilot, LoginDialog)
@@ -239,12 +239,12 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
         fill(app, password=PASSWORD)
         await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, PATIENCE)
-        await shows(pilot, "no camera that you may see", PATIENCE)
+        await shows(pilot, "no cameras you may see", PATIENCE)
         await pilot.press("f7")
         await opened(pilot, PasswordDialog)
         fill(app, current="not his password", new="another password", again="another passwort")
         await pilot.press("enter")
-        await shows(pilot, "not the same")
+        await shows(pilot, "passwords differ")
         fill(app, again="another password")
         await pilot.press("enter")
         await until(pilot, lambda: "wrong" in text(pilot) and "asking" not in text(pilot), PATIENCE)
@@ -266,7 +266,7 @@ async def test_a_service_that_dies_is_told_with_what_was_known(site_of: SiteOf, 
         app = XaivaApp(site_of(own.ready().client.url))
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.press("6")
-            await shows(pilot, "no camera that you may see", PATIENCE)
+            await shows(pilot, "no cameras you may see", PATIENCE)
             own.process.kill()
             await shows(pilot, "stale", PATIENCE)
     finally:
@@ -279,5 +279,5 @@ async def test_a_service_that_dies_is_told_with_what_was_known(site_of: SiteOf, 
             await shows(pilot, title)
             await shows(pilot, "nothing answers there", PATIENCE)
             assert "has no camera" not in text(pilot)
-            assert "nothing was found" not in text(pilot)
+            assert "no events yet" not in text(pilot)
             assert "nobody is told" not in text(pilot)

@@ -24,7 +24,7 @@ WORDS = "the camera hall is live"
 
 @pytest.fixture
 def container(engine: TestEngine) -> Iterator[str]:
-    """One of ours, that says something and then sleeps."""
+    """A container of xaiva that prints lines and then sleeps."""
     script = f"echo {WORDS}; exec sleep 600"
     label = f"{labels.PRESET}=cpu-debian12"
     engine.docker("run", "-d", "--init", "--name", NAME, "--label", label, BASE_IMAGE, "sh", "-c", script)

@@ -1,10 +1,11 @@
-"""Every screen with nothing there, with trouble, and with real things."""
+"""Every screen with no data, with errors, and with real data."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ SIZES = [(160, 45), (80, 24)]
 
 
 def choices(app: App[Any]) -> ChoiceList:
-    """The list of the screen in view."""
+    """The list of the current screen."""
     return app.screen.query_one("#choices", ChoiceList)
 
 
@@ -46,21 +47,33 @@ async def opened(pilot: Pilot[int], key: str, name: str) -> None:
 
 
 async def on_preset(pilot: Pilot[int], name: str) -> None:
-    """On the screen Presets, the cursor on one of them."""
+    """Open the Presets screen and select a preset."""
     await pilot.press("2")
     await shows(pilot, name)
     choices(pilot.app).move_cursor_to(name)
 
 
+@asynccontextmanager
+async def console(
+    site: Site, preset: str = "", size: tuple[int, int] = (160, 45), read_only: bool = False
+) -> AsyncIterator[tuple[XaivaApp, Pilot[int]]]:
+    """A console, with a preset selected on its screen if one is named."""
+    app = XaivaApp(site, read_only)
+    async with app.run_test(size=size) as pilot:
+        if preset:
+            await on_preset(pilot, preset)
+        yield app, pilot
+
+
 async def over(pilot: Pilot[int], dialog: type[Screen[Any]] | None) -> None:
-    """Wait until such a dialog is open, or none."""
+    """Wait until a dialog of that kind is open, or none is."""
     app = pilot.app
     await until(pilot, lambda: isinstance(app.screen, dialog) if dialog else not isinstance(app.screen, ModalScreen))
 
 
 @pytest.fixture
 def two_operations(preset_site: Site) -> Iterator[tuple[Operation, Operation]]:
-    """One that is done, and one that goes on."""
+    """A finished operation and a running one."""
     ledger = site_ledger(preset_site, KINDS)
     done = ledger.start("quick", "cpu-debian12")
     ledger.wait(done.id, 20)
@@ -72,8 +85,7 @@ def two_operations(preset_site: Site) -> Iterator[tuple[Operation, Operation]]:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tuple[int, int]) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=size) as pilot:
+    async with console(bare_site, size=size) as (_, pilot):
         for name, (key, title) in SCREENS.items():
             await opened(pilot, key, name)
             await shows(pilot, title)
@@ -85,8 +97,7 @@ async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tupl
 
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_key_of_every_screen_works_with_nothing_there(bare_site: Site, name: str) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with console(bare_site, size=(100, 30)) as (app, pilot):
         await opened(pilot, SCREENS[name][0], name)
         for action in [one for one in ACTIONS if one.screen in (name, "list")]:
             if name == "overview" and action.screen == "list":
@@ -100,20 +111,17 @@ async def test_every_key_of_every_screen_works_with_nothing_there(bare_site: Sit
         assert app.current_mode == name
 
 
-async def test_a_broken_preset_stands_beside_the_good_ones(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
+async def test_a_broken_preset_stands_beside_the_good_ones_and_opens_as_text(preset_site: Site) -> None:
+    async with console(preset_site, "broken") as (_, pilot):
         await shows(pilot, "cpu-debian12")
         assert "✗ broken" in text(pilot)
         await shows(pilot, "python_version")
+        await pilot.press("e")
+        await shows(pilot, "✗")
 
 
 async def test_filter_keeps_matching_rows_and_escape_brings_all_back(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
         await pilot.press("slash", *"cuda")
         await until(pilot, lambda: choices(app).keys == ["ubuntu22.04-cuda12.6"])
         await pilot.press("enter")
@@ -121,13 +129,15 @@ async def test_filter_keeps_matching_rows_and_escape_brings_all_back(preset_site
         await pilot.press("slash")
         await pilot.press("escape")
         await until(pilot, lambda: len(choices(app).keys) == 3)
+        await pilot.press("slash", *"cuda", "enter")
+        await until(pilot, lambda: "cpu-debian12" not in text(pilot))
+        await pilot.press("escape")
+        await shows(pilot, "cpu-debian12")
 
 
 async def test_delete_asks_and_enter_alone_deletes_nothing(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
     path = preset_site.presets / "cpu-debian12.json"
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "cpu-debian12")
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
         await pilot.press("X")
         await over(pilot, Confirm)
         assert app.focused is app.screen.query_one("#cancel", Button)
@@ -141,8 +151,7 @@ async def test_delete_asks_and_enter_alone_deletes_nothing(preset_site: Site) ->
 
 
 async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) -> None:
-    app = XaivaApp(preset_site, read_only=True)
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with console(preset_site, read_only=True) as (app, pilot):
         for name, (key, _) in SCREENS.items():
             await opened(pilot, key, name)
             live = {active.binding.id for active in app.screen.active_bindings.values() if active.enabled}
@@ -157,8 +166,7 @@ async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) ->
 
 
 async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: Site) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(120, 50)) as pilot:
+    async with console(bare_site, size=(120, 50)) as (_, pilot):
         await pilot.press("7", "question_mark")
         await over(pilot, HelpScreen)
         await shows(pilot, "Retry")
@@ -168,18 +176,16 @@ async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: S
 
 
 async def test_the_palette_finds_an_action_of_another_screen_and_runs_it_there(bare_site: Site) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with console(bare_site, size=(120, 40)) as (app, pilot):
         await pilot.press("colon")
         await pilot.press(*"only running")
-        await shows(pilot, "Operations: Only running ones")
+        await shows(pilot, "Operations: Only running operations")
         await pilot.press("enter")
         await until(pilot, lambda: app.current_mode == "operations")
 
 
 async def test_number_keys_go_into_a_field_and_not_to_another_screen(bare_site: Site) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with console(bare_site, size=(100, 30)) as (app, pilot):
         await pilot.press("2", "n")
         await until(pilot, lambda: isinstance(app.focused, Input))
         await pilot.press(*"torch2")
@@ -192,8 +198,7 @@ async def test_a_real_operation_is_followed_cancelled_and_told_busy(
     preset_site: Site, two_operations: tuple[Operation, Operation]
 ) -> None:
     _, running = two_operations
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with console(preset_site) as (_, pilot):
         await pilot.press("7")
         await shows(pilot, "wait cpu-debian12")
         await shows(pilot, "Waiting")  # its stage
@@ -216,8 +221,7 @@ async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a
     preset_site: Site, two_operations: tuple[Operation, Operation]
 ) -> None:
     done, _ = two_operations
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with console(preset_site) as (app, pilot):
         await pilot.press("7")
         await shows(pilot, "wait cpu-debian12")
         choices(app).move_cursor_to(str(done.id))
@@ -232,21 +236,8 @@ async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a
         await shows(pilot, "▶ Waiting")
 
 
-async def test_escape_shows_all_rows_again_after_enter_kept_the_search(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        await pilot.press("slash", *"cuda", "enter")
-        await until(pilot, lambda: "cpu-debian12" not in text(pilot))
-        await pilot.press("escape")
-        await shows(pilot, "cpu-debian12")
-
-
 async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "cpu-debian12")
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
         await pilot.press("L")
         await over(pilot, Launch)
         assert app.focused is app.screen.query_one("#submit")
@@ -256,17 +247,15 @@ async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(pr
 async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(preset_site: Site) -> None:
     path = preset_site.presets / "cpu-debian12.json"
     before = path.read_text()
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "cpu-debian12")
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
         await pilot.press("e")
-        await shows(pilot, "the same as the saved file")
+        await shows(pilot, "no changes")
         python = app.screen.query_one("#f-python", Input)
         good = python.value
         python.value = "three"
         await shows(pilot, "python_version")
         python.value = good
-        await shows(pilot, "the same as the saved file")
+        await shows(pilot, "no changes")
         app.screen.query_one("#f-description", Input).value = "Changed here"
         await shows(pilot, "+")
         await pilot.press("ctrl+s")
@@ -280,31 +269,19 @@ async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(p
         await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
-async def test_leaving_an_unsaved_editor_asks(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await on_preset(pilot, "cpu-debian12")
+async def test_leaving_an_unsaved_editor_and_ending_the_console_ask(preset_site: Site) -> None:
+    async with console(preset_site, "cpu-debian12", (80, 24)) as (app, pilot):
+        assert " q Quit" in text(pilot)
         await pilot.press("e")
-        await shows(pilot, "the same as the saved file")
-        app.screen.query_one("#f-description", Input).value = "Not saved"
+        await shows(pilot, "no changes")
+        await shows(pilot, "^q Quit")  # q goes into the field
+        description = app.screen.query_one("#f-description", Input)
+        description.value = "Not saved"
         await pilot.press("escape")
         await over(pilot, Confirm)
         await pilot.press("escape")
         await over(pilot, None)
-        assert app.screen.query_one("#f-description", Input).value == "Not saved"
-
-
-async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        assert " q Quit" in text(pilot)
-        choices(app).move_cursor_to("cpu-debian12")
-        await pilot.press("e")
-        await shows(pilot, "the same as the saved file")
-        await shows(pilot, "^q Quit")  # q goes into the field
-        app.screen.query_one("#f-description", Input).value = "Not saved"
+        assert description.value == "Not saved"
         await pilot.press("ctrl+q")
         await over(pilot, Confirm)
         await pilot.press("enter")
@@ -318,9 +295,7 @@ async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(pr
 
 
 async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "ubuntu22.04-cuda12.6")
+    async with console(preset_site, "ubuntu22.04-cuda12.6") as (app, pilot):
         await pilot.press("3")
         await until(pilot, lambda: choices(app).key == "ubuntu22.04-cuda12.6")
         choices(app).move_cursor_to("cpu-debian12")
@@ -329,18 +304,8 @@ async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(pres
         await until(pilot, lambda: choices(app).key == "cpu-debian12")
 
 
-async def test_a_broken_file_opens_in_the_editor_as_text(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "broken")
-        await pilot.press("e")
-        await shows(pilot, "python_version")
-        await shows(pilot, "✗")
-
-
 async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with console(preset_site, size=(100, 30)) as (app, pilot):
         for name, (key, title) in SCREENS.items():
             await opened(pilot, key, name)
             drawn = set()
@@ -352,16 +317,14 @@ async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
 
 
 async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with console(bare_site, size=(80, 24)) as (app, pilot):
         await pilot.pause()
         await pilot.click("TabBar", offset=(14, 0))
         await until(pilot, lambda: app.current_mode == "presets")
 
 
 async def test_data_that_is_there_before_the_screen_is_shown_when_it_is(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with console(preset_site) as (app, pilot):
         app.store.watch(["presets", "operations"])
         await until(pilot, lambda: app.store.reading("presets").value)
         for key in "234567":
@@ -378,10 +341,9 @@ async def test_a_second_source_of_trouble_does_not_end_the_console(
         raise ValueError("not foreseen")
 
     monkeypatch.setattr("tui.sources.Sources.operations", broken)
-    app = XaivaApp(bare_site)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with console(bare_site, size=(120, 40)) as (app, pilot):
         await pilot.press("7")
-        await shows(pilot, "something unforeseen went wrong")
+        await shows(pilot, "an unexpected error occurred")
         await pilot.press("1")
         await until(pilot, lambda: app.current_mode == "overview")
 
@@ -389,15 +351,14 @@ async def test_a_second_source_of_trouble_does_not_end_the_console(
 async def test_a_build_of_no_build_says_where_the_first_one_starts(bare_site: Site) -> None:
     async with XaivaApp(bare_site).run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.press("4")
-        await shows(pilot, "no build yet")
+        await shows(pilot, "no builds yet")
         await pilot.press("b")
-        await shows(pilot, "no build here")
+        await shows(pilot, "no build selected")
 
 
 async def test_a_preset_that_is_locked_while_one_looks_shows_its_own_plan(preset_site: Site) -> None:
     write_lock(preset_site, "cpu-debian12", sample.lock("cpu-debian12"))
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with console(preset_site) as (app, pilot):
         await pilot.press("3")
         await shows(pilot, "cpu-debian12")
         choices(app).move_cursor_to("cpu-debian12")
@@ -422,11 +383,9 @@ async def test_what_is_typed_while_the_editor_saves_stays(preset_site: Site, mon
 
     monkeypatch.setattr(editor, "save", slow)
     path = preset_site.presets / "cpu-debian12.json"
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await on_preset(pilot, "cpu-debian12")
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
         await pilot.press("e")
-        await shows(pilot, "the same as the saved file")
+        await shows(pilot, "no changes")
         description = app.screen.query_one("#f-description", Input)
         description.value = "First"
         await pilot.press("ctrl+s")

@@ -1,4 +1,4 @@
-"""Services that are old, foreign, slow or silent: told in words, while keys answer."""
+"""Services that are old, foreign, slow or silent are reported, while keys keep working."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.app import XaivaApp
 
 @contextmanager
 def answering(status: int, body: str, **headers: str) -> Iterator[str]:
-    """A server that says the same to everybody; its address."""
+    """The address of a server that gives everybody the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

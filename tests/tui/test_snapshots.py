@@ -1,6 +1,6 @@
-"""Every screen and dialog as a picture, at both sizes: one console a size goes from one to the next.
+"""Every screen and dialog as a picture in both sizes, taken by one console per size.
 
-Each picture is a test of its own, whatever became of the others.
+Each picture is a test of its own, which does not depend on the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "presets": (("2", "down", "down"), "2.9.1+cu130"),
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),
-    "lock-preview": (("2", "l"), "Looked up"),
+    "lock-preview": (("2", "l"), "looks up"),
     "sync-preview": (("2", "s"), "to fetch"),
     "build-preview": (("2", "b"), "stages"),
     "launch": (("2", "L"), "ports"),
@@ -36,10 +36,10 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "containers": (("5",), "postgres"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
-    "camera-form": (("6", "e"), "Decided a second"),
+    "camera-form": (("6", "e"), "Decisions per second"),
     "camera-learn": (("6", "l"), "Minutes"),
     "events": (("8",), "white van"),
-    "event-filter": (("8", "f"), "Score from"),
+    "event-filter": (("8", "f"), "Minimum score"),
     "events-acknowledge": (("8", "A"), "Note"),
     "statistics": (("9",), "By camera"),
     "service": (("0",), "night-shift"),
@@ -54,24 +54,14 @@ WITH_PICTURE = ("6", "8")
 
 @contextmanager
 def sample_world(site: Site) -> Iterator[None]:
-    """What consoles see and when they are opened: the sample, in UTC."""
+    """Logs for the sample, UTC, and pictures that become sharp at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
-        patch.setattr("tui.app.Sources", sample.SampleSources)
-        patch.setattr("tui.app.Store", sample.SampleStore)
-        patch.setattr("tui.container_log.ContainerLog", sample.SampleLog)
-        patch.setattr("tui.app.TICK", 3600.0)
-        patch.setattr(XaivaApp, "service", sample.SampleService())
-        patch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
-        patch.setattr("tui.screens.start_operation.PREVIEWS", sample.previews())
         for name in ("LIVE_SECONDS", "SHARPEN_SECONDS", "CURSOR_REST_SECONDS"):
             patch.setattr(f"tui.widgets.picture_view.{name}", 0.02)
-        patch.setattr(
-            "tui.picture.rate_control.SHARPER_BELOW_SECONDS", 60.0
-        )  # however busy this machine is, the picture becomes sharp
-        patch.setattr("tui.picture.rate_control.COARSER_ABOVE_SECONDS", 60.0)
-        patch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)
+        for name in ("SHARPER_BELOW_SECONDS", "COARSER_ABOVE_SECONDS"):
+            patch.setattr(f"tui.picture.rate_control.{name}", 60.0)  # however busy the machine, the picture gets sharp
         sample.write_logs(site)
         yield
     time.tzset()
@@ -81,17 +71,17 @@ def sample_world(site: Site) -> Iterator[None]:
 def sample_app(bare_site: Site) -> Iterator[XaivaApp]:
     """A console over the sample site."""
     with sample_world(bare_site):
-        yield XaivaApp(bare_site)
+        yield XaivaApp(bare_site, parts=sample.PARTS)
 
 
 def sharp(pilot: Pilot[int]) -> object:
-    """Whether the picture is as sharp as it gets."""
+    """Whether the picture has its full resolution."""
     view = pilot.app.screen.query_one(PictureView)
     return view._arrived and view._rate.sharpest and not view._rate.in_flight and view._next_rendered is None
 
 
 async def go_to(pilot: Pilot[int], view: str) -> None:
-    """Press a view's keys and wait until all of it is there."""
+    """Press a view's keys and wait until it is complete."""
     keys, words = VIEWS[view]
     for index, key in enumerate(keys):
         await pilot.press(key)
@@ -109,7 +99,7 @@ async def go_to(pilot: Pilot[int], view: str) -> None:
 
 
 async def start_over(app: XaivaApp) -> None:
-    """As after a start: no dialog is open, no screen was ever seen."""
+    """Return to the state after a start: close dialogs and screens."""
     while len(app.screen_stack) > 1:
         await app.pop_screen()
     app.preset = ""
@@ -120,7 +110,7 @@ async def start_over(app: XaivaApp) -> None:
 
 
 async def walk(app: XaivaApp, size: tuple[int, int], pictures: dict[str, str | Exception]) -> None:
-    """Add a picture of every view that is missing, or what went wrong there. Raises what ends the console."""
+    """Add a picture, or the error, of every missing view. Raises the error that ends the console."""
     async with app.run_test(size=size, tooltips=True, notifications=True) as pilot:
         app.add_mode("blank", Screen)
         for view in [one for one in VIEWS if one not in pictures]:
@@ -135,7 +125,7 @@ async def walk(app: XaivaApp, size: tuple[int, int], pictures: dict[str, str | E
 
 @pytest.fixture(scope="module")
 def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | Exception]:
-    """The picture of every view at one size, or why there is none."""
+    """The picture of every view at one size, or the error in its place."""
     root = tmp_path_factory.mktemp("snapshots") / "site"
     root.mkdir()
     site = Site.open(root, {"DOCKER_HOST": "unix:///nowhere/docker.sock"})
@@ -143,7 +133,7 @@ def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with sample_world(site):
         while len(taken) < len(VIEWS):
             try:
-                asyncio.run(walk(XaivaApp(site), request.param, taken))
+                asyncio.run(walk(XaivaApp(site, parts=sample.PARTS), request.param, taken))
             except Exception as error:
                 taken[list(taken)[-1]] = error
     return taken

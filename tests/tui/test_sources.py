@@ -1,4 +1,4 @@
-"""The store's sources on a real engine: what one learns, another shows."""
+"""The store's sources on a real engine, and what they share."""
 
 from __future__ import annotations
 

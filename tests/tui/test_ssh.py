@@ -1,4 +1,4 @@
-"""The console at the far end of a real SSH connection, also inside tmux there: its keys, and the clipboard."""
+"""The console over a real SSH connection, also inside tmux: keys and clipboard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sshd(tmp_path: Path) -> Iterator[list[str]]:
 
 @pytest.fixture
 def running(bare_site: Site) -> Iterator[Operation]:
-    """An operation that goes on until it is told to end."""
+    """An operation that runs until it is cancelled."""
     ledger = site_ledger(bare_site, KINDS)
     operation = ledger.start("wait", "cpu-debian12")
     yield operation
@@ -44,7 +44,7 @@ def running(bare_site: Site) -> Iterator[Operation]:
 
 
 def console(site: Site) -> str:
-    """What a shell is told to open the console."""
+    """The shell command that opens the console."""
     words = [
         "env",
         f"DOCKER_HOST={site.env['DOCKER_HOST']}",
@@ -58,7 +58,7 @@ def console(site: Site) -> str:
 
 
 def copied(session: PtySession) -> list[str]:
-    """What has come for the clipboard of the terminal in front."""
+    """The text that the local terminal received for its clipboard."""
     return [base64.b64decode(match).decode() for match in CLIPBOARD.findall(session.sent)]
 
 
@@ -76,10 +76,10 @@ def test_an_operation_is_cancelled_and_a_screen_copied_over_ssh(
         session.press("c")
         session.wait_for("Cancel wait cpu-debian12?")
         session.press("enter")  # Cancel has the focus
-        session.wait_for(lambda text: "End it" not in text)
+        session.wait_for(lambda text: "Cancel it" not in text)
         assert site_ledger(bare_site).get(running.id).state is OperationState.RUNNING
         session.press("c")
-        session.wait_for("End it")
+        session.wait_for("Cancel it")
         session.press("tab", "enter")
         session.wait_for("■ cancelled")
         assert site_ledger(bare_site).get(running.id).state is OperationState.CANCELLED

@@ -1,4 +1,4 @@
-"""The store: a source that hangs, fails, or is asked something else holds up nobody."""
+"""The store: a source that hangs, fails or is retargeted delays no other."""
 
 from __future__ import annotations
 

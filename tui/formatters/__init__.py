@@ -1,1 +1,1 @@
-"""Formatters: plain values in, lines of role-marked text out. Nothing here knows Textual."""
+"""Formatters: plain values in, lines of text with roles out. Nothing here imports Textual."""

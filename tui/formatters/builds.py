@@ -1,4 +1,4 @@
-"""Kept builds, their stages and comparisons as rows and lines."""
+"""Builds, their stages and comparisons as rows and lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def row(build: BuildRecord) -> tuple[Cell, ...]:
 
 
 def detail(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
-    """Identity, error, stage tree."""
+    """The build's facts, its error and its stages; `with_steps` also lists the steps of each stage."""
     facts: list[tuple[str, Cell]] = [
         ("outcome", line(enum_span(OUTCOME_SPANS, build.outcome), Span(f"  {local_time(build.started)}", "dim"))),
         ("took", duration(build.seconds) if build.seconds else ""),
@@ -67,7 +67,7 @@ def detail(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
 
 
 def stage_lines(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
-    """The stages with a bar for their share of the time, and their steps when they are opened."""
+    """The stages with a bar for their time, relative to the longest."""
     longest = max((stage.seconds for stage in build.stages), default=0) or 1
     columns = (Column("", minimum=20), Column("", STAGE_BAR_WIDTH, rank=1), Column("", 8, right=True))
     rows: list[tuple[Cell, ...]] = []
@@ -105,17 +105,17 @@ def _time_text(stage: StageRecord) -> str:
 
 
 def comparison_lines(comparison: BuildComparison, width: int) -> list[Line]:
-    """Why the second build was slower (or not) than the first, then stage by stage."""
+    """Why the second build was slower or faster than the first, then stage by stage."""
     slower = "slower" if comparison.seconds > 0 else "faster"
     words = f"{abs(comparison.seconds):.1f} s {slower} than build {comparison.before}"
     out = [line(Span(words, "title")), line()]
-    for reason in comparison.reasons or ["nothing that explains a difference"]:
+    for reason in comparison.reasons or ["no recorded change explains the difference"]:
         first, *rest = wrap(reason, width - 2)
         out += [(Span("· ", "accent"), *first), *[(Span("  "), *more) for more in rest]]
     columns = (
         Column("stage", minimum=18),
-        Column("that", 9, right=True),
-        Column("this", 9, right=True),
+        Column("before", 9, right=True),
+        Column("after", 9, right=True),
         Column("change", 10, right=True, rank=1),
     )
     rows: list[tuple[Cell, ...]] = []
@@ -132,7 +132,7 @@ def comparison_lines(comparison: BuildComparison, width: int) -> list[Line]:
         )
     out += [line(), *table(rows, columns, width)]
     if comparison.lock_changes:
-        out += [line(), line(Span("changes of the lock", "title"))]
+        out += [line(), line(Span("changes in the lock", "title"))]
         out += [fit(text, width) for text in comparison.lock_changes]
     return out
 

@@ -15,34 +15,38 @@ STATE_SPANS: dict[CameraState, Span] = {
     CameraState.STOPPED: Span("■ stopped", "dim"),
     CameraState.FAILED: Span("✗ failed", "error"),
 }
-SPARKLINE_WIDTH = 15  # columns of the score in the list
-STATE_WIDTH = 14  # of the longest, `✗ disconnected`
+DETECTOR_NAMES = {"motion": "motion", "memory": "memory bank (PatchCore)", "onnx": "ONNX model"}
+SPARKLINE_WIDTH = 15  # columns of the score sparkline in the list
+STATE_WIDTH = 14  # fits the longest, `✗ disconnected`
 COLUMNS = (
     Column("camera", minimum=12),
     Column("state", STATE_WIDTH),
-    Column("in/decided", 10, right=True),
+    Column("fps in/dec", 10, right=True),
     Column("age", 7, right=True, rank=4),
     Column("drops", 6, right=True, rank=6),
-    Column("p50/p99", 11, right=True, rank=5),
-    Column("score/at", 9, right=True, rank=1),
+    Column("lat p50/p99", 11, right=True, rank=5),
+    Column("score/lim", 9, right=True, rank=1),
     Column("", SPARKLINE_WIDTH, rank=3),
-    Column("model", 10, rank=7),
-    Column("memory", 8, right=True, rank=8),
-    Column("why", rank=2, minimum=14, weight=4),
+    Column("detector", 11, rank=7),
+    Column("VRAM", 8, right=True, rank=8),
+    Column("reason", rank=2, minimum=14, weight=4),
 )
-LONG_RETRY_SECONDS = 10.0  # seconds until the next try, from which on a person may not want to wait
-STALE_FRAME_SECONDS = (
-    2.0  # seconds, or twice the usual distance of two frames; an older one of a live camera is not live
-)
-EXACT_SECONDS = 0.02  # seconds up to which every millisecond is told; more would change without end
-CLOCK_RATE_TOLERANCE = 0.05  # less is what a network's delays make of a clock that is right
+LONG_RETRY_SECONDS = 10.0  # seconds until the next try from which Restart is offered
+STALE_FRAME_SECONDS = 2.0  # seconds, or twice the usual frame distance; an older newest frame is marked as stale
+EXACT_SECONDS = 0.02  # seconds up to which every millisecond is shown; larger values would change all the time
+CLOCK_RATE_TOLERANCE = 0.05  # network delays alone explain a smaller deviation
 LABEL_WIDTH = 11
-GRAPH_HEIGHT = 6  # rows of the score's graph
-NARROW_WIDTH = 50  # columns from which on there is room for all of them
+GRAPH_HEIGHT = 6  # rows of the score graph
+NARROW_WIDTH = 50  # columns; wider panels get the whole graph
+
+
+def detector_name(word: str) -> str:
+    """What people call a detector; an unknown word stays as it is."""
+    return DETECTOR_NAMES.get(word, word)
 
 
 def short_seconds(value: float | None) -> str:
-    """`120 ms`, `2.4 s`, coarse when long."""
+    """`120 ms`, `2.4 s`, or a coarse duration from a minute on; "" for None."""
     if value is None:
         return ""
     if value < 1:
@@ -51,7 +55,7 @@ def short_seconds(value: float | None) -> str:
 
 
 def frame_age(camera: CameraStatus) -> Span:
-    """The newest frame's age."""
+    """The age of the newest frame, marked when it is too old."""
     usual_distance = 1 / camera.fps if camera.fps else 0.0
     is_stale = camera.last_frame_age is not None and camera.last_frame_age > max(
         STALE_FRAME_SECONDS, 2 * usual_distance
@@ -60,7 +64,7 @@ def frame_age(camera: CameraStatus) -> Span:
 
 
 def state(camera: CameraStatus) -> Span:
-    """What matters most about it now: an anomaly, something wrong with the camera itself, learning, or its state."""
+    """What matters most now: no connection, a problem with the camera itself, an anomaly, learning, or its state."""
     if camera.state is not CameraState.LIVE:
         return enum_span(STATE_SPANS, camera.state)
     if camera.alerts:
@@ -68,7 +72,7 @@ def state(camera: CameraStatus) -> Span:
     if camera.anomaly:
         return Span("▲ anomaly", "warn")
     if camera.learning is not None and not camera.learning.error:
-        return Span(f"◐ learns {_learning_share(camera):.0%}", "accent")
+        return Span(f"◐ learning {_learning_share(camera):.0%}", "accent")
     return enum_span(STATE_SPANS, camera.state) if camera.scheduled else Span("○ off schedule", "dim")
 
 
@@ -78,7 +82,7 @@ def _learning_share(camera: CameraStatus) -> float:
 
 
 def problems(camera: CameraStatus) -> list[str]:
-    """Everything about it that needs a person, as sentences."""
+    """Everything about the camera that needs a person, one sentence each."""
     out = [f"{camera.reason}{_retry_text(camera)}"] if camera.reason else []
     out += [f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts]
     if camera.error:
@@ -94,7 +98,7 @@ def _retry_text(camera: CameraStatus) -> str:
     if camera.retry_in is None:
         return ""
     wait = camera.retry_in
-    at_once = ", at once with Restart" if wait > LONG_RETRY_SECONDS else ""
+    at_once = ", or press r to restart now" if wait > LONG_RETRY_SECONDS else ""
     return f"; next try in {f'{wait:.0f} s' if wait < 60 else coarse_duration(wait)}{at_once}"
 
 
@@ -110,14 +114,14 @@ def row(camera: CameraStatus) -> tuple[Cell, ...]:
         _latency_text(camera),
         _score_cell(camera),
         score_sparkline(camera.scores, camera.threshold, SPARKLINE_WIDTH, 4) if camera.scores else "",
-        camera.model,
+        detector_name(camera.model).partition(" (")[0],
         size(camera.vram) if camera.vram else "",
         Span(_problem_text(camera), "dim"),
     )
 
 
 def _latency_text(camera: CameraStatus) -> str:
-    """Median and 99th percentile, with one unit where that is enough."""
+    """Median and 99th percentile, with one unit."""
     if camera.latency is None:
         return ""
     if camera.latency_p99 is None:
@@ -142,11 +146,11 @@ def _problem_text(camera: CameraStatus) -> str:
 
 
 def summary(status: ServiceStatus | None, width: int) -> list[Line]:
-    """For the Overview: those in trouble first."""
+    """For the Overview: cameras with problems first."""
     if status is None:
         return []
     if not status.cameras:
-        return [line(Span("the service runs and has no camera", "dim"))]
+        return [line(Span("the service has no cameras", "dim"))]
     columns = (Column("", minimum=10), Column("", STATE_WIDTH), Column("", 5, right=True), Column("", 24, rank=1))
     rows: list[tuple[Cell, ...]] = []
     for camera in sorted(
@@ -161,14 +165,14 @@ def summary(status: ServiceStatus | None, width: int) -> list[Line]:
 
 
 def detail(camera: CameraStatus, width: int) -> list[Line]:
-    """Everything about one camera."""
+    """All facts of one camera, its problems first."""
     state_span = state(camera)
     state_word = enum_span(STATE_SPANS, camera.state)
     words = [state_span] if state_span == state_word else [state_word, Span("  "), state_span]
-    decode = f", {camera.decode_ms:.1f} ms to decode" if camera.decode_ms is not None else ""
-    picture = f"{camera.width}×{camera.height} {camera.codec}{decode}" if camera.width else "no frame yet"
+    decode = f", decoded in {camera.decode_ms:.1f} ms" if camera.decode_ms is not None else ""
+    video = f"{camera.width}×{camera.height} {camera.codec}{decode}" if camera.width else "no frame yet"
     p99 = f", p99 {short_seconds(camera.latency_p99)}" if camera.latency_p99 is not None else ""
-    latency = f"{short_seconds(camera.latency)} from arrival to decision{p99}" if camera.latency is not None else ""
+    latency = f"{short_seconds(camera.latency)} from frame to decision{p99}" if camera.latency is not None else ""
     counts = [
         f"{camera.frames} frames",
         f"{camera.dropped} dropped",
@@ -180,15 +184,15 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
         ("state", line(*words)),
         ("since", local_time(camera.since) if camera.since else ""),
         ("source", camera.source),
-        ("picture", picture),
-        ("frames", f"{camera.fps:.1f} a second in, {camera.processed_fps:.1f} decided"),
-        ("newest", frame_age(camera)),
+        ("video", video),
+        ("frames", f"{camera.fps:.1f} per second in, {camera.processed_fps:.1f} decided"),
+        ("last frame", frame_age(camera)),
         ("clock", _clock_text(camera)),
         ("latency", latency),
-        ("counted", ", ".join(word for word in counts if word)),
-        ("model", f"{camera.model}{f', {size(camera.vram)}' if camera.vram else ''}" if camera.model else ""),
+        ("counts", ", ".join(word for word in counts if word)),
+        ("detector", f"{detector_name(camera.model)}{f', {size(camera.vram)}' if camera.vram else ''}"),
         ("learning", _learning_text(camera)),
-        ("silent", f"no notifications until {local_time(camera.suspended_until)}" if camera.suspended_until else ""),
+        ("suspended", f"no notifications until {local_time(camera.suspended_until)}" if camera.suspended_until else ""),
     ]
     out: list[Line] = []
     for problem in problems(camera):
@@ -196,7 +200,7 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
     if camera.score is not None:
         above = camera.score >= camera.threshold
         score = Span(f"{camera.score:.2f}", "error" if above else "")
-        score_line = line(Span("score ", "dim"), score, Span(f", an anomaly from {camera.threshold:.2f} on", "dim"))
+        score_line = line(Span("score ", "dim"), score, Span(f", alarm from {camera.threshold:.2f}", "dim"))
         out.append(fit(score_line, width))
         out += [
             *score_graph(
@@ -211,11 +215,11 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
 
 
 def _clock_text(camera: CameraStatus) -> str:
-    """A camera's clock that runs wrong; nothing about one that is right."""
+    """A warning about a camera clock that runs wrong, "" when it is right."""
     rate = camera.clock_rate
     if rate is None or abs(rate - 1) < CLOCK_RATE_TOLERANCE:
         return ""
-    return f"its time stamps run at {rate:.2f} of real time; arrival counts instead"
+    return f"timestamps run at {rate:.2f}× real time; arrival times are used instead"
 
 
 def _learning_text(camera: CameraStatus) -> str:
@@ -223,11 +227,11 @@ def _learning_text(camera: CameraStatus) -> str:
     if learning is None or learning.error:
         return ""
     share = f"{_learning_share(camera):.0%}"
-    return f"{coarse_duration(learning.done)} of {coarse_duration(learning.wanted)} of normal pictures, {share}"
+    return f"{coarse_duration(learning.done)} of {coarse_duration(learning.wanted)} of normal footage, {share}"
 
 
 def missing_picture_reason(camera: CameraStatus | None) -> str:
-    """Why there is no picture of it; "" when there should be one."""
+    """Why there is no picture, "" when there should be one."""
     if camera is None:
         return "no camera"
     if camera.state is CameraState.LIVE:
@@ -236,6 +240,6 @@ def missing_picture_reason(camera: CameraStatus | None) -> str:
 
 
 def picture_title(camera: CameraStatus) -> str:
-    """For the frame around its picture."""
+    """The title of the picture's frame."""
     shape = f" · {camera.width}×{camera.height}" if camera.width else ""
     return truncate(f"{camera.name or camera.id}{shape}", 40)

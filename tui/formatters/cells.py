@@ -1,4 +1,4 @@
-"""Lines of text whose parts carry a role ("ok", "error", "dim"), and tables made of them."""
+"""Lines of text whose parts have a role ("ok", "error", "dim"), and tables made of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing_extensions import Self
 from core.open_enum import OpenEnum
 from core.terminal_text import escape_invisible
 
-# What a part of a line means; the theme decides how it looks. Colour never says anything alone.
+# What a part of a line means; the theme decides how it looks. Colour is never the only sign of a state.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
 COLUMN_GAP = 2  # blanks between two columns
 ELLIPSIS = "…"
-# A blank where a line may end: not between a number and its unit (`8 s`), whoever wrote the sentence.
+# A blank where a line may end: not between a number and its unit (`8 s`).
 _LINE_BREAK = re.compile(r"(?<!\d) | (?!(?:ms|s|min|h|d|fps|%|°C|W|B|[KMGTP]i?B)(?!\w))")
 
 
@@ -27,12 +27,11 @@ class _Span(NamedTuple):
 
 
 class Span(_Span):
-    """Some text and its role ("" for plain). What nobody would see of a text is written out."""
+    """Some text and its role, "" for plain. Invisible characters are escaped."""
 
     __slots__ = ()
 
     def __new__(cls, text: str, role: str = "") -> Self:
-        """As a tuple."""
         return super().__new__(cls, escape_invisible(text), role)
 
 
@@ -41,41 +40,39 @@ Cell: TypeAlias = "str | Span | Line"
 
 
 def enum_span(spans: Mapping[Any, Span], value: OpenEnum) -> Span:
-    """How a word is shown; one that is not known as it is, with no role that would judge it."""
+    """How a state is shown; an unknown one keeps its word and has no role."""
     return spans.get(value) or Span(f"? {value.word}")
 
 
 def line(*parts: str | Span) -> Line:
-    """A line of its parts."""
+    """A line made of its parts."""
     return tuple(part if isinstance(part, Span) else Span(part) for part in parts)
 
 
 def as_line(cell: Cell) -> Line:
-    """A cell as a line."""
     if isinstance(cell, Span):
         return (cell,)
     return (Span(cell),) if isinstance(cell, str) else cell
 
 
 def plain_text(cell: Cell) -> str:
-    """The text alone."""
     return "".join(span.text for span in as_line(cell))
 
 
 def width_of(cell: Cell) -> int:
-    """Terminal columns the text takes; a CJK character takes two."""
+    """The width in terminal columns; a CJK character takes two."""
     return sum(cell_len(span.text) for span in as_line(cell))
 
 
 def truncate(text: str, width: int) -> str:
-    """The text in at most `width` columns; what is cut off shows as an ellipsis."""
+    """The text in at most `width` columns, with an ellipsis where it was cut."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
 
 
 def fit(cell: Cell, width: int, right: bool = False) -> Line:
-    """The cell in exactly `width` columns, cut or padded on the side away from its alignment."""
+    """The cell in exactly `width` columns, cut or padded with blanks."""
     spans = as_line(cell)
     missing = width - width_of(spans)
     if missing >= 0:
@@ -95,7 +92,7 @@ def fit(cell: Cell, width: int, right: bool = False) -> Line:
 
 
 def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
-    """The text over as many lines as it needs, each at most `width` columns; lines after the first are indented.
+    """The text as lines of at most `width` columns; lines after the first are indented.
 
     A number and its unit stay on one line.
     """
@@ -118,7 +115,7 @@ def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
 
 
 def labelled_lines(name: str, value: Cell, label: int, width: int) -> list[Line]:
-    """A fact with its name before it; plain words go on below where they are too long for one line."""
+    """A fact with its name before it; a plain text wraps below where it is too long for one line."""
     value_width = max(width - label, 1)
     values = wrap(value, value_width) if isinstance(value, str) else [fit(value, value_width)]
     return [(*fit(Span("" if number else name, "dim"), label), *value_line) for number, value_line in enumerate(values)]
@@ -126,21 +123,22 @@ def labelled_lines(name: str, value: Cell, label: int, width: int) -> list[Line]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `width` in terminal columns, 0 to share what is left by `weight`; `minimum` what a shared one needs.
-
-    `rank` says who goes first when the line is narrow: the highest; 0 never goes.
-    """
+    """A table column of a fixed width, or one that shares the rest of the line."""
 
     title: str
     width: int = 0
+    """In terminal columns; 0 shares the rest of the line by `weight`."""
     right: bool = False
+    """Whether cells are aligned to the right."""
     rank: int = 0
+    """The column with the highest rank is dropped first when the line is narrow; rank 0 is never dropped."""
     weight: int = 1
     minimum: int = 10
+    """The least width of a column without a fixed `width`."""
 
 
 def layout_columns(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
-    """Which columns fit into `width`, as (index, columns wide)."""
+    """The columns that fit into `width`, as (index, terminal columns)."""
     visible = list(range(len(columns)))
 
     def needed_width() -> int:
@@ -160,7 +158,7 @@ def layout_columns(columns: Sequence[Column], width: int) -> list[tuple[int, int
 
 
 def table_row(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
-    """One row of a table in the given layout. The last cell of a row with fewer cells has all the room to the right."""
+    """One row of a table. In a row with fewer cells than columns the last cell takes the rest of the line."""
     out: list[Span] = []
     for position, (index, size) in enumerate(layout):
         if position:

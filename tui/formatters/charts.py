@@ -1,4 +1,4 @@
-"""Charts made of characters: columns with a scale, bars with names, a score with its threshold."""
+"""Charts made of characters: column charts, bar charts, and scores with their threshold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tui.formatters.cells import Line, Span, fit, line, truncate
 from tui.widgets.sparkline import BARS
 
 FULL_BLOCK = "█"
-MARK = "╌"  # where the threshold lies
+THRESHOLD_MARK = "╌"  # where the threshold lies
 SCALE_WIDTH = 5  # columns for the numbers on the left
 
 
 def merge_spans(cells: Sequence[tuple[str, str]]) -> Line:
-    """Single characters with their roles as a line: neighbours of one role are one part, which a thin line carries."""
+    """Characters with roles as a line; neighbours with the same role become one span, which needs fewer bytes."""
     out: list[list[str]] = []
     for text, role in cells:
         if out and out[-1][1] == role:
@@ -26,14 +26,14 @@ def merge_spans(cells: Sequence[tuple[str, str]]) -> Line:
 
 
 def score_sparkline(scores: Sequence[float], threshold: float, width: int, step: int = 1) -> Line:
-    """The newest scores as one line; those of an anomaly stand out."""
+    """The newest scores as one line; those above the threshold stand out. A bar is the maximum of `step`."""
     groups = [max(scores[at : at + step]) for at in range(0, len(scores), step)][-width:]
     cells = [(BARS[min(int(value * 8), 7)], "error" if value >= threshold else "bar") for value in groups]
     return merge_spans([(" ", "")] * (width - len(cells)) + cells)
 
 
 def score_graph(scores: Sequence[float], threshold: float, width: int, height: int) -> list[Line]:
-    """The newest scores as columns from 0 to 1, the threshold as a line across with its value."""
+    """The newest scores as columns from 0 to 1, with the threshold as a line across."""
     room = max(width - SCALE_WIDTH - 1, 1)
     newest = list(scores[-room:])
     threshold_row = min(int(threshold * height), height - 1)  # the row from below in which the threshold lies
@@ -42,8 +42,8 @@ def score_graph(scores: Sequence[float], threshold: float, width: int, height: i
         label = f"{threshold:.2f}" if row == threshold_row else "1" if row == height - 1 else "0" if row == 0 else ""
         cells = [(_block(value * height * 8 - row * 8), "error" if value >= threshold else "bar") for value in newest]
         if row == threshold_row:
-            cells = [(MARK, "warn") if text == " " else (text, role) for text, role in cells]
-        padding = [(MARK if row == threshold_row else " ", "warn" if row == threshold_row else "")] * (
+            cells = [(THRESHOLD_MARK, "warn") if text == " " else (text, role) for text, role in cells]
+        padding = [(THRESHOLD_MARK if row == threshold_row else " ", "warn" if row == threshold_row else "")] * (
             room - len(cells)
         )
         out.append(
@@ -62,9 +62,9 @@ def _block(eighths: float) -> str:
 
 
 def column_chart(values: Sequence[tuple[int, int]], labels: Sequence[str], width: int, height: int) -> list[Line]:
-    """One column a value, (all, of which done): what is not done stands on top in another colour. With a scale.
+    """One column per value (total, of which done); the part that is not done is on top in another colour.
 
-    Where the values are more than fit, neighbours are added up.
+    When there are too many values for the width, neighbours are added up.
     """
     if not values or height < 3:
         return []
@@ -72,7 +72,7 @@ def column_chart(values: Sequence[tuple[int, int]], labels: Sequence[str], width
     group_size = -(-len(values) // room)
     sums = [_total(values[at : at + group_size]) for at in range(0, len(values), group_size)]
     names = [labels[at] for at in range(0, len(values), group_size)]
-    spread = room if room >= 2 * len(sums) else len(sums)  # too many for gaps: side by side
+    spread = room if room >= 2 * len(sums) else len(sums)  # too many for gaps
     starts = [number * spread // len(sums) for number in range(len(sums))]
     column_width = max(spread // len(sums) - 1, 1)
     top = max((total for total, _ in sums), default=0)
@@ -85,7 +85,7 @@ def column_chart(values: Sequence[tuple[int, int]], labels: Sequence[str], width
             scale = rows * 8 / max(top, 1)
             text = _block(total * scale - row * 8)
             if row == 0 and total and text == " ":
-                text = BARS[0]  # one among thousands is still one
+                text = BARS[0]  # keep even a tiny value visible
             role = "bar" if row * 8 < done * scale else "warn"
             cells[start : start + column_width] = [(text, role if text != " " else "")] * column_width
         out.append((Span(f"{label:>{SCALE_WIDTH - 1}} ", "dim"), *merge_spans(cells)))
@@ -98,7 +98,7 @@ def _total(values: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _labels(names: Sequence[str], starts: Sequence[int], room: int) -> Line:
-    """As many names below the columns as have room."""
+    """As many labels below the columns as fit."""
     text, free = "", 0
     for name, at in zip(names, starts, strict=True):
         if name and at >= free and at + cell_len(name) <= room:
@@ -117,7 +117,7 @@ def short_number(value: float) -> str:
 
 
 def bar_chart(values: Mapping[str, int], width: int, notes: Mapping[str, str] | None = None) -> list[Line]:
-    """One bar a name, the longest first, with its figure and a note."""
+    """One bar per name, the longest first, with its value and a note."""
     if not values:
         return []
     notes = notes or {}

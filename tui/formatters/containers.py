@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def state(container: Container) -> Span:
-    """Its state; what ails it comes first."""
+    """The container's state; problems come first."""
     if container.unreadable:
         return Span(f"? {container.state.word}")
     if container.oom_killed:
@@ -48,12 +48,12 @@ def state(container: Container) -> Span:
 
 
 def published_ports(container: Container) -> str:
-    """`8600→8600/tcp`, the published ones."""
+    """The published ports in short: `8600→8600/tcp`."""
     return format_ports(container.ports, addresses=False)
 
 
 def cpu_percent(stats: ContainerStats | None) -> str:
-    """Percent of one core."""
+    """CPU use in percent of one core, "" when unknown."""
     return "" if stats is None or stats.cpu_percent is None else f"{stats.cpu_percent:.0f} %"
 
 
@@ -70,7 +70,7 @@ def row(container: Container, stats: ContainerStats | None) -> tuple[Cell, ...]:
 
 
 def sort_containers(listing: Containers) -> list[Container]:
-    """Ours first, those that run before those that do not."""
+    """xaiva's containers first, running ones before stopped ones."""
     return sorted(
         listing.containers,
         key=lambda container: (not container.managed, not container.running, natural_key(container.name)),
@@ -78,11 +78,11 @@ def sort_containers(listing: Containers) -> list[Container]:
 
 
 def summary(listing: Containers | None, width: int) -> list[Line]:
-    """For the Overview: ours first."""
+    """For the Overview: xaiva's containers first."""
     if listing is None:
         return []
     if not listing.containers:
-        return [line(Span("no container", "dim"))]
+        return [line(Span("no containers", "dim"))]
     columns = (
         Column("", minimum=14),
         Column("", 15),
@@ -96,7 +96,7 @@ def summary(listing: Containers | None, width: int) -> list[Line]:
 def detail(
     container: Container, stats: ContainerStats | None, findings: list[Finding] | None, width: int
 ) -> list[Line]:
-    """Everything about one container but its log."""
+    """Everything about one container except its log."""
     facts: list[tuple[str, Cell]] = [
         ("state", line(state(container), Span(f"  {container.status}", "dim"))),
         ("preset", Span(container.preset, "accent") if container.managed else Span("not launched by xaiva", "dim")),
@@ -115,7 +115,7 @@ def detail(
         facts.append(("processes", str(stats.pids)))
     out: list[Line] = [(*fit(Span(name, "dim"), 11), *fit(value, max(width - 11, 1))) for name, value in facts if value]
     if container.health is ContainerHealth.UNHEALTHY and container.health_output:
-        out += [line(), line(Span("its last health check said", "dim")), *wrap(container.health_output, width, "error")]
+        out += [line(), line(Span("last health check", "dim")), *wrap(container.health_output, width, "error")]
     if findings:
         out += [line(), *finding_format.lines(findings, width)]
     return out

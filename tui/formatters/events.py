@@ -6,6 +6,7 @@ from datetime import datetime
 
 from core.api_schema import AnalysisState, Event, EventQuery, Priority
 from core.service_client import text_formats
+from tui.formatters.cameras import detector_name
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, wrap
 from tui.formatters.numbers import coarse_duration, local_time, size
 
@@ -31,19 +32,19 @@ LABEL_WIDTH = 13
 
 
 def local_datetime(moment: datetime | None) -> str:
-    """A moment in this machine's zone."""
+    """A time in this machine's time zone, "" for None."""
     return local_time(moment.timestamp()) if moment else ""
 
 
 def acknowledged_mark(event: Event) -> Span:
-    """Whether it waits for somebody."""
+    """Whether the event is acknowledged (✓), ongoing (◐) or waiting (●)."""
     if event.acknowledged:
         return Span("✓", "dim")
     return Span("◐" if event.ended is None else "●", "error" if event.priority in URGENT else "warn")
 
 
 def description(event: Event) -> str:
-    """What it is, in a few words: the analyser's, else what was seen."""
+    """The analyser's description, else the objects that were detected, else the state of the analysis."""
     if event.unreadable:
         return f"the service's answer cannot be read: {event.unreadable}"
     if event.analysis.description:
@@ -56,7 +57,7 @@ def description(event: Event) -> str:
 
 def row(event: Event) -> tuple[Cell, ...]:
     """One event in a list."""
-    lasted = coarse_duration((event.ended - event.started).total_seconds()) if event.ended else "goes on"
+    lasted = coarse_duration((event.ended - event.started).total_seconds()) if event.ended else "ongoing"
     return (
         local_datetime(event.started),
         acknowledged_mark(event),
@@ -70,8 +71,8 @@ def row(event: Event) -> tuple[Cell, ...]:
 
 
 def detail(event: Event, width: int) -> list[Line]:
-    """Everything about one event."""
-    ended = f" to {local_datetime(event.ended)}" if event.ended else ", it goes on"
+    """All facts of one event, its analysis first."""
+    ended = f" to {local_datetime(event.ended)}" if event.ended else ", ongoing"
     facts: list[tuple[str, Cell]] = [
         (
             "what",
@@ -84,7 +85,7 @@ def detail(event: Event, width: int) -> list[Line]:
         ),
         ("camera", f"{event.camera_name or event.camera}{f', {event.zone}' if event.zone else ''}"),
         ("when", f"{local_datetime(event.started)}{ended}"),
-        ("decided", f"{local_datetime(event.decided)} by {event.detector or 'the detector'}"),
+        ("detected", f"{local_datetime(event.decided)} by {detector_name(event.detector) or 'the detector'}"),
         ("score", _score_text(event)),
         ("clip", _clip_cell(event)),
         ("acknowledged", _acknowledged_cell(event)),
@@ -98,11 +99,11 @@ def detail(event: Event, width: int) -> list[Line]:
     if event.note:
         out += [line(), *wrap(f"“{event.note}”", width, "accent")]
     if event.facts:
-        out += [line(), line(Span("seen in the picture", "dim"))]
+        out += [line(), line(Span("objects in the picture", "dim"))]
         out += [line(f"  {fact.label}", Span(f"  {fact.score:.2f}", "dim")) for fact in event.facts]
     if event.actions:
         took = f", all within {event.response_time:.1f} s" if event.response_time is not None else ""
-        out += [line(), line(Span(f"what was done{took}", "dim"))]
+        out += [line(), line(Span(f"actions{took}", "dim"))]
         for action in event.actions:
             text = f"{action.step}{f': {action.detail}' if action.detail else ''}"
             first, *rest = wrap(text, max(width - 2, 1), indent="  ")
@@ -115,8 +116,8 @@ def _action_mark(state: str) -> Line:
 
 
 def _score_text(event: Event) -> str:
-    """Nothing for what is no anomaly: a camera that is lost has no threshold."""
-    return f"{event.score:.2f} at its highest, an anomaly from {event.threshold:.2f} on" if event.threshold else ""
+    """The score and its threshold; "" for an event without them, such as a lost camera."""
+    return f"{event.score:.2f} at its peak, alarm from {event.threshold:.2f}" if event.threshold else ""
 
 
 def _clip_cell(event: Event) -> Cell:
@@ -131,7 +132,7 @@ def _clip_cell(event: Event) -> Cell:
 
 def _acknowledged_cell(event: Event) -> Cell:
     if event.acknowledged is None:
-        return Span("not yet: a", "warn")
+        return Span("not yet (a)", "warn")
     return f"{local_datetime(event.acknowledged)} by {text_formats.format_acknowledger(event)}"
 
 
@@ -147,12 +148,12 @@ def _analysis_lines(event: Event, width: int) -> list[Line]:
 
 
 def filter_text(query: EventQuery) -> str:
-    """What a filter keeps, for the list's title; "" for everything."""
+    """A filter in words, for the list's title; "" when it keeps everything."""
     parts = [
         f"camera {query.camera}" if query.camera else "",
         f"type {query.type}" if query.type else "",
         f"priority {query.priority.value}" if query.priority else "",
-        f"score from {query.minimum_score:.2f}" if query.minimum_score is not None else "",
+        f"score ≥ {query.minimum_score:.2f}" if query.minimum_score is not None else "",
         "" if query.acknowledged is None else "acknowledged" if query.acknowledged else "waiting",
         f"since {local_datetime(query.since)}" if query.since else "",
         f"until {local_datetime(query.until)}" if query.until else "",

@@ -17,8 +17,8 @@ UNKNOWN_MARK = Span("? ")
 LEVEL_ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
-def lines(findings: Sequence[Finding], width: int, none_text: str = "nothing to say against it") -> list[Line]:
-    """What, why and remedy of each."""
+def lines(findings: Sequence[Finding], width: int, none_text: str = "no problems found") -> list[Line]:
+    """Each finding with its reason and remedy."""
     if not findings:
         return [line(Span("✓ ", "ok"), none_text)]
     out: list[Line] = []
@@ -36,7 +36,7 @@ def lines(findings: Sequence[Finding], width: int, none_text: str = "nothing to 
 
 
 def summary(findings: Sequence[Finding]) -> Line:
-    """`2 errors`, `1 warning` or `1 note`; fine only where nothing was found, for a note may say what is not known."""
+    """`2 errors`, `1 warning` or `1 note`. "fine" only without findings: a note may say that something is unknown."""
     counts = Counter(finding.level for finding in findings)
     if not counts:
         return line(Span("✓ fine", "ok"))

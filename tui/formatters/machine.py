@@ -10,8 +10,8 @@ from tui.formatters.numbers import bar, coarse_duration, load_role, percent, rat
 from tui.sources import SPARK_STEP, LiveSample
 from tui.widgets.sparkline import sparkline
 
-GPU_LABEL_WIDTH = 8  # columns of the name of a figure
-NAME = 10  # of the name of a part of the host
+GPU_LABEL_WIDTH = 8  # columns of a GPU's labels
+HOST_LABEL_WIDTH = 10  # columns of the host's labels
 HOT_CELSIUS = 85
 BAR_WIDTH, NARROW_BAR_WIDTH = 14, 6
 WIDE_PANEL = 56  # columns from which a panel has room for everything
@@ -22,7 +22,7 @@ def _bar_width(width: int) -> int:
 
 
 def _used_of_total(used: float, total: float, width: int) -> str:
-    """`19.0 GiB of 24.0 GiB`, or `19.0/24.0 GiB` where there is little room."""
+    """`19.0 GiB of 24.0 GiB`, in a narrow panel `19.0/24.0 GiB`."""
     if width >= WIDE_PANEL:
         return f"{size(used)} of {size(total)}"
     used_number, _, used_unit = size(used).partition(" ")
@@ -31,12 +31,12 @@ def _used_of_total(used: float, total: float, width: int) -> str:
 
 
 def gpu_lines(live: LiveSample | None, width: int) -> list[Line]:
-    """Two lines a GPU: what it is and how warm; how busy and how full."""
+    """Each GPU with temperature, power, load and memory."""
     if live is None:
         return []
     sample: GpuSample = live.sample
     if sample.state is not GpuState.OK and not sample.gpus:
-        words = {GpuState.HUNG: "the driver does not answer"}.get(sample.state, "no GPU to see")
+        words = {GpuState.HUNG: "the driver does not answer"}.get(sample.state, "no GPU found")
         return [line(Span(words, "dim")), *wrap(sample.detail, width, "dim")]
     if sample.state is GpuState.HUNG:
         lines = wrap(f"! {sample.detail}", width, "error")
@@ -50,12 +50,12 @@ def gpu_lines(live: LiveSample | None, width: int) -> list[Line]:
 
 
 def gpu_name(gpu: Gpu) -> str:
-    """`0 RTX 4090`."""
+    """The GPU's index and short name: `0 RTX 4090`."""
     return f"{gpu.index} {gpu.name.removeprefix('NVIDIA ').removeprefix('GeForce ')}"
 
 
 def _unknown_text(gpu: Gpu, age: float) -> str:
-    return f"{gpu_name(gpu)}  ? unknown, last heard {coarse_duration(age)} ago"
+    return f"{gpu_name(gpu)}  ? unknown, last answer {coarse_duration(age)} ago"
 
 
 def _gpu_lines(gpu: Gpu, history: list[float | None], width: int) -> list[Line]:
@@ -107,46 +107,51 @@ def _gpu_lines(gpu: Gpu, history: list[float | None], width: int) -> list[Line]:
 
 
 def host_lines(live: LiveSample | None, width: int) -> list[Line]:
-    """CPU, memory, network, disks."""
+    """CPU, memory, disks, network and load of the host."""
     if live is None:
         return []
     sample: HostSample = live.sample
     cpu = (sample.cpu_percent or 0) / 100
     memory = sample.memory_used / sample.memory_total if sample.memory_total else 0
     bar_width = _bar_width(width)
-    spark_width = min(max(width - NAME - bar_width - 8, 0), 60)
+    spark_width = min(max(width - HOST_LABEL_WIDTH - bar_width - 8, 0), 60)
     history = sparkline(live.history.get("cpu", []), spark_width, 100, step=SPARK_STEP)
     out: list[Line] = [
-        (*fit(Span("CPU", "dim"), NAME), *bar(cpu, bar_width), Span(f" {percent(cpu)} "), Span(history, "bar")),
         (
-            *fit(Span("memory", "dim"), NAME),
+            *fit(Span("CPU", "dim"), HOST_LABEL_WIDTH),
+            *bar(cpu, bar_width),
+            Span(f" {percent(cpu)} "),
+            Span(history, "bar"),
+        ),
+        (
+            *fit(Span("memory", "dim"), HOST_LABEL_WIDTH),
             *bar(memory, bar_width),
             Span(f" {percent(memory)}  {_used_of_total(sample.memory_used, sample.memory_total, width)}"),
         ),
     ]
     if sample.swap_total and sample.swap_used > sample.swap_total / 20:
         swap = sample.swap_used / sample.swap_total
-        out.append((*fit(Span("swap", "dim"), NAME), *bar(swap, bar_width), Span(f" {percent(swap)}")))
+        out.append((*fit(Span("swap", "dim"), HOST_LABEL_WIDTH), *bar(swap, bar_width), Span(f" {percent(swap)}")))
     out += [_disk_line(disk, width) for disk in _distinct_disks(sample)]
     if sample.received_rate is not None and sample.sent_rate is not None:
         words = f"↓ {rate(sample.received_rate)}  ↑ {rate(sample.sent_rate)}"
-        out.append((*fit(Span("network", "dim"), NAME), Span(words)))
+        out.append((*fit(Span("network", "dim"), HOST_LABEL_WIDTH), Span(words)))
     hottest = max(sample.temperatures, key=lambda sensor: sensor.celsius, default=None)
     temperature_text = f" · {hottest.name} {hottest.celsius:.0f} °C" if hottest else ""
     words = f"{sample.load[0]:.1f} on {sample.cores} cores · up {coarse_duration(sample.uptime)}{temperature_text}"
-    out.append((*fit(Span("load", "dim"), NAME), Span(truncate(words, width - NAME), "dim")))
+    out.append((*fit(Span("load", "dim"), HOST_LABEL_WIDTH), Span(truncate(words, width - HOST_LABEL_WIDTH), "dim")))
     return out
 
 
 def _distinct_disks(sample: HostSample) -> list[Disk]:
-    """Watched folders first, then mounts of other devices than theirs."""
+    """Watched folders first, then mounts on other devices."""
     watched = [disk for disk in sample.disks if disk.label]
     watched_sizes = {(disk.total, disk.free) for disk in watched}
     return watched + [disk for disk in sample.disks if not disk.label and (disk.total, disk.free) not in watched_sizes]
 
 
 def _disk_line(disk: Disk, width: int) -> Line:
-    name = fit(Span(truncate(disk.label or disk.path, NAME - 1), "dim"), NAME)
+    name = fit(Span(truncate(disk.label or disk.path, HOST_LABEL_WIDTH - 1), "dim"), HOST_LABEL_WIDTH)
     if disk.state is not DiskState.OK:
         return (*name, Span(f"{disk.state.value} {disk.detail}", "error"))
     full = 1 - disk.free / disk.total if disk.total else 0

@@ -1,4 +1,4 @@
-"""Numbers for people: short, aligned, never more digits than they mean."""
+"""Sizes, durations, times and shares as short text and bars."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tui.formatters.cells import Line, Span
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 FULL_BLOCK, EMPTY_BLOCK = "━", "─"
-WARN_SHARE, ERROR_SHARE = 0.75, 0.92  # where a bar turns yellow, then red
+WARN_SHARE, ERROR_SHARE = 0.75, 0.92  # shares at which a bar turns yellow, then red
 
 
 def size(count: float) -> str:
-    """Bytes: `1.4 GiB`."""
+    """A number of bytes with its unit: `1.4 GiB`."""
     value = float(count)
     for unit in UNITS:
         if value < 1024 or unit == UNITS[-1]:
@@ -22,7 +22,7 @@ def size(count: float) -> str:
 
 
 def rate(count: float) -> str:
-    """Bytes a second: `1.4 MiB/s`."""
+    """Bytes per second: `1.4 MiB/s`."""
     return f"{size(count)}/s"
 
 
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def coarse_duration(seconds: float) -> str:
-    """A time span in one unit, so that a live screen seldom changes: `40 s`, `3 min`, `2 h`, `5 d`."""
+    """A duration in one unit, so that a live screen seldom changes: `40 s`, `3 min`, `2 h`, `5 d`."""
     total = int(max(seconds, 0))
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
         if total < limit:
@@ -50,7 +50,7 @@ def coarse_duration(seconds: float) -> str:
 
 
 def local_time(moment: float) -> str:
-    """A Unix time as the local time of day, with the date when it is not today's."""
+    """A Unix time as local time, with the date when it is not today; "" for 0."""
     if not moment:
         return ""
     when, today = time.localtime(moment), time.localtime()
@@ -58,17 +58,17 @@ def local_time(moment: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 as a right-aligned percentage."""
+    """A share (0 to 1) as a right-aligned percentage."""
     return f"{share * 100:3.0f} %"
 
 
 def load_role(share: float) -> str:
-    """The role of something that should not fill up."""
+    """The role of a resource that should not fill up."""
     return "error" if share >= ERROR_SHARE else "warn" if share >= WARN_SHARE else "bar"
 
 
 def bar(share: float, width: int, role: str | None = None) -> Line:
-    """A bar `width` columns wide, filled to `share` of 1; its colour warns as it fills unless a role is given."""
+    """A bar of `width` columns filled to `share` (0 to 1); its colour warns as it fills, unless `role` is given."""
     share = min(max(share, 0.0), 1.0)
     full = round(share * width)
     return (

@@ -31,7 +31,7 @@ STAGE_STATE_MARKS: dict[StageState, Span] = {
 }
 COLUMNS = (
     Column("#", 4, right=True),
-    Column("what", minimum=18),
+    Column("operation", minimum=18),
     Column("state", 11),
     Column("took", 8, right=True),
     Column("result", minimum=16, rank=1),
@@ -39,7 +39,7 @@ COLUMNS = (
     Column("by", 14, rank=3),
 )
 BAR_WIDTH = 12
-MAX_LIST_ITEMS = 20  # of one list of an outcome
+MAX_LIST_ITEMS = 20  # shown of one list in a result
 
 
 def row(operation: Operation) -> tuple[Cell, ...]:
@@ -56,7 +56,7 @@ def row(operation: Operation) -> tuple[Cell, ...]:
 
 
 def progress_text(stage: Stage) -> str:
-    """How far a stage is, in its unit: `1.2 GiB of 4.0 GiB`, `12 of 40 files`."""
+    """The progress of a stage in its unit: `1.2 GiB of 4.0 GiB`, `12 of 40 files`."""
     if not stage.unit and not stage.total:
         return ""
     if stage.unit == "bytes":
@@ -66,14 +66,14 @@ def progress_text(stage: Stage) -> str:
 
 
 def stage_tree(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
-    """The stages as a tree, each with its depth; one whose parent is unknown stands at the top."""
+    """The stages as a tree, each with its depth; a stage with an unknown parent is at the top."""
     stage_ids = {stage.id for stage in stages}
     children: dict[str, list[Stage]] = {}
     for stage in stages:
         parent = stage.parent if stage.parent in stage_ids and stage.parent != stage.id else ""
         children.setdefault(parent, []).append(stage)
     for siblings in children.values():
-        siblings.sort(key=lambda stage: stage.started or float("inf"))  # an engine names its last step first
+        siblings.sort(key=lambda stage: stage.started or float("inf"))  # an engine reports its last step first
     out: list[tuple[int, Stage]] = []
 
     def walk(parent: str, depth: int) -> None:
@@ -126,17 +126,19 @@ def running_since(operation: Operation) -> str:
 
 
 def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int) -> list[Line]:
-    """Everything about one operation but its log."""
+    """Everything about one operation except its log."""
     head = line(
         enum_span(STATE_SPANS, operation.state), f"  {operation.title()}", Span(f"  operation {operation.id}", "dim")
     )
-    started_text = f"started {local_time(operation.started or operation.created)} by {operation.by or 'nobody'}"
+    started_text = (
+        f"started {local_time(operation.started or operation.created)}{f' by {operation.by}' if operation.by else ''}"
+    )
     out = [fit(head, width), *wrap(started_text, width, "dim")]
     if operation.options:
         options = ", ".join(f"{name}={format_value(value)}" for name, value in operation.options.items())
         out += wrap(options, width, "dim")
     if operation.cancel_requested and operation.state.live:
-        out.append(line(Span("it was asked to end", "warn")))
+        out.append(line(Span("cancellation requested", "warn")))
     if operation.failure is not None:
         out += failure_lines(operation, width)
     if operation.result:
@@ -147,7 +149,7 @@ def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int
 
 
 def failure_lines(operation: Operation, width: int) -> list[Line]:
-    """What failed, why and what to do now."""
+    """The error with its reason and remedy."""
     failure = operation.failure
     if failure is None:
         return []
@@ -160,7 +162,7 @@ def failure_lines(operation: Operation, width: int) -> list[Line]:
 
 
 def result_lines(result: dict[str, Any], width: int, show_all_command: str) -> list[Line]:
-    """The outcome as names and values in words; what is nothing is left out. `whole` is the command that shows all."""
+    """The result as names and values, without empty ones. `show_all_command` is named where a list is cut."""
     out: list[Line] = []
     label_width = min(max((len(result_label(name)) for name, value in result.items() if value), default=0), 20) + 2
     for name, value in result.items():

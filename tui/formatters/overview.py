@@ -1,4 +1,4 @@
-"""The Overview: operations in short, and alerts from everything that is known."""
+"""The Overview's panels: recent operations, and alerts from all sources."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from core.api_schema import CameraState, ServiceStatus
-from core.containers.model import Container, ContainerHealth
-from core.containers.model import ContainerState as ContainerState
+from core.containers.model import Container, ContainerHealth, ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
 from core.operations.model import Operation, OperationState
@@ -19,26 +18,27 @@ from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
 from tui.formatters.cells import Column, Line, Span, enum_span, line, table, wrap
 from tui.formatters.containers import sort_containers
-from tui.formatters.machine import gpu_name
+from tui.formatters.machine import HOT_CELSIUS, gpu_name
 from tui.formatters.numbers import coarse_duration, local_time, size
 from tui.formatters.operations import STATE_SPANS
 from tui.sources import Containers, LiveSample, PresetView
 from tui.store import Reading
 
-RECENT_SECONDS = 24 * 3600  # seconds a failed operation stays an alert
-LOW_DISK_SHARE = 0.05  # of a disk left
-HOT_CELSIUS = 85  # °C
-WIDE_ROW = 46  # columns from which a row has room for a name and since when nothing is known of it
-CONTAINER_HOSTNAME_LENGTH = 12  # characters of a container's id: what a service says of the host it runs on
+RECENT_SECONDS = 24 * 3600  # seconds that a failed operation stays an alert
+LOW_DISK_SHARE = 0.05  # free share of a disk below which it is an alert
+WIDE_ROW = 46  # columns from which a row has room for a name and since when it is unknown
+CONTAINER_HOSTNAME_LENGTH = (
+    12  # a service in a container reports the first characters of the container's id as its host
+)
 STUCK_MESSAGE_SECONDS = 60  # seconds a message may wait before it counts as stuck
 
 
 def operation_lines(operations: Sequence[Operation] | None, width: int) -> list[Line]:
-    """What runs now, then what ended last."""
+    """Running operations, then those that ended last."""
     if operations is None:
         return []
     if not operations:
-        return [line(Span("no operation yet: lock, sync or build a preset (2)", "dim"))]
+        return [line(Span("no operations yet: lock, sync or build a preset (2)", "dim"))]
     columns = (Column("", 4, right=True), Column("", minimum=16), Column("", 11), Column("", 9, right=True, rank=1))
     live_first = sorted(operations, key=lambda operation: (not operation.state.live, -operation.id))
     rows = [
@@ -67,16 +67,16 @@ def alert_lines(
     width: int,
     *,
     failed_sources: Sequence[tuple[str, str]] = (),
+    now: float = 0.0,
 ) -> list[Line]:
-    """Everything that needs a person: the sources that failed first, as nothing is known of what they told; then the
-    worst."""
+    """Everything that needs a person: first the sources that failed, then errors, then warnings."""
     alerts = [
         *_gpu_alerts(gpus),
         *_disk_alerts(host),
         *_container_alerts(containers),
         *_camera_alerts(service),
         *_service_alerts(service),
-        *_operation_alerts(operations or ()),
+        *_operation_alerts(operations or (), now or time.time()),
         *_preset_alerts(presets or ()),
     ]
     if not alerts and not failed_sources:
@@ -90,8 +90,8 @@ def alert_lines(
         }
         missing = ", ".join(name for name, value in sources.items() if value is None)
         if missing:
-            return wrap(f"nothing needs you, but nothing is heard of: {missing}", width)
-        return [line(Span("✓ ", "ok"), "nothing needs you")]
+            return wrap(f"no alerts, but no data from: {missing}", width)
+        return [line(Span("✓ ", "ok"), "no alerts")]
     out: list[Line] = []
     for role, text in [*failed_sources, *sorted(alerts, key=lambda alert: alert[0] != "error")]:
         first, *rest = wrap(text, width - 2)
@@ -101,14 +101,17 @@ def alert_lines(
 
 
 def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
-    """The sources that do not answer, with the reason, those first that did before. Most sites have no service yet:
-    one that nobody named, and that was never there, is no failure."""
+    """The sources that do not answer, with the reason; first those that answered before.
+
+    A service that was never there and that nobody configured is no failure: most sites have none yet."""
     failures: list[tuple[str, str]] = []
     for reading in readings:
         if reading.is_stale and reading.just_asked and reading.error is None:
             continue
         if reading.is_stale:
-            failures.append(("error", f"{reading.problem.summary}; last heard {coarse_duration(reading.age or 0)} ago"))
+            failures.append(
+                ("error", f"{reading.problem.summary}; last answer {coarse_duration(reading.age or 0)} ago")
+            )
         elif reading.error is not None and not isinstance(reading.error, NoService):
             failures.append(("warn", reading.problem.summary))
     return sorted(dict.fromkeys(failures), key=lambda failure: failure[0] != "error")
@@ -117,7 +120,7 @@ def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
 def stopped_container_error(
     service: Reading[ServiceStatus], containers: Reading[Containers], address: ServiceAddress | None
 ) -> XaivaError | None:
-    """Why the service cannot answer any more: the container that it is in does not run. None when it may."""
+    """An error when the service's container no longer runs, which makes the last answer outdated; else None."""
     if service.value is None or containers.value is None:
         return None
     host, name = service.value.host, address.container if address else ""
@@ -125,12 +128,12 @@ def stopped_container_error(
     for container in containers.value.containers:
         is_inside = len(host) == CONTAINER_HOSTNAME_LENGTH and container.id.startswith(host)
         if (is_inside or (is_newer and container.name == name)) and container.state is not ContainerState.RUNNING:
-            return XaivaError(f"Container {container.name}", f"it is {container.state.word}")
+            return XaivaError(f"Container {container.name}", f"the container is {container.state.word}")
     return None
 
 
 def item_names(panel: str, value: Any) -> list[str]:
-    """What a panel lists, by name: all that holds when its source does not answer."""
+    """The names that a panel lists, which is all that stays known when its source does not answer."""
     if panel == "containers":
         return [container.name for container in sort_containers(value)]
     if panel == "cameras":
@@ -143,7 +146,7 @@ def item_names(panel: str, value: Any) -> list[str]:
 
 
 def unknown_lines(reading: Reading[Any], names: Sequence[str], width: int) -> list[Line]:
-    """A panel whose source does not answer: why, then its rows without a state."""
+    """The lines of a panel whose source does not answer: the reason, then its rows without a state."""
     words = Span(f"? {reading.unknown_text}", "stale")
     error = reading.problem
     out = [*wrap(error.what, width, "warn"), *(wrap(error.why, width, "dim") if error.why else [])]
@@ -160,14 +163,14 @@ def _gpu_alerts(live: LiveSample | None) -> Iterator[tuple[str, str]]:
     if sample.state in (GpuState.HUNG, GpuState.LOST):
         yield "error", f"GPU: {sample.detail or sample.state.value}"
     if sample.state is GpuState.HUNG:
-        return  # its figures are those of before
+        return  # its numbers are outdated
     for gpu in sample.gpus:
         if gpu.temperature is not None and gpu.temperature >= HOT_CELSIUS:
             yield "error", f"GPU {gpu.index} is at {gpu.temperature:.0f} °C"
         if gpu.throttle:
-            yield "warn", f"GPU {gpu.index} is slowed down: {', '.join(gpu.throttle)}"
+            yield "warn", f"GPU {gpu.index} is throttled: {', '.join(gpu.throttle)}"
         if gpu.ecc_uncorrected:
-            yield "error", f"GPU {gpu.index}: {gpu.ecc_uncorrected} memory errors could not be corrected"
+            yield "error", f"GPU {gpu.index} has {gpu.ecc_uncorrected} uncorrected memory errors"
 
 
 def _disk_alerts(live: LiveSample | None) -> Iterator[tuple[str, str]]:
@@ -175,7 +178,7 @@ def _disk_alerts(live: LiveSample | None) -> Iterator[tuple[str, str]]:
         if disk.state is not DiskState.OK:
             yield "error", f"disk {disk.label or disk.path}: {disk.state.value} {disk.detail}"
         elif disk.total and disk.free < disk.total * LOW_DISK_SHARE:
-            yield "warn", f"disk {disk.label or disk.path}: {size(disk.free)} free"
+            yield "warn", f"disk {disk.label or disk.path} is almost full: {size(disk.free)} free"
 
 
 def _container_alerts(listing: Containers | None) -> Iterator[tuple[str, str]]:
@@ -190,16 +193,16 @@ def _container_alerts(listing: Containers | None) -> Iterator[tuple[str, str]]:
             health_lines = container.health_output.splitlines()
             yield "error", f"{container.name} is unhealthy{': ' + health_lines[0] if health_lines else ''}"
         elif container.exit_code and not container.running:
-            yield "error", f"{container.name} ended with code {container.exit_code}"
+            yield "error", f"{container.name} exited with code {container.exit_code}"
 
 
 def _unknown_container_text(container: Container) -> str:
-    """What the engine says of it that is not known here: it may be anything."""
+    """What the engine reports that this version of xaiva does not know."""
     if container.unreadable:
         return f"the engine's description of it cannot be read: {container.unreadable}"
     if not container.state.is_known:
-        return f"its state is {container.state.word}, which this xaiva does not know"
-    return f"its health is {container.health.word}, which this xaiva does not know"
+        return f"its state is {container.state.word}, which this version of xaiva does not know"
+    return f"its health is {container.health.word}, which this version of xaiva does not know"
 
 
 def _camera_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
@@ -208,9 +211,12 @@ def _camera_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
         if camera.state is CameraState.DISCONNECTED:
             yield "error", f"camera {name}: {camera.reason or 'lost'}"
         elif camera.state is CameraState.FAILED:
-            yield "error", f"camera {name} has failed{f': {camera.reason}' if camera.reason else ''}; s starts it (6)"
+            yield (
+                "error",
+                f"camera {name} has failed{f': {camera.reason}' if camera.reason else ''}; start it with s (6)",
+            )
         elif not camera.state.is_known:
-            yield "warn", f"camera {name}: its state is {camera.state.word}, which this xaiva does not know"
+            yield "warn", f"camera {name}: its state is {camera.state.word}, which this version of xaiva does not know"
         if camera.unreadable:
             yield "warn", f"camera {name}: the service's answer cannot be read: {camera.unreadable}"
         for alert in camera.alerts:
@@ -220,21 +226,24 @@ def _camera_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
 
 
 def _service_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
-    """What the inference service itself ails from, and what waits there for somebody."""
+    """Problems of the inference service itself, and events that wait to be acknowledged."""
     if status is None:
         return
     if status.unreadable:
         yield "warn", f"the service's answer cannot be read: {status.unreadable}"
     if status.unacknowledged:
-        events = "event waits" if status.unacknowledged == 1 else "events wait"
-        yield "warn", f"{status.unacknowledged} {events} for somebody (8)"
+        events = "event is" if status.unacknowledged == 1 else "events are"
+        yield "warn", f"{status.unacknowledged} {events} waiting (8)"
     logger, outbox, storage, analyser = status.logger, status.outbox, status.storage, status.analyser
     if logger.state != "ok":
-        buffered = f"; {logger.waiting} events are kept on disk" if logger.waiting else ""
+        buffered = f"; {logger.waiting} events are buffered on disk" if logger.waiting else ""
         yield "error", f"events: the database is {logger.state or 'unknown'}: {logger.why}{buffered}"
     if outbox.waiting and outbox.oldest is not None and outbox.oldest > STUCK_MESSAGE_SECONDS:
         reason = f": {outbox.why}" if outbox.why else ""
-        yield "warn", f"{outbox.waiting} messages are not sent, the oldest for {coarse_duration(outbox.oldest)}{reason}"
+        yield (
+            "warn",
+            f"{outbox.waiting} messages are not sent; the oldest has waited {coarse_duration(outbox.oldest)}{reason}",
+        )
     if storage.state != "ok":
         yield "error", f"recordings: the disk is {storage.state or 'unknown'}: {storage.why}"
     if analyser.state == "broken":
@@ -246,15 +255,15 @@ def _service_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
             yield "error", f"model {model.key}: {model.why}"
 
 
-def _operation_alerts(operations: Sequence[Operation]) -> Iterator[tuple[str, str]]:
-    """Failures of the last day that nothing newer of the same kind has made good."""
+def _operation_alerts(operations: Sequence[Operation], now: float) -> Iterator[tuple[str, str]]:
+    """Failures of the last day that no newer operation of the same kind and subject has followed."""
     newer_subjects: set[tuple[str, str]] = set()
     for operation in operations:
         subject = (operation.kind, operation.subject)
         if (
             operation.state in (OperationState.FAILED, OperationState.CRASHED)
             and subject not in newer_subjects
-            and time.time() - operation.ended < RECENT_SECONDS
+            and now - operation.ended < RECENT_SECONDS
         ):
             reason_lines = operation.failure.why.splitlines() if operation.failure else []
             yield (
@@ -267,6 +276,6 @@ def _operation_alerts(operations: Sequence[Operation]) -> Iterator[tuple[str, st
 def _preset_alerts(views: Sequence[PresetView]) -> Iterator[tuple[str, str]]:
     for view in views:
         if view.entry.error is not None:
-            yield "warn", f"preset {view.entry.name} cannot be used"
+            yield "warn", f"preset {view.entry.name} has errors"
         elif view.lock is not None and has_errors(view.findings):
             yield "warn", f"preset {view.entry.name} will not work on {view.target or 'this machine'}"

@@ -1,4 +1,4 @@
-"""The preset editor's fields: where each stands in the file, and how a form's texts become a preset's text."""
+"""The preset editor's fields: their place in the file, and the conversion between field texts and the file."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from core.presets.compat import Choices
 from core.presets.model import Preset
 from core.presets.serialization import dump, dump_unvalidated
-from core.presets.validation import PresetProblem, validate_text
 
 
 class FieldFormat(Enum):
-    """How a field is written: one text, a number, yes or no, words with commas, a command as in a shell; and over
-    several lines: one item a line, layers with their headings, or headings with `key = value` below them."""
+    """How a field is written. The last three formats take several lines."""
 
     TEXT = "text"
     NUMBER = "number"
     YES = "yes"
     WORDS = "words"
+    """Words separated by commas."""
     COMMAND = "command"
+    """Words as in a shell."""
     LINES = "lines"
+    """One item per line."""
     LAYERS = "layers"
+    """`[name]`, then one requirement per line or `@file`."""
     TABLES = "tables"
+    """`[name]`, then `key = value` lines."""
 
     @property
     def multiline(self) -> bool:
-        """Whether it takes several lines."""
         return self in (FieldFormat.LINES, FieldFormat.LAYERS, FieldFormat.TABLES)
 
 
 @dataclass(frozen=True)
 class PresetField:
-    """A field of the form. `choices` names the list of `Choices` that offers values for it."""
+    """A field of the form. `choices` names the list in `Choices` that has its known values."""
 
     name: str
     label: str
@@ -53,7 +54,7 @@ _TRUE_WORDS = ("yes", "y", "true", "on", "1")
 _FALSE_WORDS = ("no", "n", "false", "off", "0")
 
 PRESET_FIELDS: tuple[PresetField, ...] = (
-    PresetField("description", "Description", ("metadata", "description"), hint="for people"),
+    PresetField("description", "Description", ("metadata", "description"), hint="shown in lists"),
     PresetField("base", "Base image", ("base_image",), choices="base_images"),
     PresetField(
         "runtime", "Runtime base", ("runtime_base_image",), choices="base_images", hint="empty: the base image"
@@ -68,15 +69,15 @@ PRESET_FIELDS: tuple[PresetField, ...] = (
     PresetField("opencv", "OpenCV", ("build_options", "opencv_version"), choices="opencv", hint="empty: not built"),
     PresetField("headers", "NVENC headers", ("build_options", "nv_codec_headers_version"), choices="nv_codec_headers"),
     PresetField("media", "Xaiva Media", ("build_options", "xaiva_media_branch"), hint="branch; empty: not built"),
-    PresetField("gpu", "Target GPU", ("target", "gpu"), choices="gpus", hint="empty: this machine's"),
+    PresetField("gpu", "Target GPU", ("target", "gpu"), choices="gpus", hint="empty: this machine"),
     PresetField("driver", "Target driver", ("target", "driver"), hint="535.183"),
     PresetField("ports", "Ports", ("run", "ports"), FieldFormat.WORDS, hint="8600:8600"),
     PresetField("volumes", "Volumes", ("run", "volumes"), FieldFormat.WORDS, hint="./data:/data, ./models:/models"),
     PresetField("devices", "Devices", ("run", "devices"), FieldFormat.WORDS, hint="/dev/video0"),
-    PresetField("gpus", "GPUs at run", ("run", "gpus"), hint="all, 0,1 … empty: none"),
-    PresetField("layers", "Layers: [name], then one requirement a line, or @file", ("layers",), FieldFormat.LAYERS),
-    PresetField("pins", "Pins: one a line", ("pins",), FieldFormat.LINES),
-    PresetField("debs", "Debian packages: one a line", ("debs",), FieldFormat.LINES),
+    PresetField("gpus", "Runtime GPUs", ("run", "gpus"), hint="all, 0,1 … empty: none"),
+    PresetField("layers", "Layers: [name], then one requirement per line, or @file", ("layers",), FieldFormat.LAYERS),
+    PresetField("pins", "Pins: one per line", ("pins",), FieldFormat.LINES),
+    PresetField("debs", "Debian packages: one per line", ("debs",), FieldFormat.LINES),
     PresetField(
         "indexes",
         "Indexes: [name], then url = …, token_variable = …, packages = six, ours-*",
@@ -92,11 +93,11 @@ PRESET_FIELDS: tuple[PresetField, ...] = (
         "Health check",
         (*_HEALTH_PATH, "command"),
         FieldFormat.COMMAND,
-        hint="a command; empty: the image's own",
+        hint="a command; empty: the image default",
     ),
-    PresetField("health_interval", "  every, s", (*_HEALTH_PATH, "interval"), FieldFormat.NUMBER, hint="30"),
-    PresetField("health_timeout", "  timeout, s", (*_HEALTH_PATH, "timeout"), FieldFormat.NUMBER, hint="5"),
-    PresetField("health_start", "  at first, s", (*_HEALTH_PATH, "start_period"), FieldFormat.NUMBER, hint="20"),
+    PresetField("health_interval", "  interval (s)", (*_HEALTH_PATH, "interval"), FieldFormat.NUMBER, hint="30"),
+    PresetField("health_timeout", "  timeout (s)", (*_HEALTH_PATH, "timeout"), FieldFormat.NUMBER, hint="5"),
+    PresetField("health_start", "  start time (s)", (*_HEALTH_PATH, "start_period"), FieldFormat.NUMBER, hint="20"),
     PresetField("health_retries", "  retries", (*_HEALTH_PATH, "retries"), FieldFormat.NUMBER, hint="3"),
     PresetField("dev", "Dev mode", ("run", "dev", "enabled"), FieldFormat.YES, hint="yes; empty: no"),
     PresetField("dev_source", "Dev source", ("run", "dev", "source"), hint="the site's folder"),
@@ -104,7 +105,7 @@ PRESET_FIELDS: tuple[PresetField, ...] = (
 
 
 def offered_values(field: PresetField, choices: Choices, values: Mapping[str, str]) -> list[str]:
-    """The values to offer in a field, given the others: PyTorch and TensorRT depend on the Python."""
+    """The known values of a field; those of PyTorch and TensorRT depend on the Python in `values`."""
     python = values.get("python", "")
     if field.choices == "torch":
         return choices.torch_versions(python)
@@ -114,7 +115,7 @@ def offered_values(field: PresetField, choices: Choices, values: Mapping[str, st
 
 
 def parse_object(text: str) -> dict[str, Any] | None:
-    """The file as a document, None when it is no JSON object."""
+    """The text as a JSON object, None when it is not one."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -123,7 +124,7 @@ def parse_object(text: str) -> dict[str, Any] | None:
 
 
 def field_texts(document: Mapping[str, Any]) -> dict[str, str]:
-    """What stands in each field."""
+    """The text of each field."""
     return {field.name: _to_text(field, _value_at(document, field.path)) for field in PRESET_FIELDS}
 
 
@@ -165,7 +166,7 @@ def _table_text(item: Mapping[str, Any]) -> str:
 
 
 def _fits_one_line(value: Any) -> bool:
-    """Whether it can be written behind a key: a text, or a list of texts."""
+    """Whether the value fits behind a key: a text, or a list of texts."""
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
@@ -174,9 +175,9 @@ def _value_text(value: str | list[str]) -> str:
 
 
 def apply_changes(text: str, changed: Mapping[str, str]) -> str:
-    """The preset's text with the fields in `changed` set; order and layout of `text` stay as far as they can.
+    """The preset's text with the fields in `changed` set; order and layout of `text` are kept where possible.
 
-    A text that is no JSON object is given back as it is: there is nothing to set fields in.
+    A text that is not a JSON object is returned unchanged.
     """
     document = parse_object(text)
     if document is None:
@@ -189,7 +190,7 @@ def apply_changes(text: str, changed: Mapping[str, str]) -> str:
     _complete_document(document)
     try:
         return dump(Preset.model_validate(document), text, document)
-    except ValueError:  # something in it is wrong: show it all the same, the problems stand beside it
+    except ValueError:  # invalid: show it anyway, its problems are shown beside it
         return dump_unvalidated(document, text)
 
 
@@ -213,7 +214,7 @@ def _from_text(field: PresetField, text: str, old_value: Any) -> Any:
 
 
 def _parse_number(text: str) -> Any:
-    """The number that is written; what is none stays as it is, so that the problem is told."""
+    """The number; other text stays as it is, so that validation reports it."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -230,7 +231,7 @@ def _parse_command(text: str) -> list[str]:
 
 
 def _parse_tables(text: str, old_items: list[Any]) -> list[dict[str, Any]]:
-    """Items from their text; what does not fit on a line in an item of that name stays."""
+    """Parse items; values of an old item that do not fit one line are kept."""
     old_by_name = {item.get("name"): item for item in old_items if isinstance(item, dict)}
     out: list[dict[str, Any]] = []
     for line in (raw.strip() for raw in text.splitlines()):
@@ -247,7 +248,7 @@ def _parse_tables(text: str, old_items: list[Any]) -> list[dict[str, Any]]:
 
 
 def _parse_layers(text: str, old_layers: list[Any]) -> list[dict[str, Any]]:
-    """Layers from their text; what else a layer of that name had stays."""
+    """Parse layers; other keys of an old layer are kept."""
     old_by_name = {layer.get("name"): layer for layer in old_layers if isinstance(layer, dict)}
     out: list[dict[str, Any]] = []
     for line in (raw.strip() for raw in text.splitlines()):
@@ -265,11 +266,11 @@ def _parse_layers(text: str, old_layers: list[Any]) -> list[dict[str, Any]]:
     return out
 
 
-_EMPTY_VALUES: tuple[Any, ...] = ("", [], None)  # not 0, which is a number of seconds, too
+_EMPTY_VALUES: tuple[Any, ...] = ("", [], None)  # but not 0, which is a valid number of seconds
 
 
 def _set_or_remove(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set or, when it is empty, remove a value; a parent that becomes empty goes too."""
+    """Set a value, or remove it when it is empty, together with parents that become empty."""
     *parents, last = path
     holders = [document]
     for key in parents:
@@ -289,8 +290,8 @@ def _set_or_remove(document: dict[str, Any], path: tuple[str, ...], value: Any) 
 
 
 def _complete_document(document: dict[str, Any]) -> None:
-    """What goes together: TensorRT with a version is enabled; components are nothing without a PyTorch, nor are the
-    times of a health check without its command."""
+    """Make dependent keys consistent: a TensorRT version enables TensorRT; components without a PyTorch version and
+    health check times without a command are removed."""
     run = document.get("run")
     if isinstance(run, dict) and isinstance(check := run.get("health_check"), dict) and not check.get("command"):
         del run["health_check"]
@@ -303,8 +304,3 @@ def _complete_document(document: dict[str, Any]) -> None:
             document["tensorrt"] = {"enabled": True, **{k: v for k, v in tensorrt.items() if k != "enabled"}}
         else:
             del document["tensorrt"]
-
-
-def preset_problems(text: str, path: Path) -> list[PresetProblem]:
-    """What keeps the text from being a preset."""
-    return validate_text(text, path)

@@ -34,11 +34,11 @@ ARTIFACT_COLUMNS = (
 )
 LABEL_WIDTH = 12
 SHORT_HASH_LENGTH = 12
-MAX_CHANGED_LINES = 6  # of a difference, in a question
+MAX_CHANGED_LINES = 6  # of a difference shown in a question
 
 
 def lock_state_span(view: PresetView) -> Span:
-    """Whether it is locked, for the preset as it is now, and as a whole: a build refuses less."""
+    """Whether the lock is complete and matches the preset; a build needs both."""
     if view.lock is None:
         return (
             Span("✗ broken", "error")
@@ -65,17 +65,17 @@ def row(view: PresetView) -> tuple[Cell, ...]:
 
 
 def detail(view: PresetView, width: int) -> list[Line]:
-    """What it is made of, and what is to be said against it."""
+    """What the preset contains, and its findings."""
     preset = view.entry.preset
     if preset is None:
         error = view.entry.error
         assert error is not None
-        out = [line(Span("This file cannot be used. The others are not affected.", "error")), line()]
+        out = [line(Span("This file has errors. Other presets are not affected.", "error")), line()]
         return out + wrap(error.why, width) + wrap(f"→ {error.remedy}", width, "accent", indent="  ")
     out = wrap(preset.metadata.description, width, "title") if preset.metadata.description else []
     out += _fact_lines(_preset_facts(preset), width)
     target = view.target
-    out += [line(), *wrap(f"checked for {target or 'no particular machine'}", width, "dim")]
+    out += [line(), *wrap(f"checked for {target or 'any machine'}", width, "dim")]
     return out + finding_format.lines(view.findings, width)
 
 
@@ -131,20 +131,18 @@ def artifact_row(view: PresetView, operation: Operation | None) -> tuple[Cell, .
 
 
 def artifact_lines(view: PresetView, plan: SyncPlan | None, no_plan_reason: str, width: int) -> list[Line]:
-    """What is locked, what is there, what a sync would do. `why`: why there is no plan (yet)."""
+    """The lock, the files on disk, and what a sync would do. `no_plan_reason` is shown while there is no plan."""
     lock = view.lock
     broken_lock = next((finding for finding in view.findings if finding.code == "lock"), None)
     if lock is None and broken_lock:
         out = wrap(f"✗ {broken_lock.summary}", width, "error")
         return out + wrap(f"→ {broken_lock.remedy}", width, "accent", indent="  ")
     if lock is None:
-        words = (
-            "not locked yet: l names every file by size and SHA-256" if view.entry.preset else "the preset is broken"
-        )
+        words = "not locked yet: press l to lock it" if view.entry.preset else "the preset has errors"
         return wrap(words, width, "dim")
     out = _fact_lines(_lock_facts(lock), width)
     if view.stale:
-        out += [line(), *wrap("! the preset changed after it was locked: lock it again", width, "warn")]
+        out += [line(), *wrap("! the preset changed after it was locked: lock it again (l)", width, "warn")]
     for missing in lock.unlocked:
         out += [line(), *wrap(f"! {missing.summary}", width, "warn")]
         out += wrap(f"→ {missing.remedy}", width, "accent", indent="  ")
@@ -170,32 +168,35 @@ def _lock_facts(lock: Lock) -> list[tuple[str, Cell]]:
 
 
 def plan_lines(plan: SyncPlan, width: int) -> list[Line]:
-    """What a sync would do."""
     share = plan.present_bytes / plan.bytes if plan.bytes else 1.0
     is_complete = plan.present_files == plan.files and not plan.corrupt and not plan.extra
     facts: list[tuple[str, Cell]] = [
         (
-            "there",
+            "present",
             (*bar(share, 20, "ok" if is_complete else "accent"), Span(f" {plan.present_files} of {plan.files} files")),
         ),
         ("to fetch", _files_text(plan.fetch_files, plan.fetch_bytes)),
         ("resumed", size(plan.resumed_bytes) if plan.resumed_bytes else ""),
         ("to link", _files_text(plan.link_files, plan.link_bytes)),
-        ("to make", _files_text(plan.make_files, plan.make_bytes)),
-        ("about", duration(plan.seconds) if plan.seconds else ""),
+        ("to build", _files_text(plan.make_files, plan.make_bytes)),
+        ("estimate", duration(plan.seconds) if plan.seconds else ""),
         ("free", f"{size(plan.free_bytes)}, {size(plan.needed_bytes)} needed"),
     ]
     out = _fact_lines(facts, width)
     if plan.free_bytes < plan.needed_bytes:
-        out += wrap("✗ the disk is too small for this", width, "error")
-    for title, names in (("corrupt", plan.corrupt), ("not of the lock", plan.extra)):
+        out += wrap("✗ not enough free disk space", width, "error")
+    for title, names in (("corrupt", plan.corrupt), ("not in the lock", plan.extra)):
         if names:
             out += [line(), line(Span(f"{len(names)} {title}", "error"))]
             out += [fit(Span(f"  {name}"), width) for name in names[:20]]
     if is_complete and plan.unlocked:
-        out += wrap("! all that is locked is there, but the lock lacks what stands above: no build", width, "warn")
+        out += wrap(
+            "! every locked file is there, but the lock is incomplete: no build yet",
+            width,
+            "warn",
+        )
     elif is_complete:
-        out.append(line(Span("✓ complete", "ok"), Span("; v reads every byte to prove it", "dim")))
+        out.append(line(Span("✓ complete", "ok"), Span("; press v to verify every byte", "dim")))
     return out
 
 
@@ -204,7 +205,6 @@ def _files_text(files: int, count: int) -> str:
 
 
 def suggestion_lines(suggestions: Sequence[Suggestion], width: int) -> list[Line]:
-    """What would work, newest first."""
     out: list[Line] = []
     for suggestion in suggestions:
         parts = [
@@ -228,7 +228,7 @@ def changed_text(old_text: str, new_text: str) -> str:
 
 
 def json_difference(old_text: str, new_text: str, name: str) -> list[Line]:
-    """The changed lines of a preset file, with some around them; empty when nothing changed."""
+    """The changed lines of a preset file with some context; empty when nothing changed."""
     import difflib
 
     roles = {"+": "add", "-": "remove", "@": "dim"}

@@ -1,4 +1,4 @@
-"""What a piece of long work would do, as lines: shown before it starts."""
+"""Previews of long work, shown before it starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABEL_WIDTH = 12
 
 
 def lock_preview(preset: Preset, old_lock: Lock | None, upgrade: bool, width: int) -> list[Line]:
-    """What is looked up, and what is kept of the lock there is."""
+    """What a lock looks up, and whether versions of the old lock are kept."""
     images = [preset.base_image, *([preset.runtime_base_image] if preset.runtime_base_image else [])]
     torch = preset.pytorch
     wheels = [*([f"torch {torch.version}"] if torch else []), *(layer.name for layer in preset.layers)]
@@ -28,41 +28,42 @@ def lock_preview(preset: Preset, old_lock: Lock | None, upgrade: bool, width: in
         ("Debian", ", ".join(preset.debs)),
         ("wheels", f"for Python {preset.python_version}: {', '.join(wheels)}" if wheels else ""),
         ("pins", ", ".join(preset.pins)),
-        ("indexes", ", ".join(["the usual one", *(index.name for index in preset.indexes)])),
+        ("indexes", ", ".join(["default", *(index.name for index in preset.indexes)])),
         ("sources", ", ".join(source.name for source in preset.sources)),
         ("models", ", ".join(model.name for model in preset.models)),
     ]
-    out = wrap("Looked up over the network, down to each file's size and SHA-256; nothing is downloaded yet.", width)
+    out = wrap("The lock looks up every file's size and SHA-256 over the network. It downloads nothing yet.", width)
     out.append(line())
     for name, words in facts:
         out += labelled_lines(name, words, LABEL_WIDTH, width) if words else []
-    newest_text = "The newest versions allowed are taken."
-    kept_text = "What is locked already is kept where it still fits."
+    newest_text = "The lock takes the newest versions allowed."
+    kept_text = "Versions that are already locked stay where they still fit."
     return [*out, line(), *wrap(newest_text if upgrade or old_lock is None else kept_text, width, "dim")]
 
 
 def sync_preview(plan: SyncPlan, width: int) -> list[Line]:
-    """The plan."""
+    """What a sync would do."""
     return presets.plan_lines(plan, width)
 
 
 def verify_preview(old_lock: Lock, width: int) -> list[Line]:
-    """How much is read."""
     total = size(sum(file.size for file in old_lock.files))
-    return wrap(f"{len(old_lock.files)} files, {total}, are read in full and compared with their SHA-256.", width)
+    return wrap(f"{len(old_lock.files)} files ({total}) are read in full and checked against their SHA-256.", width)
 
 
 def build_preview(stages: Sequence[str], width: int) -> list[Line]:
-    """The stages in their order."""
-    out = wrap("With the network off, from the artifacts alone; unchanged stages come from the cache.", width)
+    """The stages of a build in order."""
+    out = wrap(
+        "The build uses only the artifacts, without network access. Unchanged stages come from the cache.", width
+    )
     out += [line(), line(Span(f"{len(stages)} stages", "title")), *wrap(" → ".join(stages), width)]
-    return [*out, line(), line(Span("✓ nothing is in the way", "ok"), Span("; models are read once more", "dim"))]
+    return [*out, line(), line(Span("✓ ready to build", "ok"), Span("; models are verified again", "dim"))]
 
 
 def learning_preview(camera: CameraStatus, minutes: float) -> str:
-    """How many pictures a learning would see, as a sentence."""
+    """How many pictures learning would see, as a sentence."""
     if not camera.processed_fps:
-        return f"It decides no picture now ({camera.state.value}): there is nothing to learn from until it is live."
+        return f"The camera is {camera.state.value}: it cannot learn until it is live."
     pictures = int(camera.processed_fps * 60 * minutes)
     shape = f" of {camera.width}×{camera.height}" if camera.width else ""
-    return f"At {camera.processed_fps:.3g} pictures{shape} a second, {minutes:g} minutes give about {pictures:,}."
+    return f"At {camera.processed_fps:.3g} pictures{shape} per second, {minutes:g} minutes give about {pictures:,}."

@@ -1,4 +1,4 @@
-"""The inference service itself: its models and their memory, logger, analyser, messages, disk; rules and users."""
+"""The inference service: models and their memory, logger, analyser, messages, recordings; rules and users."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ MODEL_STATE_SPANS = {
     "closing": Span("◌ closing", "dim"),
     "failed": Span("✗ failed", "error"),
 }
-TROUBLED_STATES = ("behind", "failing", "broken", "waiting", "full")  # of a part of the service
-RULE_COLUMNS = (Column("rule", minimum=10), Column("from", 9), Column("to", minimum=16, rank=1, weight=2))
-USER_COLUMNS = (Column("user", minimum=10), Column("role", 9), Column("cameras", minimum=12, rank=1, weight=2))
-MAX_DELIVERIES = 8  # messages shown with a rule
+TROUBLED_STATES = ("behind", "failing", "broken", "waiting", "full")  # of a component of the service
+RULE_COLUMNS = (Column("rule", minimum=10), Column("priority", 10), Column("to", minimum=16, rank=1, weight=2))
+USER_COLUMNS = (Column("user", minimum=9), Column("role", 10), Column("cameras", minimum=12, rank=1, weight=2))
+MAX_DELIVERIES = 8  # shown with a rule
 LABEL_WIDTH = 11
-MEMORY_BAR_WIDTH = 40  # columns of the memory's bar at most
+MEMORY_BAR_WIDTH = 40  # columns at most
 
 
 def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) -> list[Line]:
-    """The service, and the ledger of its models."""
+    """The state of the service, and the memory of its models."""
     if status is None:
         return []
     unreadable_text = f"the service's answer cannot be read: {status.unreadable}"
     out: list[Line] = [
         *(wrap(unreadable_text, width, "warn") if status.unreadable else []),
-        fit(f"version {status.version}, up {coarse_duration(status.uptime)}, {size(status.rss)} resident", width),
+        fit(f"version {status.version}, up {coarse_duration(status.uptime)}, {size(status.rss)} RAM", width),
         *component_lines(status, width),
     ]
     if status.ledger is not None:
@@ -44,10 +44,10 @@ def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) ->
 
 
 def component_lines(status: ServiceStatus, width: int) -> list[Line]:
-    """Logger, analyser, messages, disk: one line each, and why where one ails."""
+    """Logger, analyser, messages and recordings: one line each, with the reason of a problem."""
     logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
     oldest = f", the oldest for {coarse_duration(logger.oldest)}" if logger.oldest else ""
-    waiting_text = f", {logger.waiting} wait for the database{oldest}" if logger.waiting else ""
+    waiting_text = f", {logger.waiting} waiting for the database{oldest}" if logger.waiting else ""
     oldest_message = f", the oldest for {coarse_duration(outbox.oldest)}" if outbox.oldest else ""
     components = (
         ("events", logger.state, "ok", f"{logger.written} written{waiting_text}", logger.why),
@@ -88,26 +88,26 @@ def component_lines(status: ServiceStatus, width: int) -> list[Line]:
 
 
 def memory_lines(memory: LedgerStatus, width: int) -> list[Line]:
-    """The memory: who has how much of it, then model by model."""
+    """The GPU memory: who uses how much, then each model."""
     free = max(memory.total - memory.ours - memory.others, 0)
     out: list[Line] = [
         line(Span(f"{memory.device}", "title"), Span(f"  {size(memory.total)}", "dim")),
         _shares_bar(memory, min(width, MEMORY_BAR_WIDTH)),
         *wrap(
-            f"models {size(memory.ours)}, others {size(memory.others)}, kept free {size(memory.reserve)}, "
+            f"models {size(memory.ours)}, others {size(memory.others)}, reserved {size(memory.reserve)}, "
             f"free {size(memory.free or free)}{_unexplained_text(memory.drift)}",
             width,
             "dim",
         ),
     ]
     if not memory.models:
-        return [*out, line(Span("no model is loaded", "dim"))]
+        return [*out, line(Span("no models loaded", "dim"))]
     columns = (
         Column("model", minimum=12),
         Column("state", 9),
         Column("memory", 12, right=True),
         Column("used by", 7, right=True, rank=1),
-        Column("a second", 8, right=True, rank=2),
+        Column("per s", 8, right=True, rank=2),
         Column("wait", 7, right=True, rank=4),
         Column("batch", 5, right=True, rank=5),
         Column("provider", 12, rank=3),
@@ -121,12 +121,12 @@ def memory_lines(memory: LedgerStatus, width: int) -> list[Line]:
 
 def _unexplained_text(drift: int | None) -> str:
     if drift is None:
-        return ", unexplained unknown"
+        return ", unexplained: unknown"
     return f", {size(drift)} unexplained" if drift else ""
 
 
 def _shares_bar(memory: LedgerStatus, width: int) -> Line:
-    """Models, others, the reserve and what is free, as parts of one bar; each has a mark of its own."""
+    """Models, others, the reserve and free memory as parts of one bar, each with its own mark."""
     total = max(memory.total, 1)
     marks = (("█", "accent", memory.ours), ("▓", "bar", memory.others), ("░", "dim", memory.reserve))
     out: list[Span] = []
@@ -155,7 +155,7 @@ def _model_row(model: ModelStatus) -> tuple[Cell, ...]:
 
 
 def _container_lines(holders: Sequence[VramHolder], width: int) -> list[Line]:
-    """What each container holds of the GPUs, as the driver says, and how much of it the ledger explains."""
+    """The GPU memory of each container, as the driver reports it, and how much of it the models account for."""
     if not holders:
         return []
     columns = [Column("container", minimum=16), Column("GPU", 4, right=True), Column("memory", 10, right=True)]
@@ -181,30 +181,30 @@ def _signed_size(count: int | None) -> str:
 def rule_row(rule: Rule) -> tuple[Cell, ...]:
     """One rule in a list."""
     to = f"cannot be read: {rule.unreadable}" if rule.unreadable else ", ".join(channel.to for channel in rule.channels)
-    return (rule.name or "?", rule.priority.word if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
+    return (rule.name or "?", rule.priority.word if rule.enabled else Span("■ disabled", "dim"), Span(to, "dim"))
 
 
 def user_row(user: User) -> tuple[Cell, ...]:
     """One user in a list."""
-    role = Span(user.role.word) if user.active else Span("■ off", "dim")
+    role = Span(user.role.word) if user.active else Span("■ disabled", "dim")
     return (user.name or "?", role, Span("all" if user.cameras is None else ", ".join(user.cameras) or "none", "dim"))
 
 
 def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[Line]:
     """A rule and its newest messages."""
     facts = [
-        ("events", f"from priority {rule.priority.word} on"),
+        ("events", f"priority {rule.priority.word} and above"),
         ("cameras", ", ".join(rule.cameras) or "all"),
         ("types", ", ".join(rule.types) or "all"),
         ("when", format_schedule(rule.schedule) or "always"),
-        ("together", f"the same camera and type within {rule.within:g} s are one message"),
+        ("grouping", f"one message per camera and type within {rule.within:g} s"),
         *(("to", format_channel(channel)) for channel in rule.channels),
     ]
-    out: list[Line] = [] if rule.enabled else [line(Span("it is switched off", "warn"))]
+    out: list[Line] = [] if rule.enabled else [line(Span("this rule is disabled", "warn"))]
     for name, value in facts:
         out += labelled_lines(name, value, LABEL_WIDTH, width)
     rule_deliveries = [delivery for delivery in deliveries if delivery.rule == rule.name][:MAX_DELIVERIES]
-    out += [line(), line(Span("newest messages" if rule_deliveries else "no message yet", "dim"))]
+    out += [line(), line(Span("newest messages" if rule_deliveries else "no messages yet", "dim"))]
     for delivery in rule_deliveries:
         role = {"sent": "ok", "given_up": "error"}.get(delivery.state, "accent" if delivery.state == "waiting" else "")
         events = f", {delivery.count} events" if delivery.count > 1 else ""
@@ -218,16 +218,19 @@ def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[
 
 
 def user_detail(user: User, width: int) -> list[Line]:
-    """What a user may."""
+    """The user's rights and logins."""
     role_texts = {
         "viewer": "sees cameras and events",
-        "operator": "sees, acknowledges, starts and stops",
-        "admin": "may do everything",
+        "operator": "also acknowledges, starts and stops",
+        "admin": "can do everything",
     }
     facts = [
-        ("role", f"{user.role.word}: {role_texts.get(user.role.value, 'this xaiva does not know what that allows')}"),
+        (
+            "role",
+            f"{user.role.word}: {role_texts.get(user.role.value, 'a role that this version of xaiva does not know')}",
+        ),
         ("cameras", "all" if user.cameras is None else ", ".join(user.cameras) or "none"),
-        ("log in", "yes" if user.active else "not any more"),
+        ("log in", "yes" if user.active else "disabled"),
         ("added", local_datetime(user.created)),
         ("last login", local_datetime(user.last_login) or "never"),
     ]

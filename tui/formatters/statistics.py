@@ -1,4 +1,4 @@
-"""Daily statistics as charts."""
+"""The statistics of some days as charts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui.formatters.charts import bar_chart, column_chart
 
 
 def by_day(statistics: Statistics | None, first: date, last: date, height: int, width: int) -> list[Line]:
-    """Events a day, those that wait for somebody on top."""
+    """Events per day, with waiting ones on top."""
     if statistics is None:
         return []
     sums: dict[date, tuple[int, int]] = {}
@@ -32,12 +32,12 @@ def by_day(statistics: Statistics | None, first: date, last: date, height: int, 
 
 
 def day_text(day: date) -> str:
-    """`Jan 31`."""
+    """The day for a label or title: `Jan 31`."""
     return f"{day:%b} {day.day}"
 
 
 def by_hour(statistics: Statistics | None, height: int, width: int) -> list[Line]:
-    """Events by the hour of the day in the statistics' zone."""
+    """Events by hour of the day, in the statistics' time zone."""
     if statistics is None:
         return []
     sums = [0] * 24
@@ -47,7 +47,7 @@ def by_hour(statistics: Statistics | None, height: int, width: int) -> list[Line
     if not any(sums):
         return _no_events()
     busiest = max(range(24), key=lambda hour: sums[hour])
-    head = line(Span(f"most between {busiest}:00 and {(busiest + 1) % 24}:00", "dim"))
+    head = line(Span(f"most events between {busiest}:00 and {(busiest + 1) % 24}:00", "dim"))
     values = [(count, count) for count in sums]
     return [
         head,
@@ -57,7 +57,7 @@ def by_hour(statistics: Statistics | None, height: int, width: int) -> list[Line
 
 
 def _clock_hours(day: date, zone: str, count: int) -> Iterable[int]:
-    """The hour on the clock of each hour of a day: on the days on which clocks change one is missing or twice there."""
+    """The clock hour of each hour of a day; one is missing or double when the clocks change."""
     if count == 24:
         return range(24)
     try:
@@ -69,7 +69,7 @@ def _clock_hours(day: date, zone: str, count: int) -> Iterable[int]:
 
 
 def by_type(statistics: Statistics | None, width: int) -> list[Line]:
-    """Events by type, then by priority."""
+    """Events by type, and a line by priority."""
     if statistics is None:
         return []
     by_type: Counter[str] = Counter()
@@ -86,7 +86,7 @@ def by_type(statistics: Statistics | None, width: int) -> list[Line]:
 
 
 def by_camera(statistics: Statistics | None, width: int) -> list[Line]:
-    """Events by camera, with the highest score and how long the response took."""
+    """Events by camera, with the highest score and the mean response time."""
     if statistics is None:
         return []
     sums: Counter[str] = Counter()
@@ -109,4 +109,4 @@ def _camera_note(days: list[DayStatistics]) -> str:
 
 
 def _no_events() -> list[Line]:
-    return [line(Span("no event in these days", "dim"))]
+    return [line(Span("no events in these days", "dim"))]

@@ -11,11 +11,11 @@ from tui.app_protocol import console_of
 from tui.formatters.cells import wrap
 from tui.screens.field_form import Field, FieldForm
 
-AT_ONCE = 1000  # ids in one request: the service takes no more
+MAX_IDS = 1000  # in one request: the service accepts no more
 
 
 class AcknowledgeMany(FieldForm[int]):
-    """Gives back how many were acknowledged, None when the dialog was left."""
+    """Returns how many events were acknowledged, None when the dialog was cancelled."""
 
     VERB = "Acknowledge"
     WIDE = False
@@ -26,26 +26,24 @@ class AcknowledgeMany(FieldForm[int]):
         self._find = find
 
     def fields(self) -> Sequence[Field]:
-        """A note for all of them."""
-        return (Field("note", "Note", hint="kept with them; may be empty"),)
+        return (Field("note", "Note", hint="optional; kept with each event"),)
 
     def on_mount(self) -> None:
-        """Which ones."""
         self.show_message(lambda width: wrap(self._text, width))
 
     def send(self) -> None:
-        """Find them, then acknowledge them."""
+        """Find the events, then acknowledge them."""
         service, note = console_of(self).service, self.value("note")
         self.run_once(lambda: acknowledge(service, self._find(), note), self.dismiss)
 
 
 def acknowledge(service: ServiceClient, ids: Sequence[str], note: str = "") -> int:
-    """In a thread: returns how many had not been before."""
-    batches = [list(ids[at : at + AT_ONCE]) for at in range(0, len(ids), AT_ONCE)]
+    """Acknowledge the events and return how many were not acknowledged before. Blocks."""
+    batches = [list(ids[at : at + MAX_IDS]) for at in range(0, len(ids), MAX_IDS)]
     return sum(service.acknowledge(batch, note) for batch in batches)
 
 
 def unacknowledged_ids(service: ServiceClient, query: EventQuery) -> list[str]:
-    """In a thread: all events of a filter that wait for somebody."""
-    waiting_query = query.model_copy(update={"acknowledged": False, "cursor": "", "limit": AT_ONCE})
+    """The ids of all unacknowledged events of a filter. Blocks."""
+    waiting_query = query.model_copy(update={"acknowledged": False, "cursor": "", "limit": MAX_IDS})
     return [] if query.acknowledged else [event.id for event in service.all_events(waiting_query)]

@@ -1,8 +1,7 @@
-"""Artifacts: what is locked, what is there, what a sync would do; lock, sync, verify."""
+"""Artifacts: what is locked, what is on disk, what a sync would do; lock, sync, verify."""
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,34 +19,34 @@ from tui.widgets.panel import Formatter, empty_content
 if TYPE_CHECKING:
     from core.artifacts.sync_plan import SyncPlan
 
-KINDS = ("lock", "sync", "verify", "wheel")
+OPERATION_KINDS = ("lock", "sync", "verify", "wheel")
 
 
 class ArtifactsScreen(PresetListScreen):
-    """One row a preset; beside it what is locked, the plan, or the operation that works on it right now."""
+    """One row per preset; beside it the lock, the sync plan, and the newest operation."""
 
     NAME = "artifacts"
     SOURCES = ("presets", "operations", "operation", "plan")
     TITLE = "Artifacts"
     COLUMNS = preset_format.ARTIFACT_COLUMNS
     STATE_SOURCES = ("operations",)
-    EMPTY = "no preset yet: n on the screen Presets (2) writes one"
+    EMPTY = "no presets yet: open Presets (2) and press n"
     BINDINGS: ClassVar[list[Any]] = bindings("artifacts", "list")
 
     def __init__(self) -> None:
         super().__init__()
         self._stages_of = 0
-        self._plan_of = ""  # the preset whose plan is asked for
+        self._plan_of = ""  # the preset that the source `plan` is about
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
-        """One row a preset, with what holds it."""
+        """One row per preset, with the operation that holds it."""
         return [
             ChoiceRow(view.entry.name, preset_format.artifact_row(view, self._holder(view.entry.name)))
             for view in value
         ]
 
     def point_sources(self) -> None:
-        """The stages of its newest operation are asked for again."""
+        """Ask for the stages of the newest operation again."""
         self._stages_of = 0
 
     def _plan(self, name: str) -> SyncPlan:
@@ -56,15 +55,17 @@ class ArtifactsScreen(PresetListScreen):
         return plan(self.site, name)
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """The lock and the plan; the newest operation above them."""
+        """The newest operation, the lock and the plan."""
         view = self.selected()
         if view is None:
             return empty_content, "", ""
-        if view.lock is not None and view.entry.name != self._plan_of:  # also one that was locked just now
+        if (
+            view.lock is not None and view.entry.name != self._plan_of
+        ):  # also after a preset was locked for the first time
             self._plan_of = view.entry.name
             self.console.store.retarget("plan", partial(self._plan, view.entry.name))
         reading = self.reading("plan")
-        no_plan_reason = "looking at what is there…"
+        no_plan_reason = "checking the files on disk…"
         if reading.is_stale or reading.error is not None:
             no_plan_reason = str(reading.problem)
         latest = self._latest(view.entry.name)
@@ -74,7 +75,7 @@ class ArtifactsScreen(PresetListScreen):
         stages = self.reading("operation").value or []
         state = reading.state if view.lock is not None else ("", "")
         plan = None if reading.is_stale else reading.value
-        return partial(_artifact_lines, view, plan, no_plan_reason, latest, stages), *state
+        return partial(_artifact_lines, view, plan, no_plan_reason, latest, stages, self.console.parts.now()), *state
 
     def _operations(self, name: str) -> list[Operation]:
         operations: list[Operation] = self.reading("operations").value or []
@@ -85,7 +86,12 @@ class ArtifactsScreen(PresetListScreen):
 
     def _latest(self, name: str) -> Operation | None:
         return next(
-            (operation for operation in self._operations(name) if operation.kind in KINDS or operation.state.live), None
+            (
+                operation
+                for operation in self._operations(name)
+                if operation.kind in OPERATION_KINDS or operation.state.live
+            ),
+            None,
         )
 
     # -- actions -------------------------------------------------------------------------------------------------------
@@ -93,32 +99,27 @@ class ArtifactsScreen(PresetListScreen):
     def _start(self, kind: str, options: dict[str, Any] | None = None) -> None:
         view = self.selected()
         if view is None or view.entry.preset is None:
-            self.notify("this preset cannot be used" if view else "no preset here")
+            self.notify("this preset has errors: edit it first (2, then e)" if view else "no preset selected")
             return
         self.start_operation(kind, view.entry.name, options)
 
     def action_lock(self) -> None:
-        """Start a lock."""
         self._start("lock")
 
     def action_upgrade(self) -> None:
-        """Start a lock that takes newer versions."""
         self._start("lock", {"upgrade": True})
 
     def action_sync(self) -> None:
-        """Start a sync."""
         self._start("sync")
 
     def action_verify(self) -> None:
-        """Start a verify."""
         self._start("verify")
 
     async def action_follow(self) -> None:
-        """Open the operation with its log."""
         view = self.selected()
         latest = self._latest(view.entry.name) if view else None
         if latest is None:
-            self.notify("nothing has worked on this preset yet")
+            self.notify("no operation has run on this preset yet")
             return
         await self.console.open_operation(latest.id)
 
@@ -129,13 +130,14 @@ def _artifact_lines(
     no_plan_reason: str,
     latest: Operation | None,
     stages: list[Any],
+    now: float,
     width: int,
 ) -> list[Line]:
     out: list[Line] = []
     if latest is not None:
         head = Span(operation_format.running_since(latest), "title" if latest.state.live else "dim")
         out += [line(enum_span(operation_format.STATE_SPANS, latest.state), "  ", head)]
-        out += operation_format.stage_lines(stages, time.time(), width) if latest.state.live else []
+        out += operation_format.stage_lines(stages, now, width) if latest.state.live else []
         if latest.failure is not None:
             out += wrap(latest.failure.summary, width, "error")
             out += wrap(f"→ {latest.failure.remedy}", width, "accent", indent="  ") if latest.failure.remedy else []

@@ -1,4 +1,4 @@
-"""Asks for one number."""
+"""The dialog that asks for one number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui.screens.field_form import Field, FieldForm
 
 
 class AskNumber(FieldForm[float]):
-    """Gives back the number, None when the dialog was left."""
+    """Returns the number, None when the dialog was cancelled."""
 
     WIDE = False
 
@@ -21,17 +21,14 @@ class AskNumber(FieldForm[float]):
         self._text = text
 
     def fields(self) -> Sequence[Field]:
-        """The number."""
         return (self._line,)
 
     def on_mount(self) -> None:
-        """What it means."""
         super().on_mount()
         self.show_message(lambda width: wrap(self._text, width, "dim"))
 
     def send(self) -> None:
-        """Refuse what is none."""
         value = self.number("number")
         if value is None or value < 0:
-            raise InputError(self._line.label, "it is not a number from 0 on", "write a number")
+            raise InputError(self._line.label, "it is not a number of at least 0", "enter a number")
         self.dismiss(value)

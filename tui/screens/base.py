@@ -1,4 +1,4 @@
-"""What every screen of the console is: a tab bar, a body, a search line, a key bar, and a feed from the store."""
+"""The base of every screen: a tab bar, a body, a search line, a key bar, and updates from the store."""
 
 from __future__ import annotations
 
@@ -29,85 +29,82 @@ if TYPE_CHECKING:
     from core.site import Site
 
 T = TypeVar("T")
-NEW_ROW_SECONDS = 3.0  # that keys wait for the row of what was made
+NEW_ROW_SECONDS = 3.0  # how long keys wait for the row of a new item
 log = logging.getLogger(__name__)
 
 
 def stale_lines(reading: Reading[Any], width: int) -> list[Line]:
-    """In place of states and figures that are of before: since when nothing is known, and why."""
+    """Shown in place of outdated states and numbers: since when the source is silent, and why."""
     return [*wrap(f"? {reading.unknown_text}", width, "stale"), *error_lines(reading.problem, width)]
 
 
 def error_lines(error: XaivaError, width: int) -> list[Line]:
-    """What fails, why there is nothing to show, and the remedy."""
+    """An error with its reason and its remedy."""
     out = wrap(error.what, width, "warn") + (wrap(error.why, width, "dim") if error.why else [])
     return out + (wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else [])
 
 
 class ConsoleScreen(Screen[None]):
-    """A screen of the console. It is fed by the store: at each tick, and when a source it shows has news.
+    """A screen of the console. The store updates it at each tick, and when one of its sources has news.
 
-    `SOURCES` are asked while the screen is in view, and only then.
+    `SOURCES` are asked only while the screen is in view.
     """
 
     NAME: ClassVar[str] = ""
     SOURCES: ClassVar[tuple[str, ...]] = ()
-    LOGIN_SOURCE: ClassVar[str] = ""  # the source that tells whether the service knows who asks, "" for none
-    AUTO_FOCUS = ""  # each screen says itself where its keys go
+    LOGIN_SOURCE: ClassVar[str] = ""  # the source that shows whether the service requires a login, "" for none
+    AUTO_FOCUS = ""  # each screen sets its own focus
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
-    _release_hold: Callable[[], None] | None = None  # the keys that wait for a row
+    _release_hold: Callable[[], None] | None = None  # releases keys that wait for a new row
 
     @property
     def console(self) -> ConsoleApp:
-        """The app, as ours."""
         return console_of(self)
 
     @property
     def site(self) -> Site:
-        """The site."""
         return self.console.site
 
     def reading(self, name: str) -> Reading[Any]:
         """The newest reading of a source."""
         return self.console.store.reading(name)
 
-    # -- what a screen fills in ----------------------------------------------------------------------------------------
+    # -- implemented by each screen ------------------------------------------------------------------------------------
 
     def body(self) -> Iterable[Widget]:
-        """What stands between the bars."""
+        """The widgets between the bars."""
         return ()
 
     def feed(self) -> None:
-        """Show what the store has now."""
+        """Show the store's newest values."""
 
     def copy_text(self) -> str:
-        """What `copy` copies."""
+        """The text that the action `copy` copies."""
         return ""
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """The bars around the body."""
         yield TabBar(self.NAME)
         yield from self.body()
-        search = Input(placeholder="words to keep, !word to exclude · Enter keeps · Esc clears", id="search")
+        search = Input(placeholder="words to show, !word to hide · Enter applies · Esc clears", id="search")
         search.cursor_blink = False
         yield search
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
-        """In view: ask for what is shown."""
+        """The screen came into view: ask its sources."""
         self.console.store.watch((*self.SOURCES, "settings", "login"))
         self.update_now()
 
     def on_screen_suspend(self) -> None:
-        """Keys are for what is in view now."""
+        """The screen left the view: keys no longer wait for one of its rows."""
         self._release_keys()
 
     def _hold_keys_for_new_row(self) -> None:
-        """What is typed after something was made is for its row: keys wait until that is there."""
+        """Hold keys until the row of a new item is there: they are meant for that row."""
         if not any(choices.awaits_new for choices in self.query(ChoiceList)):
             self._release_keys()
         elif self._release_hold is None and self.is_current:
@@ -120,13 +117,13 @@ class ConsoleScreen(Screen[None]):
             self._release_hold = None
 
     def on_mount(self) -> None:
-        """Everything is there now: show what is known. Tab brings the keys to the panels, which then scroll."""
+        """Show the first values; panels can take the focus, so that arrows scroll them."""
         for panel in self.query(Panel):
             panel.can_focus = True
         self.update_now()
 
     def update_now(self) -> None:
-        """Feed, if there is anything to feed yet; what goes wrong in one screen is said and ends nothing."""
+        """Update the screen, once it is mounted. An error in one screen is reported and does not end the console."""
         if not self.is_mounted:
             return
         try:
@@ -136,7 +133,7 @@ class ConsoleScreen(Screen[None]):
             self._check_login()
         except Exception as error:
             if self.app.is_headless:
-                raise  # a test should see it
+                raise  # so that a test fails
             log.exception("screen %s", self.NAME)
             self.notify(f"{type(error).__name__}: {error}", title="This screen could not be drawn", severity="error")
 
@@ -153,7 +150,7 @@ class ConsoleScreen(Screen[None]):
             self.console.login_found()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Hide from visitors what changes anything."""
+        """Hide actions that change anything from a read-only console."""
         action_entry = ACTION_BY_ID.get(f"{self.NAME}.{action}")
         return not (action_entry is not None and action_entry.changes and self.console.read_only)
 
@@ -167,7 +164,6 @@ class ConsoleScreen(Screen[None]):
         return lists.first() if lists else None
 
     def action_search(self) -> None:
-        """Open the search line."""
         if (target := self.searched_list()) is None:
             return
         self._list_in_search = target
@@ -177,7 +173,7 @@ class ConsoleScreen(Screen[None]):
         search.focus()
 
     def action_back(self) -> None:
-        """Close the search line and show all rows again."""
+        """Close the search line and show all rows."""
         if self.query_one("#search", Input).has_class("-open"):
             self._close_search()
             self._list_in_search.search("")
@@ -197,17 +193,14 @@ class ConsoleScreen(Screen[None]):
     # -- shared actions ------------------------------------------------------------------------------------------------
 
     def action_copy(self) -> None:
-        """To the clipboard of the terminal."""
         self.console.copy(self.copy_text())
 
     def action_refresh(self) -> None:
-        """Ask again now."""
         self.console.store.ask_now(*self.SOURCES, "settings", "login")
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
-        """Ask with a preview, then start an operation; say so or say who is busy. It goes on without us."""
+        """Show a preview, ask, then start an operation. It runs on when the console closes."""
         from core.site_operations import site_ledger
-        from tui.screens.start_operation import PREVIEWS
 
         def started(operation: Any) -> None:
             self.console.new_rows["operations"] = str(operation.id)
@@ -217,11 +210,13 @@ class ConsoleScreen(Screen[None]):
         def start() -> None:
             self.background(lambda: site_ledger(self.site).start(kind, subject, options), started)
 
-        preview = partial(PREVIEWS[kind], self.site, subject, options or {})
+        look = self.console.parts.preview(kind)
+        assert look is not None, kind
+        preview = partial(look, self.site, subject, options or {})
         self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)
 
     def ask_to_start(self, title: str, verb: str, preview: Callable[[], Formatter], start: Callable[[], None]) -> None:
-        """Show what long work would do, and start it at Enter; at once when it was asked for by its name."""
+        """Show what long work would do and start it at Enter; from the palette it starts at once."""
         from tui.screens.start_operation import StartDialog
 
         if self.console.started_by_name:
@@ -232,11 +227,11 @@ class ConsoleScreen(Screen[None]):
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
     ) -> None:
-        """Run blocking work in a thread, then `done(result)` here; an error is shown, or told to `failed`."""
+        """Run blocking work in a thread, then `done(result)` here; an error is shown, or passed to `failed`."""
         self.console.background(work, done, failed)
 
     def confirm(self, title: str, text: str, verb: str, on_yes: Callable[[], object]) -> None:
-        """Ask before what destroys; Cancel is the default."""
+        """Ask before a destructive action; Cancel is the default."""
         from tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
@@ -247,37 +242,37 @@ class ConsoleScreen(Screen[None]):
 
 
 class ListScreen(ConsoleScreen):
-    """A screen with a list to choose from, and beside it what is under the cursor: facts, and maybe a log."""
+    """A screen with a list; beside it the details of the row under the cursor, and a log on some screens."""
 
     SOURCE: ClassVar[str] = ""
     TITLE: ClassVar[str] = ""
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     EMPTY: ClassVar[str] = ""
     LOG: ClassVar[str] = ""  # the log's title, "" for a screen without one
-    STATE_SOURCES: ClassVar[tuple[str, ...]] = ()  # other sources that the states in the rows are from
-    NAME_CELLS: ClassVar[int] = 1  # the first cells of a row, which name it and hold also when its state is not known
+    STATE_SOURCES: ClassVar[tuple[str, ...]] = ()  # other sources that the rows take states from
+    NAME_CELLS: ClassVar[int] = 1  # the first cells of a row, which name it and stay when its state is unknown
 
-    # -- what a list screen fills in -----------------------------------------------------------------------------------
+    # -- implemented by each list screen -------------------------------------------------------------------------------
 
     @abstractmethod
     def rows(self, value: Any) -> list[ChoiceRow]:
-        """The rows of the source's value."""
+        """The rows for the source's value."""
 
     def row_changed(self) -> None:
-        """Another row is under the cursor, or none: point sources and the log at it."""
+        """The cursor moved to another row, or to none: retarget sources and the log."""
 
     @abstractmethod
     def detail(self) -> tuple[Formatter, str, str]:
-        """The facts of the row under the cursor: formatter, state and role of the panel."""
+        """The details of the row under the cursor: formatter, state and role of the panel."""
 
     def above_detail(self) -> Iterable[Widget]:
-        """What stands before the facts."""
+        """The widgets before the details."""
         return ()
 
-    # -- what all of them do -------------------------------------------------------------------------------------------
+    # -- shared by all list screens ------------------------------------------------------------------------------------
 
     def body(self) -> Iterable[Widget]:
-        """The list on the left, or above where there is no room beside it."""
+        """The list on the left, or on top in a narrow terminal."""
         choices = ChoiceList(self.COLUMNS, empty=self.EMPTY, id="choices")
         choices.border_title = self.TITLE
         with Container(classes="columns"):
@@ -292,31 +287,28 @@ class ListScreen(ConsoleScreen):
 
     @property
     def choices(self) -> ChoiceList:
-        """The list."""
         return self.query_one("#choices", ChoiceList)
 
     def point_sources(self) -> None:
-        """Point the sources that several screens share at the row under the cursor."""
+        """Retarget the sources that several screens share to the row under the cursor."""
 
     def on_screen_resume(self) -> None:
-        """Another screen may have pointed a shared source elsewhere."""
+        """Another screen may have retargeted a shared source."""
         if self.is_mounted:
             self.point_sources()
         super().on_screen_resume()
 
     def on_mount(self) -> None:
-        """Keys go to the list."""
         super().on_mount()
         self.choices.focus()
 
     def feed(self) -> None:
-        """The list, and the facts of the row under the cursor."""
         if new := self.console.new_rows.pop(self.NAME, ""):
             self.choices.move_cursor_to_new(new)
         reading = self.reading(self.SOURCE)
-        self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
+        self.choices.empty = "" if reading.value is None else self.EMPTY  # no answer yet does not mean an empty list
         if reading.value is None and reading.error is not None:
-            self.choices.empty = f"not known: {reading.error.why or reading.error.what}"
+            self.choices.empty = f"unknown: {reading.error.why or reading.error.what}"
             self.choices.show([], *reading.state)
             self.query_one("#detail", Panel).show(partial(error_lines, reading.error))
             return
@@ -328,16 +320,15 @@ class ListScreen(ConsoleScreen):
         self.show_detail()
 
     def stale_reading(self) -> Reading[Any] | None:
-        """The reading behind the rows that is of before; None when all is known."""
+        """The stale reading behind the rows, None when all are current."""
         readings = (self.reading(name) for name in (self.SOURCE, *self.STATE_SOURCES))
         return next((reading for reading in readings if reading.is_stale), None)
 
     def stale_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
-        """A row whose state is not known: its name, and since when."""
+        """The cells of a row whose state is unknown: its name, and since when."""
         return (*cells[: self.NAME_CELLS], Span(f"? {words}", "stale"))
 
     def show_detail(self) -> None:
-        """The facts of the row under the cursor."""
         panel, key = self.query_one("#detail", Panel), self.choices.key
         if (stale := self.stale_reading()) is not None:
             panel.show(partial(stale_lines, stale), *stale.state)
@@ -357,5 +348,4 @@ class ListScreen(ConsoleScreen):
         self.show_detail()
 
     def copy_text(self) -> str:
-        """The facts as shown."""
         return self.query_one("#detail", Panel).text

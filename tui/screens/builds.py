@@ -1,8 +1,7 @@
-"""Builds: every kept build with its stages and log; two compared."""
+"""Builds: every kept build with its stages and log; a comparison of two builds."""
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,14 +20,14 @@ from tui.widgets.panel import Formatter, empty_content
 
 
 class BuildsScreen(ListScreen):
-    """The history, newest first; beside it the build under the cursor, or its comparison with the marked one."""
+    """The build history, newest first; beside it the build under the cursor, or its comparison with another."""
 
     NAME = "builds"
     SOURCE = "builds"
     SOURCES = ("builds", "build", "operations", "operation")
     TITLE = "Builds"
     COLUMNS = build_format.COLUMNS
-    EMPTY = "no build yet: b on the screen Presets (2) starts one"
+    EMPTY = "no builds yet: open Presets (2) and press b"
     LOG = "Log"
     BINDINGS: ClassVar[list[Any]] = bindings("builds", "list")
 
@@ -36,11 +35,11 @@ class BuildsScreen(ListScreen):
         super().__init__()
         self._open_stages = False
         self._comparing: tuple[str, str] | None = None  # (before, after)
-        self._stages_of = 0  # the operation whose stages are asked for
-        self._started_here: tuple[str, float] | None = None  # preset and time of a build that was started here
+        self._stages_of = 0  # the operation that the source `operation` is about
+        self._started_here: tuple[str, float] | None = None  # preset and time of a build started on this screen
 
     def rows(self, value: list[BuildRecord]) -> list[ChoiceRow]:
-        """One row a build; the cursor goes to one that was started here."""
+        """One row per build; the cursor moves to one that was started here."""
         if self._started_here is not None:
             preset, since = self._started_here
             new = next((build.id for build in value if build.preset == preset and build.started >= since), "")
@@ -50,17 +49,17 @@ class BuildsScreen(ListScreen):
         return [ChoiceRow(build.id, build_format.row(build)) for build in value]
 
     def point_sources(self) -> None:
-        """The stages of a running build are asked for again."""
+        """Ask for the stages of a running build again."""
         self._stages_of = 0
 
     def row_changed(self) -> None:
-        """Its log; a comparison was about another."""
+        """Show the build's log, and no comparison any more."""
         self._comparing = None
         if key := self.choices.key:
             self.query_one("#log", LogPanel).show(FileLines(log_path(self.site, key)), f"Log of build {key}")
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """Its stages, or the comparison."""
+        """The build's stages, or the comparison."""
         build = self.selected()
         if build is None:
             return empty_content, "", ""
@@ -73,11 +72,11 @@ class BuildsScreen(ListScreen):
                 self._stages_of = running.id
                 self.console.store.retarget("operation", partial(site_ledger(self.site).stages, running.id))
             reading = self.reading("operation")
-            return partial(_running_lines, build, reading.value or []), *reading.state
+            return partial(_running_lines, build, reading.value or [], self.console.parts.now()), *reading.state
         return partial(build_format.detail, build, self._open_stages), "", ""
 
     def _running_operation(self, build: BuildRecord) -> Operation | None:
-        """The operation that makes this build now: its record has the stages only when it is over."""
+        """The operation that runs this build; the build's own record has no stages before it ends."""
         if build.outcome is not BuildOutcome.RUNNING:
             return None
         operations: list[Operation] = self.reading("operations").value or []
@@ -91,7 +90,6 @@ class BuildsScreen(ListScreen):
         )
 
     def selected(self) -> BuildRecord | None:
-        """The build under the cursor."""
         return self._build_by_id(self.choices.key)
 
     def _build_by_id(self, key: str) -> BuildRecord | None:
@@ -101,17 +99,17 @@ class BuildsScreen(ListScreen):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     def action_stages(self) -> None:
-        """Open or close the steps of the stages."""
+        """Show or hide the steps of the stages."""
         self._comparing = None
         self._open_stages = not self._open_stages
         self.show_detail()
 
     def action_compare(self) -> None:
-        """With the marked build, else with the one before of the same preset."""
+        """Compare with the marked build, else with the previous build of the same preset."""
         after = self.selected()
         before = self._previous_build(after) if after else None
         if after is None or before is None:
-            reason = "no older build of its preset is kept: mark another with space" if after else "no build here"
+            reason = "no older build of this preset is kept: mark another with space" if after else "no build selected"
             self.notify(reason)
             return
         self._comparing = (before.id, after.id)
@@ -131,17 +129,16 @@ class BuildsScreen(ListScreen):
         return next(older, None)
 
     def action_build(self) -> None:
-        """Build its preset again."""
         if (build := self.selected()) is None:
-            self.notify("no build here: b on the screen Presets (2) starts the first one")
+            self.notify("no build selected: open Presets (2) and press b for the first one")
         else:
-            self._started_here = build.preset, time.time()
+            self._started_here = build.preset, self.console.parts.now()
             self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)
 
 
-def _running_lines(build: BuildRecord, stages: list[Any], width: int) -> list[Line]:
+def _running_lines(build: BuildRecord, stages: list[Any], now: float, width: int) -> list[Line]:
     return [
         *build_format.detail(build, False, width),
         line(),
-        *operation_format.stage_lines(stages, time.time(), width),
+        *operation_format.stage_lines(stages, now, width),
     ]

@@ -1,4 +1,4 @@
-"""Cameras of the running inference service: state, rates, scores, a live picture; everything that can be set."""
+"""Cameras of the running inference service: states, rates, scores, a live picture, and all settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tui.screens.picture_list import PictureListScreen
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, empty_content
 
-THRESHOLD_STEP = 0.01  # of the threshold, a key
+THRESHOLD_STEP = 0.01  # of the threshold, per key press
 LEARN_MINUTES = 10.0
 SUSPEND_MINUTES = 60.0
 
 
 class CamerasScreen(PictureListScreen):
-    """The service's cameras; below them the picture and the facts of the one under the cursor."""
+    """The service's cameras; below them the picture and the details of the one under the cursor."""
 
     NAME = "cameras"
     SOURCE = "cameras"
@@ -32,7 +32,7 @@ class CamerasScreen(PictureListScreen):
     LOGIN_SOURCE = "cameras"
     TITLE = "Cameras"
     COLUMNS = camera_format.COLUMNS
-    EMPTY = "no camera that you may see: administrators add one (a)"
+    EMPTY = "no cameras you may see; administrators add one with a"
     BINDINGS: ClassVar[list[Any]] = bindings("cameras", "list")
 
     def __init__(self) -> None:
@@ -40,14 +40,13 @@ class CamerasScreen(PictureListScreen):
         self._pending_thresholds = PendingThresholds(self, self.update_now)
 
     def rows(self, value: ServiceStatus) -> list[ChoiceRow]:
-        """One row a camera."""
         return [
             ChoiceRow(camera.id, camera_format.row(self._pending_thresholds.with_pending(camera)))
             for camera in value.cameras
         ]
 
     def feed(self) -> None:
-        """The list, the facts, and what the picture is of."""
+        """The list, the details and the picture."""
         super().feed()
         address = self.console.service_address
         container_text = f" · {address.container}" if address and address.container else ""
@@ -61,16 +60,14 @@ class CamerasScreen(PictureListScreen):
             self.picture.set_source(camera.id, self._fetch_thumbnail(camera.id), live=True, title=title)
 
     def row_changed(self) -> None:
-        """Another camera: its picture."""
         self.update_now()
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """Everything the service says of it."""
         camera = self.selected()
         return (partial(camera_format.detail, camera), "", "") if camera else (empty_content, "", "")
 
     def selected(self) -> CameraStatus | None:
-        """The camera under the cursor, with the threshold that is wanted."""
+        """The camera under the cursor, with the threshold the user has set."""
         status: ServiceStatus | None = self.reading("cameras").value
         selected = (
             next((camera for camera in status.cameras if camera.id == self.choices.key), None) if status else None
@@ -84,25 +81,23 @@ class CamerasScreen(PictureListScreen):
 
     @on(ChoiceList.Chosen, "#choices")
     def action_large(self) -> None:
-        """As large as the terminal."""
         from tui.screens.large_picture import LargePicture
 
         camera, stale = self.selected(), self.stale_reading()
         reason = camera_format.missing_picture_reason(camera) if stale is None else stale.unknown_text
         if camera is None or reason:
-            self.notify(f"no picture: {reason}" if camera else "no camera here")
+            self.notify(f"no picture: {reason}" if camera else "no camera selected")
             return
         self.app.push_screen(
             LargePicture(camera.id, camera_format.picture_title(camera), self._fetch_thumbnail(camera.id), live=True)
         )
 
     async def action_events(self) -> None:
-        """Its events."""
         from tui.screens.events import EventsScreen
 
         camera = self.selected()
         if camera is None:
-            self.notify("no camera here")
+            self.notify("no camera selected")
             return
         await self.console.switch_mode("events")
         screen = self.app.screen
@@ -112,21 +107,17 @@ class CamerasScreen(PictureListScreen):
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def action_lower(self) -> None:
-        """Seen at once, sent when the keys rest."""
         if (camera := self._selected_or_notify()) is not None:
             self._pending_thresholds.change(camera, -THRESHOLD_STEP)
 
     def action_raise(self) -> None:
-        """Seen at once, sent when the keys rest."""
         if (camera := self._selected_or_notify()) is not None:
             self._pending_thresholds.change(camera, THRESHOLD_STEP)
 
     def action_add(self) -> None:
-        """A form with a connection test."""
         self._open_form(None)
 
     def action_edit(self) -> None:
-        """The same form with what is set now."""
         if (camera := self._selected_or_notify()) is not None:
             self.console.load_then_open(partial(self.console.service.camera_settings, camera.id), self._open_form)
 
@@ -142,7 +133,7 @@ class CamerasScreen(PictureListScreen):
         self.app.push_screen(CameraForm(self.site, settings), done)
 
     def action_start_stop(self) -> None:
-        """Start what is stopped or failed; stop anything else, asked first."""
+        """Start a stopped or failed camera; ask, then stop any other."""
         camera = self._selected_or_notify()
         if camera is None:
             return
@@ -152,42 +143,39 @@ class CamerasScreen(PictureListScreen):
             return
         self.confirm(
             f"Stop camera {camera.name or camera.id}?",
-            "Nothing is seen there until it is started again. It stays in the list.",
+            "The service sees nothing there until the camera is started again. It stays in the list.",
             "Stop",
             lambda: self.background(partial(service.stop_camera, camera.id), self._refresh),
         )
 
     def action_restart(self) -> None:
-        """Ask, then connect again."""
         camera = self._selected_or_notify()
         if camera is None:
             return
         self.confirm(
             f"Restart camera {camera.name or camera.id}?",
-            "It is cut off and connected again. Nothing is seen there in the meantime, and an event that goes on ends.",
+            "The service disconnects and connects again. It sees nothing there meanwhile, and an ongoing event ends.",
             "Restart",
             lambda: self.background(partial(self.console.service.restart_camera, camera.id), self._refresh),
         )
 
     def action_learn(self) -> None:
-        """Asks for how long."""
         camera = self._selected_or_notify()
         if camera is None:
             return
         text = (
-            "The camera's pictures of that time count as normal: let nothing unusual happen. Until it has learned it "
-            f"scores as before; {text_formats.LEARNING_EFFECT}. 0 ends a learning. "
+            "Everything the camera sees in that time counts as normal, so nothing unusual should happen. Until then it "
+            f"scores as before; {text_formats.LEARNING_EFFECT}. 0 stops learning. "
             + previews.learning_preview(camera, LEARN_MINUTES)
         )
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 
     def action_suspend(self) -> None:
-        """Asks for how long."""
         camera = self._selected_or_notify()
         if camera is None:
             return
-        text = "Nobody is notified of this camera's events for that long; they are kept all the same. 0 ends it."
-        title = f"No notifications of {camera.name or camera.id}"
+        text = "Nobody is notified of this camera's events during that time; they are still recorded. 0 ends it."
+        title = f"Suspend notifications of {camera.name or camera.id}"
         self._ask_minutes(title, SUSPEND_MINUTES, text, self.console.service.suspend)
 
     def _ask_minutes(self, title: str, minutes: float, text: str, send: Callable[[str, float], CameraStatus]) -> None:
@@ -202,13 +190,12 @@ class CamerasScreen(PictureListScreen):
         self.app.push_screen(AskNumber(title, self.site, "Minutes", minutes, text), done)
 
     def action_remove(self) -> None:
-        """Ask, then remove it."""
         camera = self._selected_or_notify()
         if camera is None:
             return
         self.confirm(
             f"Remove camera {camera.name or camera.id}?",
-            "The service stops reading it and forgets it. Its events stay. It can be added again.",
+            "The service disconnects and removes the camera. Its events stay. It can be added again.",
             "Remove",
             lambda: self.background(partial(self.console.service.remove_camera, camera.id), self._refresh),
         )
@@ -216,7 +203,7 @@ class CamerasScreen(PictureListScreen):
     def _selected_or_notify(self) -> CameraStatus | None:
         camera = self.selected()
         if camera is None:
-            self.notify("no camera here")
+            self.notify("no camera selected")
         return camera
 
     def _refresh(self, _result: object = None) -> None:

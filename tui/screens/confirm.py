@@ -1,4 +1,4 @@
-"""Asks before something is destroyed. Cancel has the focus: Enter alone never destroys; y and n answer, too."""
+"""Asks before something is destroyed. Cancel has the focus, so Enter alone never destroys anything; y and n answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui.widgets.button import Button
 
 
 class Confirm(ModalScreen[bool]):
-    """True when the user chose the verb, False otherwise."""
+    """Returns True when the user confirmed, False otherwise."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "Cancel"),
@@ -30,7 +30,6 @@ class Confirm(ModalScreen[bool]):
         self._verb = verb
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons."""
         with Vertical(classes="dialog -danger") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = "y yes · n or Esc no"
@@ -40,7 +39,6 @@ class Confirm(ModalScreen[bool]):
                 yield Button(self._verb, id="yes", variant="error")
 
     def on_mount(self) -> None:
-        """Cancel is the default."""
         self.query_one("#cancel", Button).focus()
 
     @on(Button.Pressed)
@@ -48,5 +46,4 @@ class Confirm(ModalScreen[bool]):
         self.action_answer(event.button.id == "yes")
 
     def action_answer(self, confirmed: bool) -> None:
-        """The dialog is over."""
         self.dismiss(confirmed)

@@ -1,4 +1,4 @@
-"""Containers: all of the engine, ours marked; facts, log, shell, stop, restart, remove."""
+"""Containers: all of the engine, those of xaiva first; details, log, shell, stop, restart, remove."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tui.widgets.panel import Formatter, empty_content
 if TYPE_CHECKING:
     from tui.container_log import ContainerLog
 
-ENGINE_SECONDS = 30.0  # a stop waits for the container's own end
+ENGINE_SECONDS = 30.0  # a stop waits until the container has ended
 
 
 class ContainersScreen(ListScreen):
-    """The engine's containers; beside them the one under the cursor with its log."""
+    """The engine's containers; beside them the details and the log of the one under the cursor."""
 
     NAME = "containers"
     SOURCE = "containers"
     SOURCES = ("containers", "container")
     TITLE = "Containers"
     COLUMNS = container_format.COLUMNS
-    EMPTY = "no container: launch a preset (2, then L)"
+    EMPTY = "no containers: open Presets (2) and press L to launch one"
     LOG = "Log"
     BINDINGS: ClassVar[list[Any]] = bindings("containers", "list")
 
@@ -40,14 +40,13 @@ class ContainersScreen(ListScreen):
         self._log: ContainerLog | None = None
 
     def rows(self, value: Containers) -> list[ChoiceRow]:
-        """Ours first."""
         return [
             ChoiceRow(container.name, container_format.row(container, value.stats.get(container.id)))
             for container in container_format.sort_containers(value)
         ]
 
     def feed(self) -> None:
-        """Also the log of a container that ended and runs again."""
+        """Also follow the log again when a container that had ended runs again."""
         super().feed()
         container, stale = self.selected(), self.stale_reading()
         if stale is None and self._log is not None and self._log.ended and container is not None and container.running:
@@ -55,14 +54,13 @@ class ContainersScreen(ListScreen):
         self.query_one("#log", LogPanel).border_subtitle = stale.unknown_text if stale else ""
 
     def row_changed(self) -> None:
-        """What ails it, and its log."""
+        """Ask what is wrong with the container, and follow its log."""
         container = self.selected()
         self._follow_log(None if container is None else container.name)
         if container is not None:
             self.console.store.retarget("container", partial(self._diagnose, container.name))
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """State, use, and what is wrong with it."""
         container = self.selected()
         listing: Containers | None = self.reading("containers").value
         if container is None or listing is None:
@@ -72,7 +70,6 @@ class ContainersScreen(ListScreen):
         return partial(container_format.detail, container, listing.stats.get(container.id), findings), "", ""
 
     def selected(self) -> Container | None:
-        """The container under the cursor."""
         listing: Containers | None = self.reading("containers").value
         return (
             next((container for container in listing.containers if container.name == self.choices.key), None)
@@ -92,23 +89,20 @@ class ContainersScreen(ListScreen):
             return work(client)
 
     def _follow_log(self, name: str | None) -> None:
-        """Show another container's log; the reader of the one before ends."""
-        from tui.container_log import ContainerLog
-
+        """Follow a container's log; the reader of the previous one ends."""
         if self._log is not None:
             self._log.close()
-        self._log = ContainerLog(self.site, name) if name else None
+        self._log = self.console.parts.container_log(self.site, name) if name else None
         panel = self.query_one("#log", LogPanel)
         panel.show(self._log.lines if self._log else None, f"Log of {name}" if name else "Log")
 
     def on_screen_suspend(self) -> None:
-        """Out of view: nobody reads the log."""
+        """Stop reading the log while the screen is out of view."""
         if self._log is not None:
             self._log.close()
             self._log = None
 
     def on_screen_resume(self) -> None:
-        """In view again: go on with the log."""
         super().on_screen_resume()
         if (container := self.selected()) is not None:
             self._follow_log(container.name)
@@ -116,11 +110,9 @@ class ContainersScreen(ListScreen):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     def action_logs(self) -> None:
-        """Keys go to the log."""
         self.query_one("#log", LogPanel).focus_log()
 
     def action_inspect(self) -> None:
-        """All that the engine knows."""
         if (container := self.selected()) is None:
             return
 
@@ -139,45 +131,44 @@ class ContainersScreen(ListScreen):
         self.console.load_then_open(work, show)
 
     def action_shell(self) -> None:
-        """A shell in the container; the console waits until it is left."""
+        """Open a shell in the container; the console waits until it is closed."""
         container = self.selected()
         if container is None or not container.running:
-            self.notify("it does not run: there is nothing to open a shell in")
+            self.notify("the container does not run, so it has no shell")
             return
         from core.containers.shell import exec_argv
         from core.engine import docker_environment
 
         with self.app.suspend():
-            print(f"A shell in {container.name}; exit brings you back.", flush=True)  # noqa: T201
+            print(f"Shell in {container.name}; type exit to return to the console.", flush=True)  # noqa: T201
             subprocess.run(exec_argv(container.name), env=docker_environment(self.site), check=False)
         self.app.refresh()
 
     def action_stop(self) -> None:
-        """Ask, then stop it."""
         from core.containers.manage import stop_container
 
         self._confirm_and_run(
-            "Stop", "It is asked to end, and killed when it does not. It can be started again.", stop_container
+            "Stop",
+            "The container is asked to stop, and killed if it does not. It can be started again.",
+            stop_container,
         )
 
     def action_restart(self) -> None:
-        """Ask, then restart it."""
         from core.containers.manage import restart_container
 
-        self._confirm_and_run("Restart", "Its cameras and jobs stop for that time.", restart_container)
+        self._confirm_and_run("Restart", "Its cameras and jobs stop meanwhile.", restart_container)
 
     def action_remove(self) -> None:
-        """Ask, then remove it."""
         from core.containers.manage import remove_container
 
-        text = "The container goes, also when it runs. Its volumes and its image stay."
+        text = "The container is removed even if it is running. Its volumes and its image stay."
         self._confirm_and_run("Remove", text, partial(remove_container, force=True))
 
     def _confirm_and_run(self, verb: str, text: str, work: Callable[[Any, str], None]) -> None:
         if (container := self.selected()) is None:
-            self.notify("no container here")
+            self.notify("no container selected")
             return
-        foreign_note = "" if container.managed else "\n\nxaiva did not launch it."
+        foreign_note = "" if container.managed else "\n\nxaiva did not launch this container."
 
         def done(_: None) -> None:
             self.console.store.ask_now("containers", "container")

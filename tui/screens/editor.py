@@ -1,4 +1,4 @@
-"""The preset editor: a form, findings beside it as one types, the JSON, and its difference to the saved file."""
+"""The preset editor: a form and the JSON, with findings and the difference to the saved file beside them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.errors import XaivaError
 from core.findings import Finding
 from core.presets.compat import Choices, choices, site_facts, target_for
 from core.presets.store import PresetEditConflict, preset_path, read_text, save
-from core.presets.validation import PresetProblem, preset_from_text
+from core.presets.validation import PresetProblem, preset_from_text, validate_text
 from core.site import Site
 from tui.app_protocol import console_of
 from tui.formatters import findings as finding_format
@@ -35,18 +35,17 @@ from tui.formatters.preset_form import (
     field_texts,
     offered_values,
     parse_object,
-    preset_problems,
 )
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
 
-MAX_SAVE_SECONDS = 15.0  # that keys wait for a save
-DEBOUNCE_SECONDS = 0.25  # seconds of quiet before what was typed is checked
+MAX_SAVE_SECONDS = 15.0  # how long keys wait for a save
+DEBOUNCE_SECONDS = 0.25  # seconds without a key press before the text is checked
 
 
 @dataclass(frozen=True)
 class CheckedText:
-    """What one text is worth. `findings` are empty while there are problems."""
+    """The result of checking one text. `findings` are empty while there are problems."""
 
     text: str
     problems: list[PresetProblem]
@@ -55,17 +54,17 @@ class CheckedText:
 
 
 class EditorScreen(Screen[None]):
-    """Form and JSON are two views of one text; what is wrong stands beside them. Nothing is written before Ctrl+S."""
+    """Form and JSON are two views of one text, with its problems beside them. Nothing is written before Ctrl+S."""
 
     AUTO_FOCUS = "#f-base"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save", id="editor.save", tooltip="Write the file, keeping the order of its keys"),
-        Binding("ctrl+t", "turn", "Form/JSON", id="editor.turn", tooltip="The same text as a form or as JSON"),
-        Binding("ctrl+o", "offer", "Choices", id="editor.offer", tooltip="What is known to work in this field"),
-        Binding("ctrl+r", "revert", "Revert", id="editor.revert", tooltip="Back to the saved file"),
-        Binding("escape", "leave", "Leave", id="editor.leave", tooltip="Back to the presets; asks when not saved"),
+        Binding("ctrl+s", "save", "Save", id="editor.save", tooltip="Write the file; its keys keep their order"),
+        Binding("ctrl+t", "turn", "Form/JSON", id="editor.turn", tooltip="Switch between form and JSON"),
+        Binding("ctrl+o", "offer", "Choices", id="editor.offer", tooltip="Known values for this field"),
+        Binding("ctrl+r", "revert", "Revert", id="editor.revert", tooltip="Return to the saved file"),
+        Binding("escape", "leave", "Leave", id="editor.leave", tooltip="Return to the presets; asks when not saved"),
     ]
 
     def __init__(self, site: Site, name: str) -> None:
@@ -74,8 +73,8 @@ class EditorScreen(Screen[None]):
         self._preset_name = name
         self._path = preset_path(site, name)
         self._saved = ""
-        self._base_text = ""  # what the fields were filled from: valid or not, its layout is the one to keep
-        self._text = ""  # what stands there now
+        self._base_text = ""  # the text that filled the fields; its layout is kept, valid or not
+        self._text = ""  # the text as last checked
         self._choices: Choices | None = None
         self._timer: Timer | None = None
         self._filling = False
@@ -83,7 +82,6 @@ class EditorScreen(Screen[None]):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """The two views, and beside them what is wrong and what changed."""
         yield TabBar("presets")
         with Container(classes="columns"):
             with ContentSwitcher(initial="form", id="views", classes="panel"):
@@ -109,7 +107,7 @@ class EditorScreen(Screen[None]):
         """Read the file and the choices in a thread."""
         self.query_one("#views").border_title = f"Preset {self._preset_name}"
         for panel in self.query(Panel):
-            panel.can_focus = True  # Tab brings the keys there, which then scroll
+            panel.can_focus = True  # so that Tab reaches it and arrows scroll it
         for area in self.query(TextArea):
             area.cursor_blink = False
         for box in self.query(Input):
@@ -129,7 +127,7 @@ class EditorScreen(Screen[None]):
     # -- the text ------------------------------------------------------------------------------------------------------
 
     def _load_text(self, text: str) -> None:
-        """Show a text in both views; what the form changes from now on is set in this text."""
+        """Show a text in both views; the form's changes are applied to this text."""
         self._text = self._base_text = text
         document = parse_object(text)
         self._filling = True
@@ -162,7 +160,7 @@ class EditorScreen(Screen[None]):
 
     @property
     def unsaved(self) -> bool:
-        """Whether leaving would lose something."""
+        """Whether leaving would lose changes."""
         return self._current_text() != self._saved
 
     @property
@@ -181,7 +179,7 @@ class EditorScreen(Screen[None]):
         self._timer = self.set_timer(DEBOUNCE_SECONDS, self._check)
 
     def _check(self) -> None:
-        """Make the text of what was typed and check it, in a thread; an older answer is dropped."""
+        """Check the current text in a thread; the result for an older text is dropped."""
         work = partial(self._check_text, self._current_text())
         self._check_in_progress = work
         console_of(self).background(
@@ -189,13 +187,13 @@ class EditorScreen(Screen[None]):
         )
 
     def _check_text(self, text: str) -> CheckedText:
-        problems_found = preset_problems(text, self._path)
+        problems_found = validate_text(text, self._path)
         if problems_found:
             return CheckedText(text, problems_found, [], "")
         preset = preset_from_text(text, self._path)
         target = target_for(preset, site_facts(self.site))
         findings = check_preset(self.site, self._preset_name, preset, target)
-        return CheckedText(text, [], findings, str(target or "no particular machine"))
+        return CheckedText(text, [], findings, str(target or "any machine"))
 
     def _show_checked(self, checked: CheckedText) -> None:
         if not self.is_attached:
@@ -215,7 +213,6 @@ class EditorScreen(Screen[None]):
     # -- choices -------------------------------------------------------------------------------------------------------
 
     def _update_suggesters(self) -> None:
-        """Known values complete what is typed."""
         if self._choices is None:
             return
         texts = self._field_texts()
@@ -225,7 +222,7 @@ class EditorScreen(Screen[None]):
                 self.query_one(f"#f-{field.name}", Input).suggester = SuggestFromList(values, case_sensitive=False)
 
     def action_offer(self) -> None:
-        """Pick from the known values of the field in focus."""
+        """Pick one of the known values of the focused field."""
         from tui.screens.pick import Pick
 
         focused = self.focused
@@ -234,7 +231,7 @@ class EditorScreen(Screen[None]):
         )
         values = offered_values(field, self._choices, self._field_texts()) if field and self._choices else []
         if not values or not isinstance(focused, Input):
-            self.notify("nothing is known for this field: type what you need")
+            self.notify("this field has no known values: type the value")
             return
 
         def picked(value: str | None) -> None:
@@ -247,7 +244,6 @@ class EditorScreen(Screen[None]):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     def action_turn(self) -> None:
-        """The other view of the same text."""
         if self._in_form:
             self._text = self._current_text()
             self._filling = True
@@ -255,7 +251,7 @@ class EditorScreen(Screen[None]):
             self.call_after_refresh(self._filled)
             self._show_view("json")
         elif parse_object(self._current_text()) is None:
-            self.notify("correct the JSON first: a form needs an object")
+            self.notify("fix the JSON first: the form needs a JSON object")
         else:
             self._load_text(self._current_text())
             self._show_view("form")
@@ -265,13 +261,13 @@ class EditorScreen(Screen[None]):
         (self.query_one("#json") if name == "json" else self.query_one("#f-base")).focus()
 
     def action_save(self) -> None:
-        """Check once more what stands there now, and write it whole or not at all. Keys wait until it is written."""
+        """Check the current text and write the file, completely or not at all. Keys wait until it is written."""
         self._save(self._saved)
 
     def _save(self, instead_of: str) -> None:
         text = self._current_text()
         release = console_of(self).hold_keys(None)
-        self.set_timer(MAX_SAVE_SECONDS, release)  # also where a disk hangs
+        self.set_timer(MAX_SAVE_SECONDS, release)  # also when a disk hangs
 
         def failed(error: XaivaError) -> None:
             release()
@@ -285,7 +281,7 @@ class EditorScreen(Screen[None]):
             self._saved = text
             if self._current_text() == text:
                 self._load_text(text)
-            else:  # what was typed meanwhile stays
+            else:  # text typed meanwhile stays
                 self._check_soon()
             self.notify(f"{self._path.name} saved")
 
@@ -293,19 +289,19 @@ class EditorScreen(Screen[None]):
         console_of(self).background(work, done, failed)
 
     def _ask_to_overwrite(self, error: PresetEditConflict) -> None:
-        """Show what somebody else did to the file; what they wrote is replaced only when that is asked for."""
+        """Show what somebody else changed in the file; ask before it is replaced."""
         self.query_one("#difference", Panel).show(
             partial(_difference_lines, self._saved, error.text, self._path.name), "changed by somebody else"
         )
         if error.text:
             changed = preset_format.changed_text(self._saved, error.text)
-            text = f"{error.why}:\n{changed}\n\nOverwrite it with what stands here? Otherwise Ctrl+R takes theirs."
+            text = f"{error.why}:\n{changed}\n\nOverwrite their changes? To take them instead, cancel and press Ctrl+R."
         else:
             text = f"{error.why}. Write it again?"
-        self._confirm(f"{self._path.name} is another file now", text, "Overwrite", lambda: self._save(error.text))
+        self._confirm(f"{self._path.name} was changed", text, "Overwrite", lambda: self._save(error.text))
 
     def _current_text(self) -> str:
-        """What the view in front says; what was typed last may not have been checked yet."""
+        """The text in the current view, which may not have been checked yet."""
         if not self._in_form:
             return self.query_one("#json", TextArea).text
         document = parse_object(self._base_text)
@@ -314,9 +310,9 @@ class EditorScreen(Screen[None]):
         return apply_changes(self._base_text, changed) if changed else self._base_text
 
     def action_revert(self) -> None:
-        """Ask, then back to the saved file, as it is now."""
+        """Ask, then load the file as it is now."""
         if self.unsaved:
-            self._confirm("Revert?", "What was typed since the last save is lost.", "Revert", self._read_again)
+            self._confirm("Revert?", "Changes since the last save are lost.", "Revert", self._read_again)
         else:
             self._read_again()
 
@@ -328,9 +324,8 @@ class EditorScreen(Screen[None]):
         console_of(self).background(partial(read_text, self._path), show)
 
     def action_leave(self) -> None:
-        """Ask when something is not saved."""
         if self.unsaved:
-            self._confirm("Leave without saving?", "What was typed is lost.", "Leave", lambda: self.dismiss(None))
+            self._confirm("Leave without saving?", "Your changes are lost.", "Leave", lambda: self.dismiss(None))
         else:
             self.dismiss(None)
 
@@ -341,7 +336,7 @@ class EditorScreen(Screen[None]):
 
 
 def _state_text(checked: CheckedText) -> str:
-    return f"checked for {checked.target}"[:40] if checked.target else "not checked: it is no preset yet"
+    return f"checked for {checked.target}"[:40] if checked.target else "not checked: not a valid preset yet"
 
 
 def _finding_lines(checked: CheckedText, width: int) -> list[Line]:
@@ -358,4 +353,4 @@ def _finding_lines(checked: CheckedText, width: int) -> list[Line]:
 
 def _difference_lines(saved: str, text: str, name: str, width: int) -> list[Line]:
     difference = preset_format.json_difference(saved, text, name)
-    return difference or wrap("the same as the saved file", width, "dim")
+    return difference or wrap("no changes", width, "dim")

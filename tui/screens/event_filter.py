@@ -20,18 +20,18 @@ _TEXT_FIELDS = ("camera", "type", "priority", "text")
 
 
 class EventFilter(FieldForm[EventQuery]):
-    """Gives back the new filter, None when the dialog was left."""
+    """Returns the new filter, None when the dialog was cancelled."""
 
-    VERB = "Show"
+    VERB = "Apply"
 
     def __init__(self, site: Site, query: EventQuery, cameras: Sequence[str], types: Sequence[str]) -> None:
-        super().__init__("Which events", site)
+        super().__init__("Filter events", site)
         self._query = query
         self._cameras = tuple(cameras)
         self._types = tuple(types)
 
     def fields(self) -> Sequence[Field]:
-        """Everything that can be asked for; an empty field asks for nothing."""
+        """All filters; an empty field filters nothing."""
         query = self._query
         order = ORDERS[(2 if query.sort == "score" else 0) + query.ascending]
         score = "" if query.minimum_score is None else f"{query.minimum_score:g}"
@@ -40,20 +40,18 @@ class EventFilter(FieldForm[EventQuery]):
             Field("camera", "Camera", query.camera or "", choices=self._cameras),
             Field("type", "Type", query.type or "", choices=self._types),
             Field("priority", "Priority", query.priority.value if query.priority else "", choices=_priority_values()),
-            Field("score", "Score from", score, "0 to 1"),
+            Field("score", "Minimum score", score, "0 to 1"),
             Field("state", "State", state, choices=(WAITING_STATE, ACKNOWLEDGED_STATE)),
             Field("since", "Since", _datetime_text(query.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
-            Field("until", "Until", _datetime_text(query.until), "the same"),
-            Field("text", "Words", query.text, "in type, description or note"),
-            Field("order", "First", order, choices=ORDERS),
+            Field("until", "Until", _datetime_text(query.until), "same formats as Since"),
+            Field("text", "Text", query.text, "in type, description or note"),
+            Field("order", "Sort order", order, choices=ORDERS),
         )
 
     def extra_buttons(self) -> Iterable[Widget]:
-        """Everything again."""
         yield Button("All events", id="all")
 
     def send(self) -> None:
-        """The fields as a query."""
         fields: dict[str, object] = {name: value for name in _TEXT_FIELDS if (value := self.value(name))}
         if (score := self.number("score")) is not None:
             fields["minimum_score"] = score

@@ -1,4 +1,4 @@
-"""Events: what was found, live; filters, the picture, acknowledging, taking home."""
+"""Events as they come in: filters, pictures, acknowledging, clips and export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tui.widgets.picture_view import Fetch
 
 
 class EventsScreen(PictureListScreen):
-    """The newest events that pass the filter; below them the picture and the facts of the one under the cursor."""
+    """The events that match the filter; below them the picture and the details of the one under the cursor."""
 
     NAME = "events"
     SOURCE = "events"
@@ -32,7 +32,7 @@ class EventsScreen(PictureListScreen):
     LOGIN_SOURCE = "events"
     TITLE = "Events"
     COLUMNS = event_format.COLUMNS
-    EMPTY = "no event: nothing was found yet"
+    EMPTY = "no events yet"
     NAME_CELLS = 4
     BINDINGS: ClassVar[list[Any]] = bindings("events", "list")
 
@@ -41,10 +41,9 @@ class EventsScreen(PictureListScreen):
         self._query = EventQuery()
         self._feed: EventFeed | None = None
 
-    # -- what is shown ------------------------------------------------------------------------------------------------
+    # -- what is shown -------------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Ask for everything."""
         self._set_query(self._query)
         super().on_mount()
 
@@ -55,18 +54,17 @@ class EventsScreen(PictureListScreen):
         self.choices.unmark()
 
     def rows(self, value: EventList) -> list[ChoiceRow]:
-        """One row an event."""
         return [ChoiceRow(event.id, event_format.row(event)) for event in value.events]
 
     def stale_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
-        """What happened has happened; whether somebody has acknowledged it since is not known."""
+        """An event's facts do not change; only whether it was acknowledged is unknown."""
         when, _mark, *rest = super().stale_cells(cells, words)
         return (when, Span("?", "stale"), *rest)
 
     def feed(self) -> None:
-        """The list with its filter, the facts, and what the picture is of."""
+        """The list with its filter, the details and the picture."""
         words = event_format.filter_text(self._query)
-        self.EMPTY = "nothing passes the filter: f changes it" if words else type(self).EMPTY  # type: ignore[misc]
+        self.EMPTY = "no event matches the filter: press f to change it" if words else type(self).EMPTY  # type: ignore[misc]
         super().feed()
         cameras = self.reading("cameras")
         status: ServiceStatus | None = None if cameras.is_stale else cameras.value
@@ -87,7 +85,7 @@ class EventsScreen(PictureListScreen):
             )
 
     def row_changed(self) -> None:
-        """Its picture; at the end of the list the next page."""
+        """Show the event's picture; at the end of the list, load the next page."""
         listed: EventList | None = self.reading("events").value
         if listed is not None and listed.more and self._feed is not None and self.choices.key == listed.events[-1].id:
             self._feed.load_more()
@@ -95,12 +93,11 @@ class EventsScreen(PictureListScreen):
         self.update_now()
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """Everything about it."""
         event = self.selected()
         return (partial(event_format.detail, event), "", "") if event else (empty_content, "", "")
 
     def show_detail(self) -> None:
-        """A UUID is no title."""
+        """Use type and time as the title: the key is a UUID."""
         super().show_detail()
         event = self.selected()
         self.query_one("#detail").border_title = (
@@ -108,7 +105,6 @@ class EventsScreen(PictureListScreen):
         )
 
     def selected(self) -> Event | None:
-        """The event under the cursor."""
         listed: EventList | None = self.reading("events").value
         return next((event for event in listed.events if event.id == self.choices.key), None) if listed else None
 
@@ -117,38 +113,34 @@ class EventsScreen(PictureListScreen):
 
     @on(ChoiceList.Chosen, "#choices")
     def action_large(self) -> None:
-        """As large as the terminal."""
         from tui.screens.large_picture import LargePicture
 
         event = self.selected()
         if event is None or not event.snapshot:
-            self.notify("no picture was kept" if event else "no event here")
+            self.notify("no picture was kept" if event else "no event selected")
             return
         title = f"{event.camera_name or event.camera} · {event.type} · {event_format.local_datetime(event.started)}"
         self.app.push_screen(LargePicture(event.id, title, self._fetch_thumbnail(event.id), live=False))
 
-    # -- filters ------------------------------------------------------------------------------------------------------
+    # -- filters -------------------------------------------------------------------------------------------------------
 
     def only_camera(self, camera: str) -> None:
-        """Of one camera alone: another screen asks for it."""
+        """Show one camera's events; called by the Cameras screen."""
         self._set_query(EventQuery(camera=camera))
         self.update_now()
 
     def action_open(self) -> None:
-        """Only those that wait, or all."""
         acknowledged = None if self._query.acknowledged is False else False
         self._set_query(self._query.model_copy(update={"acknowledged": acknowledged}))
         self.update_now()
 
     def action_camera(self) -> None:
-        """Only those of the camera under the cursor, or of all."""
         event = self.selected()
         camera = None if self._query.camera or event is None else event.camera
         self._set_query(self._query.model_copy(update={"camera": camera}))
         self.update_now()
 
     def action_filter(self) -> None:
-        """Everything that can be asked for."""
         from tui.screens.event_filter import EventFilter
 
         def done(query: EventQuery | None) -> None:
@@ -162,27 +154,26 @@ class EventsScreen(PictureListScreen):
         types = sorted({event.type for event in listed.events}) if listed else []
         self.app.push_screen(EventFilter(self.site, self._query, cameras, types), done)
 
-    # -- acknowledging ------------------------------------------------------------------------------------------------
+    # -- acknowledging -------------------------------------------------------------------------------------------------
 
     def action_acknowledge(self) -> None:
-        """The marked ones, else the one under the cursor."""
         from tui.screens.acknowledge import acknowledge
 
         if ids := self._marked_or_selected():
             self.background(partial(acknowledge, self.console.service, ids), self._acknowledged)
 
     def action_acknowledge_all(self) -> None:
-        """The marked ones, else all that pass the filter; asks, and takes a note."""
+        """Ask for a note, then acknowledge the marked events, else all that match the filter."""
         from tui.screens.acknowledge import AcknowledgeMany, unacknowledged_ids
 
         marked = list(self.choices.marked)
         if marked:
-            title, text = f"Acknowledge {len(marked)} events?", "Those that are marked."
+            title, text = f"Acknowledge {len(marked)} events?", "All marked events."
         else:
             words = event_format.filter_text(self._query) or "all events"
             title, text = (
-                "Acknowledge everything that waits?",
-                f"Also what is further down than shown. Filter: {words}.",
+                "Acknowledge all waiting events?",
+                f"This includes events further down than shown. Filter: {words}.",
             )
         find = (lambda: marked) if marked else partial(unacknowledged_ids, self.console.service, self._query)
 
@@ -198,15 +189,14 @@ class EventsScreen(PictureListScreen):
         self._refresh()
 
     def action_protect(self) -> None:
-        """Keep its clip and picture, or no longer."""
+        """Protect the clip and picture, or end the protection."""
         if (event := self._selected_or_notify()) is not None:
             work = partial(self.console.service.protect, event.id, not event.protected)
             self.background(work, lambda _: self._refresh())
 
-    # -- taking home --------------------------------------------------------------------------------------------------
+    # -- clips and export ----------------------------------------------------------------------------------------------
 
     def action_clip(self) -> None:
-        """Its recording, into a file."""
         event = self._selected_or_notify()
         if event is None:
             return
@@ -220,14 +210,12 @@ class EventsScreen(PictureListScreen):
         )
 
     def action_export(self) -> None:
-        """The marked ones, else all that pass the filter, as CSV or JSON."""
         marked = list(self.choices.marked)
         name = f"events-{datetime.now():%Y%m%d-%H%M%S}.csv"
-        title = f"Export {len(marked)} events" if marked else "Export all events of the filter"
+        title = f"Export {len(marked)} events" if marked else "Export all matching events"
         self._save(f"{title}: .csv or .json", name, partial(self._export, marked), lambda done, _: f"{done} events")
 
     def _export(self, marked: list[str], path: Path, report: ReportProgress) -> int:
-        """In a thread."""
         from core.service_client.export import export, format_of
 
         service = self.console.service
@@ -244,7 +232,7 @@ class EventsScreen(PictureListScreen):
         from tui.screens.save_file import SaveFile
 
         def done(path: Path | None) -> None:
-            self.notify(f"saved to {path}" if path else "nothing was written")
+            self.notify(f"saved to {path}" if path else "nothing was saved")
 
         self.app.push_screen(SaveFile(title, self.site, name, work, words), done)
 
@@ -259,11 +247,11 @@ class EventsScreen(PictureListScreen):
     def _selected_or_notify(self) -> Event | None:
         event = self.selected()
         if event is None:
-            self.notify("no event here")
+            self.notify("no event selected")
         return event
 
     def _refresh(self) -> None:
-        """Something was changed: also the older pages are read again."""
+        """Something changed: read the older pages again too."""
         if self._feed is not None:
             self._feed.reload_all()
         self.console.store.ask_now("events", "cameras")

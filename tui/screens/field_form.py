@@ -1,4 +1,4 @@
-"""A dialog of many fields, one a line: values complete while one types, Ctrl+O lists what is known."""
+"""A dialog of many fields, one per line: values complete as you type, Ctrl+O lists the known ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YES, NO = "yes", "no"
 
 @dataclass(frozen=True)
 class Field:
-    """One line: `choices` are known values, `fixed` cannot be changed, `secret` is not shown."""
+    """One field: `choices` are its known values, a `fixed` one cannot be changed, a `secret` one is not shown."""
 
     name: str
     label: str
@@ -35,41 +35,39 @@ class Field:
 
 
 def yes_no(value: bool) -> str:
-    """How a form writes it."""
     return YES if value else NO
 
 
 class FieldForm(Form[T]):
-    """Makes something of its fields and sends it; what is wrong with them stands below."""
+    """Sends what its fields say; errors are shown below the fields."""
 
     WIDE = True
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+o", "list_known", "Known values", show=False)]
 
     @abstractmethod
     def fields(self) -> Sequence[Field]:
-        """The fields, from top to bottom."""
+        """The fields from top to bottom."""
 
     @abstractmethod
     def send(self) -> None:
-        """Do what the fields say. Raises XaivaError for what is wrong with them."""
+        """Send the fields. Raises XaivaError when a field is wrong."""
 
     def compose_fields(self) -> Iterable[Widget]:
-        """A label and a line to type in, each."""
-        self._choices = {field.name: field.choices for field in self.fields()}
-        for one in self.fields():
+        self._fields = {field.name: field for field in self.fields()}
+        for field in self._fields.values():
             with Horizontal(classes="row"):
-                yield Label(one.label)
-                suggester = SuggestFromList(one.choices, case_sensitive=False) if one.choices else None
-                hint = one.hint or "  ".join(one.choices)
-                box = Input(one.value, placeholder=hint, id=one.name, suggester=suggester, password=one.secret)
-                box.disabled = one.fixed
+                yield Label(field.label)
+                suggester = SuggestFromList(field.choices, case_sensitive=False) if field.choices else None
+                hint = field.hint or "  ".join(field.choices)
+                box = Input(field.value, placeholder=hint, id=field.name, suggester=suggester, password=field.secret)
+                box.disabled = field.fixed
                 box.cursor_blink = False
                 yield box
 
-    overwrite: frozenset[str] = frozenset()  # fields that somebody else changed, too: said once, then overwritten
+    overwrite: frozenset[str] = frozenset()  # fields that somebody else changed too: reported once, then overwritten
 
     def show_error(self, error: XaivaError) -> None:
-        """What is wrong; what somebody else changed meanwhile is overwritten by the next try."""
+        """Show the error; the next try overwrites a field that somebody else changed."""
         from core.service_client.edit_merge import EditConflictError
 
         if isinstance(error, EditConflictError):
@@ -77,36 +75,35 @@ class FieldForm(Form[T]):
         super().show_error(error)
 
     def on_mount(self) -> None:
-        """Type at once, in the first field that can be changed."""
+        """Focus the first field that can be changed."""
         next(box for box in self.query(Input) if not box.disabled).focus()
 
     def submit(self) -> None:
-        """Send it, or say what is wrong."""
         try:
             self.send()
         except XaivaError as error:
             self.show_error(error)
 
     def exact_text(self, name: str) -> str:
-        """What stands in a field, to the letter: blanks at its ends may be part of a password."""
+        """The field's exact text: blanks at its ends may be part of a password."""
         return self.query_one(f"#{name}", Input).value
 
     def choice(self, name: str) -> str:
-        """A field that says one of its known values, "" when it is empty. Raises InputError for anything else."""
-        text, choices = self.value(name).lower(), self._choices[name]
-        if text and text not in choices:
-            raise InputError(name.replace("_", " "), f"there is no “{text}”", f"write one of: {', '.join(choices)}")
+        """One of the field's known values, "" when it is empty. Raises InputError for anything else."""
+        text, field = self.value(name).lower(), self._fields[name]
+        if text and text not in field.choices:
+            raise InputError(field.label, f"“{text}” is not a known value", f"enter one of: {', '.join(field.choices)}")
         return text
 
     def yes_or_no(self, name: str) -> bool:
-        """A field that says yes or no. Raises InputError for anything else."""
+        """Whether the field says yes. Raises InputError for anything but yes or no."""
         text = self.choice(name)
         if not text:
-            raise InputError(name.replace("_", " "), "it is empty", "write yes or no")
+            raise InputError(self._fields[name].label, "it is empty", "enter yes or no")
         return text == YES
 
     def number(self, name: str) -> float | None:
-        """A field with a figure, None when it is empty. Raises InputError."""
+        """The number in the field, None when it is empty. Raises InputError."""
         text = self.value(name).replace(",", ".")
         if not text:
             return None
@@ -114,19 +111,19 @@ class FieldForm(Form[T]):
             return float(text)
         except ValueError:
             reason = explain_error({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
-            raise InputError(name.replace("_", " "), reason, "write a number") from None
+            raise InputError(self._fields[name].label, reason, "enter a number") from None
 
     def action_list_known(self) -> None:
-        """Pick one of the values that are known for the field."""
+        """Pick one of the field's known values."""
         from tui.screens.pick import Pick
 
         box = self.focused
-        choices = self._choices.get(box.id or "", ()) if isinstance(box, Input) else ()
-        if not isinstance(box, Input) or not choices:
+        field = self._fields.get(box.id or "") if isinstance(box, Input) else None
+        if not isinstance(box, Input) or field is None or not field.choices:
             return
 
         def picked(value: str | None) -> None:
             if value is not None:
                 box.value = value
 
-        self.app.push_screen(Pick(str(box.id).replace("_", " "), choices, box.value), picked)
+        self.app.push_screen(Pick(field.label, field.choices, box.value), picked)

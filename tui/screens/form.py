@@ -1,4 +1,4 @@
-"""What the dialogs with fields share: labels, fields, work done once at a time, a place for what is wrong, buttons."""
+"""The base of all dialogs with fields: labels, fields, buttons, messages, and work that runs once at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Label
+from textual.widgets import Checkbox, Input
 
 from core.errors import Cancelled, XaivaError
 from tui.app_protocol import console_of
@@ -27,26 +27,18 @@ T = TypeVar("T")
 W = TypeVar("W")
 
 
-def labelled_input(label: str, name: str, value: str = "", hint: str = "") -> Iterable[Widget]:
-    """A label and a line to type in."""
-    yield Label(label)
-    box = Input(value, placeholder=hint, id=name)
-    box.cursor_blink = False
-    yield box
-
-
 class Form(ModalScreen[T]):
-    """A dialog with fields. Enter in a field, on a tick or on the button submits; Esc leaves everything as it was.
+    """A dialog with fields. Enter in a field, on a checkbox or on the button submits; Esc cancels.
 
-    With something typed Esc asks first: what was typed would be lost.
+    When something was typed, Esc asks first, because it would be lost.
     """
 
     VERB: ClassVar[str] = "OK"
     WIDE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel"),
-        Binding("enter", "submit", "Submit", show=False),  # while a tick has the keys
-        Binding("y", "submit", "Yes", show=False),  # while a button or a tick has the keys: a field takes letters
+        Binding("enter", "submit", "Submit", show=False),  # while a checkbox has the focus
+        Binding("y", "submit", "Yes", show=False),  # while a button or checkbox has the focus: a field takes letters
         Binding("n", "leave", "No", show=False),
     ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
@@ -55,23 +47,20 @@ class Form(ModalScreen[T]):
         super().__init__()
         self._title = title
         self.site = site
-        self.busy = False  # while `attempt` works
-        self._confirming_leave = False  # whether to leave
-        self._pending_result: Callable[[], object] | None = None  # what succeeded meanwhile
+        self.busy = False  # while `run_once` works
+        self._confirming_leave = False  # the question whether to leave is open
+        self._pending_result: Callable[[], object] | None = None  # calls `done` with the result that came meanwhile
 
     def compose_fields(self) -> Iterable[Widget]:
-        """The fields."""
         return ()
 
     def extra_buttons(self) -> Iterable[Widget]:
-        """What else can be done with what stands in the fields."""
         return ()
 
     def submit(self) -> None:
-        """The fields are filled in."""
+        """Called when the user submits the form."""
 
     def compose(self) -> ComposeResult:
-        """Fields, what is found, buttons."""
         with Vertical(classes="dialog form" + (" -wide-form" if self.WIDE else "")) as dialog:
             dialog.border_title = self._title
             with VerticalScroll(classes="fields"):
@@ -83,7 +72,6 @@ class Form(ModalScreen[T]):
                 yield Button(self.VERB, id="submit", variant="primary")
 
     def on_mount(self) -> None:
-        """Remember what stands in the fields before anything is typed."""
         self._initial_values = self._current_values()
 
     def _current_values(self) -> dict[str, str | bool]:
@@ -92,28 +80,28 @@ class Form(ModalScreen[T]):
 
     @property
     def unsaved(self) -> bool:
-        """Whether leaving would lose what was typed; what is being sent would be lost if that fails."""
+        """Whether leaving would lose input; input that is being sent is lost if sending fails."""
         return self.is_mounted and self._current_values() != self._initial_values
 
     def value(self, name: str) -> str:
-        """What stands in a field."""
+        """The text of a field, without blanks at its ends."""
         return self.query_one(f"#{name}", Input).value.strip()
 
     def show_message(self, formatter: Callable[[int], list[Line]], state: str = "") -> None:
-        """Show something below the fields."""
+        """Show lines below the fields."""
         panel = self.query_one("#said", Panel)
         panel.add_class("-open")
-        panel.can_focus = True  # Tab brings the keys there: it may be long
+        panel.can_focus = True  # so that Tab reaches it: it may need scrolling
         panel.show(formatter, state)
 
     def background(self, work: Callable[[], W], done: Callable[[W], object]) -> None:
-        """Blocking work in a thread; `done` is not called for a form that was left meanwhile."""
+        """Run blocking work in a thread; `done` is not called when the form was left meanwhile."""
         console_of(self).background(work, lambda result: done(result) if self.is_attached else None)
 
-    def run_once(self, work: Callable[[], W], done: Callable[[W], object], progress_text: str = "asking…") -> None:
-        """What the form is for, in a thread; asked for twice it is done once. What fails is said in the form.
+    def run_once(self, work: Callable[[], W], done: Callable[[W], object], progress_text: str = "sending…") -> None:
+        """Run the form's work in a thread, once even if it is submitted twice; errors are shown in the form.
 
-        What is typed meanwhile waits: it is for the form when that stays open, for the screen below when it does not.
+        Keys typed meanwhile wait: they go to the form if it stays open, else to the screen below.
         """
         if self.busy:
             return
@@ -140,7 +128,7 @@ class Form(ModalScreen[T]):
         console_of(self).background(work, succeeded, failed)
 
     def show_error(self, error: XaivaError) -> None:
-        """What is wrong, and the remedy."""
+        """Show what is wrong and the remedy."""
         text = error.summary
         self.show_message(
             lambda width: [
@@ -152,15 +140,14 @@ class Form(ModalScreen[T]):
     @on(Button.Pressed, "#submit")
     @on(Input.Submitted)
     def action_submit(self) -> None:
-        """As the fields say."""
         self.submit()
 
     @on(Button.Pressed, "#leave")
     def action_leave(self) -> None:
-        """Nothing happens; what was typed is asked about first."""
+        """Close the form; ask first when something was typed."""
         from tui.screens.confirm import Confirm
 
-        warning = "It is being sent. If that fails, what was typed is lost." if self.busy else "What was typed is lost."
+        warning = "The form is being sent. If that fails, your input is lost." if self.busy else "Your input is lost."
         if self.unsaved:
             self._confirming_leave = True
             self.app.push_screen(Confirm("Leave the form?", warning, "Leave"), self._leave_answered)
@@ -175,5 +162,5 @@ class Form(ModalScreen[T]):
             self.leave()
 
     def leave(self) -> None:
-        """Close it."""
+        """Close the form without a result."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Help: made from the bindings that live in the screen it was opened over, so it is never out of date."""
+"""Help, made from the active bindings of the screen below, so it is never out of date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY_WIDTH = 14
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys in view and what each does."""
+    """The keys that work on the screen below, and what they do."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,question_mark,f1", "dismiss", "Close"),
@@ -31,34 +31,32 @@ class HelpScreen(ModalScreen[None]):
         self._rows = list(self._key_rows(below))
 
     def compose(self) -> ComposeResult:
-        """A panel of keys."""
         with Vertical(classes="help"):
             yield Panel("Keys", id="help")
 
     def on_mount(self) -> None:
-        """Fill it."""
         self.query_one(Panel).show(self._lines, "Esc closes · ↑↓ scroll")
 
     def action_scroll(self, by: int) -> None:
-        """Move through the text."""
+        """Scroll by so many lines."""
         self.query_one(Panel).scroll_relative(y=by, animate=False)
 
     def _key_rows(self, below: Screen[Any]) -> list[tuple[str, str, str, str]]:
-        """(where, keys, title, help) of every live binding; keys of one action stand together."""
+        """(place, keys, title, help) of every active binding; the keys of one action are in one row."""
         keys_by_action: dict[tuple[str, str], tuple[list[str], str, str]] = {}
         for active in below.active_bindings.values():
             if not active.enabled or active.binding.system:
                 continue
-            place = {below: "This screen", below.app: "Everywhere"}.get(active.node, "The focused part")
+            place = {below: "This screen", below.app: "Everywhere"}.get(active.node, "Focused panel")
             if place == "This screen" and active.binding.id is None:
-                place = "Moving about"
+                place = "Moving around"
             keys, _, _ = keys_by_action.setdefault(
                 (place, active.binding.action), ([], active.binding.description, active.tooltip or "")
             )
             display = below.app.get_key_display(active.binding)
             if display not in keys:
                 keys.append(display)
-        order = ["This screen", "The focused part", "Everywhere", "Moving about"]
+        order = ["This screen", "Focused panel", "Everywhere", "Moving around"]
         rows = [(where, " ".join(keys), title, text) for (where, _), (keys, title, text) in keys_by_action.items()]
         return sorted(rows, key=lambda row: order.index(row[0]))
 

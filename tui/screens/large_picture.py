@@ -1,4 +1,4 @@
-"""A picture as large as the terminal."""
+"""A picture in the full size of the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui.widgets.picture_view import Fetch, PictureView
 
 
 class LargePicture(ModalScreen[None]):
-    """Any of Esc, Enter and q closes it."""
+    """The picture in full size; Esc, Enter or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "Close"),
@@ -24,11 +24,9 @@ class LargePicture(ModalScreen[None]):
         self._arguments = key, title, fetch, live
 
     def compose(self) -> ComposeResult:
-        """The picture alone."""
         yield PictureView(id="large")
 
     def on_mount(self) -> None:
-        """Show it."""
         key, title, fetch, live = self._arguments
         self._view.set_source(key, fetch, live=live, title=f"{title} · Esc closes")
         self._view.show_now()
@@ -38,13 +36,10 @@ class LargePicture(ModalScreen[None]):
         return self.query_one("#large", PictureView)
 
     def action_picture(self) -> None:
-        """A fresh one."""
         self._view.show_now()
 
     def on_screen_suspend(self) -> None:
-        """Something came before it."""
         self._view.set_in_view(False)
 
     def on_screen_resume(self) -> None:
-        """In view again."""
         self._view.set_in_view(True)

@@ -1,4 +1,4 @@
-"""The dialog that launches a preset: what is in the way first, then the start."""
+"""The dialog that launches a preset: shows what prevents the start, then starts it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Launch(Form[None]):
-    """Preflight findings follow the choices; the start itself runs in a thread."""
+    """Shows preflight findings for the chosen options; the start itself runs in a thread."""
 
     VERB = "Launch"
     WIDE = True
@@ -33,10 +33,9 @@ class Launch(Form[None]):
         super().__init__(f"Launch {name}", site)
         self._preset_name = name
         self._preset = preset
-        self._newest_preflight: Callable[[], object] | None = None  # the newest look at what is in the way
+        self._newest_preflight: Callable[[], object] | None = None  # results of older ones are dropped
 
     def compose_fields(self) -> Iterable[Widget]:
-        """What will be started, and three choices."""
         run = self._preset.run
         words = [
             f"image {image_tag(self._preset_name)}",
@@ -45,17 +44,16 @@ class Launch(Form[None]):
         ]
         words += [f"GPUs {run.gpus}"] if run.gpus else []
         yield Label("\n".join(words), classes="hint", markup=False)
-        yield Checkbox("replace a container of that name", id="replace", compact=True)
-        yield Checkbox("make missing folders", True, id="folders", compact=True)
-        yield Checkbox("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
+        yield Checkbox("replace a container of the same name", id="replace", compact=True)
+        yield Checkbox("create missing folders", True, id="folders", compact=True)
+        yield Checkbox("dev mode: mount the source, reload automatically", run.dev.enabled, id="dev", compact=True)
 
     def on_mount(self) -> None:
-        """Look for what is in the way; Enter does not wait for it."""
-        self.query_one("#submit").focus()  # Enter starts; it must not tick "replace"
+        """Start the preflight; Enter does not wait for it."""
+        self.query_one("#submit").focus()  # Enter starts; it must not toggle "replace"
         self._start_preflight()
 
     def on_checkbox_changed(self) -> None:
-        """Look again."""
         self._start_preflight()
 
     def _is_on(self, name: str) -> bool:
@@ -75,23 +73,22 @@ class Launch(Form[None]):
     def _start_preflight(self) -> None:
         from core.containers.launch import check_launch
 
-        self.show_message(lambda _: [line(Span("asking the engine…", "dim"))])
+        self.show_message(lambda _: [line(Span("checking…", "dim"))])
         self._newest_preflight = work = self._with_choices(check_launch)
         self.background(
             work, lambda findings: self._show_findings(findings) if self._newest_preflight is work else None
         )
 
     def _show_findings(self, findings: list[Finding]) -> None:
-        self.show_message(partial(finding_format.lines, findings, none_text="nothing is in the way"))
+        self.show_message(partial(finding_format.lines, findings, none_text="ready to launch"))
 
     def submit(self) -> None:
-        """Start it."""
         from core.containers.launch import launch
 
-        self._newest_preflight = None  # what is in the way is told by the start from now on
+        self._newest_preflight = None  # from now on the start reports errors itself
         self.run_once(self._with_choices(launch), self._started, "starting…")
 
     def _started(self, container: Container) -> None:
         console_of(self).new_rows["containers"] = container.name
-        self.app.notify(f"{container.name} was started; watch it with 5", title="Launched")
+        self.app.notify(f"{container.name} was started; press 5 to see it", title="Launched")
         self.dismiss(None)

@@ -15,11 +15,11 @@ from tui.screens.field_form import Field, FieldForm
 from tui.widgets.button import Button
 from tui.widgets.checkbox import Checkbox
 
-SITE_LOGIN_SECONDS = 1.0  # seconds between two looks at the site's login, which another terminal may change meanwhile
+SITE_LOGIN_SECONDS = 1.0  # seconds between two reads of the site's login, which another terminal may change
 
 
 class LoginDialog(FieldForm[str]):
-    """Gives back who is logged in now, None when the dialog was left: everything stays as it was."""
+    """Returns who is logged in now, None when the dialog was cancelled and nothing changed."""
 
     VERB = "Log in"
     WIDE = False
@@ -29,20 +29,17 @@ class LoginDialog(FieldForm[str]):
         self._reason = reason
 
     def fields(self) -> Sequence[Field]:
-        """Name and password."""
-        return Field("user", "Name"), Field("password", "Password", secret=True)
+        return Field("user", "User name"), Field("password", "Password", secret=True)
 
     def compose_fields(self) -> Iterable[Widget]:
-        """Name and password, and for whom the login is."""
         yield from super().compose_fields()
-        yield Checkbox("for this site: the command line and consoles started later", id="for_site", compact=True)
+        yield Checkbox("for this site: command line and new consoles", id="for_site", compact=True)
 
     def extra_buttons(self) -> Iterable[Widget]:
-        """The site's login, when that is another's."""
+        """Take over the site's login, when it is not this console's."""
         yield Button("Use the site's login", id="take")
 
     def on_mount(self) -> None:
-        """Why somebody has to."""
         super().on_mount()
         if self._reason:
             self.show_message(lambda width: wrap(self._reason, width, "warn"))
@@ -50,14 +47,13 @@ class LoginDialog(FieldForm[str]):
         self.set_interval(SITE_LOGIN_SECONDS, self._show_site_login)
 
     def _show_site_login(self) -> None:
-        """Show the site's login while there is one that this console does not use."""
+        """Show the button while the site has a login that this console does not use."""
         session, button = console_of(self).who, self.query_one("#take", Button)
         button.display = bool(session and session.offered)
         if session and session.offered:
             button.label = f"Use the site's: {session.offered}"
 
     def send(self) -> None:
-        """Ask the service."""
         name, password = self.value("user"), self.exact_text("password")
         console, for_site = console_of(self), self.query_one("#for_site", Checkbox).value
 
@@ -72,7 +68,6 @@ class LoginDialog(FieldForm[str]):
 
     @on(Button.Pressed, "#take")
     def _use_site_login(self) -> None:
-        """Be who the site's login says."""
         self.run_once(console_of(self).session.use_site_login, lambda user: self._done(user, "with the site's login"))
 
     def _done(self, user: str, words: str) -> None:

@@ -25,7 +25,7 @@ PANELS = {  # panel → (title, screen it opens)
     "cameras": ("Cameras", "cameras"),
     "operations": ("Operations", "operations"),
 }
-FORMATTERS = {  # panel → module of tui.formatters and its function
+FORMATTERS = {  # panel → module of tui.formatters, function
     "gpus": ("machine", "gpu_lines"),
     "host": ("machine", "host_lines"),
     "containers": ("containers", "summary"),
@@ -35,20 +35,19 @@ FORMATTERS = {  # panel → module of tui.formatters and its function
 
 
 class OverviewScreen(ConsoleScreen):
-    """Panels only: nothing to choose, everything to see."""
+    """Six panels; a click on one opens its screen."""
 
     NAME = "overview"
     SOURCES = ("gpus", "host", "containers", "cameras", "operations", "presets")
     BINDINGS: ClassVar[list[Any]] = bindings("overview")
 
     def body(self) -> Iterable[Widget]:
-        """Six panels."""
         with Container(id="overview"):
             for name, (title, _) in PANELS.items():
                 yield Panel(title, id=name)
 
     def reading(self, name: str) -> Reading[Any]:
-        """As everywhere; but what the service said before its container ended is not what it says now."""
+        """The newest reading; the service's is stale when its container has stopped since."""
         reading, containers = super().reading(name), super().reading("containers")
         if name != "cameras" or reading.value is None or containers.is_stale or containers.value is None:
             return reading
@@ -58,7 +57,6 @@ class OverviewScreen(ConsoleScreen):
         return replace(reading, error=error) if error is not None else reading
 
     def feed(self) -> None:
-        """Each panel from its source."""
         for name, (module, function) in FORMATTERS.items():
             self._show_panel(name, module, function)
         readings = {name: self.reading(name) for name in self.SOURCES}
@@ -69,12 +67,20 @@ class OverviewScreen(ConsoleScreen):
             gpus, host, running, cameras, operations, presets = values
             failed_sources = overview.source_failures([*readings.values(), self.reading("settings")])
             formatter = partial(
-                overview.alert_lines, gpus, host, running, cameras, operations, presets, failed_sources=failed_sources
+                overview.alert_lines,
+                gpus,
+                host,
+                running,
+                cameras,
+                operations,
+                presets,
+                failed_sources=failed_sources,
+                now=self.console.parts.now(),
             )
             self.query_one("#alerts", Panel).show(formatter)
 
     def _show_panel(self, name: str, module: str, function: str) -> None:
-        """A panel from its source. What draws it is imported with the first answer: the first frame is sooner there."""
+        """Update a panel. Its formatter is imported with the first answer, so that the first frame comes sooner."""
         reading = self.reading(name)
         panel = self.query_one(f"#{name}", Panel)
         if reading.is_stale:
@@ -92,11 +98,9 @@ class OverviewScreen(ConsoleScreen):
             panel.show(empty_content, *reading.state)
 
     async def on_click(self, event: events.Click) -> None:
-        """A panel opens its screen."""
         target = PANELS.get(event.widget.id or "", ("", ""))[1] if event.widget else ""
         if target:
             await self.console.switch_mode(target)
 
     def copy_text(self) -> str:
-        """All panels."""
         return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))

@@ -11,23 +11,22 @@ from tui.screens.field_form import Field, FieldForm
 
 
 class PasswordDialog(FieldForm[bool]):
-    """Gives back True when it was changed, None when the dialog was left."""
+    """Returns True when the password was changed, None when the dialog was cancelled."""
 
     VERB = "Change"
     WIDE = False
 
     def fields(self) -> Sequence[Field]:
-        """The password there is, and the new one twice."""
         return (
-            Field("current", "Password now", secret=True),
+            Field("current", "Current password", secret=True),
             Field("new", "New password", hint="at least 10 characters", secret=True),
-            Field("again", "Once more", secret=True),
+            Field("again", "Repeat new password", secret=True),
         )
 
     def send(self) -> None:
-        """Ask the service; every other login of this person ends."""
+        """Change the password; the service ends the user's other logins."""
         new = self.exact_text("new")
         if new != self.exact_text("again"):
-            raise InputError("New password", "the two are not the same", "type it twice")
+            raise InputError("New password", "the two passwords differ", "enter the same password twice")
         work = partial(console_of(self).service.change_password, self.exact_text("current"), new)
         self.run_once(work, lambda _: self.dismiss(True))

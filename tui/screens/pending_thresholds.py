@@ -1,4 +1,4 @@
-"""Thresholds changed by keys: seen at once, sent when the keys rest."""
+"""Thresholds changed by keys: shown at once, sent when no key is pressed for a while."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.service_client import ServiceClient
 from tui.app_protocol import console_of
 from tui.screens.base import ConsoleScreen
 
-SEND_DELAY = 0.8  # seconds without a key after which it is sent
+SEND_DELAY = 0.8  # seconds without a key press
 THRESHOLD_TOLERANCE = 0.0005
 
 
@@ -26,7 +26,7 @@ class _Pending:
 
 
 class PendingThresholds:
-    """The thresholds that are wanted and that the service does not have yet."""
+    """The thresholds that the service does not have yet."""
 
     def __init__(self, screen: ConsoleScreen, changed: Callable[[], object]) -> None:
         self._screen = screen
@@ -34,7 +34,7 @@ class PendingThresholds:
         self._pending: dict[str, _Pending] = {}
 
     def with_pending(self, camera: CameraStatus) -> CameraStatus:
-        """The camera as it will be."""
+        """The camera with its pending threshold."""
         pending = self._pending.get(camera.id)
         if pending is None:
             return camera
@@ -44,7 +44,7 @@ class PendingThresholds:
         return camera.model_copy(update={"threshold": pending.value})
 
     def change(self, camera: CameraStatus, step: float) -> None:
-        """Higher or lower than what is shown."""
+        """Raise or lower the shown threshold by `step`."""
         value = round(min(max(self.with_pending(camera).threshold + step, 0.0), 1.0), 3)
         previous = self._pending.get(camera.id)
         if previous is not None and previous.timer is not None:
@@ -73,7 +73,7 @@ class PendingThresholds:
 
 
 def _set_threshold(service: ServiceClient, camera: str, value: float) -> CameraStatus:
-    """In a thread: everything else stays. A release that would lie above the threshold follows it again."""
+    """Change only the threshold; a release above it is reset to its default. Blocks."""
     settings: CameraRequest = service.camera_settings(camera)
     detection_now = settings.detection
     release = detection_now.release if detection_now.release is not None and detection_now.release <= value else None

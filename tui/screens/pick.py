@@ -1,4 +1,4 @@
-"""Picks one of the values that are known for a field; typing narrows them."""
+"""Picks one of the known values of a field; typing narrows the list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 
 class Pick(ModalScreen[str]):
-    """Gives back the value, None when the dialog was left."""
+    """Returns the value, None when the dialog was cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel"),
@@ -32,23 +32,21 @@ class Pick(ModalScreen[str]):
         self._current = current
 
     def compose(self) -> ComposeResult:
-        """A line to narrow, and the values."""
         with Vertical(classes="dialog form pick") as dialog:
             dialog.border_title = self._title
-            box = Input(placeholder="type to narrow, Enter takes the marked one", id="narrow")
+            box = Input(placeholder="type to narrow, Enter picks", id="narrow")
             box.cursor_blink = False
             yield box
-            yield ChoiceList([Column("known values")], empty="nothing is known", id="values")
+            yield ChoiceList([Column("known values")], empty="no known value", id="values")
 
     def on_mount(self) -> None:
-        """All values."""
         choices = self.query_one(ChoiceList)
         choices.show([ChoiceRow(value, (value,)) for value in self._values])
         choices.move_cursor_to(self._current)
         self.query_one("#narrow").focus()
 
     def action_move(self, step: int) -> None:
-        """Up and down also while the line has the keys."""
+        """Move the cursor while the input has the focus."""
         self.query_one(ChoiceList).action_move(step)
 
     @on(Input.Changed, "#narrow")
@@ -62,5 +60,4 @@ class Pick(ModalScreen[str]):
         self.dismiss(key or None)
 
     def action_leave(self) -> None:
-        """The field stays as it is."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""A list with the picture of what the cursor is on."""
+"""A list with a picture of the row under the cursor."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ from tui.widgets.picture_view import PictureView
 
 
 class PictureListScreen(ListScreen):
-    """Below the list the picture, and beside it the facts."""
+    """The picture below the list, and the details beside it."""
 
     def above_detail(self) -> Iterable[Widget]:
-        """The picture."""
         yield PictureView(id="picture")
 
     @property
     def picture(self) -> PictureView:
-        """Where the picture is drawn."""
         return self.query_one("#picture", PictureView)
 
     def on_screen_suspend(self) -> None:
-        """The terminal's own picture must not lie over what comes now."""
+        """Remove the picture: terminal graphics would cover the next screen."""
         self.picture.set_in_view(False)
 
     def on_screen_resume(self) -> None:
-        """In view again."""
         super().on_screen_resume()
         if self.is_mounted:
             self.picture.set_in_view(True)
 
     def action_picture(self) -> None:
-        """A fresh one."""
         self.picture.show_now()

@@ -1,4 +1,4 @@
-"""What the screens that list presets share: the one chosen on one of them is chosen on the others."""
+"""The base of the screens that list presets: they share the selected preset."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from tui.sources import PresetView
 
 
 class PresetListScreen(ListScreen):
-    """A list with a row a preset."""
+    """A list with one row per preset."""
 
     SOURCE = "presets"
 
     def on_mount(self) -> None:
-        """Begin with the preset that was chosen elsewhere."""
+        """Select the preset that was selected on another screen."""
         self._follow()
 
     def on_screen_resume(self) -> None:
-        """Go on with it."""
         if self.is_mounted:
             self._follow()
 
@@ -25,11 +24,10 @@ class PresetListScreen(ListScreen):
             self.choices.move_cursor_to(self.console.preset)
 
     def row_changed(self) -> None:
-        """The others go on with this one."""
+        """Remember the selected preset for the other screens."""
         if self.choices.key:
             self.console.preset = self.choices.key
 
     def selected(self) -> PresetView | None:
-        """The preset under the cursor."""
         views: list[PresetView] = self.reading("presets").value or []
         return next((view for view in views if view.entry.name == self.choices.key), None)

@@ -1,4 +1,4 @@
-"""Presets: what there is, what it is made of, whether it works; lock, sync, build, launch; edit."""
+"""Presets: their contents and findings; edit, lock, sync, build, launch."""
 
 from __future__ import annotations
 
@@ -18,34 +18,33 @@ if TYPE_CHECKING:
 
 
 class PresetsScreen(PresetListScreen):
-    """The preset files; beside them the one under the cursor with its findings."""
+    """The preset files; beside them the contents and findings of the one under the cursor."""
 
     NAME = "presets"
     SOURCES = ("presets", "operations")
     TITLE = "Presets"
     COLUMNS = preset_format.COLUMNS
-    EMPTY = "no preset yet: n writes one"
+    EMPTY = "no presets yet: press n to create one"
     BINDINGS: ClassVar[list[Any]] = bindings("presets", "list")
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
-        """One row a file, a broken one too."""
+        """One row per file, including broken ones."""
         return [ChoiceRow(view.entry.name, preset_format.row(view)) for view in value]
 
     def detail(self) -> tuple[Formatter, str, str]:
-        """What it is made of, and its findings."""
         view = self.selected()
         return (partial(preset_format.detail, view), "", "") if view else (empty_content, "", "")
 
     def usable_or_notify(self) -> PresetView | None:
-        """The preset under the cursor, if it can be used."""
+        """The preset under the cursor; None, with a notification, when it has errors."""
         view = self.selected()
         if view is None or view.entry.preset is None:
-            self.notify("this preset cannot be used: e edits it" if view else "no preset here")
+            self.notify("this preset has errors: press e to edit it" if view else "no preset selected")
             return None
         return view
 
     def _preset_created(self, name: str, words: str) -> None:
-        """The cursor goes to it, here and on the other screens with a row a preset."""
+        """Select the new preset, here and on the other screens that list presets."""
         self.console.preset = self.console.new_rows[self.NAME] = name
         self.update_now()
         self._refresh(words)
@@ -57,22 +56,18 @@ class PresetsScreen(PresetListScreen):
     # -- operations ----------------------------------------------------------------------------------------------------
 
     def action_lock(self) -> None:
-        """Start a lock."""
         if (view := self.usable_or_notify()) is not None:
             self.start_operation("lock", view.entry.name)
 
     def action_sync(self) -> None:
-        """Start a sync."""
         if (view := self.usable_or_notify()) is not None:
             self.start_operation("sync", view.entry.name)
 
     def action_build(self) -> None:
-        """Start a build."""
         if (view := self.usable_or_notify()) is not None:
             self.start_operation("build", view.entry.name)
 
     def action_launch(self) -> None:
-        """Preflight first, then the start."""
         from tui.screens.launch import Launch
 
         if (view := self.usable_or_notify()) is not None and view.entry.preset is not None:
@@ -81,29 +76,26 @@ class PresetsScreen(PresetListScreen):
     # -- checks --------------------------------------------------------------------------------------------------------
 
     def action_check_target(self) -> None:
-        """Findings for a GPU and a driver."""
         from tui.screens.target_dialogs import CheckTarget
 
         if (view := self.usable_or_notify()) is not None and view.entry.preset is not None:
             self.app.push_screen(CheckTarget(self.site, view.entry.name, view.entry.preset))
 
     def action_suggest(self) -> None:
-        """Combinations for a GPU and a driver."""
         from tui.screens.target_dialogs import SuggestVersions
 
         def saved(name: str | None) -> None:
             if name:
-                self._preset_created(name, f"preset {name} written")
+                self._preset_created(name, f"preset {name} created")
 
         self.app.push_screen(SuggestVersions(self.site, self.console.read_only), saved)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def action_edit(self) -> None:
-        """The editor; a broken file opens in it too."""
         view = self.selected()
         if view is None:
-            self.notify("no preset here")
+            self.notify("no preset selected")
             return
         self._edit(view.entry.name)
 
@@ -116,7 +108,6 @@ class PresetsScreen(PresetListScreen):
         self.app.push_screen(EditorScreen(self.site, name), left)
 
     def action_new(self) -> None:
-        """A name and perhaps a requirement file, then the editor."""
         from tui.screens.preset_name import AskNewPreset
 
         form = AskNewPreset("New preset", self.site)
@@ -131,7 +122,6 @@ class PresetsScreen(PresetListScreen):
         self._ask_name("New preset", form, create, self._edit)
 
     def action_duplicate(self) -> None:
-        """Under another name."""
         from core.presets.store import duplicate
         from tui.screens.preset_name import AskName
 
@@ -142,7 +132,6 @@ class PresetsScreen(PresetListScreen):
             self._ask_name(title, form, partial(duplicate, self.site, name))
 
     def action_rename(self) -> None:
-        """To another name; what carries the old one is said."""
         from core.presets.store import rename
         from tui.screens.preset_name import AskName
 
@@ -161,22 +150,23 @@ class PresetsScreen(PresetListScreen):
                 if next_step is not None:
                     next_step(name)
 
-            self.console.load_then_open(partial(work, name), done)  # what follows is for the editor, or for the new row
+            self.console.load_then_open(
+                partial(work, name), done
+            )  # keys typed meanwhile go to the editor or the new row
 
         self.app.push_screen(form, named)
 
     def action_delete(self) -> None:
-        """Ask, then delete the file."""
         from core.presets.store import delete
 
         view = self.selected()
         if view is None:
-            self.notify("no preset here")
+            self.notify("no preset selected")
             return
         name = view.entry.name
         self.confirm(
             f"Delete preset {name}?",
-            f"The file {view.entry.path.name} is removed. Its artifacts and its image stay.",
+            f"The file {view.entry.path.name} is deleted. Its artifacts and its image stay.",
             "Delete",
             lambda: self.background(partial(delete, self.site, name), lambda _: self._refresh(f"{name} deleted")),
         )

@@ -15,17 +15,16 @@ from tui.screens.field_form import NO, YES, Field, FieldForm, yes_no
 
 
 class RuleForm(FieldForm[str]):
-    """Gives back the rule's name, None when the dialog was left."""
+    """Returns the rule's name, None when the dialog was cancelled."""
 
     VERB = "Save"
 
     def __init__(self, site: Site, rule: Rule | None = None) -> None:
         super().__init__(f"Rule {rule.name}" if rule else "Add a rule", site)
         self._rule = rule
-        self._initial_request = _rule_request(rule) if rule else None  # what the fields say before anything is typed
+        self._initial_request = _rule_request(rule) if rule else None  # the fields before anything is typed
 
     def fields(self) -> Sequence[Field]:
-        """Which events, and over which channels."""
         current = self._rule or Rule.model_construct(
             name="",
             enabled=True,
@@ -40,34 +39,36 @@ class RuleForm(FieldForm[str]):
             Field("name", "Name", current.name, "night-shift", fixed=self._rule is not None),
             Field(
                 "to",
-                "To",
+                "Send to",
                 "  ".join(map(text_formats.format_channel, current.channels)),
                 "email:ops@example.org webhook:https…",
             ),
             Field(
                 "priority",
-                "From priority",
+                "Minimum priority",
                 current.priority.value,
                 choices=tuple(priority.value for priority in Priority),
             ),
-            Field("cameras", "Cameras", " ".join(current.cameras), "all; gate-1 gate-2"),
-            Field("types", "Types", " ".join(current.types), "all; person vehicle"),
+            Field("cameras", "Cameras", " ".join(current.cameras), "empty: all; gate-1 gate-2"),
+            Field("types", "Event types", " ".join(current.types), "empty: all; person vehicle"),
             Field(
-                "schedule", "When", text_formats.format_schedule(current.schedule), "always; mo-fr 18:00-06:00; sa,su"
+                "schedule",
+                "Active times",
+                text_formats.format_schedule(current.schedule),
+                "always; mo-fr 18:00-06:00; sa,su",
             ),
-            Field("within", "One message in, s", f"{current.within:g}", "15"),
-            Field("enabled", "Switched on", yes_no(current.enabled), choices=(YES, NO)),
+            Field("within", "Group within (s)", f"{current.within:g}", "15"),
+            Field("enabled", "Enabled", yes_no(current.enabled), choices=(YES, NO)),
         )
 
     def on_mount(self) -> None:
-        """Remember what the fields say."""
         super().on_mount()
         if self._rule:
-            with suppress(InputError):  # a setting that these fields cannot hold is changed as a whole
+            with suppress(InputError):  # the fields cannot hold such a setting: it is replaced as a whole
                 self._initial_request = self.request()
 
     def request(self) -> RuleRequest:
-        """What stands in the fields. Raises InputError."""
+        """The fields as a request. Raises InputError."""
         fields: dict[str, object] = {
             "name": self.value("name"),
             "enabled": self.yes_or_no("enabled"),
@@ -83,7 +84,6 @@ class RuleForm(FieldForm[str]):
         return text_formats.build_request(RuleRequest, fields)
 
     def send(self) -> None:
-        """Add or change it."""
         request = self.request()
         service, rule, initial = console_of(self).service, self._rule, self._initial_request
 
@@ -100,5 +100,4 @@ class RuleForm(FieldForm[str]):
 
 
 def _rule_request(rule: Rule) -> RuleRequest:
-    """What of a rule is set."""
     return RuleRequest.model_construct(**{name: getattr(rule, name) for name in RuleRequest.model_fields})

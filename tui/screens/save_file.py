@@ -1,4 +1,4 @@
-"""The dialog that saves something of the service into a file, with progress: whole or not at all."""
+"""The dialog that saves something from the service to a file, with progress: completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tui.screens.field_form import Field, FieldForm
 
 ReportProgress: TypeAlias = Callable[[int, int], None]  # done, all (0: not known)
 WriteFile: TypeAlias = Callable[[Path, ReportProgress], object]  # writes the file; raises XaivaError
-PROGRESS_SECONDS = 0.25  # seconds between two looks at the progress
+PROGRESS_SECONDS = 0.25  # seconds between two updates of the progress
 
 
 class SaveFile(FieldForm[Path]):
-    """Gives back the file, None when nothing was written."""
+    """Returns the file, None when nothing was written."""
 
     VERB = "Save"
 
@@ -35,45 +35,42 @@ class SaveFile(FieldForm[Path]):
         self._replace: Path | None = None
 
     def fields(self) -> Sequence[Field]:
-        """Where to; from the site's folder on."""
+        """The path, relative to the site's folder."""
         return (Field("path", "File", f"exports/{self._proposed}"),)
 
     def on_mount(self) -> None:
-        """Show how far it is while it is written."""
         super().on_mount()
         self.set_interval(PROGRESS_SECONDS, self._show_progress)
 
     def send(self) -> None:
-        """Write it; a file that is there is replaced only when asked a second time."""
+        """Write the file; an existing file is replaced only when asked a second time."""
         path = self.site.root / _expand_home(self.value("path"))
         work = partial(self._write, path, path == self._replace)
         self.run_once(work, self.dismiss, "writing…")
 
     def _write(self, path: Path, replace: bool) -> Path:
-        """In a thread: what was typed may lie on a disk that hangs."""
+        """Runs in a thread: the path may be on a disk that hangs."""
         try:
             if path.is_dir():
-                raise InputError(f"{path}", "that is a folder", "name a file")
+                raise InputError(f"{path}", "it is a folder", "enter a file name")
             if path.exists() and not replace:
                 raise _FileExists(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise XaivaError(f"{path}", f"it cannot be written: {os_reason(error)}", "name another file") from error
+            raise XaivaError(f"{path}", f"it cannot be written: {os_reason(error)}", "choose another file") from error
         self._work(path, self._report_progress)
         return path
 
     def show_error(self, error: XaivaError) -> None:
-        """What is wrong; a file that is there may be replaced."""
         if isinstance(error, _FileExists):
             self._replace = error.path
             self.show_message(
-                lambda width: wrap(f"{error.path} is there already: Enter once more replaces it", width, "warn")
+                lambda width: wrap(f"{error.path} already exists: press Enter again to replace it", width, "warn")
             )
         else:
             super().show_error(error)
 
     def _report_progress(self, done: int, total: int) -> None:
-        """From the thread."""
         self._progress = done, total
         if self._cancelled:
             raise Cancelled
@@ -88,16 +85,14 @@ class SaveFile(FieldForm[Path]):
         return [*text_lines, bar(done / total, width, "accent")] if total else text_lines
 
     def leave(self) -> None:
-        """What was begun is given up; nothing of it stays."""
+        """Cancel the write; no partial file stays."""
         self._cancelled = True
         self.dismiss(None)
 
 
 class _FileExists(XaivaError):
-    """Something stands where the file is to go."""
-
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}", "it is there already", "name another file")
+        super().__init__(f"{path}", "it already exists", "choose another file")
         self.path = path
 
 
@@ -105,4 +100,4 @@ def _expand_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise InputError(text, "there is no such user here", "name a file") from None
+        raise InputError(text, "there is no such user on this machine", "enter another path") from None

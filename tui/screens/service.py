@@ -1,4 +1,4 @@
-"""Service: the inference service itself with its models; who is told of events, and who may log in."""
+"""Service: the inference service with its models, notification rules and users."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tui.sources import ServiceView
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Panel, empty_content
 
-ADMINS_ONLY = "only administrators see this"
+ADMINS_ONLY = "visible to administrators only"
 
 
 class ServiceScreen(ConsoleScreen):
-    """Rules and users to choose from; beside them what is under the cursor, and the service with its memory."""
+    """Rules and users; beside them the details of the one under the cursor, and the state of the service."""
 
     NAME = "service"
     SOURCES = ("service", "cameras", "gpus")
@@ -33,7 +33,6 @@ class ServiceScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[Any]] = bindings("service", "list")
 
     def body(self) -> Iterable[Widget]:
-        """Two lists, two panels."""
         rules = ChoiceList(service_format.RULE_COLUMNS, id="rules")
         users = ChoiceList(service_format.USER_COLUMNS, id="users")
         rules.border_title, users.border_title = "Rules", "Users"
@@ -47,10 +46,9 @@ class ServiceScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._in_users = False  # which of the two lists had the keys last
+        self._in_users = False  # which of the two lists had the focus last
 
     def on_mount(self) -> None:
-        """Keys go to the rules."""
         super().on_mount()
         self._rules.focus()
 
@@ -70,10 +68,11 @@ class ServiceScreen(ConsoleScreen):
     # -- showing ------------------------------------------------------------------------------------------------------
 
     def feed(self) -> None:
-        """Lists and panels."""
         reading, view = self.reading("service"), self._view
-        self._show_list(self._rules, None if view is None else view.rules, "no rule: nobody is notified; n adds one")
-        self._show_list(self._users, None if view is None else view.users, "no user: u adds one")
+        self._show_list(
+            self._rules, None if view is None else view.rules, "no rules, nobody is notified: press n to add one"
+        )
+        self._show_list(self._users, None if view is None else view.users, "no users: press u to add one")
         status, gpus = self.reading("cameras"), self.reading("gpus")
         summary = self.query_one("#summary", Panel)
         address = self.console.service_address
@@ -96,7 +95,7 @@ class ServiceScreen(ConsoleScreen):
         reading = self.reading("service")
         choices.empty = empty if items is not None else ADMINS_ONLY
         if reading.value is None:
-            choices.empty = f"not known: {reading.error.why or reading.error.what}" if reading.error else ""
+            choices.empty = f"unknown: {reading.error.why or reading.error.what}" if reading.error else ""
         row = service_format.rule_row if choices.id == "rules" else service_format.user_row
         rows = [ChoiceRow(item.name, row(item)) for item in items or ()]
         if reading.is_stale:
@@ -123,7 +122,7 @@ class ServiceScreen(ConsoleScreen):
         panel.border_title = chosen.name if chosen else "Rule or user"
 
     def _selected(self) -> Rule | User | None:
-        """What is under the cursor of the list that has the keys, or had them last."""
+        """The row under the cursor of the list that has, or last had, the focus."""
         view = self._view
         if view is None:
             return None
@@ -140,47 +139,42 @@ class ServiceScreen(ConsoleScreen):
             self._show_detail()
 
     def copy_text(self) -> str:
-        """Both panels."""
         return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def action_rule(self) -> None:
-        """A new rule."""
         from tui.screens.rule_form import RuleForm
 
         self.app.push_screen(RuleForm(self.site), partial(self._show_new_row, self._rules))
 
     def action_user(self) -> None:
-        """A new user."""
         from tui.screens.user_form import UserForm
 
         self.app.push_screen(UserForm(self.site), partial(self._show_new_row, self._users))
 
     @on(ChoiceList.Chosen)
     def action_edit(self) -> None:
-        """The rule or user under the cursor."""
         from tui.screens.rule_form import RuleForm
         from tui.screens.user_form import UserForm
 
         chosen = self._selected()
         if chosen is None:
-            self.notify("nothing here to edit")
+            self.notify("nothing selected to edit")
         elif chosen.unreadable:
-            self.notify(f"the service's answer about it cannot be read: {chosen.unreadable}")
+            self.notify(f"the service's answer cannot be read: {chosen.unreadable}")
         elif not self.console.read_only:
             form = RuleForm(self.site, chosen) if isinstance(chosen, Rule) else UserForm(self.site, chosen)
             self.app.push_screen(form, self._refresh)
 
     def action_test(self) -> None:
-        """Ask, then send a message over every channel of the rule."""
         chosen = self._selected()
         if not isinstance(chosen, Rule):
-            self.notify("no rule here")
+            self.notify("no rule selected")
             return
         self.confirm(
-            f"Send a test message by the rule {chosen.name}?",
-            "It goes at once to " + ", ".join(map(format_channel, chosen.channels)) + ".",
+            f"Send a test message for the rule {chosen.name}?",
+            "It is sent now to " + ", ".join(map(format_channel, chosen.channels)) + ".",
             "Send",
             partial(self._send_test, chosen.name, len(chosen.channels)),
         )
@@ -197,19 +191,18 @@ class ServiceScreen(ConsoleScreen):
         self._refresh()
 
     def action_remove(self) -> None:
-        """Ask, then remove it."""
         chosen, service = self._selected(), self.console.service
         if chosen is None:
-            self.notify("nothing here to remove")
+            self.notify("nothing selected to remove")
             return
         rule = isinstance(chosen, Rule)
         work = partial(service.remove_rule if rule else service.remove_user, chosen.name)
-        text = "It notifies nobody any more." if rule else "They cannot log in any more; their logins end."
+        text = "The rule no longer notifies anybody." if rule else "The user is logged out and can no longer log in."
         kind = "rule" if rule else "user"
         self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._refresh))
 
     def _show_new_row(self, choices: ChoiceList, name: str | None) -> None:
-        """The cursor of its list goes to it."""
+        """Move the cursor of the list to the new row."""
         if name is not None:
             choices.move_cursor_to_new(name)
             self._refresh()

@@ -1,4 +1,4 @@
-"""Asks before long work starts, as one letter is easily typed unasked; what the work would do is shown once known."""
+"""Asks before long work starts, because one letter is easily typed by accident, and shows what it would do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tui.formatters.cells import Span, line
 from tui.screens.form import Form
 from tui.widgets.panel import Formatter
 
-Preview = Callable[[Site, str, Mapping[str, Any]], Formatter]  # blocks; raises XaivaError for what is in the way
+Preview = Callable[[Site, str, Mapping[str, Any]], Formatter]  # blocks; raises XaivaError when the work cannot start
 
 
 class StartDialog(Form[bool]):
-    """Gives back True at Enter, None when it was left. Enter does not wait for the preview."""
+    """Returns True at Enter, None when the dialog was cancelled. Enter does not wait for the preview."""
 
     WIDE = True
 
@@ -28,10 +28,10 @@ class StartDialog(Form[bool]):
         self._preview = preview
 
     def on_mount(self) -> None:
-        """Enter starts; what it starts is looked up in a thread."""
+        """Load the preview in a thread."""
         self.query_one("#submit").focus()
-        self.query_one(".dialog").border_subtitle = "Enter starts · Esc leaves"
-        self.show_message(lambda _: [line(Span("looking what there is to do…", "dim"))])
+        self.query_one(".dialog").border_subtitle = "Enter starts · Esc cancels"
+        self.show_message(lambda _: [line(Span("loading the preview…", "dim"))])
         console_of(self).background(self._preview, self._show_preview, self._show_obstacle)
 
     def _show_preview(self, formatter: Formatter) -> None:
@@ -43,7 +43,6 @@ class StartDialog(Form[bool]):
             self.show_error(error)
 
     def submit(self) -> None:
-        """Yes."""
         self.dismiss(True)
 
 

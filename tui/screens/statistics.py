@@ -1,4 +1,4 @@
-"""Statistics: events a day, by the hour, by type and by camera."""
+"""Statistics: events per day, by hour, by type and by camera."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL_CAMERAS = "all cameras"
 
 
 class StatisticsScreen(ConsoleScreen):
-    """Panels only: nothing to choose but the days and the camera."""
+    """Four charts of the chosen days, of one camera or all."""
 
     NAME = "statistics"
     SOURCES = ("statistics", "cameras")
@@ -31,37 +31,39 @@ class StatisticsScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[Any]] = [
         one
         for one in bindings("statistics", "list")
-        if one.action != "search"  # there is no list to search in
+        if one.action != "search"  # this screen has no list
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._range = DAY_RANGES[1]
-        self._last_day: date | None = None  # None: today, whatever day that is
+        self._last_day: date | None = None  # None: today
         self._camera: str | None = None
         self._current_query: StatisticsQuery | None = None
 
     def body(self) -> Iterable[Widget]:
-        """Four panels."""
         with Container(id="statistics"):
             for name in ("days", "hours", "types", "cameras"):
                 yield Panel(id=name)
 
     def feed(self) -> None:
-        """Each panel from the same answer."""
         first, last = self._shown_days()
         query = StatisticsQuery(first=first, last=last, camera=self._camera)
-        if query != self._current_query:  # another choice, or another day has begun
+        if query != self._current_query:  # another choice, or a new day
             self._current_query = query
             ask = partial(self.console.ask_service, lambda client: client.statistics(query))
             self.console.store.retarget("statistics", ask)
         of_camera = f" · {self._camera}" if self._camera else ""
         title = f"{statistics_format.day_text(first)} to {statistics_format.day_text(last)}, {last.year}{of_camera}"
-        self._show("days", f"Events a day · {title}", partial(_by_day, first, last))
+        self._show(
+            "days",
+            f"Events per day · {title}",
+            lambda found, *size: statistics_format.by_day(found, first, last, *size),
+        )
         zone = f" · {statistics.zone}" if (statistics := self.reading("statistics").value) else ""
         self._show(
             "hours",
-            f"By the hour{zone}",
+            f"By hour{zone}",
             lambda statistics, height, width: statistics_format.by_hour(statistics, height, width),
         )
         self._show("types", "By type", lambda statistics, _, width: statistics_format.by_type(statistics, width))
@@ -83,31 +85,28 @@ class StatisticsScreen(ConsoleScreen):
         return last - timedelta(days=self._range - 1), last
 
     def _today(self) -> date:
-        """In the service's zone."""
-        status: ServiceStatus | None = self.reading("cameras").value
+        """Today in the service's time zone."""
+        now, status = self.console.parts.now(), self.reading("cameras").value
         try:
-            return datetime.now(ZoneInfo(status.zone) if status else None).date()
+            return datetime.fromtimestamp(now, ZoneInfo(status.zone) if status else None).date()
         except (ZoneInfoNotFoundError, ValueError):
-            return datetime.now().date()
+            return datetime.fromtimestamp(now).date()
 
     def action_range(self) -> None:
-        """7, 30 or 90 days."""
         self._range = DAY_RANGES[(DAY_RANGES.index(self._range) + 1) % len(DAY_RANGES)]
         self.update_now()
 
     def action_earlier(self) -> None:
-        """The days before these."""
         self._last_day = self._shown_days()[0] - timedelta(days=1)
         self.update_now()
 
     def action_later(self) -> None:
-        """The days after these, up to today."""
+        """Show the next days, at most up to today."""
         last = self._shown_days()[1] + timedelta(days=self._range)
         self._last_day = last if last < self._today() else None
         self.update_now()
 
     def action_camera(self) -> None:
-        """Of one camera, or of all."""
         from tui.screens.pick import Pick
 
         def picked(camera: str | None) -> None:
@@ -117,12 +116,7 @@ class StatisticsScreen(ConsoleScreen):
 
         status: ServiceStatus | None = self.reading("cameras").value
         cameras = [camera.id for camera in status.cameras] if status else []
-        self.app.push_screen(Pick("Of which camera", [ALL_CAMERAS, *cameras], self._camera or ALL_CAMERAS), picked)
+        self.app.push_screen(Pick("Choose a camera", [ALL_CAMERAS, *cameras], self._camera or ALL_CAMERAS), picked)
 
     def copy_text(self) -> str:
-        """All panels."""
         return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))
-
-
-def _by_day(first: date, last: date, statistics: Any, height: int, width: int) -> list[Line]:
-    return statistics_format.by_day(statistics, first, last, height, width)

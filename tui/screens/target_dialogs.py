@@ -1,13 +1,12 @@
-"""Dialogs about a machine named by hand: findings of a preset on it, combinations that work on it."""
+"""Dialogs about a GPU entered by hand: check a preset against it, or suggest versions that work on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.suggester import SuggestFromList
-from textual.widget import Widget
 from textual.widgets import Input
 
 from core.errors import InputError
@@ -15,26 +14,25 @@ from core.presets.model import Preset
 from core.site import Site
 from tui.formatters import findings as finding_format
 from tui.formatters import presets as preset_format
-from tui.screens.form import Form, T, labelled_input
+from tui.screens.field_form import Field, FieldForm
+from tui.screens.form import T
 
 if TYPE_CHECKING:
     from core.findings import Finding
     from core.presets.compat import Suggestion, TargetMachine
 
 
-class TargetForm(Form[T]):
-    """Two fields: GPU and driver. Empty fields mean this machine."""
+class TargetForm(FieldForm[T]):
+    """Two fields, GPU and driver; empty fields mean this machine."""
 
-    WIDE = True
-
-    def compose_fields(self) -> Iterable[Widget]:
-        """GPU and driver."""
-        yield from labelled_input("GPU", "gpu", hint="GTX 1060, RTX 4090, L4, sm_86 … empty: this machine's")
-        yield from labelled_input("Driver", "driver", hint="535.183 … empty: unknown")
+    def fields(self) -> Sequence[Field]:
+        return (
+            Field("gpu", "GPU", hint="empty: this machine; RTX 4090, L4, sm_86 …"),
+            Field("driver", "Driver", hint="empty: unknown; 535.183 …"),
+        )
 
     def on_mount(self) -> None:
-        """Type at once; known names complete."""
-        self.query_one("#gpu", Input).focus()
+        super().on_mount()
         self.background(self._names, self._offer)
 
     def _names(self) -> list[str]:
@@ -46,7 +44,7 @@ class TargetForm(Form[T]):
         self.query_one("#gpu", Input).suggester = SuggestFromList(names, case_sensitive=False)
 
     def target(self) -> Callable[[], TargetMachine]:
-        """What finds the machine that was named, which may block: InputError when there is none to speak of."""
+        """A function that finds the machine. It may block, and raises InputError when there is no such GPU."""
         return partial(_find_target, self.site, self.value("gpu"), self.value("driver"))
 
 
@@ -56,12 +54,12 @@ def _find_target(site: Site, gpu: str, driver: str) -> TargetMachine:
     facts = site_facts(site)
     target = named_target([gpu] if gpu else [], driver, facts=facts) if gpu or driver else host_target(facts)
     if target is None:
-        raise InputError("No GPU", "this machine has none that can be seen", "name one")
+        raise InputError("GPU", "none was found on this machine", "enter a GPU name")
     return target
 
 
 class CheckTarget(TargetForm[None]):
-    """Findings of one preset on the machine."""
+    """Shows the findings of one preset for the machine."""
 
     VERB = "Check"
 
@@ -70,8 +68,7 @@ class CheckTarget(TargetForm[None]):
         self._preset_name = name
         self._preset = preset
 
-    def submit(self) -> None:
-        """Check in a thread."""
+    def send(self) -> None:
         target = self.target()
 
         def work() -> list[Finding]:
@@ -79,27 +76,25 @@ class CheckTarget(TargetForm[None]):
 
             return check_preset(self.site, self._preset_name, self._preset, target())
 
-        self.run_once(work, lambda findings: self.show_message(partial(finding_format.lines, findings)), "looking…")
+        self.run_once(work, lambda findings: self.show_message(partial(finding_format.lines, findings)), "searching…")
 
 
 class SuggestVersions(TargetForm[str]):
-    """Combinations for the machine; the newest can be saved as a preset, whose name is given back."""
+    """Suggests versions for the machine; returns the preset's name when the newest suggestion was saved."""
 
     VERB = "Suggest"
 
     def __init__(self, site: Site, read_only: bool) -> None:
-        super().__init__("What works on a GPU", site)
+        super().__init__("Suggest versions for a GPU", site)
         self._read_only = read_only
         self._found: list[Suggestion] = []
 
-    def compose_fields(self) -> Iterable[Widget]:
-        """The machine, and a name to save under."""
-        yield from super().compose_fields()
-        if not self._read_only:
-            yield from labelled_input("Save the newest as", "name", hint="a preset's name; empty: only look")
+    def fields(self) -> Sequence[Field]:
+        save = () if self._read_only else (Field("name", "Save newest as", hint="preset name; empty: do not save"),)
+        return (*super().fields(), *save)
 
-    def submit(self) -> None:
-        """Look for combinations; with a name, save the newest."""
+    def send(self) -> None:
+        """Search for versions; with a name, save the newest as a preset."""
         target, name = self.target(), "" if self._read_only else self.value("name")
 
         def work() -> list[Suggestion]:
@@ -109,7 +104,7 @@ class SuggestVersions(TargetForm[str]):
             suggestions = suggest(target(), site=self.site)
             if name:
                 if preset_path(self.site, name).exists():
-                    raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
+                    raise InputError(f"Preset {name}", "a preset with this name already exists", "choose another name")
                 save(self.site, name, suggestions[0].preset)
             return suggestions
 
@@ -118,4 +113,4 @@ class SuggestVersions(TargetForm[str]):
             if name:
                 self.dismiss(name)
 
-        self.run_once(work, show, "looking…")
+        self.run_once(work, show, "searching…")

@@ -1,4 +1,4 @@
-"""Shows a text that one reads and closes: an error in full, what the engine says about a container."""
+"""Shows a text to read and close: a full error, or what the engine says about a container."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui.app_protocol import console_of
 
 
 class TextDialog(ModalScreen[None]):
-    """A text with a title; any of Esc, Enter and q closes it."""
+    """A text with a title; Esc, Enter or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "Close"),
@@ -30,12 +30,11 @@ class TextDialog(ModalScreen[None]):
 
     @classmethod
     def of_error(cls, error: XaivaError) -> TextDialog:
-        """What failed, why, and what to do now."""
+        """A dialog with the error, its reason and its remedy."""
         parts = [error.why, f"→ {error.remedy}" if error.remedy else ""]
         return cls(error.what, "\n\n".join(part for part in parts if part), danger=True)
 
     def compose(self) -> ComposeResult:
-        """The text, and how to close it."""
         with Vertical(classes="dialog text-dialog" + (" -danger" if self._danger else "")) as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = "Esc closes · y copies"
@@ -43,5 +42,4 @@ class TextDialog(ModalScreen[None]):
                 yield Label(self._text, markup=False)
 
     def action_copy(self) -> None:
-        """To the clipboard of the terminal."""
         console_of(self).copy(f"{self._title}\n{self._text}")

@@ -15,7 +15,7 @@ from tui.screens.field_form import NO, YES, Field, FieldForm, yes_no
 
 
 class UserForm(FieldForm[str]):
-    """Gives back the user's name, None when the dialog was left."""
+    """Returns the user's name, None when the dialog was cancelled."""
 
     VERB = "Save"
 
@@ -24,26 +24,24 @@ class UserForm(FieldForm[str]):
         self._user = user
 
     def fields(self) -> Sequence[Field]:
-        """Who, and what they may."""
         user = self._user
         cameras = " ".join(user.cameras or ()) if user else ""
-        password_hint = "empty: it stays; a new one ends all logins" if user else "at least 10 characters"
+        password_hint = "empty: unchanged; a new one ends all logins" if user else "at least 10 characters"
         out = [
             Field("name", "Name", user.name if user else "", "ana", fixed=user is not None),
             Field("password", "Password", hint=password_hint, secret=True),
-            Field("again", "Once more", secret=True),
+            Field("again", "Repeat password", secret=True),
             Field(
                 "role", "Role", (user.role if user else Role.VIEWER).value, choices=tuple(role.value for role in Role)
             ),
-            Field("cameras", "Only cameras", cameras, "all; gate-1 gate-2"),
+            Field("cameras", "Cameras", cameras, "empty: all; gate-1 gate-2"),
         ]
-        return [*out, Field("active", "May log in", yes_no(user.active), choices=(YES, NO))] if user else out
+        return [*out, Field("active", "Can log in", yes_no(user.active), choices=(YES, NO))] if user else out
 
     def send(self) -> None:
-        """Add or change them."""
         password = self.exact_text("password")
         if password != self.exact_text("again"):
-            raise InputError("Password", "the two are not the same", "type it twice")
+            raise InputError("Password", "the two passwords differ", "enter the same password twice")
         cameras = self.value("cameras").replace(",", " ").split()
         role = self.value("role") or Role.VIEWER.value
         service, name = console_of(self).service, self.value("name")
@@ -52,7 +50,9 @@ class UserForm(FieldForm[str]):
             request = text_formats.build_request(UserRequest, fields)
             self.run_once(partial(service.add_user, request), lambda _: self.dismiss(name))
             return
-        changed: dict[str, object] = {"password": password} if password else {}  # what is not sent stays
+        changed: dict[str, object] = (
+            {"password": password} if password else {}
+        )  # a field that is not sent stays as it is
         if role != self._user.role.value:
             changed["role"] = role
         if (active := self.yes_or_no("active")) != self._user.active:
@@ -67,7 +67,7 @@ class UserForm(FieldForm[str]):
 
         def work() -> object:
             for current in service.users():
-                if current.name == name:  # raises where somebody else changed the same
+                if current.name == name:  # raises when somebody else changed the same field
                     merge_changes(f"User {name}", initial, initial, requested, _user_settings(current), self.overwrite)
             return service.update_user(name, update)
 
@@ -75,5 +75,5 @@ class UserForm(FieldForm[str]):
 
 
 def _user_settings(user: User) -> UserUpdate:
-    """What of a user is set, without the password, which nobody can see."""
+    """A user's settings, without the password, which the service does not reveal."""
     return UserUpdate.model_construct(role=user.role, active=user.active, cameras=user.cameras or None)

@@ -1,0 +1,47 @@
+"""The parts of a console that a test replaces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.site import Site
+from tui.sources import Sources
+from tui.store import Store
+
+if TYPE_CHECKING:
+    from core.service_client import ServiceClient
+    from tui.container_log import ContainerLog
+    from tui.screens.start_operation import Preview
+
+
+def _container_log(site: Site, name: str) -> ContainerLog:
+    from tui.container_log import ContainerLog
+
+    return ContainerLog(site, name)
+
+
+def _preview(kind: str) -> Preview | None:
+    from tui.screens.start_operation import PREVIEWS
+
+    return PREVIEWS.get(kind)
+
+
+@dataclass(frozen=True)
+class ConsoleParts:
+    """What `tui.app.XaivaApp` is made of."""
+
+    sources: Callable[[Site], Sources] = Sources
+    store: type[Store] = Store
+    container_log: Callable[[Site, str], ContainerLog] = _container_log
+    """Opens the log of the container with that name."""
+    now: Callable[[], float] = time.time
+    """The Unix time that screens show durations and days by."""
+    tick: float = 1.0
+    """Seconds between two updates of the current screen."""
+    service: ServiceClient | None = None
+    """Replaces the client of the site's inference service."""
+    preview: Callable[[str], Preview | None] = _preview
+    """What shows what an operation of that kind would do, None for a kind without a preview."""
