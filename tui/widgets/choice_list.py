@@ -248,7 +248,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
     def _set_cursor(self, index: int) -> None:
         if not self._rows:
             return
-        self._awaited_key = ""  # whoever moves the cursor wants it there
+        self._awaited_key = ""  # the user moves the cursor to the row that is wanted
         old, self._cursor = self._cursor, max(min(index, len(self._rows) - 1), 0)
         self._cursor_key = self.key
         self._refresh_row(old)

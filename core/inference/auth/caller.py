@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.api_schema import Role
 
-SERVICE_CALLER_NAME = "service"  # the name of whoever holds the service's token; no user may have it
+SERVICE_CALLER_NAME = "service"  # the name of the holder of the service's token; no user may have it
 
 
 @dataclass(frozen=True)
