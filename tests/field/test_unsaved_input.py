@@ -207,7 +207,7 @@ async def test_the_editor_shows_what_somebody_else_wrote(preset_site: Site, answ
         await pilot.press("2")
         await shows(pilot, NAME)
         await until(pilot, lambda: app.preset in ("broken", NAME))
-        app.screen.query_one("#choices").point(NAME)  # type: ignore[attr-defined]
+        app.screen.query_one("#choices").move_cursor_to(NAME)  # type: ignore[attr-defined]
         await pilot.press("e")
         await shows(pilot, "no changes")
         app.screen.query_one("#f-python", Input).value = "3.10"

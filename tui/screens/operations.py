@@ -37,7 +37,7 @@ class OperationsScreen(ListScreen):
     def rows(self, value: list[Operation]) -> list[ChoiceRow]:
         operations = [operation for operation in value if operation.state.live or not self._only_live]
         if value and not operations:
-            self.choices.empty = "no operation isrunning : press o to show all"
+            self.choices.empty = "no operation is running: press o to show all"
         return [ChoiceRow(str(operation.id), operation_format.row(operation)) for operation in operations]
 
     def point_sources(self) -> None:
