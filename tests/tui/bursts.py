@@ -75,14 +75,12 @@ async def open_screen(pilot: Pilot[int], screen: str) -> None:
 
 
 def focused_value(pilot: Pilot[int]) -> str:
-    """The text of the focused input."""
     box = pilot.app.focused
     assert isinstance(box, Input), f"{box} has the keys:\n{text(pilot)}"
     return box.value
 
 
 def nothing_started(site: Site) -> bool:
-    """Whether no operation was ever started."""
     return not site_ledger(site).list()
 
 

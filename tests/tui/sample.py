@@ -15,29 +15,10 @@ from tui.parts import ConsoleParts
 from tui.store import Store
 
 __all__ = [
-    "NOON",
-    "PARTS",
-    "SampleLog",
-    "SampleService",
-    "SampleSources",
-    "SampleStore",
-    "builds",
-    "cameras",
-    "containers",
-    "events",
-    "gpus",
-    "host",
-    "lock",
-    "operations",
-    "picture",
-    "plan",
-    "presets",
-    "previews",
-    "service",
-    "stages",
-    "statistics",
-    "write_logs",
-]
+    "NOON", "PARTS", "SampleLog", "SampleService", "SampleSources", "SampleStore", "builds", "cameras", "containers",
+    "events", "gpus", "host", "lock", "operations", "picture", "plan", "presets", "previews", "service", "stages",
+    "statistics", "write_logs",
+]  # fmt: skip
 
 
 class SampleLog:
