@@ -37,7 +37,6 @@ class OneList(App[None]):
     """Nothing but a list."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The colours of roles."""
         return TERMINAL_VARIABLES
 
     def compose(self) -> ComposeResult:

@@ -45,7 +45,6 @@ FORMS = {  # screen → keys that open a form, and what is typed into it then; a
 
 
 async def form_of(pilot: Pilot[int], opens: str) -> Form[Any]:
-    """The form that a key opens."""
     app = pilot.app
     await pilot.press(opens)
     await until(pilot, lambda: isinstance(app.screen, Form) and app.screen.is_mounted and app.focused)

@@ -31,7 +31,6 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RtspServer]:
-    """A camera with a moving scene."""
     require(rtsp.available(), "GStreamer's RTSP server is not here")
     with RtspServer({"cam": Live()}) as running:
         yield running

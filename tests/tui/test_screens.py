@@ -36,7 +36,6 @@ SIZES = [(160, 45), (80, 24)]
 
 
 def choices(app: App[Any]) -> ChoiceList:
-    """The list of the current screen."""
     return app.screen.query_one("#choices", ChoiceList)
 
 

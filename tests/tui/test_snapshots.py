@@ -69,7 +69,6 @@ def sample_world(site: Site) -> Iterator[None]:
 
 @pytest.fixture
 def sample_app(bare_site: Site) -> Iterator[XaivaApp]:
-    """A console over the sample site."""
     with sample_world(bare_site):
         yield XaivaApp(bare_site, parts=sample.PARTS)
 
