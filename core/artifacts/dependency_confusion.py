@@ -16,8 +16,8 @@ def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Fin
         Finding.warning(
             code="dependency-confusion",
             what=f"{', '.join(names)}: several indexes have packages of this name",
-            why=f"the locked one is from {urls[0]}, a lock elsewhere may take another from {' and '.join(urls[1:])}",
-            remedy=f'name your own packages at their index in the preset, "packages": ["{names[0]}"]; then lock again',
+            why=f"this lock took it from {urls[0]}; a lock made elsewhere may take a different one from {' and '.join(urls[1:])}",
+            remedy=f'bind your own packages to their index in the preset: "packages": ["{names[0]}"]; then lock again',
             where=preset,
         )
         for urls, names in groups.items()

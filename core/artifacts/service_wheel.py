@@ -53,7 +53,7 @@ def build() -> bytes:
     try:
         files = dict(_packaged_files())
     except OSError as error:
-        raise XaivaError("The service's wheel", str(error), "repair the installation of xaiva") from error
+        raise XaivaError("The service's wheel", str(error), "install xaiva again") from error
     files[f"{info}/METADATA"] = _metadata().encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: xaiva\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files[f"{info}/entry_points.txt"] = b"[console_scripts]\nxaiva-inference = core.inference.__main__:main\n"
@@ -73,7 +73,7 @@ def _project_metadata() -> tuple[str, list[str]]:
         requires = metadata.requires(PROJECT) or []
         installed_version = metadata.version(PROJECT)
     except metadata.PackageNotFoundError as error:
-        raise XaivaError("The service's wheel", str(error), "repair the installation of xaiva") from error
+        raise XaivaError("The service's wheel", str(error), "install xaiva again") from error
     marker = f'extra == "{EXTRA}"'
     parts = (line.partition(";") for line in requires)
     return installed_version, _normalized(

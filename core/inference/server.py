@@ -113,7 +113,7 @@ def serve(settings: ServiceSettings, startup_cameras: Iterable[CameraRequest], h
     shown_address = f"[{address[0]}]" if ":" in address[0] else address[0]
     logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown_address, address[1])
     if not loopback and not certificate:
-        logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
+        logger.warning("port %d uses plain HTTP: anybody on the network can read passwords and pictures", address[1])
     _run_server(Server(InferenceService(settings, startup_cameras, _open_database(settings, listener))), listener)
 
 

@@ -24,7 +24,7 @@ from core.site import Site
 SCHEMA_FILE = "preset.schema.json"
 _NEW_FILE_MODE = 0o644
 _WRITABLE = 0o222
-MAX_BYTES = 1 << 20  # a preset has a few kilobytes; a larger file is something else
+MAX_BYTES = 1 << 20  # a preset is only a few kilobytes; a larger file is something else
 
 # A new preset: it can be built as it is, and it has the sections that people edit first.
 STARTER = """{
@@ -81,7 +81,9 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}", os_reason(error), "check the file and its permissions") from error
     if len(raw) > MAX_BYTES:
-        raise InputError(f"{path}", "it is larger than 1 MiB", "a preset has a few kilobytes: is this the right file?")
+        raise InputError(
+            f"{path}", "it is larger than 1 MiB", "check that this is a preset: one is only a few kilobytes"
+        )
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -234,7 +236,11 @@ def read_layer(preset: Preset, folder: Path | None, name: str) -> LayerFile:
     if not layer.file:
         return layer_from_lines(layer.requirements, f"layers: {name}")
     if folder is None:
-        raise InputError(f"Layer {name}", "its file cannot be looked up", "give the folder of the preset")
+        raise InputError(
+            f"Layer {name}",
+            "its requirement file cannot be found without the folder of the preset",
+            "save the preset first",
+        )
     content = read_layer_file(folder, layer.file)
     if content.problems:
         raise InputError(f"Layer {name}", *content.problems[0])

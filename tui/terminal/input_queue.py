@@ -126,7 +126,7 @@ class InputQueue(_Base):
             if part is not waiting_for:
                 waiting_for, began_at, checks = part, time.monotonic(), 0
             elif time.monotonic() > began_at + HANG_SECONDS:
-                log.error("%r does not come to an end: keys no longer wait for it", part)
+                log.error("%r is still running after its time limit: keys no longer wait for it", part)
                 self._stuck.add(part)
             checks += 1
             await asyncio.sleep(0 if checks < _QUICK_CHECKS else _PAUSE)

@@ -56,7 +56,9 @@ def _check_apprise(url: str) -> None:
         raise InputError("Apprise URL", "it has no scheme", "write it as Apprise documents it: tgram://…, ntfy://…")
     what = f"Apprise URL {scheme[1].lower()}://{HIDDEN}"
     if scheme[1].lower() in _LOCAL_SCHEMES:
-        raise InputError(what, "it speaks to the service's own machine, not to people", "use another service")
+        raise InputError(
+            what, "it opens a notification on the service's own machine, where nobody sees it", "use another service"
+        )
     for value in _FILE_OPTIONS.findall(url):
         if _NAMES_A_FILE.match(unquote(unquote(value))):
             raise InputError(what, "it names a file on the service's own machine", "leave that option out")

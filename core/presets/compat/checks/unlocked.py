@@ -104,7 +104,11 @@ def wheel_files(context: CheckContext) -> list[Finding]:
             remedy = f"name the wheel for Python {context.preset.python_version} on x86_64 Linux"
             findings.append(
                 Finding.error(
-                    "wheel-platform", f"{package.wheel} does not fit the image", problem, remedy, package.where
+                    "wheel-platform",
+                    f"{package.wheel} cannot be installed in the image",
+                    problem,
+                    remedy,
+                    package.where,
                 )
             )
     return findings
