@@ -16,7 +16,7 @@ def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Fin
         Finding.warning(
             code="dependency-confusion",
             what=f"{', '.join(names)}: several indexes have packages of this name",
-            why=f"this lock took it from {urls[0]}; a lock made elsewhere may take a different one from {' and '.join(urls[1:])}",
+            why=f"this lock took it from {urls[0]}; a lock made elsewhere may take one from {' and '.join(urls[1:])}",
             remedy=f'bind your own packages to their index in the preset: "packages": ["{names[0]}"]; then lock again',
             where=preset,
         )
