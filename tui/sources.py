@@ -104,7 +104,7 @@ class ServiceView:
 class Sources:
     """The functions behind the store's sources. Each is called by its own thread and keeps its own state.
 
-    `_known` and `_engine_root` alone are read by others: the engine's thread replaces them as a whole.
+    `_known_containers` and `_engine_root` alone are read by others: the engine's thread replaces them as a whole.
     """
 
     def __init__(self, site: Site) -> None:

@@ -246,7 +246,7 @@ def _split_pieces(size: int) -> list[Piece]:
 
 
 def stale_files(folder: Path, needed: set[str]) -> list[Path]:
-    """Files in `.partial/` that belong to no file in `wanted` (SHA-256s)."""
+    """Files in `.partial/` that belong to no file in `needed` (SHA-256s)."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name.partition(".")[0] not in needed]

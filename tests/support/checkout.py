@@ -28,7 +28,7 @@ def checkout(folder: Path) -> Path:
 
 @contextmanager
 def stick(image: Path, mount: Path) -> Iterator[Path]:
-    """An exFAT stick at `place`: no modes, no links. What was written stays in `image` for the next time."""
+    """An exFAT stick at `mount`: no modes, no links. What was written stays in `image` for the next time."""
     require(shutil.which("mkfs.exfat") and shutil.which("mount.exfat-fuse"), "exfatprogs and exfat-fuse")
     mount.mkdir(parents=True, exist_ok=True)
     if not image.exists():

@@ -13,7 +13,7 @@ from tests.support import require
 
 @contextmanager
 def small_disk(mount: Path, size: str) -> Iterator[Path]:
-    """A file system of its own at `place` that holds `size` (as `1m`)."""
+    """A file system of its own at `mount` that holds `size` (as `1m`)."""
     require(os.geteuid() == 0, "root, to mount a tmpfs")
     mount.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", mount], check=False)
@@ -26,7 +26,7 @@ def small_disk(mount: Path, size: str) -> Iterator[Path]:
 
 @contextmanager
 def read_only(mount: Path) -> Iterator[None]:
-    """The file system at `place`, which `small_disk` made, read-only for a while."""
+    """The file system at `mount`, which `small_disk` made, read-only for a while."""
     subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
     try:
         yield

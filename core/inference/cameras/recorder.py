@@ -84,8 +84,8 @@ class ClipRecorder:
     def begin(self, since: float, max_seconds: float, must_show: float) -> Recording | None:
         """A clip from the ring's key frame before `since` on; it collects and is written once its `start` is called.
 
-        It is `longest` seconds long at most, but for a key frame so long before that the moment `shows` were not in
-        it: then what lies before `since` does not count. None when nothing has come yet.
+        It lasts at most `max_seconds`. Where the key frame is so long before that the clip would end before
+        `must_show`, the time before `since` does not count. None when no packet has arrived yet.
         """
         with self._lock:
             if self._footage is None:
