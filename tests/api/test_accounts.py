@@ -329,7 +329,7 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
         read_or_create_secret(path)
     path.chmod(0o600)
     path.write_text("short")
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="incomplete"):
         read_or_create_secret(path)
     elsewhere = tmp_path / "link"
     elsewhere.symlink_to(path)

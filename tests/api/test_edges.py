@@ -156,7 +156,7 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
     channel = Channel.model_validate({"kind": "webhook", "to": "https://user:hidden-word@10.0.0.1/hook"})
     rule = client.add_rule(RuleRequest(name="door", channels=(channel,)))
     assert "hidden-word" not in rule.model_dump_json()
-    with pytest.raises(InputError, match="there is one with that name"):
+    with pytest.raises(InputError, match="this name is taken"):
         client.add_rule(RuleRequest(name="door", channels=(channel,)))
     client.update_rule(RuleRequest(name="door", channels=rule.channels, within=60))
     assert running.service.rules.get_with_secrets("door").channels == (channel,)

@@ -138,7 +138,7 @@ def test_a_batch_gives_what_each_of_it_gives_alone(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "there is no such file"), (b"this is no model", "it is no valid ONNX model"), (b"", "it is empty")],
+    [(None, "there is no such file"), (b"this is no model", "it is not a valid ONNX model"), (b"", "it is empty")],
 )
 def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | None, expected: str) -> None:
     path = tmp_path / "model.onnx"

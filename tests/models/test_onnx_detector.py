@@ -178,7 +178,7 @@ def test_missing_description_is_told(tmp_path: Path) -> None:
 def test_file_that_is_no_model_is_told(make: Make, tmp_path: Path) -> None:
     detector = make()
     (tmp_path / "mean.onnx").write_bytes(b"nonsense")
-    with pytest.raises(XaivaError, match=r"mean\.onnx.*no valid ONNX model"):
+    with pytest.raises(XaivaError, match=r"mean\.onnx.*not a valid ONNX model"):
         detector.load()
 
 
