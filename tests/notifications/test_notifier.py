@@ -68,11 +68,7 @@ def test_a_dead_mail_server_and_a_hanging_webhook_delay_nobody_else(rules: RuleS
         release.wait(20)
         return Answer()
 
-    with (
-        socket.create_server(("127.0.0.1", 0)) as silent,
-        HttpReceiver(hang) as hanging,
-        HttpReceiver() as receiver,
-    ):
+    with socket.create_server(("127.0.0.1", 0)) as silent, HttpReceiver(hang) as hanging, HttpReceiver() as receiver:
         rules.add(rule("mail", mail("ops@example.org"), within=0))
         rules.add(rule("hang", webhook(hanging.url), within=0))
         rules.add(rule("good", webhook(receiver.url), within=0))
