@@ -201,7 +201,6 @@ def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
     stream = people["gatekeeper"].stream(interval=0.2)
     assert [camera.id for camera in next(stream).cameras] == ["gate"]
     stream.close()
-
     name = "leaver"
     admin = people["admin"]
     admin.add_user(UserRequest(name=name, password=SecretStr("some long password"), cameras=["gate"]))

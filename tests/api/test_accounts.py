@@ -165,7 +165,6 @@ def test_tries_are_limited_by_name_and_by_address() -> None:
         assert limiter.attempt("anna", "10.0.0.1") == 0
     limiter.forget("anna", "10.0.0.1")
     assert limiter.attempt("anna", "10.0.0.1") == 0
-
     limiter = LoginLimiter(lambda: clock[0])
     for number in range(NAME_LIMIT.tries):
         assert limiter.attempt("anna", f"10.1.0.{number}") == 0
@@ -323,7 +322,6 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
     assert secrets == {path.read_text().strip()}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["secret"]
-
     path.chmod(0o644)
     with pytest.raises(InputError, match="other users can read it"):
         read_or_create_secret(path)

@@ -152,7 +152,6 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
         client._transport.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
     with pytest.raises(InputError, match="in place of a secret"):  # another camera gets no login
         client.add_camera(CameraRequest(id="fresh", source=shown.source))
-
     channel = Channel.model_validate({"kind": "webhook", "to": "https://user:hidden-word@10.0.0.1/hook"})
     rule = client.add_rule(RuleRequest(name="door", channels=(channel,)))
     assert "hidden-word" not in rule.model_dump_json()

@@ -227,7 +227,6 @@ def test_engine_over_ssh(ssh_site: Site, engine: TestEngine) -> None:
 @pytest.mark.engine
 def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: Site, engine: TestEngine) -> None:
     import psutil
-
     from core.containers.container_logs import follow_logs
 
     script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done"

@@ -47,9 +47,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
         health_check={"command": ["true"], "interval": 1, "timeout": 2, "start_period": 3, "retries": 4},
     )
     assert check_launch(engine_site, NAME, chosen) == []
-
     container = launch(engine_site, NAME, chosen)
-
     assert container.name == labels.container_name(NAME) == "xaiva-plain"
     assert container.managed
     assert (container.preset, container.site) == (NAME, str(engine_site.root))
@@ -73,7 +71,6 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
 def test_a_camera_that_is_not_plugged_in_is_said(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     with pytest.raises(EngineError) as refused:
         launch(engine_site, NAME, preset(devices=["/dev/video99"]))
-
     assert "there is no device /dev/video99" in refused.value.why
 
 
@@ -85,9 +82,7 @@ def test_listing_has_all_containers_and_marks_ours(
     )
     engine.docker("run", "--name", "b-ended", BASE_IMAGE, "sh", "-c", "exit 3", check=False)
     launch(engine_site, NAME, preset())
-
     ours, stranger, ended = list_containers(client)
-
     assert (ours.name, ours.managed, ours.state) == ("xaiva-plain", True, ContainerState.RUNNING)
     # a container started by hand from xaiva's image has the preset's label, but xaiva did not launch it
     assert (stranger.name, stranger.managed) == ("a-stranger", False)
@@ -187,7 +182,6 @@ def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, i
     with pytest.raises(LaunchError):
         launch(engine_site, NAME, chosen)
     assert not (engine_site.root / "models").exists()
-
     (note,) = check_launch(engine_site, NAME, chosen, create_folders=True)
     assert (note.level, note.code) == (Level.NOTE, "volume-made")
     with pytest.raises(LaunchError, match="never-built"):
@@ -214,7 +208,6 @@ def test_the_service_s_data_folder_decides_whom_it_runs_as(
     data = engine_site.root / "data"
     until((data / "x").exists)
     assert (data / "x").stat().st_uid == 1000  # root created the folder and gave it to the user
-
     for owner, runs_as in ((1234, "1234:1234"), (1000, "1000:1000")):
         client.api.remove_container("xaiva-plain", force=True)
         (data / "x").unlink()
@@ -226,7 +219,6 @@ def test_the_service_s_data_folder_decides_whom_it_runs_as(
         assert (data / "x").stat().st_uid == owner
     assert details["HostConfig"]["ReadonlyRootfs"]
     assert client.api.logs("xaiva-plain") == b""  # both files could be written
-
     client.api.remove_container("xaiva-plain", force=True)
     os.chown(data, 0, 0)
     data.chmod(0o755)  # whatever the umask was

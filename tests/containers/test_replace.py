@@ -46,9 +46,7 @@ def test_a_container_is_replaced_only_when_asked(
         launch(engine_site, NAME, quick())
     stop_container(client, first.name, seconds=0)
     until(lambda: codes(engine_site), lambda found: found == ["name-taken"])  # a busy engine notes the end later
-
     second = launch(engine_site, NAME, quick(), replace=True)
-
     assert second.id != first.id
     assert [container.id for container in list_containers(client)] == [second.id]
 
@@ -71,7 +69,6 @@ def test_a_replacement_cut_off_before_the_new_one_is_there(
     old = launch(engine_site, NAME, quick())
     stop_container(client, old.name, seconds=0)
     client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
-
     assert diagnose(client, f"{old.name}-before")[0].code == "set-aside"
     with pytest.raises(LaunchError, match="a stopped container has this name"):
         launch(engine_site, NAME, quick())

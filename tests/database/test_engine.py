@@ -63,7 +63,6 @@ def test_writers_come_one_after_the_other(database: Database) -> None:
 
 
 def test_a_write_is_kept_whole_or_not_at_all(database: Database) -> None:
-
     def half(session: Session) -> None:
         session.add(SettingRow(key="a", value={}))
         session.flush()

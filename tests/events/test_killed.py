@@ -63,7 +63,6 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
         victim.stdin.close()
     assert len(reported.acknowledged) > KILLS, "there was no load"
     assert len(reported.changes) > KILLS
-
     database = Database(database_url)
     logger = EventLogger(database, spool, json_log=(json_log := tmp_path / "events.jsonl"))
     logger.start()

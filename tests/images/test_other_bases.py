@@ -56,7 +56,6 @@ def test_a_standalone_python_on_a_smaller_runtime_base(
     (tmp_path / "face.onnx").write_text("a model")
     artifacts.add(tmp_path / "face.onnx", "models/face.onnx", FileKind.MODEL, "face")
     artifacts.write(python_from="source", runtime_base_image=small)
-
     build.run(site, NAME, {}, support.Recorder())
 
     def shell(script: str) -> str:
