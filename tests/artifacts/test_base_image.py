@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.artifacts import base_image
-from core.engine import EngineError, connect
+from core.engine import EngineError, connect_engine
 from core.files import sha256_file
 from core.progress import NullProgress
 from core.site import Site
@@ -18,7 +18,7 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 
 @pytest.mark.engine
 def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
-    saved = base_image.save_image(connect(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
+    saved = base_image.save_image(connect_engine(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
     saved.write_manifests(tmp_path)
     assert saved.image.os_release == "debian 12"
     once = b"".join(base_image.stream_image(tmp_path, saved.image))
@@ -28,7 +28,7 @@ def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestE
     assert [file for file in saved.files if sha256_file(file.under(tmp_path)) != file.sha256] == []
     assert saved.image.tag in engine.docker("load", input=once)
     with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/none"):
-        base_image.save_image(connect(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
+        base_image.save_image(connect_engine(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
 
 
 @pytest.mark.engine
@@ -36,7 +36,7 @@ def test_another_image_of_that_name_leaves_the_old_one_whole_until_it_is_locked(
     engine_site: Site, engine: TestEngine, tmp_path: Path
 ) -> None:
     name = "xaiva-test/moving:1"
-    client = connect(engine_site, 120)
+    client = connect_engine(engine_site, 120)
     before = []
     for text in ("one", "two"):
         engine.docker("build", "-q", "-t", name, "-", input=f"FROM {BASE_IMAGE}\nLABEL is={text}\n".encode())

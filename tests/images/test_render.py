@@ -172,19 +172,19 @@ def test_a_broken_template_of_the_site_is_named() -> None:
 
 def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) -> None:
     folder = site.artifacts / "p"
-    text = write_build_context(LockedPreset, site, "p", FULL, full_lock())
+    text = write_build_context(LockedPreset(site, "p", FULL, full_lock()))
     assert (folder / "Dockerfile").read_text() == text
     assert (folder / "debs.sha256").read_text() == f"{'ab' * 32}  a_1_all.deb\n"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    write_build_context(LockedPreset, site, "p", FULL, full_lock())
+    write_build_context(LockedPreset(site, "p", FULL, full_lock()))
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
     (folder / "Dockerfile").write_bytes(b"\xff")
-    assert write_build_context(LockedPreset, site, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+    assert write_build_context(LockedPreset(site, "p", FULL, full_lock())) == f"FROM {BASE.tag} AS runtime\n"
     assert (folder / "Dockerfile").read_text() == f"FROM {BASE.tag} AS runtime\n"
     (site.docker / "Dockerfile.j2").write_bytes(b"FROM \xff")
     with pytest.raises(InputError, match="UTF-8"):
-        write_build_context(LockedPreset, site, "p", FULL, full_lock())
+        write_build_context(LockedPreset(site, "p", FULL, full_lock()))
 
 
 def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
