@@ -232,9 +232,8 @@ def test_image_names(tmp_path: Path, image: str, said: str) -> None:
 
 def test_a_bad_line_of_a_requirement_file_is_named_with_its_number(site: Site) -> None:
     (site.presets / "common.txt").write_text("# ours\nnumpy<2  # old\n\nnumpy=1.26\n")
-    (problem,) = problems(
-        site.presets, json.dumps({**GOOD, "layers": [{"name": "common", "file": "common.txt"}]}, indent=1)
-    )
+    layers = [{"name": "common", "file": "common.txt"}]
+    (problem,) = problems(site.presets, json.dumps({**GOOD, "layers": layers}, indent=1))
     assert "common.txt line 4" in problem.what
     assert "numpy==1.26" in problem.remedy
     assert problem.field == "layers[0].file"

@@ -180,9 +180,7 @@ def test_expanding_adds_pytorch_and_tensorrt_in_matching_versions(site: Site) ->
         ({"name": "pytorch", "url": "https://mirror.example/whl/cu126", "packages": ["torch*"]}, ["torch*"]),
     ],
 )
-def test_an_index_of_the_preset_takes_the_place_of_pytorchs(
-    site: Site, index: dict[str, object], packages: list[str]
-) -> None:
+def test_an_index_of_the_preset_replaces_pytorchs(site: Site, index: dict[str, object], packages: list[str]) -> None:
     preset = changed(ODD, pytorch={"version": "2.7.1+cu126"}, layers=[], indexes=[index])
     (only,) = expand_preset(preset, site.presets, load_facts()).indexes
     assert (only.url, only.packages) == (index["url"], packages)
