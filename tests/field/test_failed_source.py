@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,11 +60,8 @@ def wheels(locked: Lock, world: World) -> dict[str, str]:
 
 def unlocked(locked: Lock) -> dict[str, tuple[str, str]]:
     """What is not locked of the wheels → why and remedy."""
-    return {
-        part.what: (part.why, part.remedy)
-        for part in locked.unlocked
-        if "base image" not in part.what and "Debian" not in part.what
-    }
+    parts = [part for part in locked.unlocked if "base image" not in part.what and "Debian" not in part.what]
+    return {part.what: (part.why, part.remedy) for part in parts}
 
 
 # -- one row a way in which an index fails: what happens to it, and words of the reason and of the remedy
@@ -98,23 +96,14 @@ FAILURES: list[tuple[str, dict[str, object], str, str]] = [
     ("nothing-there", {"url": "{address}/nothing"}, "404", "check its url, and OUR_TOKEN in .env"),
 ]
 # each way uv may say it
-BOUND_TOO = (
-    "no-token",
-    "old-token",
-    "overloaded",
-    "login-page",
-    "maintenance",
-    "down",
-    "nothing-there",
-)  # each way uv may say it
+BOUND_TOO = ("no-token", "old-token", "overloaded", "login-page", "maintenance", "down", "nothing-there")
 
 
 def rows(*only: str) -> pytest.MarkDecorator:
     """A test for each way to fail, or for these alone."""
     chosen = [row for row in FAILURES if not only or row[0] in only]
-    return pytest.mark.parametrize(
-        ("how", "why", "remedy"), [row[1:] for row in chosen], ids=[row[0] for row in chosen]
-    )
+    ids = [row[0] for row in chosen]
+    return pytest.mark.parametrize(("how", "why", "remedy"), [row[1:] for row in chosen], ids=ids)
 
 
 def fail(world: World, how: dict[str, object], port: int) -> tuple[dict[str, object], str]:
@@ -128,9 +117,7 @@ def fail(world: World, how: dict[str, object], port: int) -> tuple[dict[str, obj
 
 
 @rows()
-def test_what_a_failed_index_might_hold_is_not_locked(
-    world: World, how: dict[str, object], why: str, remedy: str
-) -> None:
+def test_what_a_failed_index_may_hold_is_unlocked(world: World, how: dict[str, object], why: str, remedy: str) -> None:
     with HeldPort() as port:
         index, token = fail(world, how, port.number)
         locked = world.lock(["six==1.16.0", "idna"], index, token)
@@ -155,17 +142,14 @@ def test_an_index_that_does_not_say_what_it_has_is_named(world: World) -> None:
         layers = [{"name": name, "requirements": ["six"]} for name in ("one", "two")]
         assert wheels(world.lock([], {}, layers=layers), world) == {"six": "1.16.0 ours"}
     assert any(line.startswith(f"{silent} does not answer") for line in world.progress.lines)
-    locked = world.lock(
-        [], {}, token="", layers=[*layers, {"name": "three", "requirements": ["idna"]}], pins=["idna>1"]
-    )
+    more = [*layers, {"name": "three", "requirements": ["idna"]}]
+    locked = world.lock([], {}, token="", layers=more, pins=["idna>1"])
     assert set(unlocked(locked)) == {"idna (layer three)"}
     assert wheels(world.lock([], {}, token="", layers=layers[:1], pins=["six>2"]), world) == {}
 
 
 @rows(*BOUND_TOO)
-def test_of_a_failed_index_with_packages_these_alone_are_not_locked(
-    world: World, how: dict[str, object], why: str, remedy: str
-) -> None:
+def test_packages_of_a_failed_index_are_unlocked(world: World, how: dict[str, object], why: str, remedy: str) -> None:
     with HeldPort() as port:
         index, token = fail(world, how, port.number)
         locked = world.lock(["needs_six", "idna"], {**index, "packages": ["Six", "ours_*"]}, token)
@@ -211,19 +195,13 @@ def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -
 
 # -- one row what is asked first, with the index, and then, without it: what then is locked and what is not
 
+APP = {"ours-app": "1.0 ours", "six": "1.16.0 ours"}
 KEPT = [
     ("one-more", ["six"], ["six", "idna"], [], {"six": "1.16.0 ours"}, {"idna (layer common)"}),
     ("one-more-bound", ["six"], ["six", "idna"], ["six"], {"six": "1.16.0 ours", "idna": "3.6 public"}, set()),
     ("another-wish", ["six", "idna"], ["six>=1", "idna"], [], {"idna": "3.6 public"}, {"six>=1 (layer common)"}),
     ("one-less", ["six", "idna"], ["idna"], [], {"idna": "3.6 public"}, set()),
-    (
-        "with-needs",
-        ["ours_app"],
-        ["ours_app", "idna"],
-        ["*"],
-        {"ours-app": "1.0 ours", "six": "1.16.0 ours"},
-        {"idna (layer common)"},
-    ),
+    ("with-needs", ["ours_app"], ["ours_app", "idna"], ["*"], APP, {"idna (layer common)"}),
 ]
 
 
@@ -242,33 +220,21 @@ def test_what_came_from_the_right_place_for_the_same_wish_stays(
 
 # -- one row a binding: the layer, the patterns, and what each package's version and index must be
 
+BOUND = {"needs-ours": "1.0 public", "ours-tool": "1.0 ours", "idna": "3.6 public"}
 BINDINGS = [
     ("direct", ["six"], ["six"], {"six": "1.16.0 ours"}),
     ("transitive", ["needs_six"], ["six"], {"needs-six": "1.0 public", "six": "1.16.0 ours"}),
-    (
-        "pattern",
-        ["needs_ours"],
-        ["ours-*"],
-        {"needs-ours": "1.0 public", "ours-tool": "1.0 ours", "idna": "3.6 public"},
-    ),
-    (
-        "spelling",
-        ["needs_ours"],
-        ["Ours.Tool"],
-        {"needs-ours": "1.0 public", "ours-tool": "1.0 ours", "idna": "3.6 public"},
-    ),
+    ("pattern", ["needs_ours"], ["ours-*"], BOUND),
+    ("spelling", ["needs_ours"], ["Ours.Tool"], BOUND),
     ("another", ["six"], ["ours-*"], {"six": "9.9 public"}),
     ("not-for-this-machine", ["idna", 'six; sys_platform == "win32"'], ["six"], {"idna": "3.6 public"}),
     ("unbound", ["six", "idna"], [], {"six": "1.16.0 ours", "idna": "3.6 public"}),
 ]
 
 
-@pytest.mark.parametrize(
-    ("layer", "packages", "expected"), [row[1:] for row in BINDINGS], ids=[row[0] for row in BINDINGS]
-)
-def test_bound_packages_come_from_their_index_alone(
-    world: World, layer: list[str], packages: list[str], expected: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("row", BINDINGS, ids=lambda row: row[0])
+def test_bound_packages_come_from_their_index_alone(world: World, row: tuple[Any, ...]) -> None:
+    _name, layer, packages, expected = row
     locked = world.lock(layer, {"packages": packages})
     assert wheels(locked, world) == expected
     assert unlocked(locked) == {}
@@ -292,9 +258,8 @@ def test_a_package_that_its_index_does_not_have_is_not_taken_from_elsewhere(worl
 def test_an_unbound_name_that_several_indexes_have_is_a_finding(world: World) -> None:
     locked = world.lock(["six", "idna", "ours_app"], {})
     assert locked.shared == {"six": [f"{world.private.url}/simple", f"{world.public.url}/simple"]}
-    (finding,) = [
-        finding for finding in verify.lock_findings(world.site, NAME, locked) if finding.code == "dependency-confusion"
-    ]
+    findings = verify.lock_findings(world.site, NAME, locked)
+    (finding,) = [finding for finding in findings if finding.code == "dependency-confusion"]
     assert "six" in finding.what
     assert world.public.url in finding.why
     assert '"packages"' in finding.remedy
@@ -319,9 +284,8 @@ def test_a_strategy_of_the_user_counts_but_a_failed_index_is_no_empty_one(world:
 def test_an_index_of_the_machine_that_refuses_is_named(world: World) -> None:
     """pip's `extra-index-url` with an expired token: the other index's package of that name must not be taken."""
     refusing = f"http://me:old@{world.private.url.removeprefix('http://')}/simple"
-    world.site = world.with_env(
-        UV_DEFAULT_INDEX="", PIP_INDEX_URL=f"{world.public.url}/simple", PIP_EXTRA_INDEX_URL=refusing
-    )
+    good = f"{world.public.url}/simple"
+    world.site = world.with_env(UV_DEFAULT_INDEX="", PIP_INDEX_URL=good, PIP_EXTRA_INDEX_URL=refusing)
     with pytest.raises(XaivaError, match="401") as caught:
         world.lock(["six"], None)
     assert f"{world.private.url}/simple" in caught.value.what
@@ -349,10 +313,8 @@ def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, con
 def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:
     world.lock(["idna"], None)
     (world.site.presets / f"{NAME}.json").write_text("{")
-    codes = {
-        finding.code: finding.why
-        for finding in verify.lock_findings(world.site, NAME, lock_store.read_lock(world.site, NAME))
-    }
+    findings = verify.lock_findings(world.site, NAME, lock_store.read_lock(world.site, NAME))
+    codes = {finding.code: finding.why for finding in findings}
     assert "it cannot be used" in codes["lock-outdated"]
 
 

@@ -42,17 +42,8 @@ from tui.formatters.cells import plain_text
 
 # -- containers -------------------------------------------------------------------------------------------------------
 
-GOOD = {
-    "Id": "b" * 64,
-    "Names": ["/good"],
-    "Image": "x",
-    "ImageID": "sha256:1",
-    "State": "running",
-    "Status": "Up 5 minutes (healthy)",
-    "Created": 1,
-    "Ports": [],
-    "Labels": {},
-}
+GOOD = {"Id": "b" * 64, "Names": ["/good"], "Image": "x", "ImageID": "sha256:1", "Created": 1, "Ports": []}
+GOOD |= {"Labels": {}, "State": "running", "Status": "Up 5 minutes (healthy)"}
 LAUNCHED = {labels.PRESET: "p", labels.SITE: "/s"}
 
 # how the engine's row differs from a good one → the state, health and role that the console shows
@@ -176,18 +167,12 @@ def test_statistics_without_a_figure_have_none(raw: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("directive", "words"),
-    [
-        ("throttle 0 0x1000", ["reason 0x1000"]),
-        ("throttle 0 0x1004", ["power cap", "reason 0x1000"]),
-        ("throttle 0 0x1", []),
-    ],
+    ("reasons", "words"),
+    [("0x1000", ["reason 0x1000"]), ("0x1004", ["power cap", "reason 0x1000"]), ("0x1", [])],
     ids=["newer", "both", "idle"],
 )
-def test_a_throttle_reason_that_is_newer(
-    directive: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nvml = FakeNvml(tmp_path, "gpu rtx4090", directive)
+def test_newer_throttle_reason(reasons: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml(tmp_path, "gpu rtx4090", f"throttle 0 {reasons}")
     for name, value in nvml.env.items():
         monkeypatch.setenv(name, value)
     with GpuSampler() as sampler:
@@ -242,17 +227,12 @@ def test_a_plain_state_that_is_not_known_is_a_line(word: str) -> None:
         assert last == OutputLine("5", word)
 
 
+DONE = {"id": "2", "preset": "p", "started": 2, "outcome": "done"}
 RECORDS = {
     "newer-outcome": {"id": "2", "preset": "p", "started": 2, "outcome": "superseded"},
-    "newer-level": {
-        "id": "2",
-        "preset": "p",
-        "started": 2,
-        "outcome": "done",
-        "findings": [{"level": "hint", "code": "c", "what": "w"}],
-    },
-    "odd-finding": {"id": "2", "preset": "p", "started": 2, "outcome": "done", "findings": [{"level": "error"}, 7]},
-    "null-stages": {"id": "2", "preset": "p", "started": 2, "outcome": "done", "stages": None},
+    "newer-level": {**DONE, "findings": [{"level": "hint", "code": "c", "what": "w"}]},
+    "odd-finding": {**DONE, "findings": [{"level": "error"}, 7]},
+    "null-stages": {**DONE, "stages": None},
     "started-is-text": {"id": "2", "preset": "p", "started": "soon"},
     "not-an-object": [1],
     "half": '{"id": "2", "pre',

@@ -186,12 +186,6 @@ PRINTED = [
     ("NVIDIA RTX Pro 6000 Blackwell DC-2-24Q", "12.0", "24"),
 ]
 
-
-@pytest.mark.parametrize(("name", "sm", "vram"), PRINTED, ids=[row[0] for row in PRINTED])
-def test_as_nvidia_smi_prints_it(name: str, sm: str, vram: str) -> None:
-    _is(name, sm, vram)
-
-
 # -- lines that people paste: nvidia-smi, lspci (its names and chips are a second source), glxinfo, /proc, Kubernetes
 
 PASTED = [
@@ -230,11 +224,6 @@ PASTED = [
     ("4x NVIDIA L40S", "8.9", "48"),
     ("RTX 4090, RTX 3060", "", ""),
 ]
-
-
-@pytest.mark.parametrize(("line", "sm", "vram"), PASTED, ids=[row[0] for row in PASTED])
-def test_a_pasted_line_is_read_to_the_name(line: str, sm: str, vram: str) -> None:
-    _is(line, sm, vram)
 
 
 def test_what_is_made_of_a_pasted_line_holds_when_it_is_checked() -> None:
@@ -317,14 +306,11 @@ WRITTEN = [
     ("compute_90a", "9.0", ""),
     ("12.0", "12.0", ""),
 ]
+GPUS = [*PRINTED, *PASTED, *WRITTEN]
 
 
-@pytest.mark.parametrize(("name", "sm", "vram"), WRITTEN, ids=[row[0] for row in WRITTEN])
-def test_as_people_write_it(name: str, sm: str, vram: str) -> None:
-    _is(name, sm, vram)
-
-
-def _is(name: str, sm: str, vram: str) -> None:
+@pytest.mark.parametrize(("name", "sm", "vram"), GPUS, ids=[row[0] for row in GPUS])
+def test_a_name_however_it_is_given(name: str, sm: str, vram: str) -> None:
     gpu = find_gpu(name, FACTS)
     sizes = [float(size) for size in vram.split()]
     assert (gpu.sm, gpu.vram_gib) == (sm, sizes[0] if sizes else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +31,22 @@ from tui.formatters.cells import plain_text
 # -- a newer service --------------------------------------------------------------------------------------------------
 
 CAMERA = {"id": "good", "name": "good", "source": "rtsp://h/1", "state": "live", "fps": 25}
-EVENT = {
-    "id": "018f0000-0000-7000-8000-000000000001",
-    "camera": "good",
-    "type": "motion",
-    "priority": "high",
-    "started": "2026-01-01T00:00:00Z",
-    "decided": "2026-01-01T00:00:01Z",
-    "score": 0.9,
-}
+EVENT = {"id": "018f0000-0000-7000-8000-000000000001", "camera": "good", "type": "motion", "priority": "high"}
+EVENT |= {"started": "2026-01-01T00:00:00Z", "decided": "2026-01-01T00:00:01Z", "score": 0.9}
 STATUS = {"version": "9", "started": 1, "uptime": 1, "rss": 1, "cameras": [CAMERA]}
-RULE = {
-    "name": "good",
-    "enabled": True,
-    "cameras": [],
-    "types": [],
-    "priority": "low",
-    "schedule": [],
-    "channels": [{"kind": "email", "to": "a@example.org"}],
-    "within": 1,
-}
+RULE = {"name": "good", "enabled": True, "cameras": [], "types": [], "priority": "low", "schedule": [], "within": 1}
+RULE["channels"] = [{"kind": "email", "to": "a@example.org"}]
 USER = {"name": "good", "role": "viewer", "created": "2026-01-01T00:00:00Z"}
 
 
-def client_of(**answers: Any) -> contextlib.AbstractContextManager[str]:
+def service_of(**answers: Any) -> contextlib.AbstractContextManager[str]:
     return json_server({f"/{name}": answer for name, answer in answers.items()}, {VERSION_HEADER: str(API_VERSION)})
+
+
+@contextlib.contextmanager
+def client_of(**answers: Any) -> Iterator[ServiceClient]:
+    with service_of(**answers) as address, contextlib.closing(ServiceClient(f"http://{address}")) as client:
+        yield client
 
 
 # how a camera of a newer service differs → a word that its row then shows
@@ -86,10 +78,8 @@ def changed(base: dict[str, Any], change: Any) -> Any:
 def test_a_camera_of_a_newer_service(case: str) -> None:
     change, word = CAMERAS[case]
     odd = changed({**CAMERA, "id": "odd"}, change)
-    with client_of(status={**STATUS, "cameras": [odd, CAMERA]}, cameras=[odd, CAMERA]) as address:
-        client = ServiceClient(f"http://{address}")
+    with client_of(status={**STATUS, "cameras": [odd, CAMERA]}, cameras=[odd, CAMERA]) as client:
         status, cameras = client.status(), client.cameras()
-        client.close()
     assert cameras == status.cameras
     (good,) = (camera for camera in cameras if camera.id == CAMERA["id"])
     (newer,) = (camera for camera in cameras if camera.id != CAMERA["id"])
@@ -125,10 +115,8 @@ EVENTS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", EVENTS)
 def test_an_event_of_a_newer_service(case: str) -> None:
     change, word = EVENTS[case]
-    with client_of(events={"events": [changed(EVENT, change), EVENT], "next": None}) as address:
-        client = ServiceClient(f"http://{address}")
+    with client_of(events={"events": [changed(EVENT, change), EVENT], "next": None}) as client:
         odd, good = client.events().events
-        client.close()
     assert good.priority is Priority.HIGH
     assert not good.unreadable
     texts = [plain_text(cell) for cell in event_format.row(odd)]
@@ -136,33 +124,21 @@ def test_an_event_of_a_newer_service(case: str) -> None:
     assert word in " ".join(texts)
 
 
+LEDGER = {"device": "cuda:0", "total": 1, "reserve": 0, "ours": 0}
 PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "logger": ({"logger": {"state": "compacting"}}, "compacting"),
     "logger-gone": ({}, "unknown"),
     "storage-null": ({"storage": None}, "unknown"),
     "analyser": ({"analyser": {"state": "warming"}}, "warming"),
-    "model": (
-        {
-            "ledger": {
-                "device": "cuda:0",
-                "total": 1,
-                "reserve": 0,
-                "ours": 0,
-                "models": [{"key": "m", "state": "paging"}, None],
-            }
-        },
-        "paging",
-    ),
+    "model": ({"ledger": {**LEDGER, "models": [{"key": "m", "state": "paging"}, None]}}, "paging"),
 }
 
 
 @pytest.mark.parametrize("case", PARTS)
 def test_a_part_of_a_newer_service(case: str) -> None:
     change, word = PARTS[case]
-    with client_of(status={**STATUS, **change}) as address:
-        client = ServiceClient(f"http://{address}")
+    with client_of(status={**STATUS, **change}) as client:
         status = client.status()
-        client.close()
     lines = service.summary(status, None, 100)
     (line,) = [one for one in lines if word in plain_text(one)][:1]
     assert not any(span.role == "ok" for span in line)
@@ -180,53 +156,37 @@ def test_a_part_of_a_newer_service(case: str) -> None:
     ids=["priority", "channel-kind", "channel-field", "schedule-null", "row-null"],
 )
 def test_a_rule_of_a_newer_service_is_shown_and_not_overwritten(change: Any, word: str) -> None:
-    with client_of(rules=[changed(RULE, change), RULE], **{"rules/odd": changed(RULE, change) or {}}) as address:
-        client = ServiceClient(f"http://{address}")
+    with client_of(rules=[changed(RULE, change), RULE], **{"rules/odd": changed(RULE, change) or {}}) as client:
         odd, good = client.rules()
         if odd.unreadable:
             with pytest.raises(ServiceError):
                 client.rule("odd")
-        client.close()
     assert good.channels[0].to == "a@example.org"
-    texts = [plain_text(cell) for cell in service.rule_row(odd)] + [
-        plain_text(line) for line in service.rule_detail(odd, [], 90)
-    ]
-    assert word in " ".join(texts)
+    shown = [*service.rule_row(odd), *service.rule_detail(odd, [], 90)]
+    assert word in " ".join(plain_text(one) for one in shown)
 
 
 def test_a_role_that_is_not_known_is_shown_and_allows_nothing() -> None:
-    with client_of(users=[{**USER, "role": "auditor"}, {**USER, "role": None}, USER]) as address:
-        client = ServiceClient(f"http://{address}")
+    with client_of(users=[{**USER, "role": "auditor"}, {**USER, "role": None}, USER]) as client:
         users = client.users()
-        client.close()
     assert [user.role.word for user in users] == ["auditor", "unknown", "viewer"]
     assert users[0].role.rank < Role.VIEWER.rank
     assert "auditor" in " ".join(plain_text(one) for one in service.user_detail(users[0], 80))
 
 
 def test_a_delivery_of_a_newer_service() -> None:
-    delivery = {
-        "id": "1",
-        "rule": "good",
-        "kind": "pager",
-        "to": "x",
-        "state": "deferred",
-        "created": "2026-01-01T00:00Z",
-    }
-    with client_of(deliveries=[delivery, {"id": 1}], rules=[RULE]) as address:
-        client = ServiceClient(f"http://{address}")
+    delivery = {"id": "1", "rule": "good", "kind": "pager", "to": "x", "created": "2026-01-01T00:00Z"}
+    delivery["state"] = "deferred"
+    with client_of(deliveries=[delivery, {"id": 1}], rules=[RULE]) as client:
         (rule,), deliveries = client.rules(), client.deliveries()
-        client.close()
     assert "deferred" in " ".join(plain_text(line) for line in service.rule_detail(rule, deliveries, 90))
 
 
 def test_settings_of_a_newer_service_are_not_lost() -> None:
     settings = {"id": "good", "source": "rtsp://h/1", "detection": {"detector": "motion", "zoom": 2}}
-    with client_of(**{"cameras/good/settings": settings}) as address:
-        client = ServiceClient(f"http://{address}")
-        with pytest.raises(ServiceError, match=r"detection\.zoom"):
-            client.camera_settings("good")
-        client.close()
+    answers = {"cameras/good/settings": settings}
+    with client_of(**answers) as client, pytest.raises(ServiceError, match=r"detection\.zoom"):
+        client.camera_settings("good")
 
 
 @pytest.mark.parametrize(
@@ -251,18 +211,14 @@ def test_a_service_is_read_by_the_command_line(tmp_path: Path) -> None:
     from core.cli.app import root
 
     odd = [{**CAMERA, "id": "odd", "state": "calibrating"}, {"id": "cut"}, CAMERA]
-    with client_of(status={**STATUS, "cameras": odd}, cameras=odd) as address:
+    with service_of(status={**STATUS, "cameras": odd}, cameras=odd) as address:
         (tmp_path / "site.toml").write_text(f'[service]\nurl = "http://{address}"\n')
         result = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list"])
         document = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list", "--json"])
     assert "calibrating" in result.output, result.output
     assert "cannot be read" in result.output, result.output
-    rows = json.loads(document.output)["cameras"]
-    assert {row["id"]: row.get("unreadable", "") for row in rows} == {
-        "odd": "",
-        "cut": "name, source",
-        CAMERA["id"]: "",
-    }
+    rows = {row["id"]: row.get("unreadable", "") for row in json.loads(document.output)["cameras"]}
+    assert rows == {"odd": "", "cut": "name, source", CAMERA["id"]: ""}
 
 
 def test_a_preset_is_ours_and_stays_closed(tmp_path: Path) -> None:

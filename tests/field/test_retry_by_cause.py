@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -39,10 +39,8 @@ from tui.formatters.cameras import problems
 TRANSIENT = (Cause.REFUSED, Cause.UNREACHABLE, Cause.TIMEOUT, Cause.NO_KEY_FRAME, Cause.END, Cause.TLS, Cause.ERROR)
 # AUTH without a login: a file or device
 LASTING = (Cause.NOT_FOUND, Cause.CODEC, Cause.REJECTED, Cause.REDIRECT, Cause.AUTH)
-WAITS_BY_CAUSE = {
-    **{cause: [1, 1, 1, 1, 1, 5] for cause in TRANSIENT},
-    **{cause: [10, 30, 60, 300, 300, 300] for cause in LASTING},
-}
+WAITS_BY_CAUSE = {cause: [1, 1, 1, 1, 1, 5] for cause in TRANSIENT}
+WAITS_BY_CAUSE |= {cause: [10, 30, 60, 300, 300, 300] for cause in LASTING}
 
 
 def waits_after(*causes: Cause) -> list[float]:
@@ -114,9 +112,8 @@ def test_the_cause_of_a_status(scheme: str, status: int) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        result = run_connection_test(
-            CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30)
-        )
+        source = f"{scheme}://127.0.0.1:{server.server_port}/1"
+        result = run_connection_test(CameraRequest(id="x", source=source, timeout=30))
         server.shutdown()
     assert result.cause == STATUSES[status].value
 
@@ -190,17 +187,25 @@ def recorder(clip: Path) -> Iterator[VideoRecorder]:
     recorder.close()
 
 
-@contextmanager
-def running(witness: RecordingObserver, lease: LeaseScorer, file: Path) -> Iterator[MultiCameraManager]:
+Running = Callable[[], AbstractContextManager[MultiCameraManager]]
+
+
+@pytest.fixture
+def running(witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path) -> Running:
     """A service's cameras: quick after network faults, patient after refused logins."""
-    manager = MultiCameraManager(
-        witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, login_backoff=LoginBackoff(file), cores=64
-    )
-    manager.start()
-    try:
-        yield manager
-    finally:
-        until(manager.stop, lambda hanging: hanging == [])
+
+    @contextmanager
+    def run() -> Iterator[MultiCameraManager]:
+        logins = LoginBackoff(tmp_path / "logins.json")
+        own = {"time_zone": UTC, "backoff": QUICK_BACKOFF, "login_backoff": logins, "cores": 64}
+        manager = MultiCameraManager(witness, lease, **own)
+        manager.start()
+        try:
+            yield manager
+        finally:
+            until(manager.stop, lambda hanging: hanging == [])
+
+    return run
 
 
 def refused(status: CameraStatus) -> bool:
@@ -211,10 +216,8 @@ def camera(name: str, source: str) -> CameraRequest:
     return CameraRequest(id=name, source=source, timeout=15)
 
 
-def test_a_wrong_login_of_many_cameras_is_one_attempt(
-    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
-) -> None:
-    with running(witness, lease, tmp_path / "logins.json") as manager:
+def test_a_wrong_login_of_many_cameras_is_one_attempt(recorder: VideoRecorder, running: Running) -> None:
+    with running() as manager:
         for channel in range(6):
             manager.add(camera(f"c{channel}", recorder.url(channel, "wrong")))
         statuses = until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
@@ -233,22 +236,17 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         assert len(recorder.logins) == 2
 
 
-def test_a_restart_of_the_service_is_no_reason_to_try(
-    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
-) -> None:
-    file = tmp_path / "logins.json"
+def test_a_restart_of_a_service_is_no_reason_to_try(recorder: VideoRecorder, running: Running, tmp_path: Path) -> None:
     for _ in range(3):
-        with running(witness, lease, file) as manager:
+        with running() as manager:
             manager.add(camera("a", recorder.url(1, "wrong")))
             until(manager.get("a").status, refused)
     assert recorder.logins == ["admin:wrong"]
-    assert "wrong" not in file.read_text()
+    assert "wrong" not in (tmp_path / "logins.json").read_text()
 
 
-def test_another_password_is_tried_at_once(
-    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
-) -> None:
-    with running(witness, lease, tmp_path / "logins.json") as manager:
+def test_another_password_is_tried_at_once(recorder: VideoRecorder, running: Running) -> None:
+    with running() as manager:
         manager.add(camera("a", recorder.url(1, "wrong")))
         manager.add(camera("b", recorder.url(2, "wrong")))
         until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
@@ -258,10 +256,8 @@ def test_another_password_is_tried_at_once(
         assert recorder.logins == ["admin:wrong", "admin:right"]
 
 
-def test_a_login_that_is_right_at_last_wakes_all_who_wait(
-    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
-) -> None:
-    with running(witness, lease, tmp_path / "logins.json") as manager:
+def test_a_login_that_is_right_at_last_wakes_all_who_wait(recorder: VideoRecorder, running: Running) -> None:
+    with running() as manager:
         for channel in range(3):
             manager.add(camera(f"c{channel}", recorder.url(channel, "late")))
         until(manager.statuses, lambda all_of_them: all(map(refused, all_of_them)))
@@ -270,10 +266,8 @@ def test_a_login_that_is_right_at_last_wakes_all_who_wait(
         until(manager.statuses, lambda all_of_them: all(status.state is CameraState.LIVE for status in all_of_them))
 
 
-def test_a_refused_connection_test_counts(
-    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
-) -> None:
-    with running(witness, lease, tmp_path / "logins.json") as manager:
+def test_a_refused_connection_test_counts(recorder: VideoRecorder, running: Running) -> None:
+    with running() as manager:
         assert manager.test(camera("a", recorder.url(1, "wrong"))).cause == "auth"
         manager.add(camera("a", recorder.url(1, "wrong")))
         until(manager.get("a").status, refused)
@@ -281,12 +275,10 @@ def test_a_refused_connection_test_counts(
 
 
 @pytest.mark.camera
-def test_a_wrong_login_over_rtsp(witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path) -> None:
+def test_a_wrong_login_over_rtsp(running: Running) -> None:
     require(rtsp.available(), "GStreamer's RTSP server")
-    with (
-        rtsp.RtspServer({"cam": rtsp.Live()}, user="admin", password="right") as server,
-        running(witness, lease, tmp_path / "logins.json") as manager,
-    ):
+    server = rtsp.RtspServer({"cam": rtsp.Live()}, user="admin", password="right")
+    with server, running() as manager:
         manager.add(camera("a", server.url("cam", "admin:wrong")))
         until(manager.get("a").status, refused)
         manager.update(camera("a", server.url("cam")))

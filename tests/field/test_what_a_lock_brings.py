@@ -37,17 +37,9 @@ LOCKED: dict[str, tuple[list[str], list[str], str]] = {
     "torch with a stranger": (["ours"], ["ours==1.0", "torch==2.8.0"], "error gpu-architecture: lock: layer speech"),
     "torch of the range": (["torch>=2.5"], ["torch==2.8.0"], "error gpu-architecture: layers: speech"),
     "torch with a tag": (["ours"], ["torch==2.8.0+cu128"], "error gpu-architecture: cu128"),
-    "torch unknown, CUDA known": (
-        ["torch"],
-        ["torch==2.99.0", "nvidia-cuda-runtime==13.0.96"],
-        "error gpu-architecture: cu130",
-    ),
+    "CUDA alone known": (["torch"], ["torch==2.99.0", "nvidia-cuda-runtime==13.0.96"], "error gpu-architecture: cu130"),
     "torch unknown": (["torch"], ["torch==2.99.0"], "warning torch-unknown: 2.99.0"),
-    "torchvision of another torch": (
-        ["ours"],
-        ["torch==2.7.1", "torchvision==0.21.0"],
-        "error torch-pair: torchvision 0.21.0",
-    ),
+    "another torchvision": (["ours"], ["torch==2.7.1", "torchvision==0.21.0"], "error torch-pair: torchvision 0.21.0"),
     "TensorRT": (["ours"], ["tensorrt-cu12-libs==10.9.0.34"], "error tensorrt-gpu: lock: layer speech"),
     "CUDA for Python": (["ours"], ["cuda-bindings==13.0.1"], "warning cuda-gpu: cuda-bindings 13.0.1"),
     "JAX's plugin": (["jax[cuda13]"], ["jax-cuda13-plugin==0.8.0"], "error package-gpu: jax-cuda13-plugin 0.8.0"),
@@ -74,9 +66,8 @@ def test_a_complete_lock_leaves_nothing_open() -> None:
     fields = {"layers": ["torch", "opencv-python"], "base_image": "ours.example.org/app:1"}
     before = {finding.code for finding in check_fields(fields)}
     assert {"version-unlocked", "not-locked", "base-unknown"} <= before
-    after = {
-        finding.code for finding in check_fields(fields, resolved=locked("torch==2.7.1", "opencv-python==4.11.0.86"))
-    }
+    resolved = locked("torch==2.7.1", "opencv-python==4.11.0.86")
+    after = {finding.code for finding in check_fields(fields, resolved=resolved)}
     assert not after & {"version-unlocked", "not-locked", "base-unknown", "gpu-architecture"}
 
 
@@ -114,20 +105,15 @@ def lock_with(site: Site, *packages: str) -> Lock:
     """Write a lock of these wheels."""
     pairs = [package.split("==") for package in packages]
     paths = {f"layers/speech/wheels/{name}-{version}-py3-none-any.whl": (name, version) for name, version in pairs}
+    base = LockedImage(reference="debian:bookworm-slim", tag="x", config_digest="sha256:0", os_release="debian 12")
+    same = {"size": 1, "sha256": "0" * 64, "kind": FileKind.WHEEL, "url": "file:x"}
     lock = Lock(
         preset="vision",
         preset_sha256=preset_sha256(load_named(site, "vision"), site.presets),
         python_version="3.11",
-        base_image=LockedImage(
-            reference="debian:bookworm-slim", tag="x", config_digest="sha256:0", os_release="debian 12"
-        ),
+        base_image=base,
         layers=[LockedLayer(name="speech", requirements="layers/speech/requirements.txt", wheels=sorted(paths))],
-        files=[
-            LockedFile(
-                path=path, size=1, sha256="0" * 64, kind=FileKind.WHEEL, url="file:x", name=name, version=version
-            )
-            for path, (name, version) in sorted(paths.items())
-        ],
+        files=[LockedFile(path=path, name=n, version=v, **same) for path, (n, v) in sorted(paths.items())],
     )
     lock_store.write_lock(site, "vision", lock)
     return lock
@@ -189,9 +175,8 @@ def test_the_cuda_of_a_base_image_is_that_of_its_variables(site: Site, variables
     blobs = lock_store.artifacts_folder(site, "vision") / image.folder / "blobs/sha256"
     blobs.mkdir(parents=True)
     (blobs / "00").write_text(json.dumps({"config": {"Env": variables}}))
-    resolved = resolved_of_lock(
-        lock.model_copy(update={"base_image": image}), lock_store.artifacts_folder(site, "vision")
-    )
+    lock = lock.model_copy(update={"base_image": image})
+    resolved = resolved_of_lock(lock, lock_store.artifacts_folder(site, "vision"))
     after = {finding.code for finding in check(preset, target, resolved=resolved)}
     assert after & {"driver-floor", "require-cuda", "base-cuda-unknown", "base-unknown"} == codes
 
@@ -219,11 +204,8 @@ def test_a_real_lock_says_what_it_brought(site: Site, tmp_path: Path) -> None:
     assert (error.code, error.where) == ("gpu-architecture", "lock: layer speech, brought by ultralytics")
 
 
-SHIPPED = {
-    path.stem: path
-    for path in sorted((Path(__file__).parents[2] / "presets").glob("*.json"))
-    if "schema" not in path.name
-}
+FOLDER = Path(__file__).parents[2] / "presets"
+SHIPPED = {path.stem: path for path in sorted(FOLDER.glob("*.json")) if "schema" not in path.name}
 KNOWN = {"dubbing-cuda13.0": {"package-conflict"}, "ubuntu22.04-cuda11.8": {"media-source", "tensorrt-origin"}}
 
 

@@ -23,6 +23,12 @@ def python(version: str, *requirements: str) -> Fields:
     return {"python_version": version, "layers": list(requirements)}
 
 
+def indexed(requirement: str, address: str, *packages: str) -> Fields:
+    """That requirement, and an index of the preset, for all packages or for these."""
+    index = {"name": "own", "url": f"https://{address}"} | ({"packages": list(packages)} if packages else {})
+    return {"layers": [requirement], "indexes": [index]}
+
+
 # What a preset asks for, on a GTX 1050 unless said; the finding that must come: level, code, and words of it.
 FOUND: dict[str, tuple[Fields, str]] = {
     # torch, wherever it stands
@@ -62,21 +68,12 @@ FOUND: dict[str, tuple[Fields, str]] = {
         "warning base-cuda: 12.6",
     ),
     "torch of an index without it": (
-        {"layers": ["torch==2.8.0"], "indexes": [{"name": "old", "url": "https://pytorch.example.org/whl/cu118"}]},
+        indexed("torch==2.8.0", "pytorch.example.org/whl/cu118"),
         "error torch-tag: no torch 2.8.0 with cu118",
     ),
-    "torch of a mirror": (
-        {
-            "layers": ["torch==2.7.1"],
-            "indexes": [{"name": "old", "url": "https://nexus.example.org/pytorch-cu128/simple"}],
-        },
-        "error gpu-architecture: cu128",
-    ),
+    "a mirror": (indexed("torch==2.7.1", "nexus.example.org/pytorch-cu128/simple"), "error gpu-architecture: cu128"),
     "torch bound to a private index": (
-        {
-            "layers": ["torch==2.7.1"],
-            "indexes": [{"name": "ours", "url": "https://wheels.example.org/simple", "packages": ["torch*"]}],
-        },
+        indexed("torch==2.7.1", "wheels.example.org/simple", "torch*"),
         "warning torch-tag-unknown: the wheel tag of",
     ),
     # Pythons without wheels
@@ -95,10 +92,7 @@ FOUND: dict[str, tuple[Fields, str]] = {
     ),
     "Python of jaxlib": (["jaxlib==0.7.0"], "error package-python: jaxlib"),
     "Python of CuPy": (python("3.9", "cupy-cuda12x==14.0.1"), "error package-python: cupy"),
-    "wheel for 3.11": (
-        [f"demo @ {WHEEL}/demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"],
-        "error wheel-platform: cp311",
-    ),
+    "for 3.11": ([f"demo @ {WHEEL}/demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"], "error wheel-platform: cp311"),
     "wheel for Arm": ([f"demo @ {WHEEL}/demo-1.0-cp310-cp310-linux_aarch64.whl"], "error wheel-platform: aarch64"),
     "wheel of Windows": ([f"demo @ {WHEEL}/demo-1.0-cp310-cp310-win_amd64.whl"], "error wheel-platform: win"),
     "wheel for musl": ([f"demo @ {WHEEL}/demo-1.0-cp310-cp310-musllinux_1_2_x86_64.whl"], "error wheel-platform: musl"),
@@ -116,10 +110,7 @@ FOUND: dict[str, tuple[Fields, str]] = {
     "CuPy for CUDA 13": (["cupy-cuda13x==13.6.0"], "error package-gpu: cupy-cuda13x"),
     "CuPy unknown": (["cupy-cuda12x==99"], "warning package-unknown: 99"),
     "CuPy of another name": (["cupy-cuda110"], "warning package-unknown: cupy-cuda110"),
-    "ONNX Runtime for newer GPUs": (
-        python("3.12", "onnxruntime-gpu==1.31.0"),
-        "error onnxruntime-gpu: no machine code",
-    ),
+    "ONNX Runtime of newer GPUs": (python("3.12", "onnxruntime-gpu==1.31.0"), "error onnxruntime-gpu: no machine code"),
     "ONNX Runtime unknown": (python("3.12", "onnxruntime-gpu==1.28.0"), "warning onnxruntime-unknown: 1.28.0"),
     "CUDA libraries as wheels": (["nvidia-cuda-runtime==13.0.48"], "warning cuda-gpu: nvidia-cuda-runtime==13.0.48"),
     "TensorRT by its older name": (["nvidia-tensorrt==8.4.1.5"], "warning tensorrt-unknown: 8.4"),
@@ -199,24 +190,13 @@ WELL: dict[str, tuple[Fields, str, str]] = {
     "torch with code for the GPU": (["torch==2.7.1"], PASCAL, "gpu-architecture version-unlocked"),
     "torch of one row": (["torch~=2.7.0"], PASCAL, "gpu-architecture version-unlocked"),
     "torch with an older tag": (["torch==2.8.0+cu126"], PASCAL, "gpu-architecture torch-tag"),
-    "torch from PyTorch's index": (
-        {"layers": ["torch==2.8.0"], "indexes": [{"name": "pytorch", "url": "https://pytorch.example.org/whl/cu126"}]},
-        PASCAL,
-        "gpu-architecture",
-    ),
+    "torch of PyTorch's index": (indexed("torch==2.8.0", "pytorch.example.org/whl/cu126"), PASCAL, "gpu-architecture"),
     "torch of a range, from PyTorch's index": (
-        {"layers": ["torch"], "indexes": [{"name": "pytorch", "url": "https://pytorch.example.org/whl/cu118"}]},
+        indexed("torch", "pytorch.example.org/whl/cu118"),
         PASCAL,
         "gpu-architecture torch-tag",
     ),
-    "an index that has other packages": (
-        {
-            "layers": ["torch==2.7.1"],
-            "indexes": [{"name": "o", "url": "https://x.example.org/whl/cu128", "packages": ["six"]}],
-        },
-        PASCAL,
-        "gpu-architecture",
-    ),
+    "an index of other packages": (indexed("torch==2.7.1", "x.org/whl/cu128", "six"), PASCAL, "gpu-architecture"),
     "torch for the CPU": (["torch==2.8.0+cpu"], PASCAL, "gpu-architecture driver-floor"),
     "torch of another system": (['torch==2.8.0; sys_platform == "win32"'], PASCAL, "gpu-architecture"),
     "torchvision with a tag": (["torch==2.7.1+cu126", "torchvision==0.22.1+cu126"], PASCAL, "torch-pair"),
