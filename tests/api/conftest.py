@@ -73,10 +73,8 @@ def events(running: Running) -> Events:
     picture = encode_jpeg(av.VideoFrame.from_ndarray(np.full((36, 64, 3), 90, np.uint8), format="rgb24"))
 
     def put(camera: str, clip: str, minutes: int) -> str:
-        began = datetime.now(timezone.utc) - timedelta(minutes=minutes)
-        event = Event(
-            id=new_id(), camera=camera, type="motion", started=began, decided=began, score=0.5 + minutes / 100
-        )
+        at = datetime.now(timezone.utc) - timedelta(minutes=minutes)
+        event = Event(id=new_id(), camera=camera, type="motion", started=at, decided=at, score=0.5 + minutes / 100)
         event = event.model_copy(update={"clip": Clip(state=clip), "detector": "motion"})
         running.service.logger.log(event)
         if clip == "done":
@@ -84,8 +82,6 @@ def events(running: Running) -> Events:
             running.service.media.put_snapshot(event.id, picture)
         return event.id
 
-    created = Events(
-        put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4)
-    )
+    made = Events(put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4))
     assert running.service.logger.flush(30)
-    return created
+    return made

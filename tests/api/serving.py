@@ -36,10 +36,8 @@ class Running:
 def served(data: Path, *, tls: tuple[Path, Path] | None = None, **settings: Any) -> Iterator[Running]:
     """A service on a free port of loopback; `tls`: certificate and key."""
     certificate, key = tls or (None, None)
-    service_settings = ServiceSettings(
-        data=data, service_token=TOKEN, tls_certificate=certificate, tls_key=key, **settings
-    )
-    service = InferenceService(service_settings)
+    settings |= {"data": data, "service_token": TOKEN, "tls_certificate": certificate, "tls_key": key}
+    service = InferenceService(ServiceSettings(**settings))
     server = Server(service)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), name="api-under-test")

@@ -143,9 +143,7 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
 
 
 @SQLITE_ALONE
-def test_a_password_hashed_at_another_cost_is_hashed_anew(
-    accounts: Authenticator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_of_another_cost_is_hashed_anew(accounts: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=128, parallelism=1))
     log_in(accounts)
     with accounts._database.read() as session:

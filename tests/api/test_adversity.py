@@ -54,9 +54,7 @@ def test_a_flood_of_logins_holds_up_nobody_else(
         assert {answer.result(90).status_code for answer in answers} == {401}
 
 
-def test_a_model_that_loads_for_long_holds_up_no_change_of_another_camera(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_loads_for_long_holds_up_no_other_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loading, loaded = threading.Event(), threading.Event()
 
     def slow(_self: MotionDetector) -> None:
@@ -77,9 +75,7 @@ def test_a_model_that_loads_for_long_holds_up_no_change_of_another_camera(
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nHost: ", LOGIN_BEGUN], ids=["silent", "head", "body"])
-def test_connections_that_go_no_further_shut_nobody_out(
-    running: Running, begun: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_connections_shut_nobody_out(running: Running, begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
     address = httpx.URL(running.url)
     watched = running.client().stream(0.2)
@@ -102,9 +98,7 @@ def test_a_reader_of_events_that_stands_still_does_not_fill_the_memory(
     event = running.client().event(events.gate)
     references: list[weakref.ref[Event]] = []
     subscribers: list[Callable[[Event], None]] = []
-    monkeypatch.setattr(
-        running.service.logger, "subscribe", lambda callback: (subscribers.append(callback), lambda: None)[1]
-    )
+    monkeypatch.setattr(running.service.logger, "subscribe", lambda call: (subscribers.append(call), lambda: None)[1])
 
     async def read() -> list[str]:
         stream = api_events._new_events(running.service, TOKEN, asyncio.Event())

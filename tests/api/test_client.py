@@ -22,6 +22,7 @@ from core.inference.auth import access_token, authenticator
 from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError, VersionMismatch
 from tests.api.conftest import PASSWORD
 from tests.api.serving import TOKEN, Running, served
+from tests.support.json_server import json_server
 
 
 def person(running: Running, file: Path, *, token: str = TOKEN) -> ServiceClient:
@@ -72,9 +73,7 @@ def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> 
     assert json.loads(file.read_text())["tokens"]["refresh"] != before.refresh
 
 
-def test_a_stream_goes_on_when_its_access_token_ends(
-    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_outlasts_its_access_token(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (access_token, authenticator):
         monkeypatch.setattr(module, "ACCESS_TOKEN_SECONDS", 1)
     file = tmp_path / "session.json"
@@ -178,28 +177,13 @@ def test_a_wrong_password_and_too_many_are_in_words(running: Running, tmp_path: 
 
 @pytest.mark.parametrize(("theirs", "newer"), [(1, False), (API_VERSION + 1, True)])
 def test_another_version_is_said_before_anything_else(theirs: int, newer: bool) -> None:
-    class Other(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            old = {"live": True, "ready": True, "version": "1", "service": "xaiva-inference", "api": theirs}
-            body = json.dumps(old if self.path == "/health" else {"detail": "Not Found"}).encode()
-            self.send_response(200 if self.path == "/health" else 404)
-            if newer:
-                self.send_header(VERSION_HEADER, str(theirs))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        client = ServiceClient(f"http://127.0.0.1:{server.server_port}", 5, token=TOKEN)
+    health = {"live": True, "ready": True, "version": "1", "service": "xaiva-inference", "api": theirs}
+    with json_server({"/health": health}, {VERSION_HEADER: str(theirs)} if newer else None) as address:
+        client = ServiceClient(f"http://{address}", 5, token=TOKEN)
         for ask in (client.users, client.health):
             with pytest.raises(VersionMismatch) as caught:
                 ask()
             assert caught.value.newer is newer
-        server.shutdown()
 
 
 def test_no_password_is_sent_as_asterisks(running: Running) -> None:

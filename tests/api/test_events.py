@@ -22,12 +22,8 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 def test_pages_filters_and_sorting(running: Running, events: Events) -> None:
     client = running.client()
-    assert [event.id for event in client.all_events(EventQuery(limit=1))] == [
-        events.gate,
-        events.yard,
-        events.recording,
-        events.bare,
-    ]
+    newest_first = [events.gate, events.yard, events.recording, events.bare]
+    assert [event.id for event in client.all_events(EventQuery(limit=1))] == newest_first
     highest = client.events(EventQuery(sort="score", limit=1)).events
     assert [event.id for event in highest] == [events.bare]
     assert {event.id for event in client.all_events(EventQuery(camera="gate"))} == {events.gate, events.recording}

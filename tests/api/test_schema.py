@@ -47,9 +47,8 @@ def test_requests_made_from_the_document_find_nothing(running: Running, events: 
         "--request-timeout=30",
         "--continue-on-failure",
     ]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, env={**os.environ, "NO_COLOR": "1"}
-    )
+    env = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Tested: (\d+)", done.stdout)[1] == re.search(r"Selected: (\d+)/", done.stdout)[1]  # type: ignore[index]
 
