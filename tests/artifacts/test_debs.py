@@ -29,9 +29,8 @@ def ask(engine: TestEngine, site: Site, sources: str, *debs: str, beside: bool =
     image = engine.docker("commit", "sources").strip()
     engine.docker("rm", "sources")
     try:
-        return resolve_debs(
-            connect_engine(site, 60), image, DebRequest("3.11", debs, []), os.environ, NullProgress()
-        ).python
+        request = DebRequest("3.11", debs, [])
+        return resolve_debs(connect_engine(site, 60), image, request, os.environ, NullProgress()).python
     finally:
         engine.docker("rmi", image)
 
@@ -46,10 +45,8 @@ def test_a_script_that_ends_at_once_is_not_waited_for_forever(engine_site: Site)
             return time.monotonic() > deadline
 
     for _ in range(10):
-        with HelperContainer(
-            connect_engine(engine_site, 60), BASE_IMAGE, "echo out; echo err >&2", {}, {}
-        ) as container:
-            assert container.run(Patient(), "It") == "out\n"
+        with HelperContainer(connect_engine(engine_site, 60), BASE_IMAGE, "echo out; echo err >&2", {}, {}) as helper:
+            assert helper.run(Patient(), "It") == "out\n"
 
 
 def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, engine_site: Site) -> None:

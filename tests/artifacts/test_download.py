@@ -218,9 +218,7 @@ def test_a_slow_disk_is_waited_for(quick: Site, index: Index, monkeypatch: pytes
     assert (progress.stages["sync"].done, progress.stages["sync"].detail) == (SMALL, "1 files arrived")
 
 
-def test_wrong_bytes_in_the_last_file_are_reported_however_slow_the_disk(
-    quick: Site, index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_bytes_are_reported_on_a_slow_disk(quick: Site, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     lock_files(quick, index, {"a-1.whl": SMALL})
     (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
     real = PartialDownload.finish

@@ -19,16 +19,12 @@ def test_tokens_reach_uv_by_its_environment_only() -> None:
 
 def test_tokens_reach_pip_by_its_configuration_file_only() -> None:
     index = Index(name="ours", url="https://h.example/simple", token_variable="KEY")
-    env = {
-        "KEY": "a/b@c",
-        "UV_DEFAULT_INDEX": "main=https://pip.example/simple",
-        "UV_INDEX": "https://x.example/simple",
-    }
+    env = {"KEY": "a/b@c", "UV_DEFAULT_INDEX": "main=https://pip.example/simple", "UV_INDEX": "https://x.test/simple"}
     assert pip_config(env, [index]).splitlines() == [
         "[global]",
         "index-url = https://pip.example/simple",
         "extra-index-url =",
-        "    https://x.example/simple",
+        "    https://x.test/simple",
         "    https://__token__:a%2Fb%40c@h.example/simple",
     ]
 

@@ -101,12 +101,8 @@ def test_one_changed_layer_changes_nothing_else(engine_site: Site) -> None:
 @pytest.mark.index
 def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> None:
     pytorch = {"version": "2.1.0+cu118", "components": ["torch"]}
-    index = {
-        "name": "private",
-        "url": "http://127.0.0.1:9/simple",
-        "packages": ["ours-*"],
-        "token_variable": "OUR_TOKEN",
-    }
+    index = {"name": "private", "url": "http://127.0.0.1:9/simple", "packages": ["ours-*"]}
+    index["token_variable"] = "OUR_TOKEN"
     write_preset(
         site,
         pytorch=pytorch,
@@ -208,9 +204,7 @@ def test_an_upgrade_that_would_lose_something_changes_nothing(site: Site, tmp_pa
 @pytest.mark.index
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
-    engine_site: Site, engine: TestEngine, tmp_path: Path
-) -> None:
+def test_a_wheel_is_built_and_the_next_lock_takes_it(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
     """From a private index, whose token is visible neither in the container nor in the log."""
     token = "s3cret/t+ken"
     served = tmp_path / "served"

@@ -104,37 +104,22 @@ print(*sorted({{name.split(".")[1] for name in modules}}))
     assert "inference" in done.stdout.split()
 
 
+CPU: list[list[str]] = [["onnxruntime>=1.20"], []]
+GPU = "onnxruntime-gpu[cuda,cudnn]>=1.22,<1.27"
+
+
 @pytest.mark.parametrize(
     ("base", "layers", "choices"),
     [
-        ("debian:bookworm-slim", [], [["onnxruntime>=1.20"], []]),
-        (
-            "nvidia/cuda:12.6.3-base-ubuntu22.04",
-            [],
-            [
-                ["onnxruntime-gpu[cuda,cudnn]>=1.22,<1.27", "nvidia-cudnn-cu12<9.11"],
-                ["onnxruntime-gpu[cuda,cudnn]>=1.22,<1.27"],
-                ["onnxruntime>=1.20"],
-                [],
-            ],
-        ),
-        (
-            "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04",
-            [],
-            [["onnxruntime-gpu>=1.22,<1.27"], ["onnxruntime>=1.20"], []],
-        ),
-        ("nvidia/cuda:13.0.2-devel-ubuntu24.04", [], [["onnxruntime-gpu[cudnn]>=1.27"], ["onnxruntime>=1.20"], []]),
-        (
-            "nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04",
-            [],
-            [["onnxruntime-gpu>=1.16,<1.19", "numpy<2"], ["onnxruntime>=1.20"], []],
-        ),
+        ("debian:bookworm-slim", [], CPU),
+        ("nvidia/cuda:12.6.3-base-ubuntu22.04", [], [[GPU, "nvidia-cudnn-cu12<9.11"], [GPU], *CPU]),
+        ("nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04", [], [["onnxruntime-gpu>=1.22,<1.27"], *CPU]),
+        ("nvidia/cuda:13.0.2-devel-ubuntu24.04", [], [["onnxruntime-gpu[cudnn]>=1.27"], *CPU]),
+        ("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", [], [["onnxruntime-gpu>=1.16,<1.19", "numpy<2"], *CPU]),
         ("nvidia/cuda:12.6.3-base-ubuntu22.04", [("own", ["numpy", "ONNXRuntime_GPU==1.22.0"])], [[]]),
     ],
 )
-def test_which_onnx_runtime_goes_with_a_preset(
-    base: str, layers: list[tuple[str, list[str]]], choices: list[list[str]]
-) -> None:
+def test_which_onnx_runtime_is_chosen(base: str, layers: list[tuple[str, list[str]]], choices: list[list[str]]) -> None:
     preset = Preset.model_validate({"base_image": base, "python_version": "3.11"})
     assert engine_choices(preset, layers, load_facts()) == choices
     without = preset.model_copy(update={"inference_service": False})
@@ -150,21 +135,14 @@ def test_a_bare_checkout_gives_the_same_wheel_as_an_installation(tmp_path: Path)
     info = installed / f"xaiva_console-{service_wheel.version()}.dist-info"
     info.mkdir()
     lines = [f"Requires-Dist: {text}; extra == 'inference'" for text in reversed(service_wheel.service_requirements())]
-    head = [
-        "Metadata-Version: 2.1",
-        "Name: xaiva-console",
-        f"Version: {service_wheel.version()}",
-        "Requires-Dist: click",
-    ]
-    (info / "METADATA").write_text("\n".join([*head, *lines]) + "\n")
+    head = f"Metadata-Version: 2.1\nName: xaiva-console\nVersion: {service_wheel.version()}\nRequires-Dist: click"
+    (info / "METADATA").write_text("\n".join([head, *lines]) + "\n")
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     answers = []
     for folder in (root, installed):
         code = f"import sys; sys.path[:] = [p for p in sys.path if p != {str(root)!r}]; "
         code += f"sys.path.insert(0, {str(folder)!r}); {ask}"
-        process = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-        )
+        process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert process.returncode == 0, process.stderr
         answers.append(process.stdout)
     assert answers[0] == answers[1]
@@ -180,20 +158,15 @@ def lock_with(*files: LockedFile, **more: object) -> Lock:
 
 def wheel(name: str, version: str, sha256: str = "a") -> LockedFile:
     path = f"layers/common/wheels/{name}-{version}-py3-none-any.whl"
-    return LockedFile(
-        path=path, size=1, sha256=sha256, kind=FileKind.WHEEL, url="https://h/x", name=name, version=version
-    )
+    of = {"kind": FileKind.WHEEL, "url": "https://h/x", "name": name, "version": version}
+    return LockedFile(path=path, size=1, sha256=sha256, **of)
 
 
 def test_the_difference_of_two_locks_reads_well() -> None:
     old = lock_with(wheel("a", "1.0"), wheel("b", "1.0"), wheel("d", "1.0", "x"))
     new = lock_with(wheel("a", "2.0", "b"), wheel("c", "1.0"), wheel("d", "1.0", "y"))
-    assert lock_diff.diff_locks(old, new) == [
-        "~ wheel a 1.0 → 2.0",
-        "- wheel b 1.0",
-        "+ wheel c 1.0",
-        "~ wheel d 1.0 (x) → 1.0 (y)",
-    ]
+    difference = ["~ wheel a 1.0 → 2.0", "- wheel b 1.0", "+ wheel c 1.0", "~ wheel d 1.0 (x) → 1.0 (y)"]
+    assert lock_diff.diff_locks(old, new) == difference
     assert lock_diff.diff_locks(old, old) == []
 
 
@@ -233,27 +206,13 @@ def test_a_stubborn_child_is_gone_within_a_second(tmp_path: Path, leader: str) -
 
 
 def test_a_lock_follows_the_tables_of_the_site(site: Site) -> None:
-    preset = Preset.model_validate(
-        {
-            "base_image": "debian:bookworm-slim",
-            "python_version": "3.11",
-            "pytorch": {"version": "9.0.0", "components": ["torch", "torchvision"]},
-            "inference_service": False,
-        }
-    )
+    fields = {"base_image": "debian:bookworm-slim", "python_version": "3.11", "inference_service": False}
+    pytorch = {"version": "9.0.0", "components": ["torch", "torchvision"]}
+    preset = Preset.model_validate({**fields, "pytorch": pytorch})
     assert expanded_layers(site, preset).layers == [("pytorch", ["torch==9.0.0", "torchvision"])]
-    row = {
-        "key": "9.0",
-        "versions": [{"torch": "9.0.0", "torchvision": "0.99.0", "torchaudio": "9.0.0"}],
-        "tags": ["cu126"],
-        "experimental_tags": [],
-        "default_tag": "cu126",
-        "python": ["3.11"],
-        "experimental_python": [],
-        "cudnn": {"cu126": "9"},
-        "source": "seen at work",
-        "verified_on": "2026-01-31",
-    }
+    row = {"key": "9.0", "tags": ["cu126"], "experimental_tags": [], "default_tag": "cu126", "cudnn": {"cu126": "9"}}
+    row |= {"python": ["3.11"], "experimental_python": [], "source": "seen at work", "verified_on": "2026-01-31"}
+    row["versions"] = [{"torch": "9.0.0", "torchvision": "0.99.0", "torchaudio": "9.0.0"}]
     overlay = site.docker / "compat"
     overlay.mkdir(parents=True)
     (overlay / "torch.json").write_text(json.dumps({"rows": [row]}))

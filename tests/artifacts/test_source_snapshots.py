@@ -72,10 +72,8 @@ def test_what_git_tracks_is_taken_whatever_its_name(tmp_path: Path) -> None:
 
 def credential(url: str, env: dict[str, str]) -> str:
     """The login that git finds for that URL."""
-    process = subprocess.run(
-        ["git", "credential", "fill"], input=f"url={url}\n\n", env=env, capture_output=True, text=True, check=False
-    )
-    return process.stdout
+    command = ["git", "credential", "fill"]
+    return subprocess.run(command, input=f"url={url}\n\n", env=env, capture_output=True, text=True).stdout
 
 
 def test_a_git_token_is_for_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None:

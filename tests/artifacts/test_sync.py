@@ -73,10 +73,8 @@ def test_progress_and_log_name_what_came(quick: Site, index: Index) -> None:
     progress = RecordingProgress()
     run(quick, progress)
     host = index.url.removeprefix("http://")
-    lines = [
-        f"layers/common/wheels/{path.name}: {size} MB from {host}"
-        for path, size in zip(paths, (0.3, 50.3), strict=True)
-    ]
+    sizes = zip(paths, (0.3, 50.3), strict=True)
+    lines = [f"layers/common/wheels/{path.name}: {size} MB from {host}" for path, size in sizes]
     assert sorted(line for line in progress.lines if " from " in line) == lines
     overall = progress.stages["sync"]
     assert (overall.done, overall.total, overall.state) == (SMALL + LARGE, SMALL + LARGE, StageState.DONE)

@@ -21,9 +21,8 @@ FOREVER = ["sh", "-c", "echo started; exec sleep 1000"]
 
 def preset(**run: Any) -> Preset:
     """A preset with these run settings; it sleeps unless told otherwise."""
-    return Preset.model_validate(
-        {"base_image": BASE_IMAGE, "python_version": "3.11", "run": {"command": FOREVER, "restart": "no", **run}}
-    )
+    settings = {"command": FOREVER, "restart": "no", **run}
+    return Preset.model_validate({"base_image": BASE_IMAGE, "python_version": "3.11", "run": settings})
 
 
 @pytest.fixture

@@ -143,10 +143,9 @@ def web_server(tmp_path: Path) -> Iterator[str]:
 def test_what_answers_is_no_engine(tmp_path: Path, web_server: str) -> None:
     with pytest.raises(EngineError, match=r"not a Docker engine \(HTTP 404\)"):
         connect_engine(site_with(tmp_path, {}, host=f"tcp://{web_server}"))
+    settings = {"DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}
     with pytest.raises(EngineError, match="TLS failed: WRONG_VERSION_NUMBER") as caught:
-        connect_engine(
-            site_with(tmp_path, {"DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}, host=f"tcp://{web_server}")
-        )
+        connect_engine(site_with(tmp_path, settings, host=f"tcp://{web_server}"))
     assert "DOCKER_CERT_PATH" in caught.value.remedy
 
 
@@ -227,6 +226,7 @@ def test_engine_over_ssh(ssh_site: Site, engine: TestEngine) -> None:
 @pytest.mark.engine
 def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: Site, engine: TestEngine) -> None:
     import psutil
+
     from core.containers.container_logs import follow_logs
 
     script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done"

@@ -18,16 +18,15 @@ def no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
 
 
+LISTED = {"DiscoveredDevices": [{"ID": "nvidia.com/gpu=0"}]}
+
+
 @pytest.mark.parametrize(
     ("info", "local", "expected"),
     [
         ({"Runtimes": {"runc": {}, "nvidia": {}}}, True, GpuAccess.DEVICE_REQUEST),
-        (
-            {"Runtimes": {"nvidia": {}}, "DiscoveredDevices": [{"ID": "nvidia.com/gpu=0"}]},
-            False,
-            GpuAccess.DEVICE_REQUEST,
-        ),
-        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": [{"ID": "nvidia.com/gpu=0"}]}, False, GpuAccess.CDI),
+        ({"Runtimes": {"nvidia": {}}, **LISTED}, False, GpuAccess.DEVICE_REQUEST),
+        ({"Runtimes": {"runc": {}}, **LISTED}, False, GpuAccess.CDI),
         ({"Runtimes": {"runc": {}}, "DiscoveredDevices": [{"ID": "vendor.com/net=0"}]}, True, GpuAccess.NONE),
         ({"Runtimes": {"runc": {}}}, False, GpuAccess.UNKNOWN),
         ({}, True, GpuAccess.NONE),
@@ -70,11 +69,7 @@ def test_requests() -> None:
             "the image needs cuda>=12.6; the machine's NVIDIA driver is too old",
             "xaiva preset suggest",
         ),
-        (
-            "nvidia-container-cli: initialization error: nvml error: driver not loaded",
-            "driver is not loaded",
-            "nvidia-smi",
-        ),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "is not loaded", "nvidia-smi"),
         ("nvidia-container-cli: device error: 7: unknown device: unknown", "no such GPU", "xaiva gpu"),
         (
             "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all",

@@ -77,9 +77,8 @@ def test_a_camera_that_is_not_plugged_in_is_said(engine_site: Site, client: dock
 def test_listing_has_all_containers_and_marks_ours(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
 ) -> None:
-    engine.docker(
-        "run", "-d", "--name", "a-stranger", "--label", f"{labels.PRESET}={NAME}", BASE_IMAGE, "sleep", "1000"
-    )
+    label = f"{labels.PRESET}={NAME}"
+    engine.docker("run", "-d", "--name", "a-stranger", "--label", label, BASE_IMAGE, "sleep", "1000")
     engine.docker("run", "--name", "b-ended", BASE_IMAGE, "sh", "-c", "exit 3", check=False)
     launch(engine_site, NAME, preset())
     ours, stranger, ended = list_containers(client)
@@ -92,9 +91,7 @@ def test_listing_has_all_containers_and_marks_ours(
     assert (details.exit_code, details.image) == (3, ended.image)
 
 
-def test_dev_mode_mounts_the_source_and_asks_for_reload(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_dev_mode_mounts_the_source_and_reloads(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     (engine_site.root / "app").mkdir()
     (engine_site.root / "app" / "main.py").write_text("print()\n")
     command = ["sh", "-c", 'echo "$@"; pwd; cat main.py; sleep 1000', "serve"]
@@ -260,17 +257,13 @@ def test_cdi_devices_reach_the_engine(
     assert caught.value.remedy
 
 
-def test_strangers_name_is_never_taken(
-    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
-) -> None:
+def test_strangers_name_is_kept(engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str) -> None:
     engine.docker("create", "--name", "xaiva-plain", BASE_IMAGE, "true")
     with pytest.raises(LaunchError, match="not launched by xaiva"):
         launch(engine_site, NAME, preset(), replace=True)
 
 
-def test_unhealthy_comes_with_the_last_health_output(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_unhealthy_comes_with_its_last_output(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     check = {"command": ["sh", "-c", "echo camera 3 is dark; exit 1"], "interval": 0.2, "start_period": 0, "retries": 1}
     launch(engine_site, NAME, preset(health_check=check))
     with pytest.raises(EngineError, match="camera 3 is dark"):
@@ -281,9 +274,7 @@ def test_unhealthy_comes_with_the_last_health_output(
     assert finding.code == "unhealthy"
 
 
-def test_end_right_after_the_start_comes_with_its_last_words(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_end_after_the_start_has_its_last_words(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     chosen = preset(command=["sh", "-c", "echo no model file >&2; exit 7"], restart="always")
     with pytest.raises(EngineError, match=r"(?s)it ended.*no model file"):
         launch(engine_site, NAME, chosen)
@@ -318,9 +309,8 @@ def test_wait_ends_when_late(engine_site: Site, client: docker.DockerClient, ima
 
 def test_out_of_memory_is_named(engine: TestEngine, client: docker.DockerClient) -> None:
     hog = "head -c 200m /dev/zero | tail"
-    engine.docker(
-        "run", "--name", "hog", "--memory", "32m", "--memory-swap", "32m", BASE_IMAGE, "sh", "-c", hog, check=False
-    )
+    bounds = ("--memory", "32m", "--memory-swap", "32m")
+    engine.docker("run", "--name", "hog", *bounds, BASE_IMAGE, "sh", "-c", hog, check=False)
     if not get_container(client, "hog").oom_killed:
         pytest.skip("this machine's cgroups do not report the out-of-memory killer")
     assert [finding.code for finding in diagnose(client, "hog")] == ["oom"]
@@ -370,9 +360,7 @@ def test_the_service_in_a_container_gets_the_token_that_the_console_sends(site: 
     assert read_run_settings(site, NAME, preset(), dev=False).environment == {}
 
 
-def test_a_site_without_a_token_gets_one_with_its_first_launch(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_a_site_gets_a_token_with_its_first_launch(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     chosen = preset()
     launch(engine_site, NAME, chosen)
     (given,) = [one for one in _environment(client) if one.startswith("XAIVA_SERVICE_TOKEN=")]

@@ -36,9 +36,7 @@ def codes(site: Site, **run: object) -> list[str]:
     return [finding.code for finding in check_launch(site, NAME, quick(**run))]
 
 
-def test_a_container_is_replaced_only_when_asked(
-    engine_site: Site, client: docker.DockerClient, image: str, port: int
-) -> None:
+def test_it_is_replaced_only_when_asked(engine_site: Site, client: docker.DockerClient, image: str, port: int) -> None:
     ports = [f"127.0.0.1:{port}:80"]
     first = launch(engine_site, NAME, quick(ports=ports))
     assert codes(engine_site, ports=ports) == ["already-running"]
@@ -51,9 +49,7 @@ def test_a_container_is_replaced_only_when_asked(
     assert [container.id for container in list_containers(client)] == [second.id]
 
 
-def test_failed_replacement_leaves_the_old_container(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_failed_replacement_keeps_the_old_container(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     first = launch(engine_site, NAME, quick())
     stop_container(client, first.name, seconds=0)
     with pytest.raises(EngineError, match="no program /no/such") as caught:
@@ -63,9 +59,7 @@ def test_failed_replacement_leaves_the_old_container(
     assert (containers.id, containers.name) == (first.id, first.name)
 
 
-def test_a_replacement_cut_off_before_the_new_one_is_there(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_a_replacement_cut_off_before_the_new_one(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     old = launch(engine_site, NAME, quick())
     stop_container(client, old.name, seconds=0)
     client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
@@ -103,9 +97,8 @@ def test_replace_takes_the_place_in_every_state(
 ) -> None:
     old = old_one(engine_site, engine, state, port)
     new = launch(engine_site, NAME, quick(ports=[f"127.0.0.1:{port}:80"]), replace=True)
-    assert [(one.id, one.name, one.state) for one in list_containers(client)] == [
-        (new.id, old.name, ContainerState.RUNNING)
-    ]
+    (left,) = list_containers(client)
+    assert (left.id, left.name, left.state) == (new.id, old.name, ContainerState.RUNNING)
     assert new.id != old.id
     assert new.ports[0].host_port == port
 
@@ -155,9 +148,7 @@ def test_the_preview_says_what_is_replaced(engine_site: Site, client: docker.Doc
     assert "preset plain" in finding.why
 
 
-def test_a_replacement_cut_off_after_the_stop_runs_again(
-    engine_site: Site, client: docker.DockerClient, image: str
-) -> None:
+def test_one_cut_off_after_the_stop_runs_again(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     old = launch(engine_site, NAME, quick())
     client.api.rename(old.id, f"{old.name}-before")
     _created(client, old.name, before="running")

@@ -139,9 +139,7 @@ def test_follow_of_a_quiet_container_loses_and_repeats_nothing(
     assert [line.text for line in reader.items] == [c for i in "1234" for c in (i, i)]
 
 
-def test_follow_goes_on_after_the_engine_came_back(
-    engine: TestEngine, engine_site: Site, run: Callable[..., str]
-) -> None:
+def test_follow_goes_on_when_the_engine_is_back(engine: TestEngine, engine_site: Site, run: Callable[..., str]) -> None:
     client = connect_engine(engine_site)
     identity = run("i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done", "--restart", "always")
     stream = follow_logs(client, identity)
@@ -168,11 +166,8 @@ def test_assembler_takes_bytes_cut_anywhere() -> None:
         assembler = LineAssembler(terminal=False)
         lines = [line for at in range(0, len(frames), size) for line in assembler.feed(frames[at : at + size])]
         lines += assembler.finish()
-        assert [(line.stream, line.text) for line in lines] == [
-            ("stderr", "oops"),
-            ("stdout", "hello"),
-            ("stdout", "end"),
-        ]
+        expected = [("stderr", "oops"), ("stdout", "hello"), ("stdout", "end")]
+        assert [(line.stream, line.text) for line in lines] == expected
         assert isinstance(lines[0], ContainerLogLine)
 
 
@@ -213,9 +208,7 @@ def test_statistics(client: docker.DockerClient, run: Callable[..., str]) -> Non
     assert second[idle].network_received_rate is not None
 
 
-def test_frozen_engine_gives_an_error_in_time(
-    engine: TestEngine, engine_site: Site, client: docker.DockerClient
-) -> None:
+def test_a_frozen_engine_is_told_in_time(engine: TestEngine, engine_site: Site, client: docker.DockerClient) -> None:
     quick = connect_engine(engine_site, timeout=0.5)
     engine.docker("run", "-d", "--name", "quiet", BASE_IMAGE, "sleep", "1000")
     stream = follow_logs(quick, "quiet")

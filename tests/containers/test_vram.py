@@ -30,9 +30,8 @@ def sample(*memory: int | None) -> GpuSample:
 
 
 def status(host: str = "a" * 12, device: str = "cuda:0 a GPU", state: str = "ready") -> ServiceStatus:
-    ledger = LedgerStatus(
-        device=device, total=8000 * MIB, reserve=0, ours=900 * MIB, models=[ModelStatus(key="m", state=state)]
-    )
+    models = [ModelStatus(key="m", state=state)]
+    ledger = LedgerStatus(device=device, total=8000 * MIB, reserve=0, ours=900 * MIB, models=models)
     return ServiceStatus(version="1", started=0, uptime=1, rss=1, host=host, ledger=ledger)
 
 
@@ -44,12 +43,8 @@ def test_the_service_s_container_is_set_against_its_ledger() -> None:
         ("Xorg", [1], 7 * MIB),
         ("process 5", [1], 1),
     ]
-    assert [(one.models, one.unexplained) for one in holders] == [
-        (None, None),
-        (900 * MIB, 200 * MIB),
-        (None, None),
-        (None, None),
-    ]
+    parts = [(None, None), (900 * MIB, 200 * MIB), (None, None), (None, None)]
+    assert [(one.models, one.unexplained) for one in holders] == parts
     less = vram_holders(sample(600 * MIB, 0, 0, 0), status())[0]
     assert less.unexplained == -300 * MIB  # what the ledger charges too much
 

@@ -37,21 +37,8 @@ class Demo:
 
     def shell(self, script: str, *options: str, image: str = f"xaiva/{NAME}:latest") -> str:
         """What a shell of root's in the image prints."""
-        words = [
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "--user",
-            "root",
-            *options,
-            "--entrypoint",
-            "sh",
-            image,
-            "-c",
-            script,
-        ]
-        return self.engine.docker(*words)
+        words = ["run", "--rm", "--network", "none", "--user", "root", *options, "--entrypoint", "sh", image]
+        return self.engine.docker(*words, "-c", script)
 
 
 def new_site(root: Path, engine: TestEngine) -> Site:

@@ -30,16 +30,8 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 
 PYTHON = "3.11"
 DEBS = ("python3.11", "python3.11-venv")
-BUILD_DEBS = (
-    "build-essential",
-    "cmake",
-    "pkg-config",
-    "nasm",
-    "python3.11-dev",
-    "zlib1g-dev",
-    "libjpeg-dev",
-    "libpng-dev",
-)
+LIBRARIES = ("python3.11-dev", "zlib1g-dev", "libjpeg-dev", "libpng-dev")
+BUILD_DEBS = ("build-essential", "cmake", "pkg-config", "nasm", *LIBRARIES)
 RUNTIME_DEBS = (*DEBS, "libjpeg62-turbo", "libpng16-16")
 DOWNLOAD = """set -e
 apt-get -qq update
@@ -135,9 +127,8 @@ class Artifacts:
         shutil.copyfile(source, target)
         size, digest = target.stat().st_size, sha256_file(target)
         self.files = [file for file in self.files if file.path != path]
-        self.files.append(
-            LockedFile(path=path, size=size, sha256=digest, kind=kind, url=f"file:{path}", name=name, version=version)
-        )
+        what = {"kind": kind, "url": f"file:{path}", "name": name, "version": version}
+        self.files.append(LockedFile(path=path, size=size, sha256=digest, **what))
         return path
 
     def add_debs(self, folder: Path, build: bool = True) -> None:
@@ -207,9 +198,8 @@ def make_wheel(folder: Path, name: str, version: str, modules: Mapping[str, str]
             zipped.writestr(file, content)
         zipped.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         zipped.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        zipped.writestr(
-            f"{info}/top_level.txt", "".join(f"{file.split('/')[0].removesuffix('.py')}\n" for file in modules)
-        )
+        names = "".join(f"{file.split('/')[0].removesuffix('.py')}\n" for file in modules)
+        zipped.writestr(f"{info}/top_level.txt", names)
         zipped.writestr(f"{info}/RECORD", "")
     return path
 

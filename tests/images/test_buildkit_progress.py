@@ -9,16 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from core.images import buildkit_progress
 from core.images.build_stages import CONTEXT_STAGE, EXPORT_STAGE, StageTree
-from core.images.buildkit_progress import (
-    OutputLine,
-    PlainReader,
-    ProgressReader,
-    RawJsonReader,
-    Vertex,
-    clean_output_line,
-    parse_unix_time,
-)
+from core.images.buildkit_progress import OutputLine, PlainReader, ProgressReader, RawJsonReader, Vertex
 from core.progress import StageState
 from tests.images.support import Recorder
 
@@ -104,12 +97,12 @@ def test_what_runs_when_a_build_is_cancelled_is_cancelled() -> None:
 
 
 def test_lines_lose_what_moves_the_cursor() -> None:
-    assert clean_output_line("10 %\r50 %\r100 %\r\n") == "100 %"
-    assert clean_output_line("\x1b[31mred\x1b[0m \x1b]0;title\x07text\x08") == "red text"
-    assert clean_output_line("a\tb") == "a\tb"
+    assert buildkit_progress.clean_output_line("10 %\r50 %\r100 %\r\n") == "100 %"
+    assert buildkit_progress.clean_output_line("\x1b[31mred\x1b[0m \x1b]0;title\x07text\x08") == "red text"
+    assert buildkit_progress.clean_output_line("a\tb") == "a\tb"
 
 
 def test_times_have_nanoseconds_and_zones() -> None:
-    assert parse_unix_time("1970-01-01T00:00:01.250000001Z") == pytest.approx(1.25)
-    assert parse_unix_time("1970-01-01T01:00:01+01:00") == 1
-    assert parse_unix_time(None) == parse_unix_time("soon") == 0
+    assert buildkit_progress.parse_unix_time("1970-01-01T00:00:01.250000001Z") == pytest.approx(1.25)
+    assert buildkit_progress.parse_unix_time("1970-01-01T01:00:01+01:00") == 1
+    assert buildkit_progress.parse_unix_time(None) == buildkit_progress.parse_unix_time("soon") == 0

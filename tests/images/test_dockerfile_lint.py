@@ -91,12 +91,8 @@ def test_asks_for_the_images_that_are_not_stages() -> None:
 
 
 def test_instructions_know_their_lines_and_flags() -> None:
-    steps = list(
-        parse_instructions("\nFROM a\n\n# note\nRUN --mount=type=cache,target=/c \\\n  ls \\\n  /c\nCOPY a b\n")
-    )
-    assert [(step.line, step.word, step.text) for step in steps] == [
-        (2, "FROM", "a"),
-        (5, "RUN", "ls /c"),
-        (8, "COPY", "a b"),
-    ]
+    text = "\nFROM a\n\n# note\nRUN --mount=type=cache,target=/c \\\n  ls \\\n  /c\nCOPY a b\n"
+    steps = list(parse_instructions(text))
+    expected = [(2, "FROM", "a"), (5, "RUN", "ls /c"), (8, "COPY", "a b")]
+    assert [(step.line, step.word, step.text) for step in steps] == expected
     assert steps[1].flags == {"mount": "type=cache,target=/c"}

@@ -38,18 +38,8 @@ FFMPEG = [
 ]
 OPENCV = [
     "-DBUILD_LIST=core,imgproc,imgcodecs,videoio,python3",
-    "-DWITH_PROTOBUF=OFF",
-    "-DWITH_TIFF=OFF",
-    "-DWITH_WEBP=OFF",
-    "-DWITH_OPENJPEG=OFF",
-    "-DWITH_JASPER=OFF",
-    "-DWITH_OPENEXR=OFF",
-    "-DWITH_GSTREAMER=OFF",
-    "-DWITH_V4L=OFF",
-    "-DWITH_1394=OFF",
-    "-DWITH_QUIRC=OFF",
-    "-DWITH_OPENCL=OFF",
-    "-DWITH_ITT=OFF",
+    *(f"-DWITH_{part}=OFF" for part in ("PROTOBUF", "TIFF", "WEBP", "OPENJPEG", "JASPER", "OPENEXR", "GSTREAMER")),
+    *(f"-DWITH_{part}=OFF" for part in ("V4L", "1394", "QUIRC", "OPENCL", "ITT")),
     "-DBUILD_ITT=OFF",
     # OpenCV 4.6 forgets this header, which FFmpeg 5.1 no longer brings along; Debian patches it in.
     "-DCMAKE_CXX_FLAGS=-include/usr/local/include/libavcodec/version.h",
@@ -143,19 +133,15 @@ def test_the_runtime_uses_what_was_compiled(media: Media) -> None:
     load = "import ctypes; l = ctypes.CDLL('libxaiva_media.so.1'); print(l.xaiva_media_count_packets(b'/tmp/a.avi'))"
     assert media.shell(f'{make} && python -I -c "{load}"').strip() == "10"
     assert media.shell("python -I -c 'import tensorrt; print(tensorrt.__version__)'").strip() == "8.6.1"
-    assert media.shell("cat /etc/ld.so.conf.d/tensorrt.conf; ls /usr/local/tensorrt").split() == [
-        "/usr/local/tensorrt/lib",
-        "lib",
-    ]
+    folders = media.shell("cat /etc/ld.so.conf.d/tensorrt.conf; ls /usr/local/tensorrt")
+    assert folders.split() == ["/usr/local/tensorrt/lib", "lib"]
 
 
 def test_the_runtime_stays_small_and_dev_has_the_rest(media: Media) -> None:
     tools = "for c in gcc cmake make; do command -v $c || true; done"
     assert media.shell(tools).strip() == ""
-    leftover = (
-        "find / -xdev \\( -name '*.whl' -o -name '*.a' -o -name '*.h' -path '/usr/local/*' \\) -not -path '/opt/*'"
-    )
-    assert media.shell(leftover).strip() == ""
+    leftover = "-name '*.whl' -o -name '*.a' -o -name '*.h' -path '/usr/local/*'"
+    assert media.shell(f"find / -xdev \\( {leftover} \\) -not -path '/opt/*'").strip() == ""
     assert media.shell("test ! -e /stage && test ! -e /tmp/build && echo gone").strip() == "gone"
     media.build(target="dev")
     dev = f"xaiva/{NAME}:dev"

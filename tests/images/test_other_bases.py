@@ -30,9 +30,7 @@ chmod -R a+rX /out
 """
 
 
-def test_a_standalone_python_on_a_smaller_runtime_base(
-    engine: TestEngine, offline_engine: TestEngine, tmp_path: Path
-) -> None:
+def test_a_standalone_python_on_a_smaller_base(engine: TestEngine, offline_engine: TestEngine, tmp_path: Path) -> None:
     site = new_site(tmp_path / "site", offline_engine)
     container = engine.docker("create", BASE_IMAGE, "true").strip()
     engine.docker("commit", "--change", "LABEL small=1", container, SMALL)
@@ -66,7 +64,5 @@ def test_a_standalone_python_on_a_smaller_runtime_base(
     assert shell(f"/opt/xaiva/bin/python -I -c '{python}'").split() == ["/opt/python", "/opt/xaiva"]
     assert shell("cat /models/face/a.onnx") == "a model"
     assert shell("find / -xdev -name '*.whl'") == ""
-    inspected = offline_engine.docker(
-        "image", "inspect", "--format", "{{.Config.Labels.small}}", f"xaiva/{NAME}:latest"
-    )
-    assert inspected.strip() == "1", "the runtime does not stand on the smaller base"
+    label = offline_engine.docker("image", "inspect", "--format", "{{.Config.Labels.small}}", f"xaiva/{NAME}:latest")
+    assert label.strip() == "1", "the runtime does not stand on the smaller base"

@@ -34,10 +34,8 @@ def locked(path: str, kind: FileKind, name: str, version: str = "1") -> LockedFi
 def lock_of(preset: Preset, *names: str, **fields: object) -> Lock:
     """A lock with a layer of one wheel each, and these files."""
     files = [locked(f"layers/{name}/wheels/{name}.whl", FileKind.WHEEL, name) for name in names]
-    layers = [
-        LockedLayer(name=n, requirements=f"layers/{n}/requirements.txt", wheels=[f"layers/{n}/wheels/{n}.whl"])
-        for n in names
-    ]
+    wheels = {name: [f"layers/{name}/wheels/{name}.whl"] for name in names}
+    layers = [LockedLayer(name=n, requirements=f"layers/{n}/requirements.txt", wheels=wheels[n]) for n in names]
     extra = fields.pop("files", [])
     assert isinstance(extra, list)
     values = {"preset": "p", "preset_sha256": "cd" * 32, "python_version": preset.python_version, "base_image": BASE}
@@ -66,8 +64,6 @@ def full_lock() -> Lock:
         *SOURCES,
         locked("models/face.onnx", FileKind.MODEL, "face"),
         locked("debs/a_1_all.deb", FileKind.DEB, "libstdc++6", "1:12.2-1~deb"),
-    ]
-    files += [
         locked("build-debs/b_1_all.deb", FileKind.DEB, "b"),
         locked("layers/x/wheels/numpy.whl", FileKind.WHEEL, "numpy"),
     ]
@@ -84,15 +80,8 @@ def stages(text: str) -> dict[str, str]:
 def test_one_stage_a_layer_in_order() -> None:
     preset = preset_of(inference_service=False)
     text = render_dockerfile("p", preset, lock_of(preset, "common", "stt-whisperx", "extra"))
-    assert stages(text) == {
-        "base": BASE.tag,
-        "python": "base",
-        "common": "python",
-        "stt-whisperx": "common",
-        "extra": "stt-whisperx",
-        "runtime": "extra",
-        "dev": "runtime",
-    }
+    names = ["base", "python", "common", "stt-whisperx", "extra", "runtime", "dev"]
+    assert stages(text) == dict(zip(names, [BASE.tag, *names], strict=False))
 
 
 def test_everything_at_once() -> None:
@@ -121,16 +110,14 @@ def test_a_list_of_cmake_arrives_as_one_word() -> None:
     assert lint_dockerfile(text) == []
     (step,) = [one.text for one in parse_instructions(text) if "cmake -S . " in one.text and "OPENCV_" in one.text]
     command = step[step.index("cmake -S . ") :].partition(" && ")[0]
-    words = subprocess.run(
-        ["sh", "-c", command.replace("cmake", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert words[-2:] == ["-DCUDA_ARCH_BIN=8.6;8.9", "-DWITH_CUDA=ON"]
+    words = ["sh", "-c", command.replace("cmake", "printf '%s\\n'", 1)]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-2:] == ["-DCUDA_ARCH_BIN=8.6;8.9", "-DWITH_CUDA=ON"]
 
 
 def test_wheels_and_debs_are_mounted_never_copied() -> None:
-    copies = [
-        step.text for step in parse_instructions(render_dockerfile("p", FULL, full_lock())) if step.word == "COPY"
-    ]
+    text = render_dockerfile("p", FULL, full_lock())
+    copies = [step.text for step in parse_instructions(text) if step.word == "COPY"]
     assert not any("wheels" in copy or "debs" in copy for copy in copies)
 
 

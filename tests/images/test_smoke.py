@@ -66,9 +66,7 @@ def test_versions_of_media_may_be_short() -> None:
 def test_torch_without_code_for_the_gpu() -> None:
     flags = {"code": 0, "output": json.dumps({"arch": "sm_75 sm_86 compute_90", "cuda": "12.8"})}
     said = answer(torch=flags)
-    pascal, ampere, newer = (
-        TargetMachine((GpuModel(name, sm),)) for name, sm in (("P", "6.1"), ("A", "8.9"), ("B", "12.0"))
-    )
+    pascal, ampere, newer = (TargetMachine((GpuModel("a GPU", sm),)) for sm in ("6.1", "8.9", "12.0"))
     assert codes(preset_of(), said, pascal) == ["smoke-gpu"]
     assert codes(preset_of(), said, ampere) == []
     assert codes(preset_of(), said, newer) == []
@@ -82,11 +80,8 @@ def test_a_missing_driver_is_only_a_note() -> None:
 
 
 def test_the_probe_tells_what_a_python_has() -> None:
-    request = {
-        "imports": ["click", "absent"],
-        "modules": ["json", "no_such_module", SERVICE_MODULE],
-        "commands": [["echo", "hi"], ["/no"]],
-    }
+    modules = ["json", "no_such_module", SERVICE_MODULE]
+    request = {"imports": ["click", "absent"], "modules": modules, "commands": [["echo", "hi"], ["/no"]]}
     words = [sys.executable, "-I", "-c", PROBE_SCRIPT.read_text(), json.dumps(request)]
     done = subprocess.run(words, capture_output=True, text=True)
     said = json.loads(done.stdout.rpartition(OUTPUT_MARKER)[2])
