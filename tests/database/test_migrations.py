@@ -15,18 +15,10 @@ from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
 from core.api_schema import DayStatistics
-from core.inference.database import migrate, migrations
+from core.inference.database import migrate, migrations, models
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.database.models import (
-    Base,
-    CameraAccessRow,
-    CameraRow,
-    DailyStatisticsRow,
-    EventRow,
-    NotificationRuleRow,
-    UserRow,
-)
+from core.inference.database.models import Base, CameraAccessRow, CameraRow, EventRow, UserRow
 from core.inference.events.row_conversion import event_columns
 from tests.database.test_engine import NOW
 from tests.events.support import an_event
@@ -87,9 +79,7 @@ def test_head_is_the_newest_step() -> None:
     assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_heads() == [migrations.HEAD]
 
 
-def test_an_older_database_is_backed_up_and_migrated(
-    database_url: str, next_release: NextRelease, tmp_path: Path
-) -> None:
+def test_old_databases_are_backed_up_and_migrated(database_url: str, next_release: NextRelease, tmp_path: Path) -> None:
     with_a_user(database_url)
     next_release()
     Database(database_url).close()
@@ -167,16 +157,17 @@ def test_types_of_events_say_what_was_seen(database_url: str, tmp_path: Path, mo
 
     def fill(session: Session) -> None:
         session.execute(insert(EventRow), rows)
-        session.add(NotificationRuleRow(name="ops", position=1, request=request))
-        session.add(DailyStatisticsRow(**day))
+        session.add(models.NotificationRuleRow(name="ops", position=1, request=request))
+        session.add(models.DailyStatisticsRow(**day))
 
     database.write(fill)
     database.close()
     database = Database(database_url)
     with database.read() as session:
         assert sorted(session.scalars(select(EventRow.type))) == ["anomaly", "anomaly", "intrusion", "motion"]
-        assert session.scalars(select(NotificationRuleRow.request)).one() == request | {"types": ["anomaly", "fire"]}
-        assert session.scalars(select(DailyStatisticsRow.by_type)).one() == {"anomaly": 3, "motion": 3}
+        request |= {"types": ["anomaly", "fire"]}
+        assert session.scalars(select(models.NotificationRuleRow.request)).one() == request
+        assert session.scalars(select(models.DailyStatisticsRow.by_type)).one() == {"anomaly": 3, "motion": 3}
     database.close()
 
 

@@ -158,9 +158,7 @@ def test_text_that_no_database_holds_does_not_lose_the_event(start: Start, datab
     assert kept(database)[event.id].note == r"a\u0000b"
 
 
-def test_the_writer_survives_what_nobody_thought_of(
-    start: Start, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_writer_survives_the_unforeseen(start: Start, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = start()
     until(lambda: logger.flush(0.1))
     with monkeypatch.context() as broken:

@@ -51,9 +51,7 @@ def test_a_server_that_is_down_holds_up_nobody(postgres: Postgres, tmp_path: Pat
         assert kept(database).keys() == {before.id, *(event.id for event in during)}
 
 
-def test_a_server_that_hangs_shows_before_it_fails(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_server_is_seen_early(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logger_module, "DATABASE_SILENT_SECONDS", 0.2)
     with closing(Database(postgres.new_database())) as database, logging_to(database, tmp_path / "spool") as logger:
         assert logger.flush(PATIENCE)
@@ -97,11 +95,8 @@ def test_a_locked_file_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_full_database_keeps_all_in_the_spool(tmp_path: Path) -> None:
-    with (
-        small_disk(tmp_path / "disk", "2m") as disk,
-        sqlite(disk) as database,
-        logging_to(database, tmp_path / "spool") as logger,
-    ):
+    small = small_disk(tmp_path / "disk", "2m")
+    with small as disk, sqlite(disk) as database, logging_to(database, tmp_path / "spool") as logger:
         hog = fill(disk)
         events = [urgent(note="x" * 2000) for _ in range(100)]
         for event in events:
@@ -114,11 +109,8 @@ def test_a_full_database_keeps_all_in_the_spool(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_is_told_to_the_caller_and_shown(tmp_path: Path) -> None:
-    with (
-        small_disk(tmp_path / "disk", "1m") as disk,
-        sqlite(tmp_path) as database,
-        logging_to(database, disk / "spool") as logger,
-    ):
+    small = small_disk(tmp_path / "disk", "1m")
+    with small as disk, sqlite(tmp_path) as database, logging_to(database, disk / "spool") as logger:
         first = urgent()
         logger.log(first)
         hog = fill(disk)

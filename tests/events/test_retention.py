@@ -78,9 +78,7 @@ def row(database: Database, event: str) -> EventRow | None:
         return session.get(EventRow, event)
 
 
-def test_old_clips_go_and_their_events_say_so(
-    database: Database, media: MediaStore, keep: Keep, tmp_path: Path
-) -> None:
+def test_old_clips_go_and_events_say_so(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     old, young, guarded = keep(31), keep(29), keep(31, protected=True)
     stray = keep(40, row=False)
     removed = Retention(media.folder, database, settings(tmp_path)).run_once()
@@ -96,9 +94,7 @@ def test_old_clips_go_and_their_events_say_so(
 
 
 @SQLITE_ALONE
-def test_the_oldest_go_while_there_is_too_much(
-    database: Database, media: MediaStore, keep: Keep, tmp_path: Path
-) -> None:
+def test_the_oldest_go_if_there_is_too_much(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     guarded = keep(9, MEGA, protected=True)
     ids = [keep(8 - number, MEGA) for number in range(5)]
     removed = Retention(media.folder, database, settings(tmp_path, clips_gb=0.0041)).run_once()
@@ -131,9 +127,7 @@ def test_what_is_still_written_stays(database: Database, media: MediaStore, keep
 
 
 @SQLITE_ALONE
-def test_room_is_made_on_a_disk_that_others_fill(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_is_made_where_others_fill(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_module, "SPOOL_RESERVE_BYTES", MEGA)
     with small_disk(tmp_path / "disk", "8m") as disk:
         media = MediaStore(disk / "media")
@@ -198,9 +192,7 @@ def test_without_the_database_nothing_goes(postgres: Postgres, tmp_path: Path) -
     database.close()
 
 
-def test_old_events_go_and_their_statistics_stay(
-    database: Database, media: MediaStore, keep: Keep, tmp_path: Path
-) -> None:
+def test_old_events_go_and_statistics_stay(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     old, guarded, young = keep(20), keep(20, protected=True), keep(3)
     statistics = DailyStatistics(database, "Europe/Berlin")
     today = datetime.now(timezone.utc).date()
@@ -216,9 +208,7 @@ def test_old_events_go_and_their_statistics_stay(
 
 
 @SQLITE_ALONE
-def test_a_day_of_which_nothing_goes_is_not_kept(
-    database: Database, media: MediaStore, keep: Keep, tmp_path: Path
-) -> None:
+def test_a_day_that_loses_none_is_not_kept(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     """It is counted as ever: somebody may still acknowledge what is left of it."""
     gone = [keep(age) for age in (40, 39, 39)]
     guarded = keep(30, protected=True)

@@ -29,9 +29,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
-RECORDS = st.builds(
-    Record, event=TEXT, new=st.booleans(), at=st.floats(0, 2e9), fields=st.dictionaries(TEXT, VALUES, max_size=4)
-)
+FIELDS = st.dictionaries(TEXT, VALUES, max_size=4)
+RECORDS = st.builds(Record, event=TEXT, new=st.booleans(), at=st.floats(0, 2e9), fields=FIELDS)
 
 
 def opened(folder: Path) -> closing[Spool]:
@@ -231,9 +230,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: P
 
 
 @pytest.mark.parametrize("shortens", [True, False], ids=["cut-back", "not-even-that"])
-def test_a_write_that_failed_half_way_is_never_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortens: bool
-) -> None:
+def test_a_half_failed_write_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortens: bool) -> None:
     """The disk takes half of a line, then refuses; in the second case the file cannot even be cut back."""
     real = os.write
     with opened(tmp_path) as spool:

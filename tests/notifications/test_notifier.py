@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from core.api_schema import Delivery, Priority, Rule, RuleRequest, Window
+from core.api_schema import Priority, RuleRequest, Window
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import OutboxRow
@@ -43,10 +43,8 @@ def test_an_event_reaches_every_channel_of_every_rule_it_fits(rules: RuleStore, 
         assert notifier.notify(event("yard", "fire", Priority.CRITICAL)).rules == ("ops", "urgent", "yard", "fire")
         paths = sorted(received.path for received in receiver.wait(5))
         assert paths == ["/fire", "/ops", "/ops", "/urgent", "/yard"]
-        assert {message["Subject"] for message in server.wait(2)} == {
-            "gate: person, priority normal",
-            "yard: fire, priority critical",
-        }
+        subjects = {"gate: person, priority normal", "yard: fire, priority critical"}
+        assert {message["Subject"] for message in server.wait(2)} == subjects
         until(lambda: notifier.status().sent, lambda sent: sent == 7)
         assert (notifier.status().waiting, notifier.status().why) == (0, "")
 
@@ -81,9 +79,7 @@ def test_a_dead_mail_server_and_a_hanging_webhook_delay_nobody_else(rules: RuleS
         release.set()
 
 
-def test_what_fails_is_tried_again_under_the_same_key_until_it_is_taken(
-    rules: RuleStore, start: Start, impatient: None
-) -> None:
+def test_what_fails_is_tried_again_under_its_key_until_taken(rules: RuleStore, start: Start, impatient: None) -> None:
     answers = iter([Answer(503), Answer(500), Answer(200)])
     with HttpReceiver(lambda _: next(answers)) as receiver:
         rules.add(rule("ops", webhook(receiver.url)))
@@ -110,9 +106,7 @@ def test_an_outage_ends_in_two_messages_and_not_in_a_flood(rules: RuleStore, sta
         until(lambda: states(notifier), lambda found: found[0] == "sent")
 
 
-def test_a_message_that_always_fails_starves_no_other_of_its_channel(
-    rules: RuleStore, start: Start, impatient: None
-) -> None:
+def test_a_message_that_always_fails_starves_no_other(rules: RuleStore, start: Start, impatient: None) -> None:
     def choosy(received: Received) -> Answer:
         return Answer(500 if received.json["event"]["camera"] == "gate" else 200)
 
@@ -127,9 +121,7 @@ def test_a_message_that_always_fails_starves_no_other_of_its_channel(
         assert notifier.status().waiting == 1
 
 
-def test_a_message_that_cannot_be_read_is_given_up(
-    rules: RuleStore, start: Start, database: Database, tmp_path: Path
-) -> None:
+def test_an_unreadable_message_is_given_up(rules: RuleStore, start: Start, database: Database, tmp_path: Path) -> None:
     with HttpReceiver() as receiver:
         rules.add(rule("ops", webhook(receiver.url)))
         Notifier(database, rules, ServiceSettings(data=tmp_path)).notify(event("gate"))
@@ -152,9 +144,7 @@ def test_what_is_refused_for_good_is_given_up_and_holds_up_nothing(rules: RuleSt
         assert "550 no such user" in next(d.why for d in notifier.deliveries(10) if d.state == "given_up")
 
 
-def test_a_message_nobody_took_for_a_day_is_given_up_with_the_reason(
-    rules: RuleStore, start: Start, database: Database
-) -> None:
+def test_a_message_nobody_took_for_a_day_is_given_up(rules: RuleStore, start: Start, database: Database) -> None:
     rules.add(rule("ops", webhook("http://127.0.0.1:9/nobody")))
     notifier = start()
     notifier.notify(event())
@@ -169,9 +159,7 @@ def test_a_message_nobody_took_for_a_day_is_given_up_with_the_reason(
     assert "nothing listens" in given_up.why
 
 
-def test_what_waits_goes_out_after_a_restart(
-    rules: RuleStore, start: Start, database: Database, tmp_path: Path
-) -> None:
+def test_what_waits_goes_after_a_restart(rules: RuleStore, start: Start, database: Database, tmp_path: Path) -> None:
     with HttpReceiver() as receiver:
         rules.add(rule("ops", webhook(receiver.url)))
         never_started = Notifier(database, rules, ServiceSettings(data=tmp_path))
@@ -183,9 +171,7 @@ def test_what_waits_goes_out_after_a_restart(
         assert received.json["event"]["id"] == told.id
 
 
-def test_a_clock_that_was_set_back_holds_up_nothing(
-    rules: RuleStore, start: Start, database: Database, tmp_path: Path
-) -> None:
+def test_a_clock_set_back_holds_up_nothing(rules: RuleStore, start: Start, database: Database, tmp_path: Path) -> None:
     with HttpReceiver() as receiver:
         rules.add(rule("ops", webhook(receiver.url)))
         told = event()
@@ -197,9 +183,7 @@ def test_a_clock_that_was_set_back_holds_up_nothing(
         assert received.json["event"]["id"] == told.id
 
 
-def test_of_a_suspended_camera_nobody_is_told_until_it_ends(
-    rules: RuleStore, start: Start, database: Database, tmp_path: Path
-) -> None:
+def test_suspended_cameras_tell_nobody(rules: RuleStore, start: Start, database: Database, tmp_path: Path) -> None:
     with HttpReceiver() as receiver:
         rules.add(rule("ops", webhook(receiver.url), within=0))
         notifier = start()
@@ -228,21 +212,14 @@ def test_a_rule_that_is_gone_or_off_sends_nothing_more(rules: RuleStore, start: 
         rules.drop("gone")
         rules.change(rules.get_with_secrets("off").model_copy(update={"enabled": False}))
         deliveries = until(lambda: notifier.deliveries(5), lambda all_: all(one.state == "given_up" for one in all_))
-        assert {one.rule: one.why for one in deliveries} == {
-            "gone": "the rule was removed",
-            "off": "the rule is switched off",
-        }
+        reasons = {"gone": "the rule was removed", "off": "the rule is switched off"}
+        assert {one.rule: one.why for one in deliveries} == reasons
 
 
 def test_a_test_send_goes_past_everything_and_says_each_channel(rules: RuleStore, start: Start) -> None:
     with HttpReceiver() as receiver:
-        rules.add(
-            RuleRequest(
-                name="ops",
-                enabled=False,
-                channels=(webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/x"), mail("ops@example.org")),
-            )
-        )
+        channels = (webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/x"), mail("ops@example.org"))
+        rules.add(RuleRequest(name="ops", enabled=False, channels=channels))
         notifier = start()
         result = notifier.test("ops")
         assert result.sent == [f"webhook http://***@127.0.0.1:{receiver.port}/x"]
@@ -260,20 +237,14 @@ def test_nothing_that_is_shown_or_logged_holds_a_secret(
         notifier = start(smtp_url="smtp://u:hunter2@127.0.0.1:9")
         notifier.notify(event())
         receiver.wait(2)
-        shown_models: list[Delivery | Rule] = [
-            *until(lambda: notifier.deliveries(5), lambda d: d[0].why),
-            *rules.list(),
-        ]
-        text = (
-            "".join(one.model_dump_json() for one in shown_models) + notifier.status().model_dump_json() + caplog.text
-        )
+        deliveries = until(lambda: notifier.deliveries(5), lambda d: d[0].why)
+        shown = (*deliveries, *rules.list(), notifier.status())
+        text = "".join(one.model_dump_json() for one in shown) + caplog.text
         assert "500" in text
         assert "hunter2" not in text
 
 
-def test_a_database_that_is_gone_for_a_while_is_waited_for(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gone_database_is_waited_for(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifier_module, "DATABASE_SECONDS", 0.1)
     database = Database(postgres.new_database())
     rules = RuleStore(database)

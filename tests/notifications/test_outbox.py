@@ -139,9 +139,7 @@ def test_an_event_that_is_told_twice_counts_once(database: Database) -> None:
     assert [delivery.count for delivery in outbox.deliveries(10)] == [2]
 
 
-def test_what_was_finished_long_ago_is_forgotten_and_what_waits_is_not(
-    either: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_ended_long_ago_is_forgotten_what_waits_is_not(either: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = Outbox(either)
     outbox.put(event("gate"), [OPS])
     outbox.put(event("yard"), [OPS])
