@@ -137,12 +137,12 @@ def test_a_build_refuses_what_will_not_work_and_takes_what_is_accepted(site: Sit
     lock = lock_with(site, "ultralytics==8.3.0", "torch==2.8.0")
     preset = load_named(site, "vision")
     with pytest.raises(ChecksFailed, match="GTX 1050") as refused:
-        check_compatibility(site, "vision", preset, lock)
+        check_compatibility(lock_store.LockedPreset(site, "vision", preset, lock))
     assert "gpu-architecture" in refused.value.remedy
     accepted = preset.model_copy(update={"overrides": ["gpu-architecture"]})
-    check_compatibility(site, "vision", accepted, lock)
+    check_compatibility(lock_store.LockedPreset(site, "vision", accepted, lock))
     anywhere = preset.model_copy(update={"target": None})  # this host is not the site's machine
-    check_compatibility(site, "vision", anywhere, lock)
+    check_compatibility(lock_store.LockedPreset(site, "vision", anywhere, lock))
 
 
 def test_the_doctor_names_presets_that_will_not_work(site: Site) -> None:
