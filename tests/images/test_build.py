@@ -163,7 +163,7 @@ def test_the_default_command_answers_its_health_check(demo: Demo, tmp_path: Path
         while (health := _state(demo, identity)["Health"])["Status"] != "healthy":
             assert time.monotonic() < deadline, demo.engine.docker("logs", identity)
             time.sleep(0.2)
-        assert health["Log"][-1]["Output"] == "well: 0 of 0 cameras live\n"
+        assert health["Log"][-1]["Output"] == "healthy: 0 of 0 cameras live\n"
         plainly = ["exec", "--env", "XAIVA_TLS_CERTIFICATE=", identity, "/opt/xaiva/bin/xaiva-inference", "health"]
         assert ("well" in demo.engine.docker(*plainly, check=False)) is not tls
         assert demo.engine.docker("exec", identity, "id", "-u").strip() == "1000"
