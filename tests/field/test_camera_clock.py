@@ -139,7 +139,7 @@ def test_a_connection_test_counts_what_arrives(
 def test_a_rate_that_was_not_measured_is_not_told_as_none() -> None:
     result = ConnectionTest(ok=True, width=320, height=180, codec="h264", seconds=0.2)
     assert "its rate could not be measured" in connection_test_words(result)
-    assert "10.0 frames a second" in connection_test_words(result.model_copy(update={"fps": 10}))
+    assert "10.0 frames per second" in connection_test_words(result.model_copy(update={"fps": 10}))
 
 
 @pytest.mark.media

@@ -81,7 +81,7 @@ def test_a_partial_lock_is_said_once_in_a_pipe_and_in_the_list(xaiva: Xaiva, sma
         ({"unlocked": [{**LACKING, "of_a_newer_xaiva": 1}]}, ["not locked: base image x: no registry", "→ get it"]),
         ({"diff": CHANGES}, ["change: ~ wheel package-19 1.0 → 2.0",
                              "change: … and 50 more; list them all with: xaiva ops show 7"]),
-        ({"findings": [WARNING]}, ["warning: torch has no code for it", "sm_120", "→ take cu128", "1 warning"]),
+        ({"findings": [WARNING]}, ["warning: torch has no code for it", "sm_120", "→ use cu128", "1 warning"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )  # fmt: skip

@@ -23,7 +23,7 @@ SERVICES = [  # an Apprise URL, why it is refused, the remedy
     ("slak://a/b/c", "knows no service slak://", "did you mean slack://?"),
     ("webhok://host/x", "knows no service webhok://", "see the list of services"),
     ("pigeon-post://x", "it has no scheme", "write it as Apprise documents it"),
-    ("tgram://", "a part of it is missing or wrong", "see Apprise's page"),
+    ("tgram://", "a part of it is missing or wrong", "see Apprise's documentation"),
 ]
 
 

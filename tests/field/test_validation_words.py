@@ -34,7 +34,7 @@ from core.service_client import text_formats
 from core.site import Site
 from core.validation_errors import every_problem
 from tests.api.serving import TOKEN, Running, served
-from tui.screens.field_form import FieldForm
+from tui.screens.field_form import Field, FieldForm
 
 RAW = re.compile(
     r"Input should|String should|Value error|Field required|not permitted|Invalid value|invalid \w+ value"
@@ -276,10 +276,11 @@ def test_forms_say_it(kind: type[BaseModel], fields: dict[str, Any], words: str)
 
 def test_a_figure_in_a_form_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     form = FieldForm.__new__(FieldForm)
+    form._fields = {"fps": Field("fps", "Decisions per second", "", "")}
     monkeypatch.setattr(FieldForm, "value", lambda *_: "5 fps")
     with pytest.raises(InputError) as refused:
         form.number("fps")
-    fitting('fps: "5 fps" is not a number', str(refused.value))
+    fitting('Decisions per second: "5 fps" is not a number', str(refused.value))
 
 
 # -- what is not known -------------------------------------------------------------------------------------------------

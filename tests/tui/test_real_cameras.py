@@ -80,7 +80,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await opened(pilot, CameraForm)
         fill(app, id="gate-1", source="rtsp://127.0.0.1:9/none", timeout="2")
         await pilot.press("ctrl+t")
-        await shows(pilot, "it does not work (refused)", PATIENCE)
+        await shows(pilot, "connection failed (refused)", PATIENCE)
         fill(app, source=server.url("cam"), threshold="0.9", schedule="never")
         await pilot.press("ctrl+t")
         await shows(pilot, "is not a day")

@@ -45,7 +45,7 @@ def at(site: Site, url: str) -> Site:
     return Site(site.root, site.settings.model_copy(update={"service": service}), site.env)
 
 
-@pytest.mark.parametrize(("version", "words"), [("1", "it speaks version 1"), ("99", "it speaks version 99")])
+@pytest.mark.parametrize(("version", "words"), [("1", "it uses version 1"), ("99", "it uses version 99")])
 async def test_another_version_is_told(bare_site: Site, version: str, words: str) -> None:
     with answering(200, "{}", **{VERSION_HEADER: version}) as url:
         app = XaivaApp(at(bare_site, url))
