@@ -103,7 +103,7 @@ def test_what_was_measured_counts_before_the_next_load(gpu: FakeGpu, pool: Model
 
 def test_others_and_drift(gpu: FakeGpu, pool: ModelPool) -> None:
     with pool.lease("a", ModelSpec(lambda: GpuModel(gpu, 900), 900 * MIB)):
-        gpu.use(200, others=1000)  # a leak of ours; another container starts
+        gpu.use(200, others=1000)  # this process leaks; another container starts
         status = pool.status()
         assert (status.ours, status.others, status.drift) == (900 * MIB, 1300 * MIB, 200 * MIB)
         assert status.free == (6144 - 900 - 200 - 1300 - DRIVER - 500) * MIB

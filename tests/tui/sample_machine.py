@@ -72,7 +72,7 @@ def host() -> LiveSample:
 
 
 def containers() -> Containers:
-    """Two of ours, one unwell; one of somebody else's."""
+    """Two containers of xaiva, one unhealthy, and one of another program."""
     good = Container(
         id="a" * 64,
         name="xaiva-cpu-debian12",
