@@ -61,10 +61,8 @@ def check_format(path: Path, size: int, name: str) -> Placeholder | None:
         return Placeholder(f"it is not a valid {noun}: {misfit}")
     except _ContainsPointer as archive:
         return Placeholder(str(archive), archive.pull_command)
-    except (
-        NotImplementedError
-    ):  # zipfile's word for a version or a method that it does not know: not known is not wrong
-        return None
+    except NotImplementedError:
+        return None  # zipfile does not know the version or method, which does not make the file wrong
     return None
 
 
