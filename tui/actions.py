@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from tui.navigation import SCREENS
+
 KEY_DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "plus": "+", "left": "←", "right": "→"}
 
 
@@ -17,6 +19,7 @@ KEY_DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", 
 class Action:
     id: str
     keys: str
+    """Separated by commas, "" for an action that only the palette and the mouse run."""
     title: str
     short: str = ""
     """The text in the key bar, "" to leave the action out."""
@@ -46,18 +49,6 @@ class Action:
         )
 
 
-SCREENS: dict[str, tuple[str, str]] = {  # screen → (key, title)
-    "overview": ("1", "Overview"),
-    "presets": ("2", "Presets"),
-    "artifacts": ("3", "Artifacts"),
-    "builds": ("4", "Builds"),
-    "containers": ("5", "Containers"),
-    "cameras": ("6", "Cameras"),
-    "operations": ("7", "Operations"),
-    "events": ("8", "Events"),
-    "statistics": ("9", "Statistics"),
-    "service": ("0", "Service"),
-}
 SHORT_TITLES: dict[str, str] = {  # for a tab bar that is too narrow for the full titles
     "overview": "Over",
     "presets": "Pres",
@@ -74,8 +65,8 @@ SHORT_TITLES: dict[str, str] = {  # for a tab bar that is too narrow for the ful
 
 def _screen_actions() -> list[Action]:
     return [
-        Action(f"app.go('{name}')", key, f"Go to {title}", help=f"Open the {title} screen")
-        for name, (key, title) in SCREENS.items()
+        Action(f"app.go('{entry.name}')", entry.key, f"Go to {entry.title}", help=f"Open the {entry.title} screen")
+        for entry in SCREENS.values()
     ]
 
 
@@ -227,4 +218,4 @@ ACTION_BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
 def bindings(*screens: str) -> list[Binding]:
     """The bindings of all actions of these screens, in the order of the table."""
-    return [action.binding() for screen in screens for action in ACTIONS if action.screen == screen]
+    return [action.binding() for screen in screens for action in ACTIONS if action.screen == screen and action.keys]

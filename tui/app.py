@@ -14,10 +14,11 @@ from textual.screen import Screen
 from core.errors import XaivaError
 from core.site import Site
 from core.terminal_text import escape_invisible
-from tui.actions import ACTION_BY_ID, SCREENS, bindings
+from tui.actions import ACTION_BY_ID, bindings
 from tui.app_protocol import THIS_CONSOLE
 from tui.background_work import BackgroundWork
 from tui.messages import SourceChanged
+from tui.navigation import SCREENS
 from tui.parts import ConsoleParts
 from tui.screens.base import ConsoleScreen
 from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES

@@ -7,8 +7,9 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from tui.actions import ACTIONS, SCREENS, Action
+from tui.actions import ACTIONS, Action
 from tui.app_protocol import console_of
+from tui.navigation import SCREENS
 
 
 class ActionProvider(Provider):
@@ -19,7 +20,7 @@ class ActionProvider(Provider):
             if action.changes and console_of(self.screen).read_only:
                 continue
             screen = SCREENS.get(action.screen)
-            yield action, f"{screen[1]}: {action.title}" if screen else action.title
+            yield action, f"{screen.title}: {action.title}" if screen else action.title
 
     async def discover(self) -> Hits:
         """All actions, before anything is typed."""

@@ -18,8 +18,8 @@ from tests.tui import sample
 from tests.tui.bursts import LISTS, console, open_screen
 from tests.tui.conftest import bare_site, preset_site  # noqa: F401 - fixtures
 from tests.tui.support import shows, text, until
-from tui.actions import SCREENS
 from tui.app import XaivaApp
+from tui.navigation import SCREENS
 from tui.widgets.bars import KeyBar
 from tui.widgets.choice_list import ChoiceList
 from tui.widgets.log_view import LogView
@@ -58,7 +58,7 @@ async def test_a_source_that_fails_is_no_empty_list(bare_site: Site) -> None:  #
     app = XaivaApp(bare_site)
     async with app.run_test(size=(160, 45)) as pilot:
         for screen, words in NOT_KNOWN:
-            await pilot.press(SCREENS[screen][0])
+            await pilot.press(*SCREENS[screen].keys)
             await until(pilot, lambda screen=screen: app.current_mode == screen)  # type: ignore[misc]
             await until(pilot, lambda words=words: words in app.screen.query(ChoiceList).first().empty)  # type: ignore[misc]
 
@@ -101,7 +101,7 @@ async def test_a_read_only_console_says_so_on_every_screen_and_who_is_logged_in(
     async with console(site, "overview", (80, 24)) as pilot:
         pilot.app.read_only = True  # type: ignore[attr-defined]
         for screen in SCREENS:
-            await pilot.press(SCREENS[screen][0])
+            await pilot.press(*SCREENS[screen].keys)
             await until(pilot, lambda screen=screen: pilot.app.current_mode == screen and pilot.app.screen.is_mounted)  # type: ignore[misc]
             pilot.app.screen.query_one(KeyBar).refresh()
             await shows(pilot, "read-only · ana-maria-of-th…")

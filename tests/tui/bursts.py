@@ -21,8 +21,8 @@ from tests.support.pty_session import KEYS
 from tests.tui import sample
 from tests.tui.support import SECONDS, shows, text, until
 from tests.tui.test_snapshots import sample_world
-from tui.actions import SCREENS
 from tui.app import XaivaApp
+from tui.navigation import SCREENS
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 LISTS = {  # screen → words that show when it is there
@@ -68,7 +68,7 @@ async def console(site: Site, screen: str, size: tuple[int, int] = (160, 45)) ->
 async def open_screen(pilot: Pilot[int], screen: str) -> None:
     """Show a screen of the sample, and wait until its list is there."""
     app: Any = pilot.app
-    await pilot.press(SCREENS[screen][0])
+    await pilot.press(*SCREENS[screen].keys)
     await until(pilot, lambda: app.current_mode == screen and app.screen.is_mounted)
     app.tick()
     await shows(pilot, LISTS[screen])

@@ -126,10 +126,10 @@ async def test_a_filter_is_what_was_typed(sample_app: XaivaApp, monkeypatch: pyt
 
 @pytest.mark.parametrize("screen", SERVICE_SCREENS)
 async def test_every_key_works_over_the_sample(screen: str, sample_app: XaivaApp) -> None:
-    from tui.actions import SCREENS
+    from tui.navigation import SCREENS
 
     async with sample_app.run_test(size=(160, 45)) as pilot:
-        await pilot.press(SCREENS[screen][0])
+        await pilot.press(*SCREENS[screen].keys)
         await until(pilot, lambda: sample_app.current_mode == screen)
         quiet = [
             one for one in ACTIONS if one.screen == screen and (not one.changes or one.id.endswith(("add", "edit")))

@@ -12,8 +12,8 @@ from core import labels
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.tui.support import shows, text, until
-from tui.actions import SCREENS
 from tui.app import XaivaApp
+from tui.navigation import SCREENS
 from tui.screens.confirm import Confirm
 from tui.widgets.choice_list import ChoiceList
 
@@ -68,8 +68,8 @@ async def test_with_a_stopped_engine_every_key_answers_and_the_panel_says_stale(
         try:
             await shows(pilot, "stale ")
             assert container in text(pilot)
-            for name, (key, _) in SCREENS.items():
-                await pilot.press(key)
+            for name, entry in SCREENS.items():
+                await pilot.press(*entry.keys)
                 await until(pilot, lambda name=name: app.current_mode == name)
         finally:
             engine.process.send_signal(signal.SIGCONT)

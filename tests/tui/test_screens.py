@@ -21,8 +21,9 @@ from core.site_operations import site_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.tui import sample
 from tests.tui.support import shows, text, until
-from tui.actions import ACTION_BY_ID, ACTIONS, SCREENS
+from tui.actions import ACTION_BY_ID, ACTIONS
 from tui.app import XaivaApp
+from tui.navigation import SCREENS
 from tui.screens import editor
 from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
@@ -39,9 +40,9 @@ def choices(app: App[Any]) -> ChoiceList:
     return app.screen.query_one("#choices", ChoiceList)
 
 
-async def opened(pilot: Pilot[int], key: str, name: str) -> None:
-    """Go to a screen by its key."""
-    await pilot.press(key)
+async def opened(pilot: Pilot[int], name: str) -> None:
+    """Go to a screen by its keys."""
+    await pilot.press(*SCREENS[name].keys)
     await until(pilot, lambda: pilot.app.current_mode == name)
 
 
@@ -85,9 +86,9 @@ def two_operations(preset_site: Site) -> Iterator[tuple[Operation, Operation]]:
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tuple[int, int]) -> None:
     async with console(bare_site, size=size) as (_, pilot):
-        for name, (key, title) in SCREENS.items():
-            await opened(pilot, key, name)
-            await shows(pilot, title)
+        for name, entry in SCREENS.items():
+            await opened(pilot, name)
+            await shows(pilot, entry.title)
         await pilot.press("5")
         await shows(pilot, "the socket does not exist")
         await pilot.press("6")
@@ -97,7 +98,7 @@ async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tupl
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_key_of_every_screen_works_with_nothing_there(bare_site: Site, name: str) -> None:
     async with console(bare_site, size=(100, 30)) as (app, pilot):
-        await opened(pilot, SCREENS[name][0], name)
+        await opened(pilot, name)
         for action in [one for one in ACTIONS if one.screen in (name, "list")]:
             if name == "overview" and action.screen == "list":
                 continue
@@ -151,8 +152,8 @@ async def test_delete_asks_and_enter_alone_deletes_nothing(preset_site: Site) ->
 
 async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) -> None:
     async with console(preset_site, read_only=True) as (app, pilot):
-        for name, (key, _) in SCREENS.items():
-            await opened(pilot, key, name)
+        for name in SCREENS:
+            await opened(pilot, name)
             live = {active.binding.id for active in app.screen.active_bindings.values() if active.enabled}
             assert not [one for one in live if one in ACTION_BY_ID and ACTION_BY_ID[one].changes]
         await pilot.press("2")
@@ -305,12 +306,12 @@ async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(pres
 
 async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
     async with console(preset_site, size=(100, 30)) as (app, pilot):
-        for name, (key, title) in SCREENS.items():
-            await opened(pilot, key, name)
+        for name, entry in SCREENS.items():
+            await opened(pilot, name)
             drawn = set()
             for _ in THEME_NAMES:
                 await pilot.press("f2")
-                await shows(pilot, title)
+                await shows(pilot, entry.title)
                 drawn.add(app.theme)
             assert drawn == set(THEME_NAMES)
 
@@ -318,7 +319,8 @@ async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
 async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
     async with console(bare_site, size=(80, 24)) as (app, pilot):
         await pilot.pause()
-        await pilot.click("TabBar", offset=(14, 0))
+        line = next(line for line in text(pilot).splitlines() if "2 Pres" in line)
+        await pilot.click("TabBar", offset=(line.index("2 Pres"), 0))
         await until(pilot, lambda: app.current_mode == "presets")
 
 

@@ -13,9 +13,10 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.actions import SCREENS, SHORT_TITLES
+from tui.actions import SHORT_TITLES
 from tui.app_protocol import THIS_CONSOLE, console_of
 from tui.formatters.cells import Line, Span, truncate
+from tui.navigation import SCREENS
 from tui.widgets.role_styles import RoleStyled
 
 USER_COLUMNS = 16  # columns of a user's name where lines are narrow
@@ -54,11 +55,11 @@ class TabBar(Bar):
     def parts(self) -> list[tuple[Line, str]]:
         """One part for each screen, then the site."""
         parts: list[tuple[Line, str]] = [((Span(" "),), "")]
-        roomy = self.size.width >= sum(len(title) + 3 for _, title in SCREENS.values())
-        for name, (key, title) in SCREENS.items():
+        roomy = self.size.width >= sum(len(entry.title) + 3 for entry in SCREENS.values())
+        for name, entry in SCREENS.items():
             chosen = name == self._current
-            title = title if roomy or chosen else SHORT_TITLES[name]
-            parts.append((self._tab(key, title, chosen), f"app.go('{name}')"))
+            title = entry.title if roomy or chosen else SHORT_TITLES.get(name, entry.title)
+            parts.append((self._tab(entry.key, title, chosen), f"app.go('{name}')"))
             parts.append(((Span(" "),), ""))
         used = sum(cell_len(span.text) for part, _ in parts for span in part)
         room = self.size.width - used - 1
