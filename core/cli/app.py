@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "password": ("login", "Change your own password."),
     "ops": ("operations", "Long-running operations: list, show, follow, cancel, retry."),
     "gpu": ("machine", "Show this machine's GPUs."),
+    "process": ("processes", "Processes that use a GPU, and those of containers: list, kill."),
     "host": ("machine", "Show this machine's CPU, memory, disks and network."),
     "doctor": ("machine", "Check what this machine can and cannot do."),
     "completion": ("completion", "Print the completion script of a shell."),

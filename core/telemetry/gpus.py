@@ -51,6 +51,8 @@ class GpuProcess(_Snapshot):
     pid: int
     memory: int | None = None
     """VRAM in bytes; None when the driver does not report it."""
+    utilisation: float | None = None
+    """Percent of the GPU's multiprocessors in the last second; None when the driver does not report it."""
     name: str = ""
     container_id: str = ""
     container: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ _ARCHITECTURES = {
 }
 _ARCHITECTURE_UNKNOWN = 0xFFFFFFFF
 _ENABLE_STATES = {0: False, 1: True}  # nvmlEnableState_t; other values are unknown
+_UTILISATION_MICROSECONDS = 1_000_000  # over which the utilisation of processes is asked
 _IDLE = 0x1  # not a reason for throttling
 # nvml.h, nvmlClocksEventReason*
 _THROTTLE_REASONS = {
@@ -188,7 +190,27 @@ class NvmlDevice:
         ):
             for process in query_first_supported(lambda f=newer: f(handle), lambda f=older: f(handle)) or []:  # type: ignore[misc]
                 memory_by_pid[process.pid] = process.usedGpuMemory
-        return [{"pid": pid, "memory": memory} for pid, memory in sorted(memory_by_pid.items())]
+        utilisation = self._process_utilisation() if memory_by_pid else {}
+        return [
+            {"pid": pid, "memory": memory, "utilisation": None if utilisation is None else utilisation.get(pid, 0)}
+            for pid, memory in sorted(memory_by_pid.items())
+        ]
+
+    def _process_utilisation(self) -> dict[int, int] | None:
+        """Percent by pid of the processes that were busy in the last second; None when the device does not support it.
+
+        NVML lists no idle processes, and answers with an error when there are only idle ones.
+        """
+        since = time.time_ns() // 1000 - _UTILISATION_MICROSECONDS
+        try:
+            samples = pynvml.nvmlDeviceGetProcessUtilization(self._handle, since)
+        except pynvml.NVMLError as error:
+            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):
+                return {}
+            if error.value in _LOST_ERRORS or error.value in _DRIVER_STATES:
+                raise
+            return None
+        return {sample.pid: sample.smUtil for sample in sorted(samples, key=lambda sample: sample.timeStamp)}
 
 
 def query(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,6 +13,7 @@
  *   old                     a driver of before R510: no version 3 of the process lists, no version 2 of memory
  *   util N PERCENT, used N BYTES, throttle N MASK
  *   process N PID BYTES     a process that computes on GPU N
+ *   busy N PID PERCENT      how much of GPU N that process uses; without any `busy` the driver does not tell for GPU N
  *   drift                   utilisation, temperature and power move with time
  */
 #include <math.h>
@@ -23,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, FUNCTION_NOT_FOUND = 13, LOST = 15 };
+enum { OK = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, FUNCTION_NOT_FOUND = 13, LOST = 15 };
 enum { MAX_GPUS = 16, MAX_PROCESSES = 64 };
 
 struct model {
@@ -50,13 +51,15 @@ struct gpu {
 };
 
 struct process { unsigned gpu, pid; unsigned long long memory; };
+struct busy { unsigned gpu, pid, percent; };
 
 static struct {
     int init, crash, old, drift, cuda;
-    unsigned gpus, processes;
+    unsigned gpus, processes, busy_processes;
     char driver[80], hang[80];
     struct gpu gpu[MAX_GPUS];
     struct process process[MAX_PROCESSES];
+    struct busy busy[MAX_PROCESSES];
 } now;
 
 static void read_directives(void) {
@@ -96,6 +99,8 @@ static void read_directives(void) {
         else if (sscanf(line, "throttle %u %lli", &n, (long long *)&value) == 2 && n < MAX_GPUS) now.gpu[n].throttle = value;
         else if (sscanf(line, "process %u %u %llu", &n, &pid, &value) == 3 && now.processes < MAX_PROCESSES)
             now.process[now.processes++] = (struct process){n, pid, value};
+        else if (sscanf(line, "busy %u %u %u", &n, &pid, &minor) == 3 && now.busy_processes < MAX_PROCESSES)
+            now.busy[now.busy_processes++] = (struct busy){n, pid, minor};
         else if (!strncmp(line, "old", 3)) now.old = 1;
         else if (!strncmp(line, "drift", 5)) now.drift = 1;
         else if (!strncmp(line, "crash", 5)) now.crash = 1;
@@ -304,6 +309,24 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device handle, unsigned *count, stru
 int nvmlDeviceGetComputeRunningProcesses_v2(device handle, unsigned *count, struct process_info *to) {
     DEVICE(handle);
     return processes(gpu, count, to);
+}
+
+struct process_utilisation { unsigned pid; unsigned long long time; unsigned sm, memory, encoder, decoder; };
+
+int nvmlDeviceGetProcessUtilization(device handle, struct process_utilisation *to, unsigned *count, unsigned long long since) {
+    DEVICE(handle);
+    unsigned known = 0, wanted = 0, room = *count;
+    for (unsigned i = 0; i < now.busy_processes; i++) {
+        if (now.busy[i].gpu != (unsigned)(gpu - now.gpu)) continue;
+        known = 1;
+        if (!now.busy[i].percent) continue; /* like the driver: no sample of an idle process */
+        if (to && wanted < room)
+            to[wanted] = (struct process_utilisation){now.busy[i].pid, since + 1, now.busy[i].percent, 0, 0, 0};
+        wanted++;
+    }
+    *count = wanted;
+    if (!known) return NOT_SUPPORTED;
+    return !wanted ? NOT_FOUND : wanted > room ? INSUFFICIENT_SIZE : OK;
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(device handle, unsigned *count, struct process_info *to) {

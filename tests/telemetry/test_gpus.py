@@ -83,6 +83,16 @@ def test_processes_are_named(nvml: FakeNvml, sampler: GpuSampler) -> None:
     assert (gone.name, gone.memory, gone.container_id) == ("", 2048, "")
 
 
+def test_utilisation_of_processes(nvml: FakeNvml, sampler: GpuSampler) -> None:
+    """An idle process has 0, which NVML does not list; a driver that does not tell leaves it unknown."""
+    nvml.say("gpu rtx4090", "gpu gtx1060", "process 0 11 1", "process 0 12 1", "process 1 11 1", "busy 0 11 62")
+    first, second = sampler.sample().gpus
+    assert [(process.pid, process.utilisation) for process in first.processes] == [(11, 62), (12, 0)]
+    assert [process.utilisation for process in second.processes] == [None]
+    nvml.say("gpu rtx4090", "process 0 11 1", "busy 0 11 0")
+    assert [process.utilisation for process in sampler.sample().gpus[0].processes] == [0]
+
+
 @pytest.mark.parametrize(
     ("code", "state", "said"),
     [
