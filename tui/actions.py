@@ -12,7 +12,17 @@ from textual.binding import Binding
 
 from tui.navigation import SCREENS
 
-KEY_DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "plus": "+", "left": "←", "right": "→"}
+KEY_DISPLAYS = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "minus": "-",
+    "plus": "+",
+    "left": "←",
+    "right": "→",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
     Action("overview.refresh", "f5", "Refresh", "Refresh", "Ask every source now"),
     Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),
+    Action("list.sort_right", "greater_than_sign", "Sort by the next column", help="To the right; then unsorted again"),
+    Action("list.sort_left", "less_than_sign", "Sort by the previous column", help="To the left; then unsorted again"),
+    Action("list.sort_reverse", "I", "Reverse the order", help="The third time, the rows are unsorted again"),
     Action("list.copy", "y", "Copy", help="Copy the details to this terminal's clipboard"),
     Action("list.refresh", "f5", "Refresh", help="Ask every source of this screen now"),
     # presets

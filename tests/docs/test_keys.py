@@ -22,9 +22,10 @@ EXPLAINED = {
 }  # fmt: skip
 NAMES = {
     "?": "question_mark", ":": "colon", "/": "slash", "+": "plus", "-": "minus", "&": "ampersand",
-    "←": "left", "→": "right", "Esc": "escape", "PgUp": "pageup", "PgDn": "pagedown",
+    "<": "less_than_sign", ">": "greater_than_sign", "←": "left", "→": "right",
+    "Esc": "escape", "PgUp": "pageup", "PgDn": "pagedown",
 }  # fmt: skip
-KEY = re.compile(r"[A-Za-z0-9?:/+\-&←→]|F\d+|Ctrl[+-][A-Z]|Enter|Esc|Tab|space|PgUp|PgDn")
+KEY = re.compile(r"[A-Za-z0-9?:/+\-&<>←→]|F\d+|Ctrl[+-][A-Z]|Enter|Esc|Tab|space|PgUp|PgDn")
 
 
 def _keys() -> list[tuple[Piece, str]]:

@@ -15,12 +15,12 @@ OUTCOME_SPANS: dict[BuildOutcome, Span] = {
     BuildOutcome.CRASHED: Span("✗ crashed", "error"),
 }
 COLUMNS = (
-    Column("preset", minimum=18),
-    Column("outcome", 11),
-    Column("took", 8, right=True),
-    Column("cached", 7, right=True, rank=1),
-    Column("started", 16, rank=2),
-    Column("target", 9, rank=3),
+    Column("preset", minimum=18, sort=lambda build: build.preset),
+    Column("outcome", 11, sort=lambda build: build.outcome.word),
+    Column("took", 8, right=True, sort=lambda build: build.seconds or None),
+    Column("cached", 7, right=True, rank=1, sort=lambda build: _cached_share(build)),
+    Column("started", 16, rank=2, sort=lambda build: build.started),
+    Column("target", 9, rank=3, sort=lambda build: build.target),
 )
 LABEL_WIDTH = 12
 SHORT_HASH_LENGTH = 12
@@ -38,6 +38,10 @@ def row(build: BuildRecord) -> tuple[Cell, ...]:
         Span(local_time(build.started), "dim"),
         Span(build.target, "dim"),
     )
+
+
+def _cached_share(build: BuildRecord) -> float | None:
+    return sum(stage.cached for stage in build.stages) / len(build.stages) if build.stages else None
 
 
 def detail(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:

@@ -19,17 +19,17 @@ DETECTOR_NAMES = {"motion": "motion", "memory": "memory bank (PatchCore)", "onnx
 SPARKLINE_WIDTH = 15  # columns of the score sparkline in the list
 STATE_WIDTH = 14  # fits the longest, `✗ disconnected`
 COLUMNS = (
-    Column("camera", minimum=12),
-    Column("state", STATE_WIDTH),
-    Column("fps in/dec", 10, right=True),
-    Column("age", 7, right=True, rank=4),
-    Column("drops", 6, right=True, rank=6),
-    Column("lat p50/p99", 11, right=True, rank=5),
-    Column("score/lim", 9, right=True, rank=1),
+    Column("camera", minimum=12, sort=lambda camera: camera.name or camera.id),
+    Column("state", STATE_WIDTH, sort=lambda camera: state(camera).text[2:]),
+    Column("fps in/dec", 10, right=True, sort=lambda camera: camera.fps if camera.state is CameraState.LIVE else None),
+    Column("age", 7, right=True, rank=4, sort=lambda camera: camera.last_frame_age),
+    Column("drops", 6, right=True, rank=6, sort=lambda camera: camera.dropped),
+    Column("lat p50/p99", 11, right=True, rank=5, sort=lambda camera: camera.latency),
+    Column("score/lim", 9, right=True, rank=1, sort=lambda camera: camera.score),
     Column("", SPARKLINE_WIDTH, rank=3),
-    Column("detector", 11, rank=7),
-    Column("VRAM", 8, right=True, rank=8),
-    Column("reason", rank=2, minimum=14, weight=4),
+    Column("detector", 11, rank=7, sort=lambda camera: detector_name(camera.model)),
+    Column("VRAM", 8, right=True, rank=8, sort=lambda camera: camera.vram or None),
+    Column("reason", rank=2, minimum=14, weight=4, sort=lambda camera: _problem_text(camera) or None),
 )
 LONG_RETRY_SECONDS = 10.0  # seconds until the next try from which Restart is offered
 STALE_FRAME_SECONDS = 2.0  # seconds, or twice the usual frame distance; an older newest frame is marked as stale

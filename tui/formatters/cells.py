@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -71,6 +71,11 @@ def truncate(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
 
 
+def cut(text: str, width: int) -> str:
+    """The text in at most `width` columns, without a sign where it was cut."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(width, 0))
+
+
 def fit(cell: Cell, width: int, right: bool = False) -> Line:
     """The cell in exactly `width` columns, cut or padded with blanks."""
     spans = as_line(cell)
@@ -135,6 +140,9 @@ class Column:
     weight: int = 1
     minimum: int = 10
     """The least width of a column without a fixed `width`."""
+    sort: Callable[[Any], float | str | None] | None = None
+    """The value of a row's item that the rows can be sorted by, None where it is unknown. Without it, the list cannot
+    be sorted by this column."""
 
 
 def layout_columns(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
@@ -171,13 +179,8 @@ def table_row(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence
     return tuple(out)
 
 
-def table_heading(columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
-    """The line of column titles."""
-    return table_row([Span(column.title, "dim") for column in columns], columns, layout)
-
-
 def table(rows: Sequence[Sequence[Cell]], columns: Sequence[Column], width: int, titles: bool = True) -> list[Line]:
     """A whole table as lines."""
     layout = layout_columns(columns, width)
-    body = [table_row(row, columns, layout) for row in rows]
-    return [table_heading(columns, layout), *body] if titles else body
+    heading = [Span(column.title, "dim") for column in columns]
+    return [table_row(row, columns, layout) for row in ([heading, *rows] if titles else rows)]

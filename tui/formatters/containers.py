@@ -20,13 +20,13 @@ STATE_SPANS: dict[ContainerState, Span] = {
     ContainerState.STOPPED: Span("■ stopped", "dim"),
     ContainerState.DEAD: Span("✗ dead", "error"),
 }
-COLUMNS = (
-    Column("name", minimum=18, weight=2),
-    Column("state", 15),
-    Column("CPU", 7, right=True, rank=1),
-    Column("memory", 9, right=True, rank=2),
-    Column("preset", minimum=12, rank=4),
-    Column("ports", minimum=10, rank=3),
+COLUMNS = (  # sorted by a container and its stats
+    Column("name", minimum=18, weight=2, sort=lambda item: item[0].name),
+    Column("state", 15, sort=lambda item: state(item[0]).text[2:]),
+    Column("CPU", 7, right=True, rank=1, sort=lambda item: item[1].cpu_percent if item[1] else None),
+    Column("memory", 9, right=True, rank=2, sort=lambda item: item[1].memory if item[1] else None),
+    Column("preset", minimum=12, rank=4, sort=lambda item: item[0].preset or None),
+    Column("ports", minimum=10, rank=3, sort=lambda item: published_ports(item[0]) or None),
 )
 
 

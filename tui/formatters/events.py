@@ -18,13 +18,13 @@ PRIORITY_SPANS: dict[Priority, Span] = {
 }
 URGENT = (Priority.HIGH, Priority.CRITICAL)
 ACTION_MARKS = {"done": Span("✓ ", "ok"), "failed": Span("✗ ", "error"), "skipped": Span("– ", "dim")}
-COLUMNS = (
-    Column("started", 16),
+COLUMNS = (  # only those that the service can sort by
+    Column("started", 16, sort=lambda event: event.started.timestamp()),
     Column("", 2),
     Column("camera", minimum=10),
     Column("type", minimum=14, rank=1),
     Column("priority", 11, rank=3),
-    Column("score", 5, right=True, rank=4),
+    Column("score", 5, right=True, rank=4, sort=lambda event: event.score),
     Column("lasted", 7, right=True, rank=5),
     Column("what", minimum=20, rank=2, weight=4),
 )

@@ -35,6 +35,15 @@ def lines(findings: Sequence[Finding], width: int, none_text: str = "no problems
     return out
 
 
+def severity(findings: Sequence[Finding]) -> float:
+    """How bad the findings are, for sorting: errors before warnings, then more before fewer."""
+    if not findings:
+        return len(LEVEL_ORDER)
+    worst = min(LEVEL_ORDER.get(finding.level, 1) for finding in findings)
+    count = sum(LEVEL_ORDER.get(finding.level, 1) == worst for finding in findings)
+    return worst + 1 / (1 + count)
+
+
 def summary(findings: Sequence[Finding]) -> Line:
     """`2 errors`, `1 warning` or `1 note`. "fine" only without findings: a note may say that something is unknown."""
     counts = Counter(finding.level for finding in findings)

@@ -30,13 +30,13 @@ STAGE_STATE_MARKS: dict[StageState, Span] = {
     StageState.CANCELLED: Span("■", "warn"),
 }
 COLUMNS = (
-    Column("#", 4, right=True),
-    Column("operation", minimum=18),
-    Column("state", 11),
-    Column("took", 8, right=True),
-    Column("result", minimum=16, rank=1),
-    Column("started", 16, rank=2),
-    Column("by", 14, rank=3),
+    Column("#", 4, right=True, sort=lambda operation: operation.id),
+    Column("operation", minimum=18, sort=lambda operation: operation.title()),
+    Column("state", 11, sort=lambda operation: operation.state.word),
+    Column("took", 8, right=True, sort=lambda operation: operation.seconds),
+    Column("result", minimum=16, rank=1, sort=summarize_outcome),
+    Column("started", 16, rank=2, sort=lambda operation: operation.started or operation.created),
+    Column("by", 14, rank=3, sort=lambda operation: operation.by),
 )
 BAR_WIDTH = 12
 MAX_LIST_ITEMS = 20  # shown of one list in a result

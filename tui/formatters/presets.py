@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from tui.sources import PresetView
 
 COLUMNS = (
-    Column("preset", minimum=20, weight=2),
-    Column("checked", 12),
-    Column("lock", 9),
-    Column("base image", minimum=16, rank=1),
-    Column("python", 6, rank=2),
+    Column("preset", minimum=20, weight=2, sort=lambda view: view.entry.name),
+    Column("checked", 12, sort=lambda view: finding_format.severity(view.findings) if view.entry.preset else -1),
+    Column("lock", 9, sort=lambda view: lock_state_span(view).text.lstrip("✓✗! ")),
+    Column("base image", minimum=16, rank=1, sort=lambda view: view.entry.preset and view.entry.preset.base_image),
+    Column("python", 6, rank=2, sort=lambda view: view.entry.preset and view.entry.preset.python_version),
 )
-ARTIFACT_COLUMNS = (
-    Column("preset", minimum=20),
-    Column("lock", 9),
-    Column("files", 6, right=True),
-    Column("size", 9, right=True),
-    Column("busy", 10, rank=1),
+ARTIFACT_COLUMNS = (  # sorted by a preset and the operation that holds it
+    Column("preset", minimum=20, sort=lambda item: item[0].entry.name),
+    Column("lock", 9, sort=lambda item: lock_state_span(item[0]).text.lstrip("✓✗! ")),
+    Column("files", 6, right=True, sort=lambda item: item[0].lock and len(item[0].lock.files)),
+    Column("size", 9, right=True, sort=lambda item: item[0].lock and _bytes_of(item[0].lock)),
+    Column("busy", 10, rank=1, sort=lambda item: item[1] and item[1].kind),
 )
 LABEL_WIDTH = 12
 SHORT_HASH_LENGTH = 12
@@ -120,7 +120,7 @@ def artifact_row(view: PresetView, operation: Operation | None) -> tuple[Cell, .
     """One preset in the list of artifacts."""
     lock = view.lock
     files = "" if lock is None else str(len(lock.files))
-    total = "" if lock is None else size(sum(file.size for file in lock.files))
+    total = "" if lock is None else size(_bytes_of(lock))
     return (
         Span(view.entry.name, "title"),
         Span("✗ broken", "error") if view.entry.preset is None else lock_state_span(view),
@@ -128,6 +128,10 @@ def artifact_row(view: PresetView, operation: Operation | None) -> tuple[Cell, .
         total,
         Span(f"▶ {operation.kind}", "accent") if operation else "",
     )
+
+
+def _bytes_of(lock: Lock) -> int:
+    return sum(file.size for file in lock.files)
 
 
 def artifact_lines(view: PresetView, plan: SyncPlan | None, no_plan_reason: str, width: int) -> list[Line]:

@@ -20,8 +20,16 @@ MODEL_STATE_SPANS = {
     "failed": Span("✗ failed", "error"),
 }
 TROUBLED_STATES = ("behind", "failing", "broken", "waiting", "full")  # of a component of the service
-RULE_COLUMNS = (Column("rule", minimum=10), Column("priority", 10), Column("to", minimum=16, rank=1, weight=2))
-USER_COLUMNS = (Column("user", minimum=9), Column("role", 10), Column("cameras", minimum=12, rank=1, weight=2))
+RULE_COLUMNS = (
+    Column("rule", minimum=10, sort=lambda rule: rule.name),
+    Column("priority", 10, sort=lambda rule: rule.priority.rank),
+    Column("to", minimum=16, rank=1, weight=2, sort=lambda rule: ", ".join(channel.to for channel in rule.channels)),
+)
+USER_COLUMNS = (
+    Column("user", minimum=9, sort=lambda user: user.name),
+    Column("role", 10, sort=lambda user: user.role.word),
+    Column("cameras", minimum=12, rank=1, weight=2, sort=lambda user: ", ".join(user.cameras or ())),
+)
 MAX_DELIVERIES = 8  # shown with a rule
 LABEL_WIDTH = 11
 MEMORY_BAR_WIDTH = 40  # columns at most

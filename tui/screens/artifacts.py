@@ -40,10 +40,8 @@ class ArtifactsScreen(PresetListScreen):
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row per preset, with the operation that holds it."""
-        return [
-            ChoiceRow(view.entry.name, preset_format.artifact_row(view, self._holder(view.entry.name)))
-            for view in value
-        ]
+        items = [(view, self._holder(view.entry.name)) for view in value]
+        return [ChoiceRow(item[0].entry.name, preset_format.artifact_row(*item), item) for item in items]
 
     def point_sources(self) -> None:
         """Ask for the stages of the newest operation again."""

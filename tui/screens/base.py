@@ -157,7 +157,7 @@ class ConsoleScreen(Screen[None]):
     # -- searching -----------------------------------------------------------------------------------------------------
 
     def searched_list(self) -> ChoiceList | None:
-        """The list that `/` filters: the focused one, else the first."""
+        """The list that is filtered and sorted: the focused one, else the first."""
         if isinstance(self.focused, ChoiceList):
             return self.focused
         lists = self.query(ChoiceList)
@@ -189,6 +189,22 @@ class ConsoleScreen(Screen[None]):
     def _close_search(self) -> None:
         self.query_one("#search", Input).remove_class("-open")
         self._list_in_search.focus()
+
+    # -- sorting -------------------------------------------------------------------------------------------------------
+
+    def action_sort_right(self) -> None:
+        self._sort_beside(1)
+
+    def action_sort_left(self) -> None:
+        self._sort_beside(-1)
+
+    def _sort_beside(self, step: int) -> None:
+        if (target := self.searched_list()) is not None:
+            target.sort_beside(step)
+
+    def action_sort_reverse(self) -> None:
+        if (target := self.searched_list()) is not None:
+            target.sort_reverse()
 
     # -- shared actions ------------------------------------------------------------------------------------------------
 
@@ -315,7 +331,7 @@ class ListScreen(ConsoleScreen):
         rows = [] if reading.value is None else self.rows(reading.value)
         if (stale := self.stale_reading()) is not None:
             reading, self.choices.empty = stale, f"? {stale.unknown_text}"
-            rows = [ChoiceRow(row.key, self.stale_cells(row.cells, stale.unknown_text)) for row in rows]
+            rows = [ChoiceRow(row.key, self.stale_cells(row.cells, stale.unknown_text), row.item) for row in rows]
         self.choices.show(rows, *reading.state)
         self.show_detail()
 

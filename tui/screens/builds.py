@@ -46,7 +46,7 @@ class BuildsScreen(ListScreen):
             if new:
                 self._started_here = None
                 self.choices.move_cursor_to_new(new)
-        return [ChoiceRow(build.id, build_format.row(build)) for build in value]
+        return [ChoiceRow(build.id, build_format.row(build), build) for build in value]
 
     def point_sources(self) -> None:
         """Ask for the stages of a running build again."""

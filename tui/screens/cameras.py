@@ -41,8 +41,8 @@ class CamerasScreen(PictureListScreen):
 
     def rows(self, value: ServiceStatus) -> list[ChoiceRow]:
         return [
-            ChoiceRow(camera.id, camera_format.row(self._pending_thresholds.with_pending(camera)))
-            for camera in value.cameras
+            ChoiceRow(camera.id, camera_format.row(camera), camera)
+            for camera in map(self._pending_thresholds.with_pending, value.cameras)
         ]
 
     def feed(self) -> None:

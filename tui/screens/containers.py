@@ -40,10 +40,8 @@ class ContainersScreen(ListScreen):
         self._log: ContainerLog | None = None
 
     def rows(self, value: Containers) -> list[ChoiceRow]:
-        return [
-            ChoiceRow(container.name, container_format.row(container, value.stats.get(container.id)))
-            for container in container_format.sort_containers(value)
-        ]
+        items = [(container, value.stats.get(container.id)) for container in container_format.sort_containers(value)]
+        return [ChoiceRow(item[0].name, container_format.row(*item), item) for item in items]
 
     def feed(self) -> None:
         """Also follow the log again when a container that had ended runs again."""

@@ -21,6 +21,10 @@ from tui.screens.save_file import ReportProgress, WriteFile
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, empty_content
 from tui.widgets.picture_view import Fetch
+from tui.widgets.row_order import RowOrder
+
+SORTS = {0: "time", 5: "score"}  # column → what the service can sort by
+NEWEST_FIRST = RowOrder(0, descending=True)  # the order that nobody has to choose
 
 
 class EventsScreen(PictureListScreen):
@@ -51,10 +55,11 @@ class EventsScreen(PictureListScreen):
         self._query = query
         self._feed = EventFeed(lambda page: self.console.ask_service(lambda client: client.events(page)), query)
         self.console.store.retarget("events", self._feed)
+        self.choices.row_order = _row_order(query)
         self.choices.unmark()
 
     def rows(self, value: EventList) -> list[ChoiceRow]:
-        return [ChoiceRow(event.id, event_format.row(event)) for event in value.events]
+        return [ChoiceRow(event.id, event_format.row(event), event) for event in value.events]
 
     def stale_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
         """An event's facts do not change; only whether it was acknowledged is unknown."""
@@ -126,7 +131,15 @@ class EventsScreen(PictureListScreen):
 
     def only_camera(self, camera: str) -> None:
         """Show one camera's events; called by the Cameras screen."""
-        self._set_query(EventQuery(camera=camera))
+        self._set_query(EventQuery(camera=camera, sort=self._query.sort, ascending=self._query.ascending))
+        self.update_now()
+
+    @on(ChoiceList.Reordered, "#choices")
+    def _reordered(self) -> None:
+        """Ask the service for the events in that order: the list has only some of them."""
+        order = self.choices.row_order or NEWEST_FIRST
+        update = {"sort": SORTS[order.column], "ascending": not order.descending}
+        self._set_query(self._query.model_copy(update=update))
         self.update_now()
 
     def action_open(self) -> None:
@@ -259,3 +272,9 @@ class EventsScreen(PictureListScreen):
 
 def _save_clip(save: Any, event: str, path: Path, report: ReportProgress) -> object:
     return save(event, path, report)
+
+
+def _row_order(query: EventQuery) -> RowOrder | None:
+    column = next(column for column, sort in SORTS.items() if sort == query.sort)
+    order = RowOrder(column, not query.ascending)
+    return None if order == NEWEST_FIRST else order

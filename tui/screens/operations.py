@@ -38,7 +38,7 @@ class OperationsScreen(ListScreen):
         operations = [operation for operation in value if operation.state.live or not self._only_live]
         if value and not operations:
             self.choices.empty = "no operation is running: press o to show all"
-        return [ChoiceRow(str(operation.id), operation_format.row(operation)) for operation in operations]
+        return [ChoiceRow(str(operation.id), operation_format.row(operation), operation) for operation in operations]
 
     def point_sources(self) -> None:
         if key := self.choices.key:

@@ -29,7 +29,7 @@ class PresetsScreen(PresetListScreen):
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row per file, including broken ones."""
-        return [ChoiceRow(view.entry.name, preset_format.row(view)) for view in value]
+        return [ChoiceRow(view.entry.name, preset_format.row(view), view) for view in value]
 
     def detail(self) -> tuple[Formatter, str, str]:
         view = self.selected()

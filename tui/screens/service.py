@@ -97,11 +97,13 @@ class ServiceScreen(ConsoleScreen):
         if reading.value is None:
             choices.empty = f"unknown: {reading.error.why or reading.error.what}" if reading.error else ""
         row = service_format.rule_row if choices.id == "rules" else service_format.user_row
-        rows = [ChoiceRow(item.name, row(item)) for item in items or ()]
+        rows = [ChoiceRow(item.name, row(item), item) for item in items or ()]
         if reading.is_stale:
             choices.empty = f"? {reading.unknown_text}"
             rows = [
-                ChoiceRow(row_shown.key, (row_shown.cells[0], Span(f"? {reading.unknown_text}", "stale")))
+                ChoiceRow(
+                    row_shown.key, (row_shown.cells[0], Span(f"? {reading.unknown_text}", "stale")), row_shown.item
+                )
                 for row_shown in rows
             ]
         choices.show(rows, *reading.state)

@@ -31,7 +31,7 @@ class StatisticsScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[Any]] = [
         one
         for one in bindings("statistics", "list")
-        if one.action != "search"  # this screen has no list
+        if one.action != "search" and not one.action.startswith("sort_")  # this screen has no list
     ]
 
     def __init__(self) -> None:

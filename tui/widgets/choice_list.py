@@ -1,10 +1,10 @@
-"""A list to choose from, with a filter and marks. The cursor stays on its row while rows come and go."""
+"""A list to choose from, with a filter, an order and marks. The cursor stays on its row while rows come and go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -13,8 +13,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.formatters.cells import Cell, Column, Line, Span, layout_columns, plain_text, table_heading, table_row
+from tui.formatters.cells import Cell, Column, Line, Span, layout_columns, plain_text, table_row
 from tui.widgets.role_styles import RoleStyled
+from tui.widgets.row_order import RowOrder, column_at, heading, order_beside, order_when_chosen
 
 MARK = "●"
 GUTTER = 2  # columns before the first cell: the mark
@@ -22,10 +23,11 @@ GUTTER = 2  # columns before the first cell: the mark
 
 @dataclass(frozen=True)
 class ChoiceRow:
-    """One thing to choose. `key` identifies it and never changes."""
+    """One thing to choose. `key` identifies it and never changes; `item` is what the sort values are taken from."""
 
     key: str
     cells: tuple[Cell, ...]
+    item: Any = field(default=None, compare=False)
 
 
 def matches(text: str, query: str) -> bool:
@@ -47,7 +49,7 @@ def _with_unique_keys(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
     for number, row in enumerate(rows):
         key = f"{row.key} #{number}" if row.key in used_keys else row.key
         used_keys.add(key)
-        result.append(ChoiceRow(key, row.cells))
+        result.append(ChoiceRow(key, row.cells, row.item))
     return result
 
 
@@ -80,12 +82,16 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
     class Chosen(Highlighted):
         """Somebody pressed Enter on a row, or double-clicked it."""
 
+    class Reordered(Highlighted):
+        """Somebody chose another order of the rows."""
+
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id, classes="panel")
         self.columns = list(columns)
         self._empty = empty
         self.marked: list[str] = []
         self.filter_text = ""
+        self._row_order: RowOrder | None = None
         self._all_rows: list[ChoiceRow] = []
         self._rows: list[ChoiceRow] = []
         self._reported_key = ""  # of the row that was last told
@@ -136,6 +142,18 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         if not self._rows:  # the line that says so names the words
             self.refresh()
 
+    @property
+    def row_order(self) -> RowOrder | None:
+        """How the rows are sorted, None for the order of their source."""
+        return self._row_order
+
+    @row_order.setter
+    def row_order(self, order: RowOrder | None) -> None:
+        if order != self._row_order:
+            self._row_order = order
+            self._apply_filter()
+            self.refresh()
+
     def unmark(self) -> None:
         """Remove the marks of all rows."""
         self.marked.clear()
@@ -165,7 +183,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         """The heading stays; rows scroll below it."""
         width = self.scrollable_content_region.width
         if y == 0:
-            return self.role_strip((Span(" " * GUTTER), *table_heading(self.columns, self._layout)), width)
+            return self.role_strip((Span(" " * GUTTER), *heading(self.columns, self._layout, self._row_order)), width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             return self.role_strip(self._hint(index), width)
@@ -206,9 +224,10 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
 
     def _apply_filter(self) -> None:
         before, old_cursor = self._rows, self._cursor
-        self._rows = [
+        rows = [
             row for row in self._all_rows if matches(" ".join(plain_text(cell) for cell in row.cells), self.filter_text)
         ]
+        self._rows = rows if self._row_order is None else self._row_order.sorted(rows, self.columns)
         self._cursor = self._find_cursor()
         if len(before) != len(self._rows):
             self._set_size()
@@ -242,6 +261,23 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         y = index + 1 - self.scroll_offset.y
         if 1 <= y < self.size.height:
             self.refresh(Region(0, y, self.scrollable_content_region.width, 1))
+
+    # -- sorting ------------------------------------------------------------------------------------------------------
+
+    def sort_beside(self, step: int) -> None:
+        """Sort by the next column to the right, or to the left."""
+        self._choose_order(order_beside(self._row_order, self.columns, self._layout, step))
+
+    def sort_reverse(self) -> None:
+        """Reverse the order; the third time, return to the order of the source."""
+        if self._row_order is not None:
+            self._choose_order(order_when_chosen(self._row_order, self.columns, self._row_order.column))
+        else:
+            self.sort_beside(1)
+
+    def _choose_order(self, order: RowOrder | None) -> None:
+        self.row_order = order
+        self.post_message(self.Reordered(self, self.key))
 
     # -- moving -------------------------------------------------------------------------------------------------------
 
@@ -296,9 +332,14 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self.action_move(1)
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; a click on it chooses."""
+        """A click moves the cursor; a click on it chooses; one on a column's title sorts by it."""
         offset = event.get_content_offset(self)
-        if offset is None or offset.y == 0:
+        if offset is None:
+            return
+        if offset.y == 0:
+            column = column_at(offset.x - GUTTER, self._layout)
+            if column is not None and self.columns[column].sort is not None:
+                self._choose_order(order_when_chosen(self._row_order, self.columns, column))
             return
         index = offset.y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
