@@ -138,6 +138,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers.restart", "r", "Restart", "Restart", "Stop the container and start it again", changes=True),
     Action("containers.stop", "s", "Stop", "Stop", "Stop the container; it can be started again", changes=True),
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),
+    # processes
+    Action("processes.kill", "X", "End the process", "Kill", "Ask it to end, or kill it; asks first", changes=True),
+    Action("processes.container", "o", "Its container", "Container", "Open the Containers screen on its container"),
     # cameras
     Action("cameras.add", "a", "Add a camera", "Add", "A form with a connection test", changes=True),
     Action("cameras.edit", "e", "Edit the camera", "Edit", "All settings, with a connection test", changes=True),

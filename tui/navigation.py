@@ -41,6 +41,7 @@ _ENTRIES = (
     ScreenEntry("artifacts", "Artifacts", "3", "prepare", "a", "what is locked and what is on disk"),
     ScreenEntry("builds", "Builds", "4", "prepare", "b", "every kept build with its stages and log"),
     ScreenEntry("containers", "Containers", "5", "run", "t", "the engine's containers with their logs", ("ps",)),
+    ScreenEntry("processes", "Processes", "", "run", "r", "what uses the GPUs, and what runs in containers", ("top",)),
     ScreenEntry("service", "Service", "0", "run", "v", "models, memory, notification rules and users"),
     ScreenEntry("operations", "Operations", "7", "work", "w", "long work with its stages and log", ("ops",)),
 )  # fmt: skip

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
+    from tui.process_source import Processes, ProcessSource
 
 T = TypeVar("T")
 LIVE_SECONDS = 1.0  # seconds between two samples of live values
@@ -39,6 +40,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "gpus": "NVIDIA driver",
     "host": "This machine",
     "containers": "Docker engine",
+    "processes": "Processes",
     "cameras": "Inference service",
     "operations": "Operations ledger",
     "presets": "Presets folder",
@@ -110,6 +112,8 @@ class Sources:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._gpus: GpuSampler | None = None
+        self._gpus_lock = threading.Lock()
+        self._processes: ProcessSource | None = None
         self._host: HostSampler | None = None
         self._histories: dict[str, History] = {}
         self._added_at: dict[str, float] = {}
@@ -129,6 +133,7 @@ class Sources:
             "gpus": (self.gpus, LIVE_SECONDS),
             "host": (self.host, LIVE_SECONDS),
             "containers": (self.containers, LIVE_SECONDS),
+            "processes": (self.processes, MANUAL_SECONDS),
             "cameras": (self.cameras, LIVE_SECONDS),
             "operations": (self.operations, LIVE_SECONDS),
             "presets": (self.presets, MANUAL_SECONDS),
@@ -154,22 +159,37 @@ class Sources:
 
     def gpus(self) -> LiveSample:
         """The GPUs with the containers that use them, and their load over time."""
-        from core.telemetry.gpus import GpuSampler, GpuState, attribute_containers
+        from core.telemetry.gpus import GpuState, attribute_containers
 
-        if self._gpus is None:
-            self._gpus = GpuSampler()
         containers = self._known_containers
         sample: GpuSample = attribute_containers(
-            self._gpus.sample(),
+            self._gpu_sampler.sample(),
             {container.id: container.name for container in containers},
             {container.id for container in containers if container.managed},
         )
         is_hung = sample.state is GpuState.HUNG  # its values are outdated
-        histories = {
-            f"gpu{gpu.index}": self._add_to_history(f"gpu{gpu.index}", None if is_hung else gpu.utilisation)
-            for gpu in sample.gpus
-        }
+        figures = {f"gpu{gpu.index}": gpu.utilisation for gpu in sample.gpus}
+        figures |= {f"vram{gpu.index}": gpu.memory_used for gpu in sample.gpus}
+        histories = {name: self._add_to_history(name, None if is_hung else value) for name, value in figures.items()}
         return LiveSample(sample, histories)
+
+    @property
+    def _gpu_sampler(self) -> GpuSampler:
+        """The reader of the driver, shared by two threads; created on first use, because it imports much."""
+        from core.telemetry.gpus import GpuSampler
+
+        with self._gpus_lock:
+            if self._gpus is None:
+                self._gpus = GpuSampler()
+            return self._gpus
+
+    def processes(self) -> Processes:
+        """The processes on GPUs and in containers, with their use of CPU and VRAM over time."""
+        if self._processes is None:
+            from tui.process_source import ProcessSource
+
+            self._processes = ProcessSource(self._site)
+        return self._processes.read(self._gpu_sampler.sample())
 
     def host(self) -> LiveSample:
         """The host, and its load over time."""

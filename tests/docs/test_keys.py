@@ -18,7 +18,8 @@ from tui.navigation import SCREENS
 
 CONSOLE = "docs/console.md"
 EXPLAINED = {
-    "Cameras": "cameras", "Events": "events", "Statistics": "statistics", "The service, rules and users": "service",
+    "Processes": "processes", "Cameras": "cameras", "Events": "events", "Statistics": "statistics",
+    "The service, rules and users": "service",
 }  # fmt: skip
 NAMES = {
     "?": "question_mark", ":": "colon", "/": "slash", "+": "plus", "-": "minus", "&": "ampersand",

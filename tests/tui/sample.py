@@ -8,7 +8,7 @@ from typing import Any
 from core.log_lines import LineSpool
 from core.service_client import LoginIdentity
 from core.site import Site
-from tests.tui.sample_machine import NOON, containers, gpus, host
+from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
 from tests.tui.sample_site import builds, lock, operations, plan, presets, previews, stages, write_logs
 from tui.parts import ConsoleParts
@@ -16,8 +16,8 @@ from tui.store import Store
 
 __all__ = [
     "NOON", "PARTS", "SampleLog", "SampleService", "SampleSources", "SampleStore", "builds", "cameras", "containers",
-    "events", "gpus", "host", "lock", "operations", "picture", "plan", "presets", "previews", "service", "stages",
-    "statistics", "write_logs",
+    "events", "gpus", "host", "lock", "operations", "picture", "plan", "presets", "previews", "processes", "service",
+    "stages", "statistics", "write_logs",
 ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ class SampleSources:
 
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source answers at once, and the same for ever."""
-        names = (gpus, host, containers, cameras, operations, presets, builds, events, statistics, service)
+        names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {"operation": stages(), "plan": plan(), "build": None, "container": None, "login": LoginIdentity()}
         return {**sources, **{name: (_constant(value), 3600.0) for name, value in details.items()}}

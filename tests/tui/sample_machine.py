@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerState, ContainerStats
+from core.containers.processes import ListedProcess
 from core.telemetry.disks import Disk
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
+from core.telemetry.history import Trend
 from core.telemetry.host import HostSample, Interface, Temperature
+from tui.process_source import Processes
 from tui.sources import Containers, LiveSample
 
 GIB = 1 << 30
@@ -42,7 +45,55 @@ def gpus() -> LiveSample:
         clock_graphics=1708,
     )
     sample = GpuSample(state=GpuState.OK, driver="550.90.07", cuda="12.4", gpus=[first, second])
-    return LiveSample(sample, {"gpu0": wave(40, 95), "gpu1": wave(5, 30)})
+    vram = {"vram0": wave(12 * GIB, 19 * GIB), "vram1": wave(2 * GIB, 2 * GIB)}
+    return LiveSample(sample, {"gpu0": wave(40, 95), "gpu1": wave(5, 30), **vram})
+
+
+def processes() -> Processes:
+    """A process of xaiva's container on a GPU, somebody's notebook on the other one, and a database."""
+    dubbing = ListedProcess(
+        pid=4711,
+        gpu=0,
+        vram=18 * GIB,
+        gpu_percent=62,
+        owner="root",
+        container="xaiva-dubbing-cuda13.0",
+        ours=True,
+        cpu_percent=138,
+        memory=int(18.2 * GIB),
+        run_seconds=11_000,
+        command="python3 -m core.inference serve",
+        started=1,
+    )
+    notebook = ListedProcess(
+        pid=12042,
+        gpu=1,
+        vram=GIB,
+        owner="anna",
+        cpu_percent=4,
+        memory=2 * GIB,
+        run_seconds=250_000,
+        command="/home/anna/venv/bin/python -m ipykernel_launcher -f kernel-1.json",
+        started=1,
+    )
+    database = ListedProcess(
+        pid=1199,
+        owner="999",
+        container="postgres",
+        cpu_percent=0.4,
+        memory=96 * MIB,
+        run_seconds=1_600_000,
+        command="postgres",
+        started=1,
+    )
+    trends = {
+        dubbing.key: {
+            "cpu": Trend(wave(90, 150, 100), 297),
+            "vram": Trend(wave(12 * GIB, 18 * GIB, 100), 297),
+            "gpu": Trend(wave(30, 90, 100), 297),
+        }
+    }
+    return Processes([dubbing, notebook, database], trends, [])
 
 
 def host() -> LiveSample:

@@ -35,18 +35,25 @@ def gpu_lines(live: LiveSample | None, width: int) -> list[Line]:
     if live is None:
         return []
     sample: GpuSample = live.sample
-    if sample.state is not GpuState.OK and not sample.gpus:
-        words = {GpuState.HUNG: "the driver does not answer"}.get(sample.state, "no GPU found")
-        return [line(Span(words, "dim")), *wrap(sample.detail, width, "dim")]
-    if sample.state is GpuState.HUNG:
-        lines = wrap(f"! {sample.detail}", width, "error")
-        return lines + [name for gpu in sample.gpus for name in wrap(_unknown_text(gpu, sample.age), width, "stale")]
+    if problem := gpu_problem_lines(sample, width):
+        return problem
     out: list[Line] = []
     for gpu in sample.gpus:
         out += _gpu_lines(gpu, live.history.get(f"gpu{gpu.index}", []), width)
     if sample.state is not GpuState.OK:
         out += wrap(f"! {sample.detail or sample.state.value}", width, "error")
     return out
+
+
+def gpu_problem_lines(sample: GpuSample, width: int) -> list[Line]:
+    """Why there are no figures of GPUs, with the GPUs whose values are outdated; empty when there are some."""
+    if sample.state is not GpuState.OK and not sample.gpus:
+        words = {GpuState.HUNG: "the driver does not answer"}.get(sample.state, "no GPU found")
+        return [line(Span(words, "dim")), *wrap(sample.detail, width, "dim")]
+    if sample.state is GpuState.HUNG:
+        lines = wrap(f"! {sample.detail}", width, "error")
+        return lines + [name for gpu in sample.gpus for name in wrap(_unknown_text(gpu, sample.age), width, "stale")]
+    return []
 
 
 def gpu_name(gpu: Gpu) -> str:
