@@ -94,6 +94,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.choose_service", "f8", "Choose the inference service", help="When several are running"),
     Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Close the console; operations continue"),
     Action("app.redraw", "ctrl+l", "Redraw the screen", help="When another program wrote over it"),
+    Action("panel.jump", "J,ctrl+g", "Jump to a panel", help="Each panel shows a letter, which focuses it"),
+    Action("panel.full_screen", "Z", "Full screen", help="The focused panel fills the terminal, and back"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
     Action("overview.refresh", "f5", "Refresh", "Refresh", "Ask every source now"),
     Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),

@@ -357,7 +357,7 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         if action.screen == "app":
             await self.run_action(f"app.{action.method}")
             return
-        if action.screen != "list":
+        if action.screen in SCREENS:
             await self.switch_mode(action.screen)
         self.started_by_name = True
         try:

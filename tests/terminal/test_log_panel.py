@@ -35,7 +35,7 @@ class Viewer(App[None]):
         yield LogPanel(self.lines)
 
     def on_mount(self) -> None:
-        self.query_one(LogPanel).focus_log()
+        self.query_one(LogPanel).view.focus()
 
     def on_log_panel_copied(self, message: LogPanel.Copied) -> None:
         self.copied.append(message.text)

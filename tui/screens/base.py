@@ -12,7 +12,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -20,6 +19,7 @@ from core.errors import XaivaError
 from tui.actions import ACTION_BY_ID
 from tui.app_protocol import ConsoleApp, console_of
 from tui.formatters.cells import Cell, Column, Line, Span, wrap
+from tui.screens.panel_screen import PanelScreen
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
@@ -44,7 +44,7 @@ def error_lines(error: XaivaError, width: int) -> list[Line]:
     return out + (wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else [])
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(PanelScreen):
     """A screen of the console. The store updates it at each tick, and when one of its sources has news.
 
     `SOURCES` are asked only while the screen is in view.
@@ -173,12 +173,14 @@ class ConsoleScreen(Screen[None]):
         search.focus()
 
     def action_back(self) -> None:
-        """Close the search line and show all rows."""
+        """Close the search line and show all rows; then show all panels."""
         if self.query_one("#search", Input).has_class("-open"):
             self._close_search()
             self._list_in_search.search("")
-        elif (target := self.searched_list()) is not None:
+        elif (target := self.searched_list()) is not None and target.filter_text:
             target.search("")
+        else:
+            self.leave_full_screen()
 
     @on(Input.Changed, "#search")
     def _search_changed(self, event: Input.Changed) -> None:

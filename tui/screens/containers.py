@@ -108,7 +108,7 @@ class ContainersScreen(ListScreen):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     def action_logs(self) -> None:
-        self.query_one("#log", LogPanel).focus_log()
+        self.focus_panel(self.query_one("#log"))
 
     def action_inspect(self) -> None:
         if (container := self.selected()) is None:

@@ -11,7 +11,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
 from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widget import Widget
@@ -36,6 +35,7 @@ from tui.formatters.preset_form import (
     offered_values,
     parse_object,
 )
+from tui.screens.panel_screen import PanelScreen
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
 
@@ -53,7 +53,7 @@ class CheckedText:
     target: str
 
 
-class EditorScreen(Screen[None]):
+class EditorScreen(PanelScreen):
     """Form and JSON are two views of one text, with its problems beside them. Nothing is written before Ctrl+S."""
 
     AUTO_FOCUS = "#f-base"
@@ -324,6 +324,8 @@ class EditorScreen(Screen[None]):
         console_of(self).background(partial(read_text, self._path), show)
 
     def action_leave(self) -> None:
+        if self.leave_full_screen():
+            return
         if self.unsaved:
             self._confirm("Leave without saving?", "Your changes are lost.", "Leave", lambda: self.dismiss(None))
         else:

@@ -16,6 +16,10 @@ class PictureListScreen(ListScreen):
     def above_detail(self) -> Iterable[Widget]:
         yield PictureView(id="picture")
 
+    def on_mount(self) -> None:
+        """The picture can take the focus, so that a key shows it in full size."""
+        self.picture.can_focus = True
+
     @property
     def picture(self) -> PictureView:
         return self.query_one("#picture", PictureView)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -98,10 +99,6 @@ class LogPanel(Vertical):
             self.border_title = title
         self._refilter()
 
-    def focus_log(self) -> None:
-        """Focus the log view."""
-        self.view.focus()
-
     # -- status ----------------------------------------------------------------
 
     @on(LogView.Changed)
@@ -177,11 +174,16 @@ class LogPanel(Vertical):
         self.view.focus()
 
     def action_clear(self) -> None:
-        """Stop a running search and close the input line; if it was closed already, clear search and filter."""
+        """Stop a running search and close the input line; if it was closed already, clear search and filter.
+
+        When there is nothing to clear, the key is left to the screen.
+        """
         self._searching.set()
         if self.query_one(Input).has_class("-open"):
             self._close_line()
             return
+        if not (self._message or self._filter or self.view.search_pattern):
+            raise SkipAction
         self._message = ""
         self.view.highlight(None)
         if self._filter:
