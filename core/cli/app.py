@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("containers", "Run a command or a shell in a container."),
     "inspect": ("containers", "Show everything the engine reports about a container."),
     "stats": ("containers", "Show what the running containers use."),
+    "engine": ("engine", "What the engine holds: images, volumes, networks, build cache; and its events."),
     "service": ("service", "Show the state of the inference service and its models."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "Events that the cameras detected: list, acknowledge, export, watch."),

@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 30.0
 
 
+def engine_get(
+    client: docker.DockerClient, path: str, query: Mapping[str, Any], *, stream: bool = False
+) -> requests.Response:
+    """The engine's answer to a GET request that the SDK has no function for. Raises the SDK's own errors."""
+    api = client.api
+    url = f"{api.base_url}/v{api.api_version}{path}"
+    response = api.get(url, params=dict(query), stream=stream, timeout=api.timeout)
+    if not response.ok:
+        from docker.errors import create_api_error_from_http_exception
+        from requests import HTTPError
+
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+    return response
+
+
 class StreamIdle(Exception):
     """No data came for IDLE_SECONDS."""
 
@@ -32,9 +50,9 @@ class EngineStream:
     """One GET request whose response is read as it arrives. Any thread may call `close` at any time."""
 
     def __init__(self, client: docker.DockerClient, what: str, path: str, query: Mapping[str, Any]) -> None:
-        self._api = client.api
+        self._client = client
         self._what = what
-        self._url = f"{client.api.base_url}/v{client.api.api_version}{path}"
+        self._path = path
         self._query = {name: value for name, value in query.items() if value is not None}
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -59,14 +77,15 @@ class EngineStream:
     def chunks(self, **more: Any) -> Iterator[bytes]:
         """The chunks of one response as the engine sends them, with `more` added to the query.
 
-        Raises EngineError when the engine refuses or does not answer, StreamIdle, StreamCut.
+        Raises EngineError when the engine refuses or does not answer; while it is read, StreamIdle and StreamCut.
         """
+        response = self._open(more)
+        return iter(()) if response is None else self._read(response)
+
+    def _read(self, response: requests.Response) -> Iterator[bytes]:
         import requests
         import urllib3
 
-        response = self._open(more)
-        if response is None:
-            return
         try:
             yield from response.iter_content(chunk_size=None)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
@@ -85,15 +104,7 @@ class EngineStream:
     def _open(self, more: Mapping[str, Any]) -> requests.Response | None:
         with engine_errors(self._what):
             # the engine sends its headers at once, even when it has no data yet
-            response = self._api.get(self._url, params={**self._query, **more}, stream=True, timeout=self._api.timeout)
-            if not response.ok:
-                from docker.errors import create_api_error_from_http_exception
-                from requests import HTTPError
-
-                try:
-                    response.raise_for_status()
-                except HTTPError as error:
-                    create_api_error_from_http_exception(error)
+            response = engine_get(self._client, self._path, {**self._query, **more}, stream=True)
         connection: Any = response.raw.connection
         if connection is not None and connection.sock is not None:
             connection.sock.settimeout(IDLE_SECONDS)

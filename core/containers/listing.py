@@ -77,7 +77,7 @@ def _parse_description(data: dict[str, Any]) -> Container:
         health=ContainerHealth(health.get("Status") or "none") if running else ContainerHealth.NONE,
         health_output=redact_text(last_health_output(health), secrets),
         ports=_parse_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
-        created=_unix_time(data["Created"]) if data.get("Created") else 0,
+        created=unix_time(data["Created"]) if data.get("Created") else 0,
         **_label_fields(config.get("Labels") or {}),
         exit_code=int(code) if code is not None and (state.ended or state is ContainerState.RESTARTING) else None,
         oom_killed=bool(state_fields.get("OOMKilled")),
@@ -187,7 +187,7 @@ def bound_ports(data: dict[str, Any]) -> list[ContainerPort]:
     return [port for port in bindings if port.host_port]
 
 
-def _unix_time(text: str) -> float:
+def unix_time(text: str) -> float:
     """Unix time of the engine's RFC 3339 text, which has up to nine decimals; Python 3.10 accepts only six."""
     from datetime import datetime
 

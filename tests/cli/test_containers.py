@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -11,7 +12,7 @@ import pytest
 
 from core import labels
 from core.site import Site
-from tests.cli.conftest import Xaiva
+from tests.cli.conftest import Xaiva, command
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -52,6 +53,30 @@ def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> No
     result = on_engine("logs", talker)
     assert result.code == 2
     assert "xaiva ps" in result.err
+
+
+def test_engine_and_what_it_holds(on_engine: Xaiva, engine: TestEngine, talker: str) -> None:
+    engine.docker("volume", "create", "cli-volume")
+    document = on_engine("engine", "--json").document
+    assert document["engine"]["host"] == engine.host
+    assert [total["kind"] for total in document["totals"]] == ["image", "volume", "network", "cache"]
+    assert re.search(r"(?s)engine +Docker Engine.*KIND.*image", on_engine("engine").out)
+    (row,) = [i for i in on_engine("engine", "images", "--json").document["images"] if BASE_IMAGE in i["tags"]]
+    assert talker in [use["container"] for use in row["used_by"]]
+    assert re.search(rf"{BASE_IMAGE}.*{talker}", on_engine("engine", "images").out)
+    assert re.search(r"cli-volume +0 B ", on_engine("engine", "volumes").out)
+    assert re.search(rf"none +null .*{talker}", on_engine("engine", "networks").out)
+    assert on_engine("engine", "cache", "--json").document["cache"] is not None
+    engine.docker("volume", "rm", "cli-volume")
+
+
+def test_engine_events_are_a_stream_of_documents(small_site: Site, engine: TestEngine, talker: str) -> None:
+    words = command(small_site, "engine", "events", "--since", "1m", "--json")
+    with subprocess.Popen(words, env=engine.env, stdout=subprocess.PIPE, text=True) as stream:
+        assert stream.stdout is not None
+        names = (document["name"] for document in map(json.loads, stream.stdout) if document["action"] == "start")
+        assert talker in names
+        stream.terminate()
 
 
 def test_exec_hands_on_its_streams_and_the_exit_code(xaiva_process: Xaiva, engine: TestEngine, talker: str) -> None:

@@ -88,6 +88,7 @@ def test_no_command_is_lost() -> None:
         "camera remove,camera start,camera stop,camera restart,camera learn,camera suspend,camera test,"
         "camera snapshot,camera watch,event list,event show,event ack,event protect,event export,event clip,"
         "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,"
+        "engine images,engine volumes,engine networks,engine cache,engine events,"
         "rule test,service,login,logout,doctor,completion"
     )
     assert {tuple(words.split()) for words in expected.split(",")} <= set(ALL)
