@@ -73,6 +73,7 @@ class SiteSettings(_Section):
     name: Annotated[str, AfterValidator(escape_invisible)] = Field(
         default="", description="shown in the console's title; empty: the folder's name"
     )
+    demo: bool = Field(default=False, description="the site of `xaiva demo`: the console says so in its first line")
     engine: EngineSettings = EngineSettings()
     service: ServiceClientSettings = ServiceClientSettings()
     sync: SyncSettings = SyncSettings()

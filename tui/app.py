@@ -194,8 +194,12 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
 
     @property
     def flags(self) -> str:
-        """The console's limits in words: read-only, low bandwidth."""
-        words = [("read-only", self.read_only), ("low bandwidth", self.low_bandwidth)]
+        """What is special about this console, in words: demo, read-only, low bandwidth."""
+        words = [
+            ("demo", self.site.settings.demo),
+            ("read-only", self.read_only),
+            ("low bandwidth", self.low_bandwidth),
+        ]
         return " · ".join(word for word, on in words if on)
 
     @property

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.cli.app import OpenConsole
+    from core.cli.session import OpenConsole
 
 
 def main(open_console: OpenConsole | None = None) -> int:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol
 
 import click
 
 from core.cli.name_completion import complete, containers
 from core.cli.output import print_error
-from core.cli.session import CliSession
+from core.cli.session import CliSession, OpenConsole
 from core.cli.single_use_options import Group
 from core.cli.streams import OutputFailed, silence_output
 from core.cli.usage_errors import usage_error
-from core.errors import Cancelled, InputError, XaivaError
+from core.errors import Cancelled, XaivaError
 
 # Name → module and help. `xaiva --help` needs only this table, so it is fast.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Show xaiva with generated cameras: no engine, GPU or camera is needed."),
     "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
     "lock": ("artifacts", "List every file a preset needs, with its size and SHA-256."),
     "sync": ("artifacts", "Download, repair and remove files until the artifacts match the lock."),
@@ -52,12 +52,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("machine", "Check what this machine can and cannot do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
-
-
-class OpenConsole(Protocol):
-    """Opens the console on a site and returns its exit code."""
-
-    def __call__(self, site_root: str, /, *, service: str, read_only: bool, low_bandwidth: bool) -> int: ...
 
 
 class LazyGroup(Group):
@@ -100,13 +94,9 @@ class LazyGroup(Group):
 @click.pass_context
 def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandwidth: bool) -> None:
     """Bring GPU inference to sites that have no network. Without a command, opens the console."""
-    open_console: OpenConsole | None = ctx.obj
-    ctx.obj = CliSession(root, service)
+    session = ctx.obj = CliSession(root, service, ctx.obj, read_only=read_only, low_bandwidth=low_bandwidth)
     if ctx.invoked_subcommand is None:
-        if open_console is None:
-            why = "`python -m core.cli` has only the commands"
-            raise InputError("The console", why, "open it with `xaiva`, or see the commands: xaiva --help")
-        ctx.exit(open_console(root, service=service, read_only=read_only, low_bandwidth=low_bandwidth))
+        ctx.exit(session.open_console(root, service=service))
 
 
 def run(arguments: Sequence[str] | None = None, open_console: OpenConsole | None = None) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from core.errors import InputError
 from core.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -21,12 +22,29 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 PRIORITY = click.Choice(["low", "normal", "high", "critical"])
 
 
-class CliSession:
-    """One run of the command line, with its site, ledger and engine."""
+class OpenConsole(Protocol):
+    """Opens the console on a site and returns its exit code."""
 
-    def __init__(self, root: str, service: str = "") -> None:
+    def __call__(self, site_root: str, /, *, service: str, read_only: bool, low_bandwidth: bool) -> int: ...
+
+
+class CliSession:
+    """One run of the command line, with its site, ledger, engine and console."""
+
+    def __init__(
+        self,
+        root: str,
+        service: str = "",
+        console: OpenConsole | None = None,
+        *,
+        read_only: bool = False,
+        low_bandwidth: bool = False,
+    ) -> None:
         self.root = root
         self.service = service
+        self._console = console
+        self._read_only = read_only
+        self._low_bandwidth = low_bandwidth
 
     @cached_property
     def site(self) -> Site:
@@ -36,6 +54,14 @@ class CliSession:
         site = Site.open(self.root)
         site.service = (self.service, "--service") if self.service else None
         return site
+
+    @property
+    def open_console(self) -> Callable[..., int]:
+        """The console with this command line's options. Raises InputError if the command line was given none."""
+        if self._console is None:
+            why = "`python -m core.cli` has only the commands"
+            raise InputError("The console", why, "open it with `xaiva`, or see the commands: xaiva --help")
+        return partial(self._console, read_only=self._read_only, low_bandwidth=self._low_bandwidth)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -1,0 +1,1 @@
+"""The generated cameras: drawn, encoded and served over HTTP. Needs the packages of the inference service."""
