@@ -22,7 +22,7 @@ lint: setup
 
 # The tables that are taken from the code.
 docs: setup
-	$(PYTHON) -m cogapp -r CONTRIBUTING.md core/errors.py docs/architecture.md
+	$(PYTHON) -m cogapp -r CONTRIBUTING.md core/errors.py docs/architecture.md docs/console.md
 
 bench: setup
 	$(PYTHON) -m benchmarks

@@ -1,4 +1,4 @@
-"""Checks whether the engine that answers is new enough for xaiva."""
+"""Checks whether the engine that answers is new enough for xaiva, and names it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def version_findings(answer: Mapping[str, Any]) -> list[Finding]:
         return []
     why = f"it is too old; xaiva needs Docker Engine {MINIMUM_ENGINE} (API {'.'.join(map(str, MINIMUM_API))}) or newer"
     return [_finding(Level.ERROR, description, why, f"install Docker Engine {MINIMUM_ENGINE} or newer on that machine")]
+
+
+def engine_title(answer: Mapping[str, Any]) -> str:
+    """From the engine's answer to `/version`: its name and version, such as `docker 27.1.1`."""
+    name, version, _ = _parse_answer(answer)
+    return f"{name or 'docker'} {version or 'without a version'}"
 
 
 def _parse_answer(answer: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
-"""The tables of docs/architecture.md, generated from the code: floors, modules, and the keys of `site.toml`.
+"""The tables of docs/architecture.md and docs/console.md, generated from the code.
 
-The page holds the calls; `make docs` writes what they return below them.
+The pages hold the calls; `make docs` writes what they return below them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pydantic import BaseModel
 
 from core.site import SiteSettings
 from core.toml import tomllib
+from tui.navigation import SCREENS, groups_with_screens
+from tui.relatives import RELATIVES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +46,25 @@ def modules(*packages: str) -> str:
 def settings() -> str:
     """The keys of `site.toml`, with their defaults."""
     return table(("key", "default", "meaning"), _keys(SiteSettings))
+
+
+def screens() -> str:
+    """The screens of the console with their keys, by group."""
+    rows = [
+        (group, f"`{entry.key}`" if entry.key else "", f"`{entry.letter}`", entry.title, entry.help)
+        for group, entries in groups_with_screens()
+        for entry in entries
+    ]
+    return table(("group", "key", "letter", "screen", "what it is for"), rows)
+
+
+def relatives() -> str:
+    """Where `o` and `O` lead to from the rows of each screen."""
+    rows = [
+        (SCREENS[screen].title, found[0].title, ", ".join(f"`{one.letter}` {one.title}" for one in found))
+        for screen, found in RELATIVES.items()
+    ]
+    return table(("screen", "`o`", "`O`, then"), rows)
 
 
 def errors() -> str:

@@ -6,16 +6,20 @@ Screens make their bindings from this table, the command palette lists it, the h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from textual.binding import Binding
 
 from tui.navigation import SCREENS
+from tui.relatives import RELATIVES
 
 KEY_DISPLAYS = {
     "question_mark": "?",
     "colon": ":",
     "slash": "/",
+    "comma": ",",
+    "backspace": "Backspace",
     "minus": "-",
     "plus": "+",
     "left": "←",
@@ -23,6 +27,11 @@ KEY_DISPLAYS = {
     "less_than_sign": "<",
     "greater_than_sign": ">",
 }
+
+
+def key_text(key: str) -> str:
+    """A key as people call it."""
+    return KEY_DISPLAYS.get(key, key.replace("ctrl+", "^"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,11 @@ class Action:
         """The name of the method that Textual calls, without `action_`."""
         return self.id.partition(".")[2]
 
+    @property
+    def opens_screen(self) -> bool:
+        """Whether all it does is to open a screen."""
+        return self.id.startswith("app.go(")
+
     def binding(self) -> Binding:
         first = self.keys.partition(",")[0]
         return Binding(
@@ -55,22 +69,8 @@ class Action:
             show=bool(self.short),
             id=self.id,
             tooltip=self.help,
-            key_display=KEY_DISPLAYS.get(first, first),
+            key_display=key_text(first),
         )
-
-
-SHORT_TITLES: dict[str, str] = {  # for a tab bar that is too narrow for the full titles
-    "overview": "Over",
-    "presets": "Pres",
-    "artifacts": "Arti",
-    "builds": "Build",
-    "containers": "Cont",
-    "cameras": "Cams",
-    "operations": "Oper",
-    "events": "Events",
-    "statistics": "Stat",
-    "service": "Serv",
-}
 
 
 def _screen_actions() -> list[Action]:
@@ -80,9 +80,19 @@ def _screen_actions() -> list[Action]:
     ]
 
 
+def _relative_actions() -> Iterator[Action]:
+    for screen, (first, *more) in RELATIVES.items():
+        help_text = f"Open {first.title}; Backspace returns"
+        yield Action(f"{screen}.relative", "o", f"Go to {first.title}", f"→{SCREENS[first.screen].title}", help_text)
+        titles = ", ".join(relative.title for relative in (first, *more))
+        yield Action(f"{screen}.relatives", "O", "Go to a relative", help=titles)
+
+
 ACTIONS: tuple[Action, ...] = (
     *_screen_actions(),
     Action("app.help", "question_mark,f1", "Help", "Help", "The keys that work now and what they do"),
+    Action("app.go_menu", "comma", "All screens", "Screens", "A letter opens any screen"),
+    Action("app.previous", "backspace", "Back", help="The screen you came from"),
     Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by name"),
     Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, terminal colours"),
     Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a slow connection"),
@@ -172,7 +182,6 @@ ACTIONS: tuple[Action, ...] = (
         "For some minutes; events are still recorded",
         changes=True,
     ),
-    Action("cameras.events", "o", "Events of this camera", "Events", "Open the Events screen for this camera"),
     Action(
         "cameras.remove",
         "X",
@@ -229,7 +238,8 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
     ),
     Action("operations.retry", "r", "Start again", "Retry", "It continues from the finished parts", changes=True),
-    Action("operations.only_live", "o", "Only running operations", "Running", "Hide or show finished operations"),
+    Action("operations.only_live", "u", "Only running operations", "Running", "Hide or show finished operations"),
+    *_relative_actions(),
 )
 ACTION_BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 

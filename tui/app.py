@@ -15,24 +15,26 @@ from core.errors import XaivaError
 from core.site import Site
 from core.terminal_text import escape_invisible
 from tui.actions import ACTION_BY_ID, bindings
-from tui.app_protocol import THIS_CONSOLE
 from tui.background_work import BackgroundWork
+from tui.formatters.cells import Span
+from tui.formatters.top_lines import Status, engine_span
 from tui.messages import SourceChanged
 from tui.navigation import SCREENS
 from tui.parts import ConsoleParts
+from tui.screen_navigation import ScreenNavigation
 from tui.screens.base import ConsoleScreen
 from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES
 from tui.stylesheet import ConsoleStylesheet
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
 from tui.theme import CONSOLE_THEMES, TERMINAL_THEME, TERMINAL_VARIABLES, THEME_NAMES
-from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
     from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call to the inference service that a key starts
+THIS_CONSOLE = " (this console)"  # follows the name of a user who is logged in only here
 TALL_LINES = 36  # lines from which a toast has room for a title of its own
 
 
@@ -42,7 +44,7 @@ def screen_class(name: str) -> type[Screen[Any]]:
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
 
-class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
+class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
     """The console over one site."""
 
     TITLE = "xaiva"
@@ -203,6 +205,14 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         return " · ".join(word for word, on in words if on)
 
     @property
+    def status(self) -> Status:
+        """What the first line of every screen shows."""
+        user = Span(self.user or "no login", "" if self.user else "dim") if self.who else Span("login …", "dim")
+        return Status(
+            self.site_name, self.parts.host(), engine_span(self.store.reading("engine_identity")), user, self.flags
+        )
+
+    @property
     def user(self) -> str:
         """The user's name, marked when only this console uses the login; "" for nobody."""
         who = self.who
@@ -252,11 +262,6 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         """Copy the text of a log panel."""
         self.copy(message.text)
 
-    async def open_operation(self, identifier: int) -> None:
-        """Show one operation on its screen."""
-        await self.switch_mode("operations")
-        self.screen.query_one("#choices", ChoiceList).move_cursor_to_new(str(identifier))
-
     # -- actions -------------------------------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
@@ -269,10 +274,6 @@ class XaivaApp(BackgroundWork, IncrementalRender, App[int]):
         elif not isinstance(self.screen, Confirm):
             question = Confirm("Leave without saving?", "What you typed will be lost.", "Leave")
             self.push_screen(question, lambda yes: self.exit() if yes else None)
-
-    async def action_go(self, name: str) -> None:
-        """Open a screen. Dialogs and editors stay with the screen they were opened on."""
-        await self.switch_mode(name)
 
     def action_next_theme(self) -> None:
         index = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1

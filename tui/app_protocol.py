@@ -14,11 +14,9 @@ from tui.store import Store
 if TYPE_CHECKING:
     from core.errors import XaivaError
     from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
+    from tui.formatters.top_lines import Status
 
 T = TypeVar("T")
-
-
-THIS_CONSOLE = " (this console)"  # follows the name of a user who is logged in only here
 
 
 class ConsoleApp(Protocol):
@@ -47,22 +45,14 @@ class ConsoleApp(Protocol):
         """Who this console is logged in as, None while that is unknown."""
 
     @property
-    def user(self) -> str:
-        """The user's name, with THIS_CONSOLE for a login of this console only; "" for nobody."""
+    def status(self) -> Status:
+        """What the first line of every screen shows."""
 
     def login_changed(self) -> None:
         """The login changed: ask the service's sources again."""
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
         """Run `work` with a client of the service, in a source's thread."""
-
-    @property
-    def site_name(self) -> str:
-        """The site's name, else the name of its folder."""
-
-    @property
-    def flags(self) -> str:
-        """The limits of this console in words, such as read-only."""
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
@@ -89,8 +79,11 @@ class ConsoleApp(Protocol):
     def copy(self, text: str) -> None:
         """Copy to the terminal's clipboard, also over SSH."""
 
-    async def open_operation(self, identifier: int) -> None:
-        """Show one operation on its screen."""
+    async def open_row(self, screen: str, key: str) -> None:
+        """Show one row of a list on its screen."""
+
+    async def go_back(self) -> None:
+        """Return to the screen that one came from, if there is one."""
 
     async def run_named(self, identifier: str) -> None:
         """Run an action of the table on its screen."""

@@ -33,16 +33,61 @@ class ScreenEntry:
 
 
 _ENTRIES = (
-    ScreenEntry("overview", "Overview", "1", "watch", "o", "everything that needs your attention", ("home",)),
-    ScreenEntry("cameras", "Cameras", "6", "watch", "c", "the service's cameras with a live picture", ("cams",)),
-    ScreenEntry("events", "Events", "8", "watch", "e", "what the cameras detected"),
-    ScreenEntry("statistics", "Statistics", "9", "watch", "s", "events per day, hour, type and camera", ("stats",)),
-    ScreenEntry("presets", "Presets", "2", "prepare", "p", "what an image is made of; findings, lock, sync, build"),
-    ScreenEntry("artifacts", "Artifacts", "3", "prepare", "a", "what is locked and what is on disk"),
-    ScreenEntry("builds", "Builds", "4", "prepare", "b", "every kept build with its stages and log"),
-    ScreenEntry("containers", "Containers", "5", "run", "t", "the engine's containers with their logs", ("ps",)),
-    ScreenEntry("processes", "Processes", "", "run", "r", "what uses the GPUs, and what runs in containers", ("top",)),
-    ScreenEntry("service", "Service", "0", "run", "v", "models, memory, notification rules and users"),
-    ScreenEntry("operations", "Operations", "7", "work", "w", "long work with its stages and log", ("ops",)),
+    ScreenEntry(
+        "overview", "Overview", "1", "watch", "o",
+        "GPUs, host, containers, cameras, operations, and what needs your attention",
+        ("home",),
+    ),
+    ScreenEntry(
+        "cameras", "Cameras", "6", "watch", "c",
+        "the service's cameras with a live picture; add, edit, test, learn, threshold",
+        ("cams",),
+    ),
+    ScreenEntry(
+        "events", "Events", "8", "watch", "e",
+        "what the cameras detected: filters, picture, analysis; acknowledge, export",
+    ),
+    ScreenEntry(
+        "statistics", "Statistics", "9", "watch", "s",
+        "events per day, by hour, by type and by camera",
+        ("stats",),
+    ),
+    ScreenEntry(
+        "presets", "Presets", "2", "prepare", "p",
+        "every preset with its contents and findings; edit, lock, sync, build, launch",
+    ),
+    ScreenEntry(
+        "artifacts", "Artifacts", "3", "prepare", "a",
+        "what is locked, what is on disk, what a sync would do; lock, sync, verify",
+    ),
+    ScreenEntry(
+        "builds", "Builds", "4", "prepare", "b",
+        "every kept build with its stages and log; compare two builds",
+    ),
+    ScreenEntry(
+        "containers", "Containers", "5", "run", "t",
+        "all containers of the engine; log, shell, stop, restart, remove",
+        ("ps",),
+    ),
+    ScreenEntry(
+        "processes", "Processes", "", "run", "r",
+        "what uses the GPUs, and what runs in containers",
+        ("top",),
+    ),
+    ScreenEntry(
+        "service", "Service", "0", "run", "v",
+        "models and their memory, messages, recordings; notification rules and users",
+    ),
+    ScreenEntry(
+        "operations", "Operations", "7", "work", "w",
+        "long work with its stages and log; cancel, start again",
+        ("ops",),
+    ),
 )  # fmt: skip
 SCREENS: dict[str, ScreenEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def groups_with_screens() -> list[tuple[str, list[ScreenEntry]]]:
+    """Each group that has screens, with these, in the order of the table."""
+    screens = {group: [entry for entry in SCREENS.values() if entry.group == group] for group in GROUPS}
+    return [(group, entries) for group, entries in screens.items() if entries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class ConsoleParts:
     store: type[Store] = Store
     container_log: Callable[[Site, str], ContainerLog] = _container_log
     """Opens the log of the container with that name."""
+    host: Callable[[], str] = platform.node
+    """The name of this machine."""
     now: Callable[[], float] = time.time
     """The Unix time that screens show durations and days by."""
     tick: float = 1.0

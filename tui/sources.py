@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
     from core.containers.model import Container, ContainerStats
     from core.containers.service_discovery import ServiceLocator
+    from core.engine_identity import EngineIdentifier, EngineIdentity
     from core.images.build_history import BuildRecord
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
@@ -41,6 +42,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "host": "This machine",
     "containers": "Docker engine",
     "processes": "Processes",
+    "engine_identity": "Docker engine",
     "cameras": "Inference service",
     "operations": "Operations ledger",
     "presets": "Presets folder",
@@ -119,6 +121,7 @@ class Sources:
         self._added_at: dict[str, float] = {}
         self._engine: tuple[Any, Any] | None = None
         self._engine_root: Path | None = None
+        self._identifier: EngineIdentifier | None = None
         self._known_containers: list[Container] = []
         self._generation = 0  # of the settings that were used to connect to the engine
         self._services: ServiceLocator | None = None
@@ -146,6 +149,7 @@ class Sources:
             "build": (not_targeted_yet, MANUAL_SECONDS),
             "plan": (not_targeted_yet, MANUAL_SECONDS),
             "login": (self.login, MANUAL_SECONDS),
+            "engine_identity": (self.engine_identity, MANUAL_SECONDS),
         }
 
     def close(self) -> None:
@@ -239,6 +243,14 @@ class Sources:
         except EngineError:
             self._engine = None  # the next engine at that address may be another one
             raise
+
+    def engine_identity(self) -> EngineIdentity:
+        """Which engine answers, or that there is none. Raises EngineError."""
+        from core.engine_identity import EngineIdentifier
+
+        if self._identifier is None:
+            self._identifier = EngineIdentifier(self._site)
+        return self._identifier.identify(ENGINE_SECONDS)
 
     def cameras(self) -> ServiceStatus:
         """The status of the inference service. Raises XaivaError."""

@@ -143,6 +143,8 @@ class PolledSource(Generic[T]):
         self._try_started_at = 0.0  # when the try in progress began; 0 when none is
         self._generation = 0
         self._lock = threading.Lock()
+        self._tries = 0
+        self._try_ended = threading.Condition(self._lock)
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -177,6 +179,13 @@ class PolledSource(Generic[T]):
     def ask_now(self) -> None:
         """Ask again without waiting for the interval."""
         self._wake.set()
+
+    def wait_for_try(self, seconds: float) -> None:
+        """Ask now, and wait until an answer or an error has come, at most so many seconds. The source is watched."""
+        with self._lock:
+            before = self._tries
+            self._wake.set()
+            self._try_ended.wait_for(lambda: self._tries > before, seconds)
 
     def retarget(self, fetch: Callable[[], T]) -> None:
         """Ask something else from now on. The old value and a late answer to the old question are dropped."""
@@ -232,6 +241,8 @@ class PolledSource(Generic[T]):
             if self._thread is not me or self._generation != generation:
                 return
             self._try_started_at = 0.0
+            self._tries += 1
+            self._try_ended.notify_all()
             news = first or (self._error is None) != (error is None) or self._is_overdue(time.monotonic())
             self._error = error
             if error is None:
@@ -291,6 +302,11 @@ class Store:
     def ask_now(self, *names: str) -> None:
         for name in names:
             self._sources[name].ask_now()
+
+    def answer(self, name: str, seconds: float) -> Reading[Any]:
+        """The next reading of a watched source. It waits, so it is not for the event loop."""
+        self._sources[name].wait_for_try(seconds)
+        return self.reading(name)
 
     def close(self) -> None:
         """Stop asking; each thread ends when its call returns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from core.engine_identity import EngineIdentity
 from core.log_lines import LineSpool
 from core.service_client import LoginIdentity
 from core.site import Site
@@ -55,7 +56,14 @@ class SampleSources:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
-        details = {"operation": stages(), "plan": plan(), "build": None, "container": None, "login": LoginIdentity()}
+        details = {
+            "operation": stages(),
+            "plan": plan(),
+            "build": None,
+            "container": None,
+            "login": LoginIdentity(),
+            "engine_identity": EngineIdentity("docker 27.1.1", "local"),
+        }
         return {**sources, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
 
     def close(self) -> None:
@@ -70,6 +78,7 @@ PARTS = ConsoleParts(
     sources=SampleSources,  # type: ignore[arg-type]
     store=SampleStore,
     container_log=SampleLog,  # type: ignore[arg-type]
+    host=lambda: "gpu-box",
     now=lambda: NOON + 187,
     tick=3600.0,
     service=SampleService(),  # type: ignore[arg-type]

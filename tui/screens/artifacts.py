@@ -119,7 +119,7 @@ class ArtifactsScreen(PresetListScreen):
         if latest is None:
             self.notify("no operation has run on this preset yet")
             return
-        await self.console.open_operation(latest.id)
+        await self.console.open_row("operations", str(latest.id))
 
 
 def _artifact_lines(

@@ -19,9 +19,10 @@ from core.errors import XaivaError
 from tui.actions import ACTION_BY_ID
 from tui.app_protocol import ConsoleApp, console_of
 from tui.formatters.cells import Cell, Column, Line, Span, wrap
+from tui.relatives import RELATIVES
 from tui.screens.panel_screen import PanelScreen
 from tui.store import Reading
-from tui.widgets.bars import KeyBar, TabBar
+from tui.widgets.bars import KeyBar, StatusBar, TabBar
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, Panel, empty_content
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from core.site import Site
 
 T = TypeVar("T")
+ALWAYS_ASKED = ("settings", "login", "engine_identity")  # the sources that every screen shows
 NEW_ROW_SECONDS = 3.0  # how long keys wait for the row of a new item
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class ConsoleScreen(PanelScreen):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        yield StatusBar()
         yield TabBar(self.NAME)
         yield from self.body()
         search = Input(placeholder="words to show, !word to hide · Enter applies · Esc clears", id="search")
@@ -96,8 +99,12 @@ class ConsoleScreen(PanelScreen):
 
     def on_screen_resume(self) -> None:
         """The screen came into view: ask its sources."""
-        self.console.store.watch((*self.SOURCES, "settings", "login"))
+        self.watch_sources()
         self.update_now()
+
+    def watch_sources(self, *more: str) -> None:
+        """Ask the sources of this screen, and those named."""
+        self.console.store.watch((*self.SOURCES, *more, *ALWAYS_ASKED))
 
     def on_screen_suspend(self) -> None:
         """The screen left the view: keys no longer wait for one of its rows."""
@@ -127,7 +134,7 @@ class ConsoleScreen(PanelScreen):
         if not self.is_mounted:
             return
         try:
-            self.query_one(TabBar).user = self.query_one(KeyBar).user = self.console.user
+            self.query_one(StatusBar).status = self.console.status
             self.feed()
             self._hold_keys_for_new_row()
             self._check_login()
@@ -172,15 +179,18 @@ class ConsoleScreen(PanelScreen):
         search.add_class("-open")
         search.focus()
 
-    def action_back(self) -> None:
-        """Close the search line and show all rows; then show all panels."""
+    async def action_back(self) -> None:
+        """Close the search line, show all rows, remove the marks; with nothing to close, go back."""
+        target = self.searched_list()
         if self.query_one("#search", Input).has_class("-open"):
             self._close_search()
             self._list_in_search.search("")
-        elif (target := self.searched_list()) is not None and target.filter_text:
+        elif target is not None and target.filter_text:
             target.search("")
-        else:
-            self.leave_full_screen()
+        elif target is not None and target.marked:
+            target.unmark()
+        elif not self.leave_full_screen():
+            await self.console.go_back()
 
     @on(Input.Changed, "#search")
     def _search_changed(self, event: Input.Changed) -> None:
@@ -214,7 +224,7 @@ class ConsoleScreen(PanelScreen):
         self.console.copy(self.copy_text())
 
     def action_refresh(self) -> None:
-        self.console.store.ask_now(*self.SOURCES, "settings", "login")
+        self.console.store.ask_now(*self.SOURCES, *ALWAYS_ASKED)
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
         """Show a preview, ask, then start an operation. It runs on when the console closes."""
@@ -278,6 +288,9 @@ class ListScreen(ConsoleScreen):
 
     def row_changed(self) -> None:
         """The cursor moved to another row, or to none: retarget sources and the log."""
+
+    def selected(self) -> Any:
+        """The thing under the cursor, None when there is none."""
 
     @abstractmethod
     def detail(self) -> tuple[Formatter, str, str]:
@@ -364,6 +377,22 @@ class ListScreen(ConsoleScreen):
         self.row_changed()
         self.query_one("#detail", Panel).scroll_home(animate=False)
         self.show_detail()
+
+    def show_row(self, key: str) -> None:
+        """Move the cursor to a row, now or as soon as it is there."""
+        self.choices.move_cursor_to_new(key)
+
+    def action_relative(self) -> None:
+        """Go to the first relative of the row."""
+        from tui.screens.open_relative import open_relative
+
+        open_relative(self, RELATIVES[self.NAME][0])
+
+    def action_relatives(self) -> None:
+        """Choose one of the row's relatives."""
+        from tui.screens.open_relative import choose_relative
+
+        choose_relative(self)
 
     def copy_text(self) -> str:
         return self.query_one("#detail", Panel).text

@@ -92,18 +92,6 @@ class CamerasScreen(PictureListScreen):
             LargePicture(camera.id, camera_format.picture_title(camera), self._fetch_thumbnail(camera.id), live=True)
         )
 
-    async def action_events(self) -> None:
-        from tui.screens.events import EventsScreen
-
-        camera = self.selected()
-        if camera is None:
-            self.notify("no camera selected")
-            return
-        await self.console.switch_mode("events")
-        screen = self.app.screen
-        assert isinstance(screen, EventsScreen)
-        screen.only_camera(camera.id)
-
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def action_lower(self) -> None:

@@ -36,7 +36,7 @@ from tui.formatters.preset_form import (
     parse_object,
 )
 from tui.screens.panel_screen import PanelScreen
-from tui.widgets.bars import KeyBar, TabBar
+from tui.widgets.bars import KeyBar, StatusBar, TabBar
 from tui.widgets.panel import Panel
 
 MAX_SAVE_SECONDS = 15.0  # how long keys wait for a save
@@ -82,6 +82,7 @@ class EditorScreen(PanelScreen):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        yield StatusBar()
         yield TabBar("presets")
         with Container(classes="columns"):
             with ContentSwitcher(initial="form", id="views", classes="panel"):

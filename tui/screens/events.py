@@ -129,9 +129,9 @@ class EventsScreen(PictureListScreen):
 
     # -- filters -------------------------------------------------------------------------------------------------------
 
-    def only_camera(self, camera: str) -> None:
-        """Show one camera's events; called by the Cameras screen."""
-        self._set_query(EventQuery(camera=camera, sort=self._query.sort, ascending=self._query.ascending))
+    def show_row(self, key: str) -> None:
+        """Show the events of the camera `key`; an event itself is nobody's relative."""
+        self._set_query(EventQuery(camera=key, sort=self._query.sort, ascending=self._query.ascending))
         self.update_now()
 
     @on(ChoiceList.Reordered, "#choices")

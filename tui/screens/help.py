@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 
 from tui.formatters.cells import Line, Span, fit, wrap
+from tui.navigation import SCREENS
 from tui.widgets.panel import Panel
 
 KEY_WIDTH = 14
@@ -45,7 +46,7 @@ class HelpScreen(ModalScreen[None]):
         """(place, keys, title, help) of every active binding; the keys of one action are in one row."""
         keys_by_action: dict[tuple[str, str], tuple[list[str], str, str]] = {}
         for active in below.active_bindings.values():
-            if not active.enabled or active.binding.system:
+            if not active.enabled or active.binding.system or active.binding.action.startswith("go("):
                 continue
             place = {below: "This screen", below.app: "Everywhere"}.get(active.node, "Focused panel")
             if place == "This screen" and active.binding.id is None:
@@ -56,8 +57,13 @@ class HelpScreen(ModalScreen[None]):
             display = below.app.get_key_display(active.binding)
             if display not in keys:
                 keys.append(display)
-        order = ["This screen", "Focused panel", "Everywhere", "Moving around"]
+        order = ["This screen", "Focused panel", "Everywhere", "Screens", "Moving around"]
         rows = [(where, " ".join(keys), title, text) for (where, _), (keys, title, text) in keys_by_action.items()]
+        rows += [
+            ("Screens", f"{entry.key:1}  ,{entry.letter}", entry.title, entry.help)
+            for entry in SCREENS.values()
+            if not below.is_modal
+        ]
         return sorted(rows, key=lambda row: order.index(row[0]))
 
     def _lines(self, width: int) -> list[Line]:

@@ -37,12 +37,18 @@ class OperationsScreen(ListScreen):
     def rows(self, value: list[Operation]) -> list[ChoiceRow]:
         operations = [operation for operation in value if operation.state.live or not self._only_live]
         if value and not operations:
-            self.choices.empty = "no operation is running: press o to show all"
+            self.choices.empty = "no operation is running: press u to show all"
         return [ChoiceRow(str(operation.id), operation_format.row(operation), operation) for operation in operations]
 
     def point_sources(self) -> None:
         if key := self.choices.key:
             self.console.store.retarget("operation", partial(site_ledger(self.site).stages, int(key)))
+
+    def show_row(self, key: str) -> None:
+        """Also that of a finished operation."""
+        if self._only_live:
+            self.action_only_live()
+        super().show_row(key)
 
     def row_changed(self) -> None:
         if key := self.choices.key:

@@ -23,6 +23,11 @@ class PresetListScreen(ListScreen):
         if self.console.preset:
             self.choices.move_cursor_to(self.console.preset)
 
+    def show_row(self, key: str) -> None:
+        """The other screens that list presets follow."""
+        self.console.preset = key
+        super().show_row(key)
+
     def row_changed(self) -> None:
         """Remember the selected preset for the other screens."""
         if self.choices.key:

@@ -1,0 +1,173 @@
+"""What is related to the row under the cursor, for each screen: a key goes from a thing to its relatives.
+
+The first relative of a screen opens with `o`, `O` lists all of them. A new relative is one row of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.api_schema import CameraStatus, Event, ServiceStatus
+    from core.containers.model import Container
+    from core.images.build_history import BuildRecord
+    from core.operations.model import Operation
+    from tui.app_protocol import ConsoleApp
+    from tui.sources import Containers, PresetView
+
+
+class NoRelative(Exception):
+    """There is no such relative; the message says why."""
+
+
+@dataclass(frozen=True)
+class Relative:
+    """`find(console, row, value)` returns the key of the row on the other screen. It raises NoRelative."""
+
+    letter: str
+    title: str
+    screen: str
+    """Where it is shown."""
+    source: str
+    """The source that knows it, whose `value` is given to `find`; "" when the row itself knows it."""
+    find: Callable[[ConsoleApp, Any, Any], str]
+
+
+# -- cameras and events ------------------------------------------------------------------------------------------------
+
+
+def _events_of_camera(_: ConsoleApp, camera: CameraStatus, _value: None) -> str:
+    return camera.id
+
+
+def _container_of_camera(console: ConsoleApp, _: CameraStatus, value: Containers) -> str:
+    name = console.service_address.container if console.service_address else ""
+    if not any(container.name == name for container in value.containers):
+        raise NoRelative("no container of this engine is known to run the service of this camera")
+    return name
+
+
+def _camera_of_event(_: ConsoleApp, event: Event, value: ServiceStatus) -> str:
+    if not any(camera.id == event.camera for camera in value.cameras):
+        raise NoRelative(f"the service has no camera {event.camera} any more, or you may not see it; its events stay")
+    return event.camera
+
+
+# -- presets -----------------------------------------------------------------------------------------------------------
+
+
+def _newest_build(_: ConsoleApp, view: PresetView, value: list[BuildRecord]) -> str:
+    name = view.entry.name
+    return _first((build.id for build in value if build.preset == name), f"no build of {name} is kept: b builds it")
+
+
+def _same_preset(_: ConsoleApp, view: PresetView, _value: None) -> str:
+    return view.entry.name
+
+
+def _containers_of_preset(_: ConsoleApp, view: PresetView, value: Containers) -> str:
+    from tui.formatters.containers import sort_containers
+
+    name = view.entry.name
+    names = (container.name for container in sort_containers(value) if container.preset == name)
+    return _first(names, f"no container was launched from {name}: L launches one")
+
+
+# -- builds, containers, operations ------------------------------------------------------------------------------------
+
+
+def _preset_of_build(_: ConsoleApp, build: BuildRecord, value: list[PresetView]) -> str:
+    return _preset(build.preset, value)
+
+
+def _containers_of_build(_: ConsoleApp, build: BuildRecord, value: Containers) -> str:
+    names = (container.name for container in value.containers if _is_image_of(container, build))
+    return _first(names, "no container was started from the image of this build")
+
+
+def _operation_of_build(_: ConsoleApp, build: BuildRecord, value: list[Operation]) -> str:
+    identifiers = (str(operation.id) for operation in value if _belongs_together(operation, build))
+    return _first(identifiers, "the operation of this build is not in the ledger any more")
+
+
+def _preset_of_container(_: ConsoleApp, container: Container, value: list[PresetView]) -> str:
+    if not container.preset:
+        raise NoRelative(f"{container.name} has no preset: xaiva did not launch it")
+    return _preset(container.preset, value)
+
+
+def _build_of_container(_: ConsoleApp, container: Container, value: list[BuildRecord]) -> str:
+    identifiers = (build.id for build in value if _is_image_of(container, build))
+    return _first(identifiers, f"no kept build made the image of {container.name}")
+
+
+def _cameras_of_container(console: ConsoleApp, container: Container, _value: None) -> str:
+    if console.service_address is None or console.service_address.container != container.name:
+        raise NoRelative(f"the cameras shown here are not those of {container.name}: F8 chooses the service")
+    return ""
+
+
+def _preset_of_operation(_: ConsoleApp, operation: Operation, value: list[PresetView]) -> str:
+    return _preset(operation.subject, value)
+
+
+def _build_of_operation(_: ConsoleApp, operation: Operation, value: list[BuildRecord]) -> str:
+    identifiers = (build.id for build in value if _belongs_together(operation, build))
+    return _first(identifiers, f"no kept build belongs to {operation.title()}, operation {operation.id}")
+
+
+def _first(keys: Iterable[str], missing: str) -> str:
+    """The first key. Raises NoRelative with the text `missing`."""
+    for key in keys:
+        return key
+    raise NoRelative(missing)
+
+
+def _preset(name: str, views: list[PresetView]) -> str:
+    return _first((view.entry.name for view in views if view.entry.name == name), f"this site has no preset {name}")
+
+
+def _is_image_of(container: Container, build: BuildRecord) -> bool:
+    """Whether the container was started from the image of this build. An engine's id of an image is one of these."""
+    return bool(container.image_id) and container.image_id in (
+        build.image_id,
+        build.config_digest,
+        build.manifest_digest,
+    )
+
+
+def _belongs_together(operation: Operation, build: BuildRecord) -> bool:
+    """Whether the build began while the operation ran: only one at a time works on a preset."""
+    in_time = operation.started <= build.started and (operation.state.live or build.started <= operation.ended)
+    return operation.subject == build.preset and bool(operation.started) and in_time
+
+
+RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of its rows
+    "cameras": (
+        Relative("e", "its events", "events", "", _events_of_camera),
+        Relative("t", "the service's container", "containers", "containers", _container_of_camera),
+    ),
+    "events": (Relative("c", "its camera", "cameras", "cameras", _camera_of_event),),
+    "presets": (
+        Relative("b", "its newest build", "builds", "builds", _newest_build),
+        Relative("a", "its artifacts", "artifacts", "", _same_preset),
+        Relative("t", "its container", "containers", "containers", _containers_of_preset),
+    ),
+    "artifacts": (Relative("p", "its preset", "presets", "", _same_preset),),
+    "builds": (
+        Relative("p", "its preset", "presets", "presets", _preset_of_build),
+        Relative("t", "a container of its image", "containers", "containers", _containers_of_build),
+        Relative("w", "its operation", "operations", "operations", _operation_of_build),
+    ),
+    "containers": (
+        Relative("p", "its preset", "presets", "presets", _preset_of_container),
+        Relative("b", "the build of its image", "builds", "builds", _build_of_container),
+        Relative("c", "its cameras", "cameras", "", _cameras_of_container),
+    ),
+    "operations": (
+        Relative("p", "its preset", "presets", "presets", _preset_of_operation),
+        Relative("b", "its build", "builds", "builds", _build_of_operation),
+    ),
+}
