@@ -75,3 +75,12 @@ def read_finding(value: object) -> Finding:
 def has_errors(findings: Iterable[Finding]) -> bool:
     """Whether any finding is an error."""
     return any(finding.level is Level.ERROR for finding in findings)
+
+
+def describe_errors(findings: Iterable[Finding]) -> tuple[str, str]:
+    """The errors among the findings as the cause and the remedy of one failure. With several, the cause lists all."""
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    if len(errors) == 1:
+        return errors[0].summary, errors[0].remedy
+    lines = [f"\n  - {finding.summary}\n    → {finding.remedy}" for finding in errors]
+    return f"{len(errors)} problems prevent it{''.join(lines)}", ""

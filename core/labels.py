@@ -7,6 +7,7 @@ PRESET_SHA256 = "org.xaiva.preset.sha256"
 LOCK_SHA256 = "org.xaiva.lock.sha256"
 TARGET = "org.xaiva.target"  # the build stage: runtime, dev or a layer
 SITE = "org.xaiva.site"  # the site folder a container was launched from
+RUN_SHA256 = "org.xaiva.settings.sha256"  # on a container: the run settings that its preset had at the launch
 REPLACED_STATE = "org.xaiva.before"  # on a new container: the state that the container it replaces had
 HELPER_OWNER = "org.xaiva.helper"  # the identity of the process that has to remove the container
 BUILD_ID = "org.xaiva.build"

@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "wheel": "core.artifacts.build_wheel:run",
     "build": "core.images.build:run",
     "load": "core.images.load:run",
+    "up": "core.up.run:run",
 }
 
 

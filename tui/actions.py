@@ -117,6 +117,7 @@ ACTIONS: tuple[Action, ...] = (
     # presets
     Action("presets.check_target", "c", "Check for another GPU", "Check", "Findings for a GPU and driver you enter"),
     Action("presets.suggest", "u", "Suggest versions", "Suggest", "The newest versions that work on a GPU"),
+    Action("presets.up", "U", "Up", "Up", "Lock, sync, build and launch; skip what is done", changes=True),
     Action("presets.lock", "l", "Lock", "Lock", "Pin every file of the image by size and SHA-256", changes=True),
     Action("presets.sync", "s", "Sync", "Sync", "Make the artifacts match the lock", changes=True),
     Action("presets.build", "b", "Build", "Build", "Build the image without network access", changes=True),

@@ -20,6 +20,7 @@ from core.errors import Cancelled, XaivaError
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Show xaiva with generated cameras: no engine, GPU or camera is needed."),
     "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
+    "up": ("up", "Lock, sync, build and launch a preset; skip what is done."),
     "lock": ("artifacts", "List every file a preset needs, with its size and SHA-256."),
     "sync": ("artifacts", "Download, repair and remove files until the artifacts match the lock."),
     "verify": ("artifacts", "Check every byte of the artifacts against the lock."),

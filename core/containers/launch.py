@@ -13,15 +13,16 @@ from core.containers import launch_checks as checks
 from core.containers import replacement
 from core.containers.engine_error_table import explain_engine_error
 from core.containers.gpu_access import device_request
-from core.containers.listing import get_container
+from core.containers.listing import get_container, inspect_container
 from core.containers.manage import watch_start
 from core.containers.model import Container
 from core.containers.run_settings import DEV_FOLDER, Mount, RunSettings, read_run_settings
 from core.containers.run_user import chown_to_image_user, container_user
 from core.engine import EngineError, connect_engine, engine_errors, resolve_endpoint
 from core.errors import InputError, XaivaError, os_reason
-from core.findings import Finding, Level, has_errors
+from core.findings import Finding, describe_errors, has_errors
 from core.presets.model import HealthCheck, Preset
+from core.presets.store import run_sha256
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
@@ -38,12 +39,7 @@ class LaunchError(XaivaError):
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
         self.findings = list(findings)
-        errors = [finding for finding in findings if finding.level is Level.ERROR]
-        if len(errors) == 1:
-            super().__init__(what, errors[0].summary, errors[0].remedy)
-        else:
-            lines = [f"\n  - {finding.summary}\n    → {finding.remedy}" for finding in errors]
-            super().__init__(what, f"{len(errors)} problems prevent it{''.join(lines)}")
+        super().__init__(what, *describe_errors(findings))
 
 
 def check_launch(
@@ -70,6 +66,24 @@ def check_launch(
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding.error(code=code, what=error.what, why=error.why, remedy=error.remedy)]
     return checks.launch_findings(preset_name, name, settings, snapshot, replace=replace, create_folders=create_folders)
+
+
+def current_container(site: Site, preset_name: str, preset: Preset) -> Container | None:
+    """The preset's container if it runs what a launch would start now: the newest image, the same run settings.
+
+    Raises EngineError; InputError for run settings that cannot be read.
+    """
+    name, dev_mode = labels.container_name(preset_name), preset.run.dev.enabled
+    settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
+    with closing(connect_engine(site)) as client:
+        snapshot = _take_snapshot(client, site, preset_name, name, settings, dev_mode)
+        holder = next((container for container in snapshot.containers if container.name == name), None)
+        if holder is None or not holder.managed or not holder.running or snapshot.image is None:
+            return None
+        description = inspect_container(client, holder.id)
+    run_label = (description["Config"].get("Labels") or {}).get(labels.RUN_SHA256)
+    same = description["Image"] == snapshot.image["Id"] and run_label == run_sha256(preset, dev=dev_mode)
+    return holder if same else None
 
 
 def launch(
@@ -149,7 +163,11 @@ def _container_body(
     body: dict[str, Any] = {
         "Cmd": [*command, "--reload"] if dev else command,
         "Env": [f"{variable}={value}" for variable, value in settings.environment.items()],
-        "Labels": {labels.PRESET: preset_name, labels.SITE: str(site.root)},
+        "Labels": {
+            labels.PRESET: preset_name,
+            labels.SITE: str(site.root),
+            labels.RUN_SHA256: run_sha256(preset, dev=dev),
+        },
         "ExposedPorts": {inside: {} for inside in bindings},
         "HostConfig": {
             "PortBindings": bindings,

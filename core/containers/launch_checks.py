@@ -124,9 +124,9 @@ def _name_findings(preset_name: str, name: str, containers: Sequence[Container],
     if replace:
         return _replacement_findings(preset_name, holder, containers)
     if holder.running:
-        remedy = f"launch again with --replace, or stop it: xaiva stop {name}"
+        remedy = f"run the command again with --replace, or stop it: xaiva stop {name}"
         return [_error("already-running", what, f"it is already running ({holder.status})", remedy)]
-    remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
+    remedy = f"run the command again with --replace, or start the old one: xaiva restart {name}"
     return [_error("name-taken", what, f"a stopped container has this name ({holder.status})", remedy)]
 
 
@@ -160,7 +160,7 @@ def _missing_folder_findings(
             Finding.note(code="volume-made", what=f"Volume {path}", why="the launch creates this folder")
             for path in missing_folders(settings)
         ]
-    remedy = "create it, or launch again with --create-folders"
+    remedy = "create it, or run the command again with --create-folders"
     location = f"preset {preset_name}: run.volumes"
     return [
         _error("volume-missing", f"Volume {path}", "there is no such file or folder", remedy, location)

@@ -48,9 +48,7 @@ def check_artifacts(locked: LockedPreset) -> None:
 
     Raises XaivaError naming the first files that are missing or truncated.
     """
-    if locked.lock.unlocked:
-        first = locked.lock.unlocked[0]
-        raise XaivaError(f"The lock of {locked.name} lacks {first.what}", first.why, first.remedy)
+    check_complete(locked)
     damaged = []
     for file in locked.lock.files:
         try:
@@ -65,6 +63,13 @@ def check_artifacts(locked: LockedPreset) -> None:
         raise XaivaError(
             f"Artifacts of {locked.name} in {locked.folder}", why, f"fetch them, online: xaiva sync {locked.name}"
         )
+
+
+def check_complete(locked: LockedPreset) -> None:
+    """Raise XaivaError naming the first part that the lock lacks."""
+    if locked.lock.unlocked:
+        first = locked.lock.unlocked[0]
+        raise XaivaError(f"The lock of {locked.name} lacks {first.what}", first.why, first.remedy)
 
 
 def check_models(locked: LockedPreset) -> None:

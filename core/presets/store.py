@@ -220,6 +220,12 @@ def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
     return sha256_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
+def run_sha256(preset: Preset, *, dev: bool) -> str:
+    """SHA-256 of the preset's run settings, which do not affect the image, in dev mode or not."""
+    settings = preset.run.model_dump(mode="json", exclude_defaults=True, exclude={"dev"})
+    return sha256_bytes(json.dumps([settings, dev], sort_keys=True, separators=(",", ":")).encode())
+
+
 def _hashed_content(layer: LayerFile) -> dict[str, Any]:
     """Everything in a requirement file that affects the image."""
     optional = {

@@ -19,6 +19,7 @@ from core.presets.model import Preset
 from core.presets.store import PresetEntry
 from core.progress import Stage, StageState
 from core.site import Site
+from core.up.plan import UpPlan, UpStep
 from tests.tui.sample_machine import GIB, MIB, NOON
 from tui.formatters import previews as preview_format
 from tui.screens.start_operation import Preview
@@ -261,6 +262,18 @@ def write_logs(site: Site) -> None:
     (folder / "14.log").write_text(LOG)
 
 
+def up_plan() -> UpPlan:
+    """What `up` would do with a preset that is locked, and nothing more."""
+    name = "ubuntu22.04-cuda12.6"
+    steps = [
+        UpStep(name="lock", done=True, text="complete: 142 files (5113 MB)"),
+        UpStep(name="sync", done=False, text="fetch 21 files (2214 MB) over the network, make 2 files (80 MB) here"),
+        UpStep(name="build", done=False, text=f"build xaiva/{name}:latest with the network off: base, python, runtime"),
+        UpStep(name="launch", done=False, text=f"start the container xaiva-{name}"),
+    ]
+    return UpPlan(preset=name, steps=steps)
+
+
 def previews() -> dict[str, Preview]:
     """What long work would do, whichever preset it is asked for."""
     known = next(view for view in presets() if view.entry.name == "ubuntu22.04-cuda12.6")
@@ -274,4 +287,5 @@ def previews() -> dict[str, Preview]:
         "sync": lambda *_: partial(preview_format.sync_preview, plan()),
         "verify": lambda *_: partial(preview_format.verify_preview, lock_),
         "build": lambda *_: partial(preview_format.build_preview, stage_names(preset_, lock_)),
+        "up": lambda *_: partial(preview_format.up_preview, up_plan()),
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
     from core.artifacts.sync_plan import SyncPlan
     from core.presets.model import Preset
+    from core.up.plan import UpPlan
 
 LABEL_WIDTH = 12
 
@@ -58,6 +59,15 @@ def build_preview(stages: Sequence[str], width: int) -> list[Line]:
     )
     out += [line(), line(Span(f"{len(stages)} stages", "title")), *wrap(" → ".join(stages), width)]
     return [*out, line(), line(Span("✓ ready to build", "ok"), Span("; models are verified again", "dim"))]
+
+
+def up_preview(plan: UpPlan, width: int) -> list[Line]:
+    """What each step of `up` would do, or why it is skipped."""
+    out: list[Line] = []
+    for step in plan.steps:
+        out += labelled_lines(f"{'≡' if step.done else '○'} {step.name}", step.text, LABEL_WIDTH, width)
+    finished = all(step.done for step in plan.steps)
+    return [*out, line(), line(Span("✓ everything is done already" if finished else "✓ ready to start", "ok"))]
 
 
 def learning_preview(camera: CameraStatus, minutes: float) -> str:

@@ -1,4 +1,4 @@
-"""Presets: their contents and findings; edit, lock, sync, build, launch."""
+"""Presets: their contents and findings; edit, lock, sync, build, launch, or all of that at once."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ class PresetsScreen(PresetListScreen):
         self.notify(words)
 
     # -- operations ----------------------------------------------------------------------------------------------------
+
+    def action_up(self) -> None:
+        if (view := self.usable_or_notify()) is not None:
+            self.start_operation("up", view.entry.name)
 
     def action_lock(self) -> None:
         if (view := self.usable_or_notify()) is not None:

@@ -71,9 +71,18 @@ def _build_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatt
     return partial(previews.build_preview, preview_stages(site, name, str(options.get("target") or "runtime")))
 
 
+def _up_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
+    from core.up.plan import UpRequest, check_plan, plan_up
+
+    plan = plan_up(UpRequest(site, name, **options))
+    check_plan(plan)
+    return partial(previews.up_preview, plan)
+
+
 PREVIEWS: dict[str, Preview] = {
     "lock": _lock_preview,
     "sync": _sync_preview,
     "verify": _verify_preview,
     "build": _build_preview,
+    "up": _up_preview,
 }
