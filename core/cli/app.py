@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "process": ("processes", "Processes that use a GPU, and those of containers: list, kill."),
     "host": ("machine", "Show this machine's CPU, memory, disks and network."),
     "doctor": ("machine", "Check what this machine can and cannot do."),
+    "version": ("version", "Show the versions of xaiva, of its formats and of what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
@@ -76,6 +77,14 @@ class LazyGroup(Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from core.artifacts.service_wheel import version
+
+        click.echo(f"xaiva {version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
@@ -89,6 +98,14 @@ class LazyGroup(Group):
     default="",
     shell_complete=complete(containers),
     help="The inference service: its container, its preset or its address (default: found automatically).",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version of xaiva.",
 )
 @click.option("--read-only", is_flag=True, help="Console: view only, change nothing.")
 @click.option("--low-bandwidth", is_flag=True, help="Console: for a slow connection.")

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from core import doctor, labels
+from core.artifacts import service_wheel
 from core.cli import machine
 from core.findings import Level
 from core.site import Site
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
+from core.versions import read_versions
 from tests.cli.conftest import Xaiva
 from tests.support import require
 from tests.support.engine import BASE_IMAGE, TestEngine
@@ -41,6 +43,22 @@ def test_doctor_knows_a_good_engine(engine_site: Site) -> None:
     assert findings["engine"].what.startswith("Docker ")
     assert findings["buildx"].level in (Level.NOTE, Level.WARNING)
     assert findings.keys() & {"gpu-containers", "gpu-toolkit"}
+    version = read_versions(engine_site).engine
+    assert findings["engine"].what.startswith(f"Docker {version.version},")
+    assert version.api
+    assert not version.problem
+
+
+def test_versions_are_told_without_an_engine(xaiva: Xaiva) -> None:
+    assert xaiva("--version").out == f"xaiva {service_wheel.version()}\n"
+    document = xaiva("version", "--json", env=NO_ENGINE)
+    assert document.code == 0
+    versions = document.document["versions"]
+    assert versions["engine"]["version"] == ""
+    assert "/nowhere/docker.sock" in versions["engine"]["problem"]
+    text = xaiva("version", env=NO_ENGINE).out
+    assert f"engine              unknown: {versions['engine']['problem']}\n" in text
+    assert f"API of the service  {versions['api']}; reads 2, {versions['api']}\n" in text
 
 
 @pytest.mark.parametrize(

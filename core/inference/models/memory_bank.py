@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from core.errors import XaivaError, os_reason
 from core.files import read_regular, write_atomic, write_remedy
 from core.inference.models.features import Features
+from core.memory_bank_format import BANK_VERSION
 
-BANK_VERSION = 1  # of the file; raised when older files can no longer be read
 WORST_PATCHES = 3  # patches whose mean distance counts: a single one is noise, a small object covers more
 
 Values = NDArray[np.float32]
