@@ -17,10 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import XaivaError, os_reason
 from core.findings import Finding, Level
 from core.site import Site
+
+if TYPE_CHECKING:
+    from core.engine import EngineError
 
 GIB = 1 << 30
 COMFORTABLE_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
@@ -134,9 +138,21 @@ def _clock(_: Site) -> Iterator[Finding]:
 def _engine(site: Site) -> Iterator[Finding]:
     from core.artifacts.orphaned_helpers import find_orphans
     from core.containers.gpu_access import GpuAccess, gpu_access, missing_toolkit_finding
-    from core.engine import connect_engine, docker_environment, engine_errors, engine_version_findings, resolve_endpoint
+    from core.engine import (
+        EngineError,
+        connect_engine,
+        docker_environment,
+        engine_errors,
+        engine_version_findings,
+        resolve_endpoint,
+    )
 
-    with closing(connect_engine(site)) as client, engine_errors("Engine's description"):
+    try:
+        client = connect_engine(site)
+    except EngineError as error:
+        yield _no_engine(site, error)
+        return
+    with closing(client), engine_errors("Engine's description"):
         info = client.info()
         version_findings, left_helpers = engine_version_findings(client), find_orphans(client)
     local = resolve_endpoint(site).local
@@ -166,10 +182,30 @@ def _engine(site: Site) -> Iterator[Finding]:
         yield Finding.note("gpu-containers", f"GPUs for containers: {access.value}")
 
 
+def _no_engine(site: Site, error: EngineError) -> Finding:
+    """Why there is no engine; for this machine's own with a code for each cause, which core/doctor_fixes.py knows."""
+    from core.engine import DEFAULT_HOST, GROUP_REMEDY, START_REMEDY, InvalidEngineSettings, resolve_endpoint
+    from core.install_commands import engine_is_installed
+
+    if isinstance(error, InvalidEngineSettings) or resolve_endpoint(site).host != DEFAULT_HOST:
+        return Finding.error("engine", error.what, error.why, error.remedy)
+    if error.remedy == START_REMEDY and not engine_is_installed():
+        remedy = "see how to install one: xaiva doctor --fix; or name another engine in site.toml, [engine] host"
+        return Finding.error("engine-missing", error.what, "no Docker engine is installed here", remedy)
+    code = {START_REMEDY: "engine-stopped", GROUP_REMEDY: "engine-group"}.get(error.remedy, "engine")
+    return Finding.error(code, error.what, error.why, error.remedy)
+
+
 def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
     from core.images.buildx import RAWJSON_SINCE, buildx_version
 
-    version = buildx_version(env)
+    if shutil.which("docker") is None:
+        return  # the check of the tools says so
+    try:
+        version = buildx_version(env)
+    except XaivaError as error:
+        yield Finding.error("buildx", error.what, error.why, error.remedy)
+        return
     summary = f"buildx {version[0]}.{version[1]}"
     if version < RAWJSON_SINCE:
         why = "it has no machine-readable progress, so stages are read from its plain text"

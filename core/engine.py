@@ -39,6 +39,7 @@ _OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "al
 _NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
 _STRING_KEYS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
+GROUP_REMEDY = "add the user to the group docker (sudo usermod -aG docker $USER) and log in again"
 LISTEN_REMEDY = "correct the address, make the engine listen on it (dockerd --host), or use ssh://user@host"
 PATH_REMEDY = "correct the path, or start the engine that listens there"
 NO_SOCKET = "the socket does not exist; the engine is not running or not installed"
@@ -266,10 +267,7 @@ def _explain_connection_error(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, FileNotFoundError):
             return NO_SOCKET, START_REMEDY
         if isinstance(cause, PermissionError):
-            return (
-                "this user may not use the engine's socket",
-                "add the user to the group docker (sudo usermod -aG docker $USER) and log in again",
-            )
+            return "this user may not use the engine's socket", GROUP_REMEDY
         if isinstance(cause, ConnectionRefusedError) and over_tcp:
             return "nothing listens on that port", LISTEN_REMEDY
         if isinstance(cause, ConnectionRefusedError):

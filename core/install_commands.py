@@ -1,4 +1,4 @@
-"""The commands that install a Docker engine on this machine, from the packages of its own distribution."""
+"""The commands that install Docker's parts on this machine, from the packages of its own distribution."""
 
 from __future__ import annotations
 
@@ -7,18 +7,31 @@ import platform
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
 
 from core.engine_version import MINIMUM_ENGINE
 from core.terminal_text import strip_controls
 
-NEEDED = f"Docker Engine {MINIMUM_ENGINE} or newer with the buildx plugin"
-_GUIDE = f'see "Install Docker Engine" in Docker\'s documentation for {NEEDED}'
+_GUIDE = (
+    f'see "Install Docker Engine" in Docker\'s documentation for Docker Engine {MINIMUM_ENGINE} or newer with the '
+    "buildx plugin"
+)
+_PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/snap/bin")  # not all are on PATH
+
+
+class Part(str, Enum):
+    """What can be missing, as the distributions divide it into packages."""
+
+    ENGINE = "a Docker engine"  # with its client and buildx
+    CLIENT = "a docker client"
+    BUILDX = "the buildx plugin"
 
 
 @dataclass(frozen=True)
 class InstallAdvice:
-    """How to get an engine here."""
+    """How to get a part of Docker here."""
 
     distribution: str
     """Its name and version, as it calls itself, or `this Linux` when it does not say."""
@@ -30,55 +43,72 @@ class InstallAdvice:
 
 @dataclass(frozen=True)
 class _Packages:
-    """What one distribution has: the commands, the first version they suit, and why they do not suit an older one."""
+    """What one distribution has: its packages, the first version they suit, and why they do not suit an older one."""
 
     commands: tuple[str, ...]
+    """Those that install `{}`, the packages."""
+    names: Mapping[Part, str]
     since: tuple[int, ...]
     older: str
 
 
-_RHEL = _Packages((), (), "has no packages of a Docker engine")
+_APT = ("apt-get update", "apt-get install {}")
+_RHEL = _Packages((), {}, (), "has no packages of a Docker engine")
 # By ID of os-release. Sources: the package lists of Debian (bookworm: docker.io 20.10.24; trixie: docker.io 26.1.5 with
 # its client docker-cli, docker-buildx 0.13.1), of Ubuntu (jammy-updates and noble-updates: docker-buildx 0.30.1, which
 # needs docker.io; the client is in docker.io), and of Fedora (docker-cli and docker-buildx are packages since 41).
 _PACKAGES = {
     "debian": _Packages(
-        ("apt-get update", "apt-get install docker.io docker-cli docker-buildx"),
+        _APT,
+        {Part.ENGINE: "docker.io docker-cli docker-buildx", Part.CLIENT: "docker-cli", Part.BUILDX: "docker-buildx"},
         (13,),
         "has Docker 20.10 or older, and no buildx",
     ),
     "ubuntu": _Packages(
-        ("apt-get update", "apt-get install docker.io docker-buildx"),
+        _APT,
+        {Part.ENGINE: "docker.io docker-buildx", Part.CLIENT: "docker.io", Part.BUILDX: "docker-buildx"},
         (22, 4),
         "gets no more updates of its Docker packages",
     ),
     "fedora": _Packages(
-        ("dnf install moby-engine docker-cli docker-buildx", "systemctl enable --now docker"),
+        ("dnf install {}",),
+        {Part.ENGINE: "moby-engine docker-cli docker-buildx", Part.CLIENT: "docker-cli", Part.BUILDX: "docker-buildx"},
         (41,),
         "has no package of buildx",
     ),
     **dict.fromkeys(("rhel", "centos", "rocky", "almalinux", "ol"), _RHEL),
 }
+_STARTED_BY_HAND = ("fedora",)  # Debian and Ubuntu start a service when its package is installed
 _UBUNTU_VERSIONS = {"jammy": "22.04", "noble": "24.04"}  # of distributions that are built on Ubuntu's packages
 
 
 def engine_install_commands(os_release: Mapping[str, str] | None = None) -> InstallAdvice:
     """How to install a Docker engine on the distribution that `os_release` describes; without it, on this machine."""
     facts = read_os_release() if os_release is None else os_release
-    name, version = distribution(facts)
-    shown = strip_controls(facts.get("PRETTY_NAME") or " ".join(filter(None, (name, version)))) or "this Linux"
+    advice = install_commands(Part.ENGINE, facts)
+    if not advice.commands or distribution(facts)[0] not in _STARTED_BY_HAND:
+        return advice
+    return replace(advice, commands=(*advice.commands, as_root("systemctl enable --now docker")))
+
+
+def install_commands(part: Part, os_release: Mapping[str, str]) -> InstallAdvice:
+    """How to install one part from the packages of the distribution."""
+    name, version = distribution(os_release)
+    shown = strip_controls(os_release.get("PRETTY_NAME") or " ".join(filter(None, (name, version)))) or "this Linux"
     packages = _PACKAGES.get(name)
     if packages is None:
-        return InstallAdvice(shown, f"xaiva knows no package of a Docker engine for {shown}; {_GUIDE}")
+        return InstallAdvice(shown, f"xaiva knows no package of {part.value} for {shown}; {_GUIDE}")
     if not packages.since or (version and _numbers(version) < packages.since):
         return InstallAdvice(shown, f"{shown} {packages.older}; {_GUIDE}")
     if not version:
         return InstallAdvice(shown, f"{shown} does not say its version; {_GUIDE}")
-    return InstallAdvice(
-        shown,
-        f"These commands install the Docker engine of {shown} with buildx",
-        tuple(map(as_root, packages.commands)),
-    )
+    commands = (as_root(command.format(packages.names[part])) for command in packages.commands)
+    return InstallAdvice(shown, f"install {part.value} from the packages of {shown}", tuple(commands))
+
+
+def engine_is_installed() -> bool:
+    """Whether this machine has a Docker engine, running or not."""
+    return shutil.which("dockerd") is not None or any(Path(folder, "dockerd").exists() for folder in _PROGRAM_FOLDERS)
 
 
 def read_os_release() -> dict[str, str]:

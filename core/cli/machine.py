@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from core.api_schema import ServiceStatus
     from core.containers.vram import VramHolder
+    from core.doctor_fixes import Fix
     from core.site import Site
     from core.telemetry.gpus import GpuSample
 
@@ -84,23 +87,59 @@ def host_command(session: CliSession, as_json: bool) -> None:
 
 
 @click.command("doctor", cls=Command)
+@click.option("--fix", is_flag=True, help="Also show the commands that would help, and ask before running each.")
 @json_option
 @click.pass_obj
-def doctor_command(session: CliSession, as_json: bool) -> None:
+def doctor_command(session: CliSession, fix: bool, as_json: bool) -> None:
     """Check what this machine can and cannot do, with a remedy for each problem.
+
+    With --fix, the commands of the remedies follow where xaiva knows them exactly for this distribution. On a terminal
+    it asks before it runs any of them, with No as the default, and checks again afterwards.
 
     The exit code is 3 when something essential is missing.
     """
     from core.doctor import examine
+    from core.doctor_fixes import find_fixes
     from core.findings import has_errors
 
     findings = examine(session.site)
+    fixes = find_fixes(findings) if fix else []
     if as_json:
-        output.print_json({"findings": findings})
+        output.print_json({"findings": findings, **({"fixes": fixes} if fix else {})})
     else:
         output.print_findings(findings)
+    if fix and not as_json:
+        _print_fixes(fixes)
+        if sys.stdin.isatty() and _run_fixes(fixes):
+            click.echo("\nchecked again:")
+            findings = examine(session.site)
+            output.print_findings(findings)
     if has_errors(findings):
         raise click.exceptions.Exit(3)
+
+
+def _print_fixes(fixes: list[Fix]) -> None:
+    click.echo()
+    if not fixes:
+        click.echo("xaiva knows no command for what was found")
+    for fix in fixes:
+        output.print_line(f"{fix.code}: {fix.text}")
+        for command in fix.commands:
+            output.print_line(f"  {command}")
+
+
+def _run_fixes(fixes: list[Fix]) -> bool:
+    """Ask for each command, and run it; returns whether any ran. A No or a failure leaves out the rest of that fix."""
+    has_run = False
+    for fix in fixes:
+        for command in fix.commands:
+            if not click.confirm(f"\nRun: {command}", default=False, err=True):
+                break
+            has_run = True
+            if code := subprocess.run(["sh", "-c", command], check=False).returncode:
+                output.print_line(f"exit code {code}: {command}", err=True)
+                break
+    return has_run
 
 
 def _engine_folder(site: Site) -> dict[str, Path]:

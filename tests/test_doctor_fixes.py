@@ -1,0 +1,131 @@
+"""`xaiva doctor --fix`: the exact commands for what was found, run only when somebody says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import doctor, doctor_fixes, install_commands
+from core.doctor_fixes import find_fixes
+from core.engine import START_REMEDY, EngineError
+from core.findings import Finding
+from core.site import Site
+from tests.support import require
+from tests.support.pty_session import PtySession
+
+DEBIAN_13 = {"ID": "debian", "VERSION_ID": "13"}
+FAKE_APT_GET = """#!/bin/sh
+echo "apt-get $*" >> "$LOG"
+case "$*" in *docker-cli*) /bin/ln -s /bin/true "$PATH/docker" ;; esac
+"""
+
+
+def _commands(code: str) -> list[str]:
+    (fix,) = find_fixes([Finding.error(code, "something")], DEBIAN_13)
+    return fix.commands
+
+
+@pytest.fixture(autouse=True)
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_fixes, "_SYSTEMD", tmp_path)
+
+
+@pytest.mark.usefixtures("systemd")
+def test_each_cause_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ana")
+    install = ["apt-get update", "apt-get install docker.io docker-cli docker-buildx"]
+    assert _commands("engine-missing") == install
+    assert _commands("engine-stopped") == ["systemctl start docker"]
+    assert _commands("engine-group") == ["usermod -aG docker ana"]
+    assert _commands("buildx") == ["apt-get update", "apt-get install docker-buildx"]
+    assert find_fixes([Finding.error("disk", "full"), Finding.note("buildx", "fine")], DEBIAN_13) == []
+
+
+def test_no_command_where_it_would_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_fixes, "_SYSTEMD", tmp_path / "none")
+    assert _commands("engine-stopped") == []
+    monkeypatch.setattr(doctor_fixes, "_DOCKERS_OWN_PACKAGE", tmp_path)
+    assert _commands("buildx") == []
+    (unknown,) = find_fixes([Finding.error("engine-missing", "none")], {"ID": "nixos"})
+    assert unknown.commands == []
+    assert "xaiva knows no package" in unknown.text
+
+
+def test_the_toolkit_is_named_only_where_there_is_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Finding.warning("gpu-toolkit", "no GPUs for containers")]
+    monkeypatch.setattr(doctor_fixes, "_NVIDIA_DRIVER", tmp_path / "none")
+    assert find_fixes(found, DEBIAN_13) == []
+    monkeypatch.setattr(doctor_fixes, "_NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    (named,) = find_fixes(found, DEBIAN_13)
+    assert named.commands == []
+    assert "nvidia-container-toolkit" in named.text
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert _commands("gpu-toolkit") == ["nvidia-ctk runtime configure --runtime=docker", "systemctl restart docker"]
+
+
+def test_a_missing_engine_is_told_from_a_stopped_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this machine's own engine can be installed or started here."""
+
+    def no_engine(_: Site) -> None:
+        raise EngineError("Docker engine", "the socket does not exist", START_REMEDY)
+
+    def code(host: str) -> str:
+        there = Site(site.root, site.settings, {**site.env, "DOCKER_HOST": host})
+        return next(found.code for found in doctor.examine(there) if found.code.startswith("engine"))
+
+    monkeypatch.setattr("core.engine.connect_engine", no_engine)
+    for installed, expected in ((False, "engine-missing"), (True, "engine-stopped")):
+        monkeypatch.setattr(install_commands, "engine_is_installed", lambda installed=installed: installed)
+        assert code("unix:///var/run/docker.sock") == expected
+    assert code("tcp://10.0.0.7:2375") == "engine"
+
+
+def test_a_command_runs_only_after_a_yes(site: Site, tmp_path: Path) -> None:
+    """In a terminal, with a fake apt-get and os-release: No runs nothing; Yes runs it, and the check is repeated."""
+    require(os.geteuid() == 0 and shutil.which("unshare"), "root, for a mount namespace")
+    (tmp_path / "os-release").write_text('ID=debian\nVERSION_ID=13\nPRETTY_NAME="Debian 13"\n')
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "apt-get").write_text(FAKE_APT_GET)
+    (programs / "apt-get").chmod(0o755)
+    (programs / "sh").symlink_to("/bin/sh")
+    env = {"PATH": str(programs), "LOG": str(tmp_path / "log"), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    doctor_command = [sys.executable, "-m", "core.cli", "--site", str(site.root), "doctor", "--fix"]
+    mount = f'/bin/mount --bind {tmp_path}/os-release /etc/os-release && exec "$@"'
+    command = [str(shutil.which("unshare")), "--mount", "/bin/sh", "-c", mount, "sh", *doctor_command]
+
+    printed = subprocess.run(
+        command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert "docker-client: install a docker client from the packages of Debian 13\n" in printed.stdout
+    assert "  apt-get update\n  apt-get install docker-cli\n" in printed.stdout
+    assert printed.returncode == 3
+    document = subprocess.run([*command, "--json"], env={**os.environ, **env}, capture_output=True, text=True)
+    assert [fix["code"] for fix in json.loads(document.stdout)["fixes"]] == ["docker-client"]
+
+    with PtySession(command, env=env) as session:
+        session.wait_for("Run: apt-get update [y/N]")
+        session.press("enter")
+        session.process.wait(30)
+    assert not (tmp_path / "log").exists()
+    with PtySession(command, env=env) as session:
+        session.wait_for("Run: apt-get update [y/N]")
+        session.press("y", "enter")
+        session.wait_for("Run: apt-get install docker-cli [y/N]")
+        session.press("y", "enter")
+        again = session.wait_for("checked again:").partition("checked again:")[2]
+        session.process.wait(30)
+    assert (tmp_path / "log").read_text() == "apt-get update\napt-get install docker-cli\n"
+    assert "No docker client" not in again
