@@ -19,6 +19,7 @@ from core.errors import Cancelled, XaivaError
 # Name → module and help. `xaiva --help` needs only this table, so it is fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Show xaiva with generated cameras: no engine, GPU or camera is needed."),
+    "steps": ("steps", "The first steps, from an engine to a live camera: how far they are, what is next."),
     "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
     "up": ("up", "Lock, sync, build and launch a preset; skip what is done."),
     "lock": ("artifacts", "List every file a preset needs, with its size and SHA-256."),

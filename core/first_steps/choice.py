@@ -1,0 +1,144 @@
+"""Which preset the first steps follow, and whether the console shows them: what was chosen is kept in the site."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.artifacts.lock_store import LOCK_NAME, artifacts_folder
+from core.errors import InputError, XaivaError, os_reason
+from core.files import write_atomic, write_remedy
+from core.findings import Level, has_errors
+from core.operations.model import Operation
+from core.presets.compat import TargetMachine, check
+from core.presets.compat.machine import preset_target
+from core.presets.model import Preset
+from core.presets.store import PresetEntry, load_named
+from core.site import Site
+from core.validation_errors import first_problem
+
+FOLLOWED_KINDS = ("lock", "sync", "build", "load", "up")  # operations that bring a preset a step further
+
+
+class StepsState(BaseModel):
+    """What is kept in `.xaiva/first-steps.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    preset: str = ""
+    """The preset that was chosen last; empty if none was."""
+    chosen: float = 0
+    """When it was chosen, as a Unix time in seconds."""
+    hidden: bool = False
+    """Whether the console shows the steps only when they are called: somebody hid them, or all were done once."""
+
+
+def read_state(site: Site) -> StepsState:
+    """What was chosen. Raises InputError when the file cannot be read."""
+    path = _state_path(site)
+    try:
+        return StepsState.model_validate(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return StepsState()
+    except (OSError, ValueError) as error:
+        remedy = "correct the file, or remove it: it only says which preset the first steps follow"
+        raise InputError(f"{path}", _misfit(error), remedy) from error
+
+
+def choose_preset(site: Site, name: str) -> None:
+    """Let the steps follow this preset.
+
+    Raises InputError when the site has no such preset or it cannot be used, XaivaError when that cannot be kept.
+    """
+    load_named(site, name)
+    _write(site, read_state(site).model_copy(update={"preset": name, "chosen": time.time()}))
+
+
+def hide_steps(site: Site) -> None:
+    """Let consoles show the steps only when they are called. Raises XaivaError when that cannot be kept."""
+    state = read_state(site)
+    if not state.hidden:
+        _write(site, state.model_copy(update={"hidden": True}))
+
+
+def _write(site: Site, state: StepsState) -> None:
+    path = _state_path(site)
+    try:
+        write_atomic(path, state.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise XaivaError(f"{path}", os_reason(error), write_remedy(error)) from error
+
+
+def _state_path(site: Site) -> Path:
+    return site.state / "first-steps.json"
+
+
+def _misfit(error: OSError | ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return ": ".join(part for part in first_problem(error) if part)
+    return os_reason(error) if isinstance(error, OSError) else "it is not valid JSON"
+
+
+def chosen_or_used(names: Sequence[str], state: StepsState, operations: Sequence[Operation]) -> tuple[str, str]:
+    """The preset that was chosen last, or that an operation has worked on since, and why; empty without one."""
+    used = next((one for one in operations if one.kind in FOLLOWED_KINDS and one.subject in names), None)
+    if state.preset in names and (used is None or state.chosen >= used.created):
+        return state.preset, "you chose it"
+    return (used.subject, f"operation {used.id} worked on it last") if used else ("", "")
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """The preset that fits this machine best, "" when none does, and why."""
+
+    name: str
+    reason: str
+
+
+def suggest_preset(site: Site, entries: Sequence[PresetEntry], machine: TargetMachine | None) -> Suggested:
+    """The best of the site's presets for this machine; `machine` is None without an NVIDIA driver.
+
+    A preset with an error for the machine does not fit, nor does one that needs a GPU where there is none. Of the
+    others the first is one that is locked already, which alone works offline; then one that uses the GPU, and is meant
+    for such a GPU; then the one with the fewest warnings, with the fewest layers, and with the newest PyTorch.
+    """
+    machine_text = str(machine) if machine else "this machine without an NVIDIA GPU"
+    ranked: list[tuple[tuple[object, ...], str]] = []
+    for place, entry in enumerate(entries):
+        preset = entry.preset
+        if preset is None or (needs_gpu(preset) and machine is None):
+            continue
+        findings = check(preset, machine, site=site, name=entry.name)
+        if not has_errors(findings):
+            rank = (
+                not (artifacts_folder(site, entry.name) / LOCK_NAME).is_file(),
+                machine is not None and not needs_gpu(preset),
+                machine is not None and not _is_meant_for(preset, machine),
+                sum(finding.level is Level.WARNING for finding in findings),
+                len(preset.layers),
+                [-number for number in Version(preset.pytorch.version).release] if preset.pytorch else [0],
+                place,
+            )
+            ranked.append((rank, entry.name))
+    if ranked:
+        return Suggested(min(ranked)[1], f"it fits {machine_text}")
+    if not entries:
+        return Suggested("", "this site has no preset yet")
+    return Suggested("", f"none of the site's presets fits {machine_text}")
+
+
+def _is_meant_for(preset: Preset, machine: TargetMachine) -> bool:
+    """Whether the preset names a GPU of the same architecture as the machine's."""
+    target = preset_target(preset)
+    return target is not None and {gpu.sm for gpu in target.gpus} >= {gpu.sm for gpu in machine.gpus}
+
+
+def needs_gpu(preset: Preset) -> bool:
+    """Whether containers of the preset need an NVIDIA GPU."""
+    return bool(preset.run.gpus) or "cuda" in preset.base_image
