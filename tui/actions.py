@@ -108,6 +108,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("panel.full_screen", "Z", "Full screen", help="The focused panel fills the terminal, and back"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
     Action("overview.refresh", "f5", "Refresh", "Refresh", "Ask every source now"),
+    Action("overview.steps", "f", "First steps", "Steps", "The way to a live camera; the same key or Esc hides it"),
+    Action("overview.step('engine')", "e", "First steps: engine", help="What to install here to get one"),
+    Action("overview.step('preset')", "p", "First steps: preset", help="Choose the one that they follow", changes=True),
+    Action("overview.step('lock')", "l", "First steps: lock", help="Pin every file of the image", changes=True),
+    Action("overview.step('sync')", "s", "First steps: sync", help="Download the locked files", changes=True),
+    Action("overview.step('build')", "b", "First steps: build", help="Build the image without network", changes=True),
+    Action(
+        "overview.step('launch')", "L", "First steps: launch", help="Start a container from the image", changes=True
+    ),
+    Action("overview.step('camera')", "a", "First steps: camera", help="Add a camera to the service", changes=True),
     Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),
     Action("list.sort_right", "greater_than_sign", "Sort by the next column", help="To the right; then unsorted again"),
     Action("list.sort_left", "less_than_sign", "Sort by the previous column", help="To the left; then unsorted again"),

@@ -54,6 +54,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "container": "Docker engine",
     "build": "Build history",
     "plan": "Artifacts folder",
+    "steps": "First steps",
     "settings": "Settings",
     "login": "Site login",
 }
@@ -148,6 +149,7 @@ class Sources:
             "container": (not_targeted_yet, MANUAL_SECONDS),
             "build": (not_targeted_yet, MANUAL_SECONDS),
             "plan": (not_targeted_yet, MANUAL_SECONDS),
+            "steps": (not_targeted_yet, LIVE_SECONDS),
             "login": (self.login, MANUAL_SECONDS),
             "engine_identity": (self.engine_identity, MANUAL_SECONDS),
         }

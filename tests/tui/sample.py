@@ -61,6 +61,7 @@ class SampleSources:
             "plan": plan(),
             "build": None,
             "container": None,
+            "steps": None,
             "login": LoginIdentity(),
             "engine_identity": EngineIdentity("docker 27.1.1", "local"),
         }

@@ -1,4 +1,4 @@
-"""Overview: everything that matters now, on one screen."""
+"""Overview: everything that matters now, on one screen; above it the first steps, while the site has nothing yet."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
+from textual import events, on
 from textual.containers import Container
 from textual.widget import Widget
 
-from tui.actions import bindings
+from tui.actions import ACTION_BY_ID, bindings
 from tui.screens.base import ConsoleScreen, error_lines
 from tui.store import Reading
+from tui.widgets.choice_list import ChoiceList
 from tui.widgets.panel import Panel, empty_content
+
+if TYPE_CHECKING:
+    from core.first_steps.facts import PresetFacts
+    from core.first_steps.preset_survey import PresetSurvey
+    from tui.screens.first_steps import FirstSteps
 
 PANELS = {  # panel → (title, screen it opens)
     "gpus": ("GPUs", ""),
@@ -38,13 +44,31 @@ class OverviewScreen(ConsoleScreen):
     """Six panels; a click on one opens its screen."""
 
     NAME = "overview"
-    SOURCES = ("gpus", "host", "containers", "cameras", "operations", "presets")
+    ALERT_SOURCES = ("gpus", "host", "containers", "cameras", "operations", "presets")
+    SOURCES = (*ALERT_SOURCES, "steps")
     BINDINGS: ClassVar[list[Any]] = bindings("overview")
+    _survey: PresetSurvey | None = None
+    _steps: FirstSteps | None = None
 
     def body(self) -> Iterable[Widget]:
         with Container(id="overview"):
             for name, (title, _) in PANELS.items():
                 yield Panel(title, id=name)
+
+    def on_mount(self) -> None:
+        """Ask how far the site's preset has come, too."""
+        self.console.store.retarget("steps", self._look_at_preset)
+        super().on_mount()
+
+    def _look_at_preset(self) -> PresetFacts | None:
+        """The preset of the first steps, None while they are hidden. Called in the source's thread."""
+        from core.first_steps.choice import read_state
+        from core.first_steps.preset_survey import PresetSurvey
+
+        if read_state(self.site).hidden and not (self._steps is not None and self._steps.called):
+            return None
+        self._survey = self._survey or PresetSurvey(self.site)
+        return self._survey.look()
 
     def reading(self, name: str) -> Reading[Any]:
         """The newest reading; the service's is stale when its container has stopped since."""
@@ -59,13 +83,17 @@ class OverviewScreen(ConsoleScreen):
     def feed(self) -> None:
         for name, (module, function) in FORMATTERS.items():
             self._show_panel(name, module, function)
-        readings = {name: self.reading(name) for name in self.SOURCES}
+        if self._steps is not None or self.reading("steps").value is not None:
+            self.first_steps.feed()
+        readings = {name: self.reading(name) for name in self.ALERT_SOURCES}
         if any(reading.value is not None for reading in readings.values()):
             from tui.formatters import overview
 
             values = [None if reading.is_stale else reading.value for reading in readings.values()]
             gpus, host, running, cameras, operations, presets = values
-            failed_sources = overview.source_failures([*readings.values(), self.reading("settings")])
+            failed_sources = overview.source_failures(
+                [*readings.values(), self.reading("steps"), self.reading("settings")]
+            )
             formatter = partial(
                 overview.alert_lines,
                 gpus,
@@ -96,6 +124,54 @@ class OverviewScreen(ConsoleScreen):
             panel.show(partial(error_lines, reading.error), *reading.state)
         else:
             panel.show(empty_content, *reading.state)
+
+    # -- first steps ---------------------------------------------------------------------------------------------------
+
+    @property
+    def first_steps(self) -> FirstSteps:
+        """The first steps; their code is imported when they are first shown, so that the first frame comes sooner."""
+        if self._steps is None:
+            from tui.screens.first_steps import FirstSteps
+
+            self._steps = FirstSteps(self)
+        return self._steps
+
+    @property
+    def _steps_shown(self) -> bool:
+        return self._steps is not None and self._steps.shown
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the steps work while the steps are shown; the palette calls them."""
+        if action == "step":
+            changes = ACTION_BY_ID[f"overview.step('{parameters[0]}')"].changes
+            return (self._steps_shown or self.console.started_by_name) and not (changes and self.console.read_only)
+        return super().check_action(action, parameters)
+
+    @on(ChoiceList.Highlighted, "#steps")
+    def _step_highlighted(self) -> None:
+        self.first_steps.show_hint()
+
+    @on(ChoiceList.Chosen, "#steps")
+    async def _step_chosen(self, event: ChoiceList.Chosen) -> None:
+        await self.first_steps.open(event.key)
+
+    def action_steps(self) -> None:
+        if self._steps_shown:
+            self.first_steps.hide()
+        else:
+            self.first_steps.call()
+
+    def action_back(self) -> None:
+        """Hide the steps; a panel in full screen is left first."""
+        if self._steps_shown and self.maximized is None:
+            self.first_steps.hide()
+        else:
+            super().action_back()
+
+    async def action_step(self, name: str) -> None:
+        await self.first_steps.do(name)
+
+    # -- the panels ----------------------------------------------------------------------------------------------------
 
     async def on_click(self, event: events.Click) -> None:
         target = PANELS.get(event.widget.id or "", ("", ""))[1] if event.widget else ""

@@ -22,11 +22,13 @@ class TextDialog(ModalScreen[None]):
         Binding("y", "copy", "Copy"),
     ]
 
-    def __init__(self, title: str, text: str, danger: bool = False) -> None:
+    def __init__(self, title: str, text: str, danger: bool = False, copied: str = "") -> None:
+        """`copied` is what `y` copies; by default, title and text."""
         super().__init__()
         self._title = title
         self._text = text
         self._danger = danger
+        self._copied = copied or f"{title}\n{text}"
 
     @classmethod
     def of_error(cls, error: XaivaError) -> TextDialog:
@@ -42,4 +44,4 @@ class TextDialog(ModalScreen[None]):
                 yield Label(self._text, markup=False)
 
     def action_copy(self) -> None:
-        console_of(self).copy(f"{self._title}\n{self._text}")
+        console_of(self).copy(self._copied)
