@@ -16,7 +16,7 @@ The tree, as `make docs` writes it:
 #   - EngineError: InvalidEngineSettings
 #   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidEngineSettings,
 #       LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError, RangeNotSatisfiable, RuleExists,
-#       UnknownCamera, UnknownRule, UnknownUser, UserExists
+#       SettingsEditConflict, UnknownCamera, UnknownRule, UnknownUser, UserExists
 #   - ServiceError: BrokenConnection, Forbidden, NoService, NotLoggedIn, VersionMismatch
 #   - TooManyRequests: TooManyLogins
 # [[[end]]]

@@ -25,6 +25,8 @@ _IRREGULAR_KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_NEW_FILE_MODE = 0o644
+_WRITABLE = 0o222
 _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -91,6 +93,23 @@ def read_regular(path: Path) -> bytes:
         if kind := describe_irregular_file(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
         return file.read()
+
+
+def write_target(path: Path) -> tuple[Path, int]:
+    """The file to write, with links resolved, and its permissions. Raises XaivaError when it cannot be written."""
+    try:
+        target = path.resolve(strict=True)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            why = f"it is a link to {path.readlink()}, which does not exist"
+            raise XaivaError(f"{path}", why, "restore its target, or remove the link") from error
+        return path, _NEW_FILE_MODE
+    state = target.stat()
+    if kind := describe_irregular_file(state.st_mode):
+        raise XaivaError(f"{path}", f"it is {kind}, not a file", "move it away")
+    if not state.st_mode & _WRITABLE or not os.access(target, os.W_OK):
+        raise XaivaError(f"{path}", "it is write-protected", f"if it may be changed: chmod u+w {target}")
+    return target, state.st_mode & 0o777
 
 
 def move_into_place(temporary: Path, target: Path) -> None:

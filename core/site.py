@@ -17,6 +17,7 @@ from core.toml import tomllib
 from core.validation_errors import first_problem
 
 DefaultT = TypeVar("DefaultT")
+SERVICE_VARIABLE = "XAIVA_SERVICE"  # names the inference service, and wins over `[service] url`
 
 
 class _Section(BaseModel):
@@ -80,6 +81,14 @@ class SiteSettings(_Section):
     operations: OperationSettings = OperationSettings()
 
 
+def site_folder(root: Path | str) -> Path:
+    """The folder of a site as an absolute path. Raises InputError when it does not exist."""
+    folder = Path(root).resolve()
+    if not folder.is_dir():
+        raise InputError(f"Site folder {folder}", "there is no such folder", "name another one with --site DIR")
+    return folder
+
+
 class Site:
     """Paths and settings of one site. Opening it creates nothing, and hides its secrets in all output from then on."""
 
@@ -90,7 +99,7 @@ class Site:
         set_secrets(env, _read_dotenv(root / ".env", env))
         self.service: tuple[str, str] | None = None  # the service chosen for this run, and where it was chosen
         self.generation = 0  # how often the files were reloaded
-        self._process_env = env
+        self.process_env = env  # without `.env`
         self._loaded_signature = self._signature()
 
     @classmethod
@@ -99,14 +108,12 @@ class Site:
 
         Raises InputError when the folder does not exist, or `site.toml` or `.env` is broken.
         """
-        folder = Path(root).resolve()
-        if not folder.is_dir():
-            raise InputError(f"Site folder {folder}", "there is no such folder", "name another one with --site DIR")
+        folder = site_folder(root)
         process_env = os.environ if environ is None else environ
         site = cls(
             folder, _read_settings(folder / "site.toml"), {**_read_dotenv(folder / ".env", process_env), **process_env}
         )
-        site._process_env = process_env
+        site.process_env = process_env
         return site
 
     def reload(self) -> int:
@@ -116,8 +123,8 @@ class Site:
         """
         if (now := self._signature()) != self._loaded_signature:
             settings = _read_settings(self.root / "site.toml")
-            dotenv = _read_dotenv(self.root / ".env", self._process_env)
-            self.env = {**dotenv, **self._process_env}
+            dotenv = _read_dotenv(self.root / ".env", self.process_env)
+            self.env = {**dotenv, **self.process_env}
             set_secrets(self.env, dotenv)
             self.settings, self._loaded_signature = settings, now
             self.generation += 1
@@ -139,7 +146,7 @@ class Site:
 
         Raises InputError if `.env` is broken.
         """
-        return self.env.get(name) or _read_dotenv(self.root / ".env", self._process_env).get(name, "")
+        return self.env.get(name) or _read_dotenv(self.root / ".env", self.process_env).get(name, "")
 
     def append_secret(self, name: str, value: str) -> None:
         """Add a variable to `.env`, and let only the owner read the file. Raises XaivaError if it cannot be written."""
@@ -157,7 +164,7 @@ class Site:
             why = f"it cannot be written: {os_reason(error)}"
             raise XaivaError(f"{dotenv}", why, f"add a line {name}=… with a secret of your choice") from error
         self.env, self._loaded_signature = {**self.env, name: value}, self._signature()
-        set_secrets(self.env, _read_dotenv(dotenv, self._process_env))
+        set_secrets(self.env, _read_dotenv(dotenv, self.process_env))
 
     @property
     def presets(self) -> Path:
@@ -202,7 +209,7 @@ def _read_settings(path: Path) -> SiteSettings:
         raise _unreadable_error(path, error) from error
     except ValidationError as error:
         field, why = first_problem(error)
-        raise InputError(f"{path}: {field}", why, "see docs/architecture.md for the keys") from error
+        raise InputError(f"{path}: {field}", why, "see: xaiva settings list") from error
 
 
 def _default_if_missing(path: Path, error: FileNotFoundError, default: DefaultT) -> DefaultT:

@@ -13,9 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from core.site import SiteSettings
+from core.site_settings import setting_fields
 from core.toml import tomllib
 from tui.navigation import SCREENS, groups_with_screens
 from tui.relatives import RELATIVES
@@ -45,7 +43,8 @@ def modules(*packages: str) -> str:
 
 def settings() -> str:
     """The keys of `site.toml`, with their defaults."""
-    return table(("key", "default", "meaning"), _keys(SiteSettings))
+    rows = [(f"`{key}`", f"`{json.dumps(field.default)}`", field.description or "") for key, field in setting_fields()]
+    return table(("key", "default", "meaning"), rows)
 
 
 def screens() -> str:
@@ -84,14 +83,6 @@ def _branch(name: str, bases: dict[str, list[str]], first: str, rest: str) -> It
     for branch in names:
         if branch in bases:
             yield from _branch(branch, bases, f"{rest}- ", f"{rest}  ")
-
-
-def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
-    for name, field in section.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            yield from _keys(type(field.default), f"{prefix}{name}.")
-        else:
-            yield f"`{prefix}{name}`", f"`{json.dumps(field.default)}`", field.description or ""
 
 
 def _layers(package: str) -> list[list[str]]:

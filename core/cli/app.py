@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpu": ("machine", "Show this machine's GPUs."),
     "process": ("processes", "Processes that use a GPU, and those of containers: list, kill."),
     "host": ("machine", "Show this machine's CPU, memory, disks and network."),
+    "settings": ("settings", "The settings of the site (site.toml): list, set, reset."),
     "doctor": ("machine", "Check what this machine can and cannot do."),
     "version": ("version", "Show the versions of xaiva, of its formats and of what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),

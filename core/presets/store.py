@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from core import labels
 from core.errors import InputError, XaivaError, os_reason
-from core.files import describe_irregular_file, fsync_folder, list_files, sha256_bytes, write_atomic, write_remedy
+from core.files import fsync_folder, list_files, sha256_bytes, write_atomic, write_remedy, write_target
 from core.presets.fields import NAME_PATTERN
 from core.presets.layer_file import LayerFile, layer_from_lines, read_layer_file
 from core.presets.model import Preset
@@ -22,8 +21,6 @@ from core.presets.validation import PresetError, PresetProblem, preset_from_text
 from core.site import Site
 
 SCHEMA_FILE = "preset.schema.json"
-_NEW_FILE_MODE = 0o644
-_WRITABLE = 0o222
 MAX_BYTES = 1 << 20  # a preset is only a few kilobytes; a larger file is something else
 
 # A new preset: it can be built as it is, and it has the sections that people edit first.
@@ -137,7 +134,7 @@ def save(site: Site, name: str, content: Preset | str, *, expected_text: str | N
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
     with explain_os_errors(path):
-        target, mode = _write_target(path)
+        target, mode = write_target(path)
         write_atomic(target, text, mode)
     return path
 
@@ -175,23 +172,6 @@ def delete(site: Site, name: str) -> Leftovers:
         path.unlink()
         fsync_folder(path.parent)
     return _leftovers(site, name)
-
-
-def _write_target(path: Path) -> tuple[Path, int]:
-    """The file to write, with links resolved, and its permissions. Raises XaivaError when it cannot be written."""
-    try:
-        target = path.resolve(strict=True)
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            why = f"it is a link to {path.readlink()}, which does not exist"
-            raise XaivaError(f"{path}", why, "restore its target, or remove the link") from error
-        return path, _NEW_FILE_MODE
-    state = target.stat()
-    if kind := describe_irregular_file(state.st_mode):
-        raise XaivaError(f"{path}", f"it is {kind}, not a file", "move it away, or save under another name")
-    if not state.st_mode & _WRITABLE or not os.access(target, os.W_OK):
-        raise XaivaError(f"{path}", "it is write-protected", f"if it may be changed: chmod u+w {target}")
-    return target, state.st_mode & 0o777
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.site import Site
+from core.site import SERVICE_VARIABLE, Site
 
 SERVICE_PORT = 8600  # what the service listens on in its container
 DEFAULT_URL = f"http://127.0.0.1:{SERVICE_PORT}"
-SERVICE_VARIABLE = "XAIVA_SERVICE"
 SET_URL_REMEDY = "set [service] url in site.toml, which the console reloads automatically"
 
 
