@@ -239,6 +239,11 @@ ACTIONS: tuple[Action, ...] = (
         "service.test", "t", "Send a test message", "Test", "Over every channel of the rule; asks first", changes=True
     ),
     Action("service.remove", "X", "Remove", "Remove", "The rule or user under the cursor", changes=True),
+    # settings
+    Action("settings.edit", "e", "Change the setting", "Edit", "Its value in site.toml; checked before", changes=True),
+    Action(
+        "settings.reset", "X", "Remove from site.toml", "Remove", "The default holds then; asks first", changes=True
+    ),
     # operations
     Action(
         "operations.cancel",

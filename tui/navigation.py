@@ -83,6 +83,11 @@ _ENTRIES = (
         "long work with its stages and log; cancel, start again",
         ("ops",),
     ),
+    ScreenEntry(
+        "settings", "Settings", "", "work", "g",
+        "the keys of site.toml with their values, and what they mean",
+        ("config",),
+    ),
 )  # fmt: skip
 SCREENS: dict[str, ScreenEntry] = {entry.name: entry for entry in _ENTRIES}
 

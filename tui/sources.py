@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry
     from core.service_client import LoginIdentity, ServiceAddress, ServiceClient
+    from core.site_settings import SettingsFile
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
@@ -56,6 +57,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "plan": "Artifacts folder",
     "steps": "First steps",
     "settings": "Settings",
+    "site_settings": "Settings",
     "login": "Site login",
 }
 LOW_BANDWIDTH_FACTOR = 4  # low bandwidth asks this many times less often
@@ -150,6 +152,7 @@ class Sources:
             "build": (not_targeted_yet, MANUAL_SECONDS),
             "plan": (not_targeted_yet, MANUAL_SECONDS),
             "steps": (not_targeted_yet, LIVE_SECONDS),
+            "site_settings": (self.site_settings, MANUAL_SECONDS),
             "login": (self.login, MANUAL_SECONDS),
             "engine_identity": (self.engine_identity, MANUAL_SECONDS),
         }
@@ -307,6 +310,12 @@ class Sources:
         from core.presets.store import list_presets
 
         return [self._preset_view(entry) for entry in list_presets(self._site)]
+
+    def site_settings(self) -> SettingsFile:
+        """The keys of `site.toml` as they are on disk."""
+        from core.site_settings import read_settings
+
+        return read_settings(self._site.root, self._site.process_env)
 
     def _preset_view(self, entry: PresetEntry) -> PresetView:
         from core.artifacts.lock_store import find_lock

@@ -11,14 +11,24 @@ from core.service_client import LoginIdentity
 from core.site import Site
 from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
-from tests.tui.sample_site import builds, lock, operations, plan, presets, previews, stages, write_logs
+from tests.tui.sample_site import (
+    builds,
+    lock,
+    operations,
+    plan,
+    presets,
+    previews,
+    site_settings,
+    stages,
+    write_logs,
+)
 from tui.parts import ConsoleParts
 from tui.store import Store
 
 __all__ = [
     "NOON", "PARTS", "SampleLog", "SampleService", "SampleSources", "SampleStore", "builds", "cameras", "containers",
     "events", "gpus", "host", "lock", "operations", "picture", "plan", "presets", "previews", "processes", "service",
-    "stages", "statistics", "write_logs",
+    "site_settings", "stages", "statistics", "write_logs",
 ]  # fmt: skip
 
 
@@ -64,6 +74,7 @@ class SampleSources:
             "steps": None,
             "login": LoginIdentity(),
             "engine_identity": EngineIdentity("docker 27.1.1", "local"),
+            "site_settings": site_settings(),
         }
         return {**sources, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from core.presets.model import Preset
 from core.presets.store import PresetEntry
 from core.progress import Stage, StageState
 from core.site import Site
+from core.site_settings import Setting, SettingsFile, SettingSource, Variable, read_settings
 from core.up.plan import UpPlan, UpStep
 from tests.tui.sample_machine import GIB, MIB, NOON
 from tui.formatters import previews as preview_format
@@ -289,3 +291,19 @@ def previews() -> dict[str, Preview]:
         "build": lambda *_: partial(preview_format.build_preview, stage_names(preset_, lock_)),
         "up": lambda *_: partial(preview_format.up_preview, up_plan()),
     }
+
+
+def site_settings() -> SettingsFile:
+    """A site with a slow line, an engine of its own, and a mistake in its file."""
+    path = Path("/srv/site/site.toml")
+    told = {"sync.connections": (4, 6), "engine.host": ("unix:///run/docker-gpu.sock", 10)}
+    settings = []
+    for setting in read_settings(Path("/nowhere"), {}).settings:
+        if setting.key in told:
+            value, line = told[setting.key]
+            setting = replace(setting, value=value, file_value=value, line=line, source=SettingSource.FILE)
+        settings.append(setting)
+    problem = {"problem": "there is no such key", "known": False, "line": 7, "file_value": 3}
+    settings.append(Setting("sync.retrys", 3, SettingSource.FILE, **problem))  # type: ignore[arg-type]
+    variables = [Variable("XAIVA_SERVICE", ""), Variable("XAIVA_SERVICE_TOKEN", ".env")]
+    return SettingsFile(path, settings, variables)
