@@ -119,9 +119,19 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("overview.step('camera')", "a", "First steps: camera", help="Add a camera to the service", changes=True),
     Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),
-    Action("list.sort_right", "greater_than_sign", "Sort by the next column", help="To the right; then unsorted again"),
-    Action("list.sort_left", "less_than_sign", "Sort by the previous column", help="To the left; then unsorted again"),
-    Action("list.sort_reverse", "I", "Reverse the order", help="The third time, the rows are unsorted again"),
+    Action(
+        "list.sort_right",
+        "greater_than_sign",
+        "Sort by the next column",
+        help="Past the last one, the list has its own order",
+    ),
+    Action(
+        "list.sort_left",
+        "less_than_sign",
+        "Sort by the previous column",
+        help="Past the first one, the list has its own order",
+    ),
+    Action("list.sort_reverse", "I", "Reverse the order", help="The third time, the list has its own order again"),
     Action("list.copy", "y", "Copy", help="Copy the details to this terminal's clipboard"),
     Action("list.refresh", "f5", "Refresh", help="Ask every source of this screen now"),
     # presets

@@ -174,6 +174,19 @@ async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: S
         await over(pilot, None)
 
 
+async def test_help_is_searched_and_escape_shows_all_before_it_closes(bare_site: Site) -> None:
+    async with console(bare_site, size=(80, 24)) as (app, pilot):
+        await pilot.press("7", "question_mark", "slash", *"ledger !quit")
+        await shows(pilot, "nothing matches")
+        await pilot.press(*["backspace"] * 12, *"full screen", "enter")
+        await until(pilot, lambda: "Z" in text(pilot) and "It continues" not in text(pilot))
+        await pilot.press("escape")
+        await shows(pilot, "It continues")
+        await pilot.press("escape")
+        await over(pilot, None)
+        assert app.current_mode == "operations"
+
+
 async def test_the_palette_finds_an_action_of_another_screen_and_runs_it_there(bare_site: Site) -> None:
     async with console(bare_site, size=(120, 40)) as (app, pilot):
         await pilot.press("colon")
