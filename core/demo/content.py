@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from core.api_schema import (
     CameraRequest,
+    CameraState,
     Channel,
     ChannelKind,
     Detection,
@@ -23,6 +25,8 @@ from core.service_client import ServiceClient
 
 BELT, GATE, HALL, DOCK = "belt", "gate", "hall", "dock"
 LEARNING_MINUTES = {BELT: 0.15, GATE: 2.0}  # the belt looks the same again after 1.5 s, the gate after 15 s
+LEARNED_DETECTOR = "memory"  # the detector of a camera that has learned
+_POLL_SECONDS = 0.05
 ROLES = (Role.VIEWER, Role.OPERATOR, Role.ADMIN)
 
 
@@ -30,8 +34,10 @@ def add_cameras(client: ServiceClient, sources: Mapping[str, str]) -> None:
     """Add the four cameras with these sources (by camera id), and start learning those of LEARNING_MINUTES."""
     for camera in _cameras(sources):
         client.add_camera(camera)
-        if minutes := LEARNING_MINUTES.get(camera.id):
-            client.learn(camera.id, minutes)
+    for name, minutes in LEARNING_MINUTES.items():
+        while client.camera(name).state is CameraState.STOPPED:
+            time.sleep(_POLL_SECONDS)  # it has not started yet
+        client.learn(name, minutes)
 
 
 def _cameras(sources: Mapping[str, str]) -> list[CameraRequest]:
@@ -40,7 +46,7 @@ def _cameras(sources: Mapping[str, str]) -> list[CameraRequest]:
             id=BELT,
             name="Demo belt",
             source=sources[BELT],
-            detection=Detection(detector="memory", minimum_seconds=0.8),
+            detection=Detection(detector=LEARNED_DETECTOR, minimum_seconds=0.8),
             pre_roll=3,
             post_roll=2,
             priority=Priority.HIGH,

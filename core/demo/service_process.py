@@ -59,9 +59,13 @@ class ServiceProcess:
             time.sleep(_POLL_SECONDS)
         raise self._error(f"it was not ready after {_START_SECONDS} s")
 
+    def terminate(self) -> None:
+        """Let it end soon. Any thread may call it."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """End it as an engine does."""
-        self._process.terminate()
+        self.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
