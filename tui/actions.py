@@ -174,6 +174,9 @@ ACTIONS: tuple[Action, ...] = (
     # processes
     Action("processes.kill", "X", "End the process", "Kill", "Ask it to end, or kill it; asks first", changes=True),
     Action("processes.container", "o", "Its container", "Container", "Open the Containers screen on its container"),
+    # engine
+    Action("engine.kind", "t", "Only one kind", "Kind", "Images, volumes, networks, build cache, then all again"),
+    Action("engine.events", "l", "Events", "Events", "Go to the engine's events, to search and scroll them"),
     # cameras
     Action("cameras.add", "a", "Add a camera", "Add", "A form with a connection test", changes=True),
     Action("cameras.edit", "e", "Edit the camera", "Edit", "All settings, with a connection test", changes=True),

@@ -70,6 +70,11 @@ _ENTRIES = (
         ("ps",),
     ),
     ScreenEntry(
+        "engine", "Engine", "", "run", "n",
+        "images, volumes, networks and build cache, who uses them; the engine's events",
+        ("images", "volumes", "networks"),
+    ),
+    ScreenEntry(
         "processes", "Processes", "", "run", "r",
         "what uses the GPUs, and what runs in containers",
         ("top",),

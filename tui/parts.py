@@ -15,6 +15,7 @@ from tui.store import Store
 if TYPE_CHECKING:
     from core.service_client import ServiceClient
     from tui.container_log import ContainerLog
+    from tui.engine_event_log import EngineEventLog
     from tui.screens.start_operation import Preview
 
 
@@ -22,6 +23,12 @@ def _container_log(site: Site, name: str) -> ContainerLog:
     from tui.container_log import ContainerLog
 
     return ContainerLog(site, name)
+
+
+def _engine_events(site: Site) -> EngineEventLog:
+    from tui.engine_event_log import EngineEventLog
+
+    return EngineEventLog(site)
 
 
 def _preview(kind: str) -> Preview | None:
@@ -40,6 +47,8 @@ class ConsoleParts:
     """Opens the log of the container with that name."""
     host: Callable[[], str] = platform.node
     """The name of this machine."""
+    engine_events: Callable[[Site], EngineEventLog] = _engine_events
+    """Opens the log of the engine's events."""
     now: Callable[[], float] = time.time
     """The Unix time that screens show durations and days by."""
     tick: float = 1.0

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core import labels
+
 if TYPE_CHECKING:
     from core.api_schema import CameraStatus, Event, ServiceStatus
     from core.containers.model import Container
+    from core.engine_objects.model import EngineObject, Inventory
     from core.images.build_history import BuildRecord
     from core.operations.model import Operation
     from tui.app_protocol import ConsoleApp
@@ -109,6 +112,16 @@ def _cameras_of_container(console: ConsoleApp, container: Container, _value: Non
     return ""
 
 
+def _image_of_container(_: ConsoleApp, container: Container, value: Inventory) -> str:
+    keys = (image.key for image in value.images if image.id == container.image_id)
+    return _first(keys, f"the engine no longer lists the image of {container.name}")
+
+
+def _image_of_build(_: ConsoleApp, build: BuildRecord, value: Inventory) -> str:
+    keys = (image.key for image in value.images if image.build == build.id or image.id in _image_ids(build))
+    return _first(keys, "the image of this build is not on this engine")
+
+
 def _preset_of_operation(_: ConsoleApp, operation: Operation, value: list[PresetView]) -> str:
     return _preset(operation.subject, value)
 
@@ -116,6 +129,27 @@ def _preset_of_operation(_: ConsoleApp, operation: Operation, value: list[Preset
 def _build_of_operation(_: ConsoleApp, operation: Operation, value: list[BuildRecord]) -> str:
     identifiers = (build.id for build in value if _belongs_together(operation, build))
     return _first(identifiers, f"no kept build belongs to {operation.title()}, operation {operation.id}")
+
+
+# -- what the engine holds ---------------------------------------------------------------------------------------------
+
+
+def _container_of_object(_: ConsoleApp, item: EngineObject, _value: None) -> str:
+    running_first = sorted(item.used_by, key=lambda use: not use.running)
+    return _first((use.container for use in running_first), f"no container uses {item.name}")
+
+
+def _preset_of_object(_: ConsoleApp, item: EngineObject, value: list[PresetView]) -> str:
+    name = item.labels.get(labels.PRESET, "")
+    if not name:
+        raise NoRelative(f"{item.name} has no preset: xaiva did not make it")
+    return _preset(name, value)
+
+
+def _build_of_object(_: ConsoleApp, item: EngineObject, value: list[BuildRecord]) -> str:
+    identity = item.labels.get(labels.BUILD_ID, "")
+    keys = (build.id for build in value if build.id == identity or item.id in _image_ids(build))
+    return _first(keys, f"no kept build made {item.name}")
 
 
 def _first(keys: Iterable[str], missing: str) -> str:
@@ -131,11 +165,11 @@ def _preset(name: str, views: list[PresetView]) -> str:
 
 def _is_image_of(container: Container, build: BuildRecord) -> bool:
     """Whether the container was started from the image of this build. An engine's id of an image is one of these."""
-    return bool(container.image_id) and container.image_id in (
-        build.image_id,
-        build.config_digest,
-        build.manifest_digest,
-    )
+    return bool(container.image_id) and container.image_id in _image_ids(build)
+
+
+def _image_ids(build: BuildRecord) -> tuple[str, ...]:
+    return build.image_id, build.config_digest, build.manifest_digest
 
 
 def _belongs_together(operation: Operation, build: BuildRecord) -> bool:
@@ -160,11 +194,18 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
         Relative("p", "its preset", "presets", "presets", _preset_of_build),
         Relative("t", "a container of its image", "containers", "containers", _containers_of_build),
         Relative("w", "its operation", "operations", "operations", _operation_of_build),
+        Relative("n", "its image", "engine", "engine_objects", _image_of_build),
     ),
     "containers": (
         Relative("p", "its preset", "presets", "presets", _preset_of_container),
         Relative("b", "the build of its image", "builds", "builds", _build_of_container),
         Relative("c", "its cameras", "cameras", "", _cameras_of_container),
+        Relative("n", "its image", "engine", "engine_objects", _image_of_container),
+    ),
+    "engine": (
+        Relative("t", "a container that uses it", "containers", "", _container_of_object),
+        Relative("p", "its preset", "presets", "presets", _preset_of_object),
+        Relative("b", "its build", "builds", "builds", _build_of_object),
     ),
     "operations": (
         Relative("p", "its preset", "presets", "presets", _preset_of_operation),

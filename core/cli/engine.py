@@ -78,13 +78,17 @@ def _print_totals(totals: Iterable[KindTotal], containers: int | None, written: 
     from core.engine_objects.model import ObjectKind
 
     rows: list[tuple[object, ...]] = [
-        (total.kind.value, _count(total.count), _size(total.size), _count(total.unused), _size(total.unused_size))
+        (total.kind.value, _count(total.count), _total_size(total), _count(total.unused), _size(total.unused_size))
         if total.kind is not ObjectKind.NETWORK
         else (total.kind.value, _count(total.count), "", _count(total.unused), "")
         for total in totals
     ]
     rows.append(("container", _count(containers), _size(written), "", ""))
     output.print_table(("KIND", "COUNT", "SIZE", "UNUSED", "UNUSED SIZE"), rows)
+
+
+def _total_size(total: KindTotal) -> str:
+    return _size(total.size) + (" + ?" if total.unmeasured and total.size is not None else "")
 
 
 @engine_command.command("images")

@@ -65,6 +65,7 @@ def kind_totals(inventory: Inventory, usage: DiskUsage | None) -> list[KindTotal
     """The totals of each kind, from an inventory that has the usage's sizes."""
     unused_images = [image for image in inventory.images if image.unused]
     unused_volumes = [volume for volume in inventory.volumes if volume.unused]
+    measured = [volume.size for volume in inventory.volumes if volume.size is not None]
     cache = inventory.cache
     unused_cache = [record for record in cache or [] if record.unused]
     return [
@@ -78,7 +79,8 @@ def kind_totals(inventory: Inventory, usage: DiskUsage | None) -> list[KindTotal
         KindTotal(
             kind=ObjectKind.VOLUME,
             count=len(inventory.volumes),
-            size=_sum(volume.size for volume in inventory.volumes),
+            size=sum(measured) if measured else None if inventory.volumes else 0,
+            unmeasured=len(inventory.volumes) - len(measured),
             unused=len(unused_volumes),
             unused_size=_sum(volume.size for volume in unused_volumes),
         ),

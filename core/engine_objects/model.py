@@ -64,7 +64,7 @@ class EngineObject(FrozenModel):
     @property
     def key(self) -> str:
         """Identifies it among all objects of the engine, such as `image:sha256:…`."""
-        return object_key(self.kind, self.id)
+        return f"{self.kind.value}:{self.id}"
 
     @property
     def unused(self) -> bool:
@@ -193,8 +193,12 @@ class KindTotal(FrozenModel):
     kind: ObjectKind
     count: int | None
     size: int | None
+    """Of those whose size is known."""
+    unmeasured: int = 0
+    """How many have an unknown size."""
     unused: int | None
     unused_size: int | None
+    """None if the size of one of them is unknown."""
 
 
 class ImageLayer(FrozenModel):
@@ -203,8 +207,3 @@ class ImageLayer(FrozenModel):
     created_by: str
     size: int | None
     created: float | None
-
-
-def object_key(kind: ObjectKind, identity: str) -> str:
-    """The key of an object, for a caller that knows only its kind and id (a volume's id is its name)."""
-    return f"{kind.value}:{identity}"

@@ -14,7 +14,7 @@ from core.engine import EngineError, connect_engine
 from core.engine_objects.disk_usage import CACHE, EVERYTHING, disk_usage
 from core.engine_objects.events import EventStream, parse_event
 from core.engine_objects.listing import image_layers, kind_totals, read_inventory, with_usage
-from core.engine_objects.model import CacheType, DiskUsage, Image, Inventory, ObjectKind, object_key
+from core.engine_objects.model import CacheType, DiskUsage, Image, Inventory, ObjectKind
 from core.site import Site
 from tests.containers.test_streams import Reader
 from tests.support import until
@@ -68,7 +68,7 @@ def test_images_volumes_and_networks_with_who_uses_them(held_client: docker.Dock
     assert image.size is not None
     assert image.size > MIB
     assert image.unique_size is None  # the engine has not been asked
-    assert image.key == object_key(ObjectKind.IMAGE, image.id)
+    assert image.key == f"image:{image.id}"
     (volume,) = [one for one in inventory.volumes if one.name == VOLUME]
     assert {use.how for use in volume.used_by} == {"/data", "/data, read-only"}
     assert volume.size is None

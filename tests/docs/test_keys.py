@@ -19,8 +19,8 @@ from tui.relatives import RELATIVES
 
 CONSOLE = "docs/console.md"
 EXPLAINED = {
-    "Processes": "processes", "Cameras": "cameras", "Events": "events", "Statistics": "statistics",
-    "The service, rules and users": "service", "Settings": "settings",
+    "The engine": "engine", "Processes": "processes", "Cameras": "cameras", "Events": "events",
+    "Statistics": "statistics", "The service, rules and users": "service", "Settings": "settings",
 }  # fmt: skip
 NAMES = {
     "?": "question_mark", ":": "colon", "/": "slash", "+": "plus", "-": "minus", "&": "ampersand",

@@ -9,6 +9,7 @@ from core.engine_identity import EngineIdentity
 from core.log_lines import LineSpool
 from core.service_client import LoginIdentity
 from core.site import Site
+from tests.tui.sample_engine import SampleEngineEvents, disk_usage, engine_objects, image_layers
 from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
 from tests.tui.sample_site import (
@@ -65,6 +66,7 @@ class SampleSources:
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
+        names += (engine_objects, disk_usage, image_layers)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {
             "operation": stages(),
@@ -91,6 +93,7 @@ PARTS = ConsoleParts(
     store=SampleStore,
     container_log=SampleLog,  # type: ignore[arg-type]
     host=lambda: "gpu-box",
+    engine_events=SampleEngineEvents,  # type: ignore[arg-type]
     now=lambda: NOON + 187,
     tick=3600.0,
     service=SampleService(),  # type: ignore[arg-type]

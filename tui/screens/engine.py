@@ -1,0 +1,171 @@
+"""Engine: its images, volumes, networks and build cache with who uses them, and its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.widget import Widget
+
+from core.engine_objects.model import EngineObject, ImageLayer, Inventory, ObjectKind
+from tui.actions import bindings
+from tui.formatters import engine as engine_format
+from tui.formatters.numbers import coarse_duration
+from tui.screens.base import ListScreen
+from tui.sources import not_targeted_yet
+from tui.widgets.choice_list import ChoiceRow
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.panel import Formatter, empty_content
+from tui.widgets.summary_line import SummaryLine
+
+if TYPE_CHECKING:
+    from tui.engine_event_log import EngineEventLog
+
+ENGINE_SECONDS = 10.0
+KINDS = (None, *ObjectKind)  # in the order in which the key shows them
+OLD_SECONDS = 90.0  # age from which the summary says how old the sizes are
+
+
+class EngineScreen(ListScreen):
+    """What the engine holds besides containers. Nothing here changes anything."""
+
+    NAME = "engine"
+    SOURCE = "engine_objects"
+    SOURCES = ("engine_objects", "disk_usage", "image_layers")
+    TITLE = engine_format.KIND_TITLES[None]
+    COLUMNS = engine_format.COLUMNS
+    EMPTY = "nothing here"
+    LOG = "Events"
+    NAME_CELLS = 2
+    BINDINGS: ClassVar[list[Any]] = bindings("engine", "list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kind: ObjectKind | None = None
+        self._events: EngineEventLog | None = None
+        self._engine_failed = False
+
+    def body(self) -> Iterable[Widget]:
+        """The totals above the list."""
+        yield SummaryLine(id="totals")
+        yield from super().body()
+
+    def rows(self, value: Inventory) -> list[ChoiceRow]:
+        """The objects of the kind that is shown."""
+        now = self.console.parts.now()
+        objects = engine_format.sort_objects(self._with_usage(value), self._kind)
+        if self._kind is not None:
+            unknown = self._kind is ObjectKind.CACHE and self.reading("disk_usage").value is None
+            self.choices.empty = self._sizes_state() if unknown else "nothing of this kind: press t for the next"
+        return [ChoiceRow(item.key, engine_format.row(item, now), item) for item in objects]
+
+    def _with_usage(self, inventory: Inventory) -> Inventory:
+        """The inventory with the sizes of the last answer: a size that is some minutes old is still of use."""
+        from core.engine_objects.listing import with_usage
+
+        usage = self.reading("disk_usage").value
+        return inventory if usage is None else with_usage(inventory, usage)
+
+    def feed(self) -> None:
+        """Also show the totals, and whether events come."""
+        super().feed()
+        reading = self.reading("engine_objects")
+        if self._engine_failed and reading.error is None:
+            self.console.store.ask_now("disk_usage")  # which would be asked much later
+        self._engine_failed = reading.error is not None
+        inventory = None if reading.value is None or reading.is_stale else self._with_usage(reading.value)
+        usage = self.reading("disk_usage").value
+        self.query_one(SummaryLine).show(partial(engine_format.totals, inventory, usage, self._sizes_state()))
+        if self._events is not None:
+            problem, log = self._events.problem, self.query_one("#log", LogPanel)
+            log.border_subtitle = f"cut off: {problem.why}; trying again" if problem else ""
+            log.set_class(problem is not None, "-stale")
+
+    def _sizes_state(self) -> str:
+        """How old the sizes are, or why there are none; empty when they are new."""
+        reading = self.reading("disk_usage")
+        if reading.value is None:
+            return f"sizes unknown: {reading.error.why or reading.error.what}" if reading.error else "measuring sizes…"
+        age = coarse_duration(reading.age or 0)
+        if reading.error is not None:
+            return f"sizes {age} old: {reading.error.why or reading.error.what}"
+        return f"sizes {age} old" if (reading.age or 0) > OLD_SECONDS else ""
+
+    def row_changed(self) -> None:
+        """Ask for the layers of an image."""
+        item = self.selected()
+        is_image = item is not None and item.kind is ObjectKind.IMAGE
+        fetch = partial(self._layers, item.id) if item is not None and is_image else not_targeted_yet
+        self.console.store.retarget("image_layers", fetch)
+
+    def _layers(self, identity: str) -> list[ImageLayer]:
+        from contextlib import closing
+
+        from core.engine import connect_engine
+        from core.engine_objects.listing import image_layers
+
+        with closing(connect_engine(self.site, ENGINE_SECONDS)) as client:
+            return image_layers(client, identity)
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        item = self.selected()
+        if item is None:
+            return empty_content, "", ""
+        reading = self.reading("image_layers")
+        layers = None if reading.is_stale else reading.value
+        return partial(engine_format.detail, item, layers, self.console.parts.now()), "", ""
+
+    def show_detail(self) -> None:
+        """The frame has the object's name, not the key of its row."""
+        super().show_detail()
+        item = self.selected()
+        self.query_one("#detail").border_title = f"{item.kind.value} {item.name}" if item else self.TITLE
+
+    def selected(self) -> EngineObject | None:
+        """The object under the cursor."""
+        inventory: Inventory | None = self.reading("engine_objects").value
+        if inventory is None:
+            return None
+        objects = self._with_usage(inventory).objects()
+        return next((item for item in objects if item.key == self.choices.key), None)
+
+    def show_row(self, key: str) -> None:
+        """Show the row of an object, of whatever kind."""
+        self._show_kind(None)
+        super().show_row(key)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self._read_events()
+
+    def on_screen_resume(self) -> None:
+        if self.is_mounted:
+            self._read_events()
+
+    def _read_events(self) -> None:
+        """Read events while the screen is in view."""
+        if self._events is None:
+            self._events = self.console.parts.engine_events(self.site)
+            self.query_one("#log", LogPanel).show(self._events.lines)
+        self._events.open()
+
+    def on_screen_suspend(self) -> None:
+        """Stop reading events while the screen is out of view."""
+        if self._events is not None:
+            self._events.close()
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    def action_kind(self) -> None:
+        """Show only the next kind, after the last one all kinds."""
+        self._show_kind(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)])
+        self.update_now()
+
+    def _show_kind(self, kind: ObjectKind | None) -> None:
+        self._kind = kind
+        self.choices.border_title = engine_format.KIND_TITLES[kind]
+
+    def action_events(self) -> None:
+        self.focus_panel(self.query_one("#log"))
