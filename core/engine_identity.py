@@ -47,7 +47,7 @@ class EngineIdentifier:
                 self._client = connect_engine(self._site, timeout)
             with engine_errors("Engine's version"):
                 title = engine_title(self._client.version())
-            return EngineIdentity(title, _place(resolve_endpoint(self._site)))
+            return EngineIdentity(title, engine_place(resolve_endpoint(self._site)))
         except EngineError as error:
             self.close()  # the next engine at that address may be another one
             if error.why == NO_SOCKET:
@@ -61,7 +61,7 @@ class EngineIdentifier:
             self._client = None
 
 
-def _place(endpoint: Endpoint) -> str:
+def engine_place(endpoint: Endpoint) -> str:
     if endpoint.named_by.startswith("context "):
         return endpoint.named_by
     if endpoint.local:

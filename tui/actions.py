@@ -173,7 +173,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),
     # processes
     Action("processes.kill", "X", "End the process", "Kill", "Ask it to end, or kill it; asks first", changes=True),
-    Action("processes.container", "o", "Its container", "Container", "Open the Containers screen on its container"),
     # engine
     Action("engine.kind", "t", "Only one kind", "Kind", "Images, volumes, networks, build cache, then all again"),
     Action("engine.events", "l", "Events", "Events", "Go to the engine's events, to search and scroll them"),

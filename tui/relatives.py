@@ -14,6 +14,7 @@ from core import labels
 if TYPE_CHECKING:
     from core.api_schema import CameraStatus, Event, ServiceStatus
     from core.containers.model import Container
+    from core.containers.processes import ListedProcess
     from core.engine_objects.model import EngineObject, Inventory
     from core.images.build_history import BuildRecord
     from core.operations.model import Operation
@@ -97,7 +98,7 @@ def _operation_of_build(_: ConsoleApp, build: BuildRecord, value: list[Operation
 
 def _preset_of_container(_: ConsoleApp, container: Container, value: list[PresetView]) -> str:
     if not container.preset:
-        raise NoRelative(f"{container.name} has no preset: xaiva did not launch it")
+        raise NoRelative(f"{container.name} has no preset: it was not launched by xaiva")
     return _preset(container.preset, value)
 
 
@@ -120,6 +121,10 @@ def _image_of_container(_: ConsoleApp, container: Container, value: Inventory) -
 def _image_of_build(_: ConsoleApp, build: BuildRecord, value: Inventory) -> str:
     keys = (image.key for image in value.images if image.build == build.id or image.id in _image_ids(build))
     return _first(keys, "the image of this build is not on this engine")
+
+
+def _container_of_process(_: ConsoleApp, process: ListedProcess, _value: None) -> str:
+    return _first([process.container] if process.container else [], "this process is in no container")
 
 
 def _preset_of_operation(_: ConsoleApp, operation: Operation, value: list[PresetView]) -> str:
@@ -207,6 +212,7 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
         Relative("p", "its preset", "presets", "presets", _preset_of_object),
         Relative("b", "its build", "builds", "builds", _build_of_object),
     ),
+    "processes": (Relative("t", "its container", "containers", "", _container_of_process),),
     "operations": (
         Relative("p", "its preset", "presets", "presets", _preset_of_operation),
         Relative("b", "its build", "builds", "builds", _build_of_operation),

@@ -97,7 +97,7 @@ async def test_a_missing_relative_is_named_with_the_reason(bare_site: Site) -> N
         await pilot.press("5")
         await on_row(pilot, "containers", "xaiva-cpu-debian12")
         await pilot.press("end", "o")
-        await shows(pilot, "postgres has no preset: xaiva did not launch it")
+        await shows(pilot, "postgres has no preset: it was not launched by xaiva")
         await pilot.press("2")
         await on_screen(pilot, "presets")
         await pilot.press("end", "o")

@@ -13,7 +13,7 @@ from tui.actions import bindings
 from tui.formatters import processes as process_format
 from tui.process_source import Processes
 from tui.screens.base import ListScreen, stale_lines
-from tui.widgets.choice_list import ChoiceList, ChoiceRow
+from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.panel import Formatter, Panel, empty_content
 
 ENGINE_SECONDS = 30.0  # a stop waits until the container has ended
@@ -62,14 +62,6 @@ class ProcessesScreen(ListScreen):
         return next((p for p in listing.processes if p.key == self.choices.key), None) if listing else None
 
     # -- actions -------------------------------------------------------------------------------------------------------
-
-    async def action_container(self) -> None:
-        process = self.selected()
-        if process is None or not process.container:
-            self.notify("the process is in no container")
-            return
-        await self.console.switch_mode("containers")
-        self.app.screen.query_one("#choices", ChoiceList).move_cursor_to(process.container)
 
     def action_kill(self) -> None:
         """Ask how to end the process under the cursor, then do that."""
