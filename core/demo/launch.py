@@ -15,7 +15,7 @@ from pathlib import Path
 from core.demo.folder import LockedFolder, create_folder, remove_leftovers
 from core.errors import XaivaError, os_reason
 from core.service_client import TOKEN_VARIABLE
-from core.service_client.address import SERVICE_VARIABLE
+from core.site import SERVICE_VARIABLE
 
 NEEDED = ("av", "numpy", "onnxruntime", "fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "jwt")
 _WHAT = "The demo"

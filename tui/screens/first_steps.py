@@ -128,7 +128,7 @@ class FirstSteps:
         if step is None:
             return
         if step.operation:
-            await self._console.open_operation(step.operation)
+            await self._console.open_row("operations", str(step.operation))
         elif step.state is StepState.UNKNOWN and name != "engine":
             self._console.show_error(self._error(step))
         elif step.state is StepState.FAILED:
@@ -142,9 +142,7 @@ class FirstSteps:
         if step.name == "launch":
             containers = self._screen.reading("containers").value
             ended = [one for one in containers.containers if one.preset == name] if containers else []
-            await self._console.switch_mode("containers")
-            if ended:
-                self._screen.app.screen.query_one("#choices", ChoiceList).move_cursor_to(ended[0].name)
+            await self._console.open_row("containers", ended[0].name if ended else "")
             return
         self._console.preset = name
         await self._console.switch_mode("presets")
@@ -166,7 +164,7 @@ class FirstSteps:
         elif not preset:
             self._screen.notify("choose a preset first")
         elif step.state is StepState.RUNNING:
-            await self._console.open_operation(step.operation)
+            await self._console.open_row("operations", str(step.operation))
         elif name in OPERATIONS:
             self._screen.start_operation(name, preset)
         else:

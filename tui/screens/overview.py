@@ -161,12 +161,12 @@ class OverviewScreen(ConsoleScreen):
         else:
             self.first_steps.call()
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Hide the steps; a panel in full screen is left first."""
         if self._steps_shown and self.maximized is None:
             self.first_steps.hide()
         else:
-            super().action_back()
+            await super().action_back()
 
     async def action_step(self, name: str) -> None:
         await self.first_steps.do(name)
