@@ -92,7 +92,7 @@ def disk_usage() -> DiskUsage:
         cache=[
             CacheRecord(id="r1" * 12, name="[stt-whisperx 3/3] RUN --network=none pip install --no-index", size=6 * GIB,
                         created=NOON - 2 * DAY, last_used=NOON - DAY, usage_count=4, shared=True),
-            CacheRecord(id="r2" * 12, name="cached mount /root/.cache/pip", size=int(1.2 * GIB), type=CacheType.MOUNT,
+            CacheRecord(id="r2" * 12, name="cached mount /var/cache/apt", size=int(1.2 * GIB), type=CacheType.MOUNT,
                         created=NOON - 9 * DAY, last_used=NOON - 9 * DAY, usage_count=1),
         ],
     )  # fmt: skip
