@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from core.service_client import LoginIdentity, ServiceAddress, ServiceClient
     from core.site_settings import SettingsFile
     from core.telemetry.gpus import GpuSample, GpuSampler
-    from core.telemetry.history import History
+    from core.telemetry.history import History, Trend
     from core.telemetry.host import HostSample, HostSampler
+    from tui.container_usage import ContainerUsage
     from tui.process_source import Processes, ProcessSource
 
 T = TypeVar("T")
@@ -88,10 +89,12 @@ class LiveSample:
 
 @dataclass(frozen=True)
 class Containers:
-    """The engine's containers, and the resource use of running ones by id."""
+    """The engine's containers, and by id what running ones use, now and over time."""
 
     containers: list[Container]
     stats: dict[str, ContainerStats]
+    trends: dict[str, dict[str, Trend]] = field(default_factory=dict)
+    """By id and figure: cpu, memory, received, sent, read, written."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ class Sources:
         self._host: HostSampler | None = None
         self._histories: dict[str, History] = {}
         self._added_at: dict[str, float] = {}
-        self._engine: tuple[Any, Any] | None = None
+        self._engine: Any = None
+        self._container_usage: ContainerUsage | None = None
         self._engine_root: Path | None = None
         self._identifier: EngineIdentifier | None = None
         self._known_containers: list[Container] = []
@@ -237,24 +241,21 @@ class Sources:
     # -- the engine and the service ------------------------------------------------------------------------------------
 
     def containers(self) -> Containers:
-        """All containers, with statistics of xaiva's running ones. Raises EngineError."""
+        """All containers, with the statistics of running ones. Raises EngineError."""
         from core.containers.listing import list_containers
-        from core.containers.stats import StatsSampler
         from core.engine import EngineError, connect_engine, engine_root
+        from tui.container_usage import ContainerUsage
 
         try:
             if self._engine is None or self._generation != self._site.generation:
                 self._generation = self._site.generation
                 client = connect_engine(self._site, ENGINE_SECONDS)
                 self._engine_root = engine_root(self._site, client)
-                self._engine = client, StatsSampler(client)
-            client, sampler = self._engine
-            containers = list_containers(client)
+                self._engine = client
+            containers = list_containers(self._engine)
             self._known_containers = containers
-            return Containers(
-                containers,
-                sampler.sample([container.id for container in containers if container.managed and container.running]),
-            )
+            self._container_usage = self._container_usage or ContainerUsage()
+            return Containers(containers, *self._container_usage.sample(self._engine, containers))
         except EngineError:
             self._engine = None  # the next engine at that address may be another one
             raise

@@ -149,6 +149,8 @@ class ContainerStats(FrozenModel):
     network_sent_rate: float | None = None
     disk_read: int = 0
     disk_written: int = 0
+    disk_read_rate: float | None = None
+    disk_written_rate: float | None = None
     pids: int = 0
 
 

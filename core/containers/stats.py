@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +52,21 @@ class StatsSampler:
 def _compute_stats(last: _StatsSample | None, now: _StatsSample) -> ContainerStats:
     memory = now.raw.get("memory_stats") or {}
     received, sent = _network_bytes(now.raw)
-    rates = (None, None) if last is None else _rates(last, now)
     read, written = _disk_bytes(now.raw)
+    network_rates = (None, None) if last is None else _rates(last, now, _network_bytes)
+    disk_rates = (None, None) if last is None else _rates(last, now, _disk_bytes)
     return ContainerStats(
         cpu_percent=None if last is None else _cpu_percent(last, now),
         memory=_memory_bytes(memory),
         memory_limit=int(memory.get("limit") or 0),
         network_received=received,
         network_sent=sent,
-        network_received_rate=rates[0],
-        network_sent_rate=rates[1],
+        network_received_rate=network_rates[0],
+        network_sent_rate=network_rates[1],
         disk_read=read,
         disk_written=written,
+        disk_read_rate=disk_rates[0],
+        disk_written_rate=disk_rates[1],
         pids=int((now.raw.get("pids_stats") or {}).get("current") or 0),
     )
 
@@ -97,9 +100,12 @@ def _network_bytes(raw: dict[str, Any]) -> tuple[int, int]:
     )
 
 
-def _rates(last: _StatsSample, now: _StatsSample) -> tuple[float | None, float | None]:
+def _rates(
+    last: _StatsSample, now: _StatsSample, totals: Callable[[dict[str, Any]], tuple[int, int]]
+) -> tuple[float | None, float | None]:
+    """Bytes per second in both directions; None when they cannot be computed."""
     seconds = now.at - last.at
-    before, after = _network_bytes(last.raw), _network_bytes(now.raw)
+    before, after = totals(last.raw), totals(now.raw)
     if seconds <= 0 or after[0] < before[0] or after[1] < before[1]:
         return None, None  # it was restarted between the samples
     return (after[0] - before[0]) / seconds, (after[1] - before[1]) / seconds

@@ -34,7 +34,9 @@ class Trend:
     values: list[float | None]
     """Oldest first; None where there was no value."""
     seconds: float
-    """From the first value to the newest one."""
+    """From the first value to the newest one; 0 where that is not known."""
+    step: int = 1
+    """How many values a bar of a graph stands for, so that its bars keep their height while values come."""
 
 
 class Trends:
@@ -65,5 +67,5 @@ class Trends:
                 history.add(None)
             history.add(value)
             whole_groups = history.values()[-history.dropped % self._step :]
-            trends[name] = Trend(whole_groups, now - times[-len(whole_groups)])
+            trends[name] = Trend(whole_groups, now - times[-len(whole_groups)], self._step)
         return trends

@@ -96,7 +96,7 @@ def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) 
     if not container.state.is_known:
         assert container.state.word in state_cell.text
         assert state_cell.role == ""
-    assert container_format.detail(container, None, None, 60)
+    assert container_format.detail(container, None, None, {}, 60)
 
 
 @pytest.mark.parametrize("row", [{}, None, "text", [], {"Id": None}], ids=["empty", "null", "text", "list", "null-id"])

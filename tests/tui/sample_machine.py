@@ -88,9 +88,9 @@ def processes() -> Processes:
     )
     trends = {
         dubbing.key: {
-            "cpu": Trend(wave(90, 150, 100), 297),
-            "vram": Trend(wave(12 * GIB, 18 * GIB, 100), 297),
-            "gpu": Trend(wave(30, 90, 100), 297),
+            "cpu": Trend(wave(90, 150, 100), 300),
+            "vram": Trend(wave(12 * GIB, 18 * GIB, 100), 300),
+            "gpu": Trend(wave(30, 90, 100), 300),
         }
     }
     return Processes([dubbing, notebook, database], trends, [])
@@ -161,4 +161,14 @@ def containers() -> Containers:
         good.id: ContainerStats(cpu_percent=138, memory=int(1.4 * GIB), memory_limit=64 * GIB, pids=31),
         unwell.id: ContainerStats(cpu_percent=4, memory=int(18.2 * GIB), memory_limit=64 * GIB, pids=112),
     }
-    return Containers([good, unwell, other], stats)
+    trends = {
+        good.id: {
+            "cpu": Trend(wave(90, 180), 300, 5),
+            "memory": Trend(wave(1.1 * GIB, 1.4 * GIB), 300, 5),
+            "received": Trend(wave(2 * MIB, 11 * MIB), 300, 5),
+            "sent": Trend(wave(0, 0.4 * MIB), 300, 5),
+            "read": Trend(wave(0, 0), 300, 5),
+            "written": Trend(wave(0, 3 * MIB), 300, 5),
+        }
+    }
+    return Containers([good, unwell, other], stats, trends)

@@ -89,7 +89,7 @@ FORMATTERS: dict[str, Callable[[int], list[Line]]] = {
     "gpus": partial(machine.gpu_lines, sample.gpus()),
     "host": partial(machine.host_lines, sample.host()),
     "containers": partial(containers.summary, sample.containers()),
-    "container": partial(containers.detail, sample.containers().containers[1], None, None),
+    "container": partial(containers.detail, sample.containers().containers[1], None, None, {}),
     "cameras": partial(cameras.summary, sample.cameras()),
     "camera": partial(cameras.detail, sample.cameras().cameras[3]),
     "operations": partial(overview.operation_lines, sample.operations()),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from core.containers.model import Container, ContainerHealth, ContainerState, ContainerStats, format_ports
 from core.findings import Finding
 from core.natural_order import natural_key
+from core.telemetry.history import Trend
 from tui.formatters import findings as finding_format
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
 from tui.formatters.numbers import local_time, rate, size
+from tui.formatters.trends import Graph, graph_lines
 from tui.sources import Containers
 
+LABEL_WIDTH = 11
 STATE_SPANS: dict[ContainerState, Span] = {
     ContainerState.RUNNING: Span("▶ running", "ok"),
     ContainerState.PAUSED: Span("‖ paused", "warn"),
@@ -94,7 +99,11 @@ def summary(listing: Containers | None, width: int) -> list[Line]:
 
 
 def detail(
-    container: Container, stats: ContainerStats | None, findings: list[Finding] | None, width: int
+    container: Container,
+    stats: ContainerStats | None,
+    findings: list[Finding] | None,
+    trends: Mapping[str, Trend],
+    width: int,
 ) -> list[Line]:
     """Everything about one container except its log."""
     facts: list[tuple[str, Cell]] = [
@@ -113,9 +122,24 @@ def detail(
             words = f"↓ {rate(stats.network_received_rate)}  ↑ {rate(stats.network_sent_rate)}"
             facts.append(("network", words))
         facts.append(("processes", str(stats.pids)))
-    out: list[Line] = [(*fit(Span(name, "dim"), 11), *fit(value, max(width - 11, 1))) for name, value in facts if value]
+    out: list[Line] = [
+        (*fit(Span(name, "dim"), LABEL_WIDTH), *fit(value, max(width - LABEL_WIDTH, 1)))
+        for name, value in facts
+        if value
+    ]
     if container.health is ContainerHealth.UNHEALTHY and container.health_output:
         out += [line(), line(Span("last health check", "dim")), *wrap(container.health_output, width, "error")]
     if findings:
         out += [line(), *finding_format.lines(findings, width)]
+    if drawn := graph_lines(_graphs(trends), LABEL_WIDTH, width):
+        out += [line(), *drawn]
     return out
+
+
+def _graphs(trends: Mapping[str, Trend]) -> list[Graph]:
+    rates = {"received": "net in", "sent": "net out", "read": "disk read", "written": "disk write"}
+    return [
+        Graph("CPU", trends.get("cpu"), lambda value: f"{value:.0f} %"),
+        Graph("memory", trends.get("memory"), size),
+        *(Graph(title, trends.get(name), rate) for name, title in rates.items()),
+    ]

@@ -105,13 +105,13 @@ def _gpu_lines(live: LiveSample, width: int) -> list[Line]:
     out: list[Line] = []
     for gpu in sample.gpus:
         out.append((*fit(Span(gpu_name(gpu), "title"), width),))
-        load = Trend(live.history.get(f"gpu{gpu.index}", []), 0)
-        memory = Trend(live.history.get(f"vram{gpu.index}", []), 0)
+        load = Trend(live.history.get(f"gpu{gpu.index}", []), 0, SPARK_STEP)
+        memory = Trend(live.history.get(f"vram{gpu.index}", []), 0, SPARK_STEP)
         graphs = [
             Graph("  load", load, lambda value: f"{value:.0f} %", top=100),
             Graph("  VRAM", memory, size, top=gpu.memory_total),
         ]
-        out += graph_lines(graphs, GPU_LABEL_WIDTH, width, SPARK_STEP)[:-1]
+        out += graph_lines(graphs, GPU_LABEL_WIDTH, width)
         if gpu.state is not GpuState.OK:
             out.append(line(Span(f"  {gpu.state.value}", "error")))
         elif gpu.utilisation is None:

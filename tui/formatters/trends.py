@@ -26,27 +26,26 @@ class Graph:
     """The value of a full bar; None: the largest one."""
 
 
-def graph_lines(graphs: Sequence[Graph], label_width: int, width: int, step: int = 1) -> list[Line]:
-    """Each figure as a line with its smallest and largest value, then the time that the graphs span.
+def graph_lines(graphs: Sequence[Graph], label_width: int, width: int) -> list[Line]:
+    """Each figure as a line with its smallest and largest value, then the time that the graphs span if it is known.
 
-    A bar is the largest of `step` values. Figures without any value are left out.
+    Figures without any value are left out.
     """
     shown = [(graph, graph.trend) for graph in graphs if graph.trend and any(v is not None for v in graph.trend.values)]
     if not shown:
         return []
     graph_width = min(max(width - label_width - RANGE_WIDTH - 2, MINIMUM_GRAPH_WIDTH), GRAPH_WIDTH)
-    out = [
-        (*fit(Span(graph.name, "dim"), label_width), *_graph(graph, trend, graph_width, step)) for graph, trend in shown
-    ]
-    seconds = max(trend.seconds for _, trend in shown)
-    since = f"the last {coarse_duration(seconds)}, smallest – largest" if seconds else "smallest – largest"
-    return [*out, line(Span(" " * label_width), Span(truncate(since, max(width - label_width, 1)), "dim"))]
+    out = [(*fit(Span(graph.name, "dim"), label_width), *_graph(graph, trend, graph_width)) for graph, trend in shown]
+    if seconds := max(trend.seconds for _, trend in shown):
+        words = truncate(f"the last {coarse_duration(seconds)}, smallest – largest", max(width - label_width, 1))
+        out.append(line(Span(" " * label_width), Span(words, "dim")))
+    return out
 
 
-def _graph(graph: Graph, trend: Trend, width: int, step: int) -> Line:
+def _graph(graph: Graph, trend: Trend, width: int) -> Line:
     values = [value for value in trend.values if value is not None]
     low, high = graph.text(min(values)), graph.text(max(values))
     number, _, unit = low.partition(" ")
     low = number if high.partition(" ")[2] == unit and low != high else low
     words = low if low == high else f"{low} – {high}"
-    return Span(sparkline(trend.values, width, graph.top, step=step), "bar"), Span(f"  {words}")
+    return Span(sparkline(trend.values, width, graph.top, step=trend.step), "bar"), Span(f"  {words}")

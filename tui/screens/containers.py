@@ -65,7 +65,8 @@ class ContainersScreen(ListScreen):
             return empty_content, "", ""
         diagnosis = self.reading("container")
         findings = None if diagnosis.is_stale else diagnosis.value
-        return partial(container_format.detail, container, listing.stats.get(container.id), findings), "", ""
+        stats, trends = listing.stats.get(container.id), listing.trends.get(container.id, {})
+        return partial(container_format.detail, container, stats, findings, trends), "", ""
 
     def selected(self) -> Container | None:
         listing: Containers | None = self.reading("containers").value
