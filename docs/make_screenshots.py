@@ -25,6 +25,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "artifacts": ("3", "down"),
     "builds": ("4", "down"),
     "containers": ("5",),
+    "engine": ("comma", "n", "down"),
     "cameras": ("6",),
     "camera-form": ("6", "e"),
     "operations": ("7",),

@@ -168,6 +168,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers.logs", "l", "Logs", "Logs", "Follow the container's log"),
     Action("containers.inspect", "i", "Inspect", "Inspect", "Everything the engine knows about the container"),
     Action("containers.shell", "e", "Shell", "Shell", "A shell inside the container", changes=True),
+    Action("containers.command", "E", "Run a command", "Command", "Any command inside the container", changes=True),
     Action("containers.restart", "r", "Restart", "Restart", "Stop the container and start it again", changes=True),
     Action("containers.stop", "s", "Stop", "Stop", "Stop the container; it can be started again", changes=True),
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),

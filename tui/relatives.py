@@ -147,7 +147,7 @@ def _container_of_object(_: ConsoleApp, item: EngineObject, _value: None) -> str
 def _preset_of_object(_: ConsoleApp, item: EngineObject, value: list[PresetView]) -> str:
     name = item.labels.get(labels.PRESET, "")
     if not name:
-        raise NoRelative(f"{item.name} has no preset: it carries no label of xaiva")
+        raise NoRelative(f"{item.name} has no preset: it was not made from one")
     return _preset(name, value)
 
 

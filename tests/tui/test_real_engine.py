@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from core import labels
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.pty_session import PtySession
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
 from tui.navigation import SCREENS
@@ -75,3 +77,33 @@ async def test_with_a_stopped_engine_every_key_answers_and_the_panel_says_stale(
             engine.process.send_signal(signal.SIGCONT)
         await pilot.press("5")
         await until(pilot, lambda: "stale " not in text(pilot))
+
+
+@pytest.mark.terminal
+def test_a_command_a_shell_and_a_restart_from_the_list_in_a_small_terminal(
+    engine_site: Site, engine: TestEngine, container: str
+) -> None:
+    words = [sys.executable, "-m", "tui", "--site", str(engine_site.root)]
+    env = {"DOCKER_HOST": engine.host}
+    with PtySession(words, columns=80, rows=24, env=env) as session:
+        session.wait_for("Overview")
+        session.press("5")
+        session.wait_for("▶ running")
+        session.press("E")
+        session.wait_for("Run a command in")
+        session.press("echo $((40+2)); exit 3", "enter")
+        session.wait_for("\n42")
+        session.wait_for("exit code 3")
+        session.press("enter")
+        session.wait_for("Log of")
+        session.wait_quiet()
+        session.press("e")
+        session.wait_for("Shell in")
+        session.press("echo $((40+3))", "enter")
+        session.wait_for("\n43")
+        session.press("exit", "enter")
+        session.wait_quiet()
+        session.press("r")
+        session.wait_for(f"Restart {container}?")
+        session.press("y")
+        session.wait_for("restart done")

@@ -35,6 +35,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "artifacts": (("3", "down"), "Plan"),
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
+    "engine": (("comma", "n"), "4 lines · follows"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
     "camera-form": (("6", "e"), "Decisions per second"),
@@ -82,6 +83,13 @@ def sharp(pilot: Pilot[int]) -> object:
     return view._arrived and view._rate.sharpest and not view._rate.in_flight and view._next_rendered is None
 
 
+def answered(pilot: Pilot[int]) -> bool:
+    """Whether all sources of the screen have answered."""
+    app = pilot.app
+    sources = getattr(app.screen, "SOURCES", ())
+    return all(app.store.reading(name).age is not None for name in sources)  # type: ignore[attr-defined]
+
+
 async def go_to(pilot: Pilot[int], view: str) -> None:
     """Press a view's keys and wait until it is complete."""
     keys, words = VIEWS[view]
@@ -94,6 +102,8 @@ async def go_to(pilot: Pilot[int], view: str) -> None:
             await pilot.pause()
             if key in WITH_PICTURE:
                 await until(pilot, lambda: sharp(pilot))
+    await until(pilot, lambda: answered(pilot))
+    pilot.app.tick()  # type: ignore[attr-defined]
     await shows(pilot, words)
     if keys[0] in WITH_LOG:
         await shows(pilot, WITH_LOG[keys[0]])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.containers.model import Container
+from core.errors import XaivaError
+from core.terminal_text import escape_invisible
 from tui.actions import bindings
 from tui.formatters import containers as container_format
 from tui.screens.base import ListScreen
@@ -38,6 +41,7 @@ class ContainersScreen(ListScreen):
     def __init__(self) -> None:
         super().__init__()
         self._log: ContainerLog | None = None
+        self._command = ""  # the one that was run last
 
     def rows(self, value: Containers) -> list[ChoiceRow]:
         items = [(container, value.stats.get(container.id)) for container in container_format.sort_containers(value)]
@@ -131,16 +135,49 @@ class ContainersScreen(ListScreen):
 
     def action_shell(self) -> None:
         """Open a shell in the container; the console waits until it is closed."""
+        if (container := self._running_container()) is not None:
+            from core.containers.shell import SHELL
+
+            self._run_inside(container, SHELL, f"Shell in {container.name}; type exit to return to the console.")
+
+    def action_command(self) -> None:
+        """Ask for a command and run it in the container; the console waits until it has ended."""
+        if (container := self._running_container()) is None:
+            return
+        from tui.screens.ask_command import AskCommand
+
+        def run(command: str | None) -> None:
+            if command:
+                self._command = command
+                done = "\nThe command has ended with exit code {}. Press Enter to return to the console."
+                self._run_inside(container, ("sh", "-c", command), f"{container.name}: {command}", done)
+
+        self.app.push_screen(AskCommand(container.name, self.site, self._command), run)
+
+    def _running_container(self) -> Container | None:
+        """The container under the cursor; if it does not run, say so."""
         container = self.selected()
         if container is None or not container.running:
-            self.notify("the container does not run, so it has no shell")
-            return
+            self.notify("the container does not run, so no command can run in it")
+            return None
+        return container
+
+    def _run_inside(self, container: Container, command: Sequence[str], heading: str, done: str = "") -> None:
+        """Give the terminal to a command in the container; `done` is printed after it and waits for Enter."""
         from core.containers.shell import exec_argv
         from core.engine import docker_environment
+        from core.images.docker_cli import docker_cli_errors
 
-        with self.app.suspend():
-            print(f"Shell in {container.name}; type exit to return to the console.", flush=True)  # noqa: T201
-            subprocess.run(exec_argv(container.name), env=docker_environment(self.site), check=False)
+        try:
+            with self.app.suspend(), docker_cli_errors():
+                print(escape_invisible(heading), flush=True)  # noqa: T201
+                argv = exec_argv(container.name, command)
+                ended = subprocess.run(argv, env=docker_environment(self.site), check=False)
+                if done:
+                    print(done.format(ended.returncode), flush=True)  # noqa: T201
+                    sys.stdin.readline()
+        except XaivaError as error:
+            self.console.show_error(error)
         self.app.refresh()
 
     def action_stop(self) -> None:
