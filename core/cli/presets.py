@@ -14,7 +14,7 @@ from core.cli.single_use_options import Group
 from core.errors import InputError
 
 if TYPE_CHECKING:
-    from core.presets.compat import Facts, TargetMachine
+    from core.presets.compat import Facts, RatedChoice, TargetMachine
     from core.presets.store import Leftovers, PresetEntry
 
 
@@ -195,6 +195,43 @@ def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver
         output.print_findings(findings)
     if has_errors(findings):
         raise click.exceptions.Exit(3)
+
+
+@preset_command.command("choices")
+@preset_argument
+@click.argument("field")
+@target_options
+@json_option
+@click.pass_obj
+def choices_command(
+    session: CliSession, preset: str, field: str, gpu: tuple[str, ...], driver: str, as_json: bool
+) -> None:
+    """List the known values of a field, such as base_image or pytorch.version, and which can work on the machine."""
+    from core.presets.compat import FIELD_CHOICES, choices, rate_choices, target_for
+    from core.presets.store import load_named
+
+    loaded = load_named(session.site, preset)
+    rated_fields = [name for name in FIELD_CHOICES if not name.startswith("target.")]
+    if field not in rated_fields:
+        raise InputError(f"Field {field!r}", "it has no known values", f"use one of: {', '.join(rated_fields)}")
+    known = choices(session.site)
+    target = _named_target(gpu, driver, known.facts) or target_for(loaded, known.facts)
+    values = known.of_field(field, loaded.python_version)
+    rated = rate_choices(loaded, field, values, target, site=session.site, name=preset)
+    if as_json:
+        output.print_json({"preset": preset, "field": field, "target": target, "choices": rated})
+        return
+    output.print_line(f"checked for {target or 'any machine: neither the preset nor this host names a GPU'}")
+    rows = ((choice.value, *_rating(choice)) for choice in rated)
+    output.print_table(("VALUE", "FITS", "WHY NOT"), rows, "no known values")
+
+
+def _rating(choice: RatedChoice) -> tuple[str, str]:
+    from core.findings import Level
+
+    if choice.problem is None:
+        return "yes", "-"
+    return ("no" if choice.problem.level is Level.ERROR else "maybe"), choice.problem.summary
 
 
 @preset_command.command("suggest")

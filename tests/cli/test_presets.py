@@ -59,6 +59,20 @@ def test_check_ends_with_three_when_it_cannot_work(xaiva: Xaiva, site: Site) -> 
     assert xaiva("preset", "check", "small", "--driver", "new").code == 2
 
 
+def test_choices_say_what_fits_and_why_not(xaiva: Xaiva) -> None:
+    target = ("--gpu", "GTX 1060", "--driver", "535.183")
+    out = xaiva("preset", "choices", "small", "tensorrt.version", *target).out
+    assert "checked for GTX 1060, driver 535.183" in out
+    assert "does not run on GTX 1060" in out
+    document = xaiva("preset", "choices", "small", "base_image", *target, "--json").document
+    rated = {choice["value"]: choice["problem"] for choice in document["choices"]}
+    assert rated["ubuntu:24.04"] is None
+    assert rated["nvidia/cuda:13.0.2-base-ubuntu24.04"]["level"] == "error"
+    unknown = xaiva("preset", "choices", "small", "ports")
+    assert unknown.code == 2
+    assert "pytorch.version" in unknown.err
+
+
 def test_suggest_names_versions(xaiva: Xaiva) -> None:
     result = xaiva("preset", "suggest", "--gpu", "GTX 1060", "--driver", "535.183")
     assert result.code == 0

@@ -35,6 +35,11 @@ def lines(findings: Sequence[Finding], width: int, none_text: str = "no problems
     return out
 
 
+def mark(level: Level) -> Span:
+    """The sign of a level, without the blank behind it."""
+    return Span(LEVEL_MARKS.get(level, UNKNOWN_MARK).text.strip(), LEVEL_MARKS.get(level, UNKNOWN_MARK).role)
+
+
 def severity(findings: Sequence[Finding]) -> float:
     """How bad the findings are, for sorting: errors before warnings, then more before fewer."""
     if not findings:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from core.presets.compat import Choices
+from core.presets.compat import FIELD_CHOICES
 from core.presets.model import Preset
 from core.presets.serialization import dump, dump_unvalidated
 
@@ -38,14 +38,23 @@ class FieldFormat(Enum):
 
 @dataclass(frozen=True)
 class PresetField:
-    """A field of the form. `choices` names the list in `Choices` that has its known values."""
+    """A field of the form."""
 
     name: str
     label: str
     path: tuple[str, ...]
     format: FieldFormat = FieldFormat.TEXT
-    choices: str = ""
     hint: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its path in the file, as in `pytorch.version`."""
+        return ".".join(self.path)
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether the compatibility tables know values of it."""
+        return self.place in FIELD_CHOICES
 
 
 LIST_KEYS = ("packages",)  # keys of tables whose value is a list of words
@@ -55,21 +64,19 @@ _FALSE_WORDS = ("no", "n", "false", "off", "0")
 
 PRESET_FIELDS: tuple[PresetField, ...] = (
     PresetField("description", "Description", ("metadata", "description"), hint="shown in lists"),
-    PresetField("base", "Base image", ("base_image",), choices="base_images"),
-    PresetField(
-        "runtime", "Runtime base", ("runtime_base_image",), choices="base_images", hint="empty: the base image"
-    ),
-    PresetField("python", "Python", ("python_version",), choices="pythons"),
-    PresetField("torch", "PyTorch", ("pytorch", "version"), choices="torch", hint="empty: none"),
+    PresetField("base", "Base image", ("base_image",)),
+    PresetField("runtime", "Runtime base", ("runtime_base_image",), hint="empty: the base image"),
+    PresetField("python", "Python", ("python_version",)),
+    PresetField("torch", "PyTorch", ("pytorch", "version"), hint="empty: none"),
     PresetField(
         "components", "Components", ("pytorch", "components"), FieldFormat.WORDS, hint="torch, torchvision, torchaudio"
     ),
-    PresetField("tensorrt", "TensorRT", ("tensorrt", "version"), choices="tensorrt", hint="empty: none"),
-    PresetField("ffmpeg", "FFmpeg", ("build_options", "ffmpeg_version"), choices="ffmpeg", hint="empty: not built"),
-    PresetField("opencv", "OpenCV", ("build_options", "opencv_version"), choices="opencv", hint="empty: not built"),
-    PresetField("headers", "NVENC headers", ("build_options", "nv_codec_headers_version"), choices="nv_codec_headers"),
+    PresetField("tensorrt", "TensorRT", ("tensorrt", "version"), hint="empty: none"),
+    PresetField("ffmpeg", "FFmpeg", ("build_options", "ffmpeg_version"), hint="empty: not built"),
+    PresetField("opencv", "OpenCV", ("build_options", "opencv_version"), hint="empty: not built"),
+    PresetField("headers", "NVENC headers", ("build_options", "nv_codec_headers_version")),
     PresetField("media", "Xaiva Media", ("build_options", "xaiva_media_branch"), hint="branch; empty: not built"),
-    PresetField("gpu", "Target GPU", ("target", "gpu"), choices="gpus", hint="empty: this machine"),
+    PresetField("gpu", "Target GPU", ("target", "gpu"), hint="empty: this machine"),
     PresetField("driver", "Target driver", ("target", "driver"), hint="535.183"),
     PresetField("ports", "Ports", ("run", "ports"), FieldFormat.WORDS, hint="8600:8600"),
     PresetField("volumes", "Volumes", ("run", "volumes"), FieldFormat.WORDS, hint="./data:/data, ./models:/models"),
@@ -102,16 +109,6 @@ PRESET_FIELDS: tuple[PresetField, ...] = (
     PresetField("dev", "Dev mode", ("run", "dev", "enabled"), FieldFormat.YES, hint="yes; empty: no"),
     PresetField("dev_source", "Dev source", ("run", "dev", "source"), hint="the site's folder"),
 )
-
-
-def offered_values(field: PresetField, choices: Choices, values: Mapping[str, str]) -> list[str]:
-    """The known values of a field; those of PyTorch and TensorRT depend on the Python in `values`."""
-    python = values.get("python", "")
-    if field.choices == "torch":
-        return choices.torch_versions(python)
-    if field.choices == "tensorrt":
-        return choices.tensorrt_versions(python)
-    return list(getattr(choices, field.choices)) if field.choices else []
 
 
 def parse_object(text: str) -> dict[str, Any] | None:

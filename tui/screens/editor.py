@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,7 +19,7 @@ from textual.widgets import ContentSwitcher, Input, Label, TextArea
 from core.artifacts.lock_check import check_preset
 from core.errors import XaivaError
 from core.findings import Finding
-from core.presets.compat import Choices, choices, site_facts, target_for
+from core.presets.compat import Choices, choices, rate_choices, site_facts, target_for
 from core.presets.store import PresetEditConflict, preset_path, read_text, save
 from core.presets.validation import PresetProblem, preset_from_text, validate_text
 from core.site import Site
@@ -32,12 +32,15 @@ from tui.formatters.preset_form import (
     PresetField,
     apply_changes,
     field_texts,
-    offered_values,
     parse_object,
 )
 from tui.screens.panel_screen import PanelScreen
 from tui.widgets.bars import KeyBar, StatusBar, TabBar
+from tui.widgets.drop_down import DropDownMark, DropDownOpened, DropDownRow
 from tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from tui.screens.pick import Ratings
 
 MAX_SAVE_SECONDS = 15.0  # how long keys wait for a save
 DEBOUNCE_SECONDS = 0.25  # seconds without a key press before the text is checked
@@ -62,7 +65,7 @@ class EditorScreen(PanelScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", id="editor.save", tooltip="Write the file; its keys keep their order"),
         Binding("ctrl+t", "turn", "Form/JSON", id="editor.turn", tooltip="Switch between form and JSON"),
-        Binding("ctrl+o", "offer", "Choices", id="editor.offer", tooltip="Known values for this field"),
+        Binding("ctrl+o", "offer", "Choices", id="editor.offer", tooltip="Known values, and which fit the target"),
         Binding("ctrl+r", "revert", "Revert", id="editor.revert", tooltip="Return to the saved file"),
         Binding("escape", "leave", "Leave", id="editor.leave", tooltip="Return to the presets; asks when not saved"),
     ]
@@ -100,9 +103,11 @@ class EditorScreen(PanelScreen):
             yield Label(field.label, classes="long", markup=False)
             yield TextArea("", id=f"f-{field.name}", classes="lines", compact=True)
         else:
-            with Horizontal(classes="row"):
+            with DropDownRow(f"f-{field.name}") if field.has_choices else Horizontal(classes="row"):
                 yield Label(field.label)
                 yield Input(id=f"f-{field.name}", placeholder=field.hint, compact=True)
+                if field.has_choices:
+                    yield DropDownMark(f"f-{field.name}")
 
     def on_mount(self) -> None:
         """Read the file and the choices in a thread."""
@@ -218,29 +223,41 @@ class EditorScreen(PanelScreen):
             return
         texts = self._field_texts()
         for field in PRESET_FIELDS:
-            if field.choices:
-                values = offered_values(field, self._choices, texts)
+            if field.has_choices:
+                values = self._choices.of_field(field.place, texts["python"])
                 self.query_one(f"#f-{field.name}", Input).suggester = SuggestFromList(values, case_sensitive=False)
 
+    @on(DropDownOpened)
+    def _drop_down(self, event: DropDownOpened) -> None:
+        self.set_focus(self.query_one(f"#{event.field}"))
+        self.action_offer()
+
+    @on(Input.Submitted)
     def action_offer(self) -> None:
         """Pick one of the known values of the focused field."""
         from tui.screens.pick import Pick
 
-        focused = self.focused
-        field = next(
-            (field for field in PRESET_FIELDS if focused is not None and focused.id == f"f-{field.name}"), None
-        )
-        values = offered_values(field, self._choices, self._field_texts()) if field and self._choices else []
-        if not values or not isinstance(focused, Input):
-            self.notify("this field has no known values: type the value")
+        box = self.focused
+        field = next((field for field in PRESET_FIELDS if box is not None and box.id == f"f-{field.name}"), None)
+        if field is None or not field.has_choices or not isinstance(box, Input) or self._choices is None:
             return
+        values = self._choices.of_field(field.place, self._field_texts()["python"])
 
         def picked(value: str | None) -> None:
             if value is not None:
-                focused.value = value
+                box.value = value
 
-        assert field is not None
-        self.app.push_screen(Pick(field.label, values, focused.value), picked)
+        rate = None if field.path[0] == "target" else partial(self._rate, field.place, values, self._current_text())
+        self.app.push_screen(Pick(field.label, values, box.value, box.region, rate), picked)
+
+    def _rate(self, field: str, values: list[str], text: str) -> Ratings:
+        """Which values fit the target. Raises XaivaError while the text is not a valid preset."""
+        from tui.screens.pick import Ratings
+
+        preset = preset_from_text(text, self._path)
+        target = target_for(preset, site_facts(self.site))
+        rated = rate_choices(preset, field, values, target, site=self.site, name=self._preset_name)
+        return Ratings(str(target or "any machine"), {choice.value: choice.problem for choice in rated})
 
     # -- actions -------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A dialog of many fields, one per line: values complete as you type, Ctrl+O lists the known ones."""
+"""A dialog of many fields, one per line: values complete as you type, and drop down from fields with known ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
@@ -16,6 +17,7 @@ from textual.widgets import Input, Label
 from core.errors import InputError, XaivaError
 from core.validation_errors import explain_error
 from tui.screens.form import Form
+from tui.widgets.drop_down import DropDownMark, DropDownOpened, DropDownRow
 
 T = TypeVar("T")
 YES, NO = "yes", "no"
@@ -55,7 +57,8 @@ class FieldForm(Form[T]):
     def compose_fields(self) -> Iterable[Widget]:
         self._fields = {field.name: field for field in self.fields()}
         for field in self._fields.values():
-            with Horizontal(classes="row"):
+            drops_down = bool(field.choices) and not field.fixed
+            with DropDownRow(field.name) if drops_down else Horizontal(classes="row"):
                 yield Label(field.label)
                 suggester = SuggestFromList(field.choices, case_sensitive=False) if field.choices else None
                 hint = field.hint or "  ".join(field.choices)
@@ -63,6 +66,8 @@ class FieldForm(Form[T]):
                 box.disabled = field.fixed
                 box.cursor_blink = False
                 yield box
+                if drops_down:
+                    yield DropDownMark(field.name)
 
     overwrite: frozenset[str] = frozenset()  # fields that somebody else changed too: reported once, then overwritten
 
@@ -113,6 +118,11 @@ class FieldForm(Form[T]):
             reason = explain_error({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
             raise InputError(self._fields[name].label, reason, "enter a number") from None
 
+    @on(DropDownOpened)
+    def _drop_down(self, event: DropDownOpened) -> None:
+        self.set_focus(self.query_one(f"#{event.field}"))
+        self.action_list_known()
+
     def action_list_known(self) -> None:
         """Pick one of the field's known values."""
         from tui.screens.pick import Pick
@@ -126,4 +136,4 @@ class FieldForm(Form[T]):
             if value is not None:
                 box.value = value
 
-        self.app.push_screen(Pick(field.label, field.choices, box.value), picked)
+        self.app.push_screen(Pick(field.label, field.choices, box.value, box.region), picked)

@@ -11,6 +11,18 @@ from core.presets.compat.checking import site_facts
 from core.presets.compat.facts import Facts
 from core.site import Site
 
+FIELD_CHOICES = {  # field of a preset → its values in `Choices`
+    "base_image": "base_images",
+    "runtime_base_image": "base_images",
+    "python_version": "pythons",
+    "pytorch.version": "torch",
+    "tensorrt.version": "tensorrt",
+    "build_options.ffmpeg_version": "ffmpeg",
+    "build_options.opencv_version": "opencv",
+    "build_options.nv_codec_headers_version": "nv_codec_headers",
+    "target.gpu": "gpus",
+}
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -25,6 +37,14 @@ class Choices:
     opencv: list[str]
     gpus: list[str]
     facts: Facts
+
+    def of_field(self, field: str, python: str) -> list[str]:
+        """The values of a field of FIELD_CHOICES; those of PyTorch and TensorRT depend on the Python ("" for any)."""
+        if field == "pytorch.version":
+            return self.torch_versions(python)
+        if field == "tensorrt.version":
+            return self.tensorrt_versions(python)
+        return list(getattr(self, FIELD_CHOICES[field]))
 
     def torch_versions(self, python: str) -> list[str]:
         """`2.7.1+cu126`, …: every known wheel for a Python ("" for any), newest first."""
