@@ -18,7 +18,7 @@ _MODEL_NAME = "The demonstration's model"
 
 
 class DemoModel:
-    """A GGUF file run by llama.cpp through the package xllamacpp (extra `demo`).
+    """A GGUF file run by llama.cpp through the package xllamacpp (extra `analyser`).
 
     An answer under way cannot be interrupted; only its maximum length limits it.
     """
@@ -60,7 +60,7 @@ def _start_server(path: Path) -> Any:
     try:
         import xllamacpp
     except ImportError:
-        remedy = "put it into a layer of the preset (outside images: install the extra `demo`)"
+        remedy = "put it into a layer of the preset (outside images: install the extra `analyser`)"
         raise InputError("XAIVA_ANALYSER=demo", "the package xllamacpp is not installed", remedy) from None
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
