@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 uv="${UV:-.venv/bin/uv}"
-for role in console:"" inference:inference dev:inference,onnx,analyser,dev; do
+for role in console:"" inference:inference demo:inference,onnx dev:inference,onnx,analyser,dev; do
     extras="${role#*:}"
     set --
     for extra in $(printf '%s' "$extras" | tr ',' ' '); do set -- "$@" --extra "$extra"; done

@@ -29,6 +29,7 @@ FOREIGN = {  # messages of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
 def _texts() -> str:
     """All texts of the code, one per line, and those of the launcher."""
     script = (ROOT / "xaiva").read_text(encoding="utf-8").replace("\\`", "")
+    script += (ROOT / "requirements/pip_progress.py").read_text(encoding="utf-8")
     return "\n".join(piece.text for piece in texts()).replace("`", "") + script
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -327,6 +328,7 @@ def test_the_launcher_names_a_wheelhouse_of_pointers(tmp_path: Path) -> None:
     (tmp_path / "xaiva").write_bytes((checkout / "xaiva").read_bytes())
     (tmp_path / "xaiva").chmod(0o755)
     (tmp_path / "requirements").mkdir()
+    shutil.copy(checkout / "requirements/pip_progress.py", tmp_path / "requirements")
     (tmp_path / "requirements" / "console.txt").write_text(f"demo==1.0 --hash=sha256:{'0' * 64}\n")
     (tmp_path / "wheelhouse").mkdir()
     (tmp_path / "wheelhouse" / "demo-1.0-py3-none-any.whl").write_bytes(LFS)

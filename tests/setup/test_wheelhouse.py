@@ -5,110 +5,38 @@ The launcher, pip and the wheels are real; the wheels are small, and lie in a fo
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.setup.support import MACHINE, OF_THE_DEMO, OWN, PYTHON, PYTHONS, compiled, names, run, start
 from tests.support import require
 from tests.support.artifacts import wheel_file
 
-ROOT = Path(__file__).parent.parent.parent
-PYTHONS = ("310", "311", "312", "313", "314")
-OWN = f"{sys.version_info.major}{sys.version_info.minor}"
 OTHER = "312" if OWN != "312" else "313"
-MACHINE = platform.machine()
-PYTHON = sys.executable if sys.prefix == sys.base_prefix else f"{sysconfig.get_config_var('BINDIR')}/python3"
-
-
-def _compiled(python: str, machine: str = MACHINE) -> str:
-    return f"fast-1.0-cp{python}-cp{python}-manylinux_2_17_{machine}.manylinux2014_{machine}.whl"
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Path:
-    """A copy of xaiva that is installed with the tests' pip. Its requirements are in `index/` next to it."""
-    folder, index = tmp_path / "office", tmp_path / "index"
-    (folder / "requirements").mkdir(parents=True)
-    (folder / ".venv/bin").mkdir(parents=True)
-    shutil.copy(ROOT / "xaiva", folder)
-    (folder / "pyproject.toml").touch()
-    wheels = {
-        "fast==1.0": [_compiled(python) for python in PYTHONS],
-        "tool==1.0 ; python_full_version < '3.11'": ["tool-1.0-py3-none-any.whl"],
-        "tool==2.0 ; python_full_version >= '3.11'": ["tool-2.0-py3-none-any.whl"],
-        "other==1.0 ; sys_platform == 'win32'": [],
-    }
-    with open(folder / "requirements/console.txt", "w") as requirements:
-        for requirement, names in wheels.items():
-            for name in names:
-                wheel_file(index / name, *name.split("-")[:2])
-            hashes = [hashlib.sha256((index / name).read_bytes()).hexdigest() for name in names] or ["0" * 64]
-            requirements.write(" \\\n    ".join([requirement, *(f"--hash=sha256:{value}" for value in hashes)]) + "\n")
-    _set_up(folder)
-    return folder
-
-
-def _set_up(folder: Path) -> None:
-    """The state that the launcher leaves after an installation."""
-    python = folder / ".venv/bin/python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    (folder / ".venv/bin/xaiva").write_text("#!/bin/sh\necho started\n")
-    (folder / ".venv/bin/xaiva").chmod(0o755)
-    requirements = b"".join(path.read_bytes() for path in (folder / "requirements").iterdir())
-    requirements += f"console {folder}\n".encode()
-    checksum = subprocess.run(["cksum"], input=requirements, capture_output=True, check=True).stdout.decode().strip()
-    (folder / ".venv/.xaiva-installed").write_text(f"console {checksum}")
-
-
-def _start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XAIVA_"))}
-    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.parent / "index")} | more
-    default = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # signals ignored by a background job stay ignored
-    try:
-        return subprocess.Popen(
-            [folder / "xaiva", *arguments], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-    finally:
-        signal.signal(signal.SIGINT, default)
-
-
-def _run(folder: Path, *arguments: str, **more: str) -> tuple[int, str]:
-    process = _start(folder, *arguments, **more)
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_holds_exactly_the_wheels_of_every_python(office: Path) -> None:
     target = office / "of another name"
-    code, errors = _run(office, "--wheelhouse", f"{target}/")
+    code, errors = run(office, "--wheelhouse", f"{target}/")
     assert code == 0, errors
-    assert _names(target) == _names(office.parent / "index")
+    assert names(target) == names(office.parent / "index") - {OF_THE_DEMO}
     assert f"7 wheels, for Python 3.10 to 3.14 on {MACHINE}" in errors
 
 
 def _one_is_missing(index: Path) -> None:
-    (index / _compiled("311")).unlink()
+    (index / compiled("311")).unlink()
 
 
 def _one_is_changed(index: Path) -> None:
-    wheel_file(index / _compiled("311"), "fast", "1.0", content="changed = True")
+    wheel_file(index / compiled("311"), "fast", "1.0", content="changed = True")
 
 
 @pytest.mark.parametrize(
@@ -119,27 +47,20 @@ def _one_is_changed(index: Path) -> None:
 def test_a_failure_changes_nothing(office: Path, fault: Callable[[Path], None], before: set[str]) -> None:
     for name in before:
         wheel_file(office / "wheelhouse" / name, "old", "1.0")
-    names = _names(office)
+    there = names(office)
     fault(office.parent / "index")
-    code, errors = _run(office, "--wheelhouse")
+    code, errors = run(office, "--wheelhouse")
     assert code == 1
     assert "fast" in errors  # pip reports the problem
     assert "the wheelhouse was not made" in errors
-    assert _names(office) == names
-    assert not before or _names(office / "wheelhouse") == before
-
-
-@pytest.fixture
-def silent_index() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
-        yield server
+    assert names(office) == there
+    assert not before or names(office / "wheelhouse") == before
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_an_interrupted_one_leaves_nothing(office: Path, silent_index: socket.socket, kind: signal.Signals) -> None:
     address = f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple"
-    process = _start(office, "--wheelhouse", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
+    process = start(office, "--wheelhouse", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
     connection, _ = silent_index.accept()  # pip waits for an answer
     with connection:
         os.killpg(process.pid, kind)
@@ -147,15 +68,15 @@ def test_an_interrupted_one_leaves_nothing(office: Path, silent_index: socket.so
     assert process.returncode
     assert not (office / "wheelhouse").exists()
     if kind == signal.SIGKILL:
-        assert _run(office, "--wheelhouse")[0] == 0
-    assert not [name for name in _names(office) if ".part" in name]
+        assert run(office, "--wheelhouse")[0] == 0
+    assert not [name for name in names(office) if ".part" in name]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "folder/notes.whl", ".hidden"])
 def test_a_folder_with_other_files_stays(office: Path, name: str) -> None:
     (office / "mine" / name).parent.mkdir(parents=True)
     (office / "mine" / name).write_text("mine")
-    code, errors = _run(office, "--wheelhouse", str(office / "mine"))
+    code, errors = run(office, "--wheelhouse", str(office / "mine"))
     assert code == 1
     assert "contains other files than wheels" in errors
     assert (office / "mine" / name).read_text() == "mine"
@@ -164,10 +85,10 @@ def test_a_folder_with_other_files_stays(office: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("wheels", "said"),
     [
-        ([_compiled(OTHER)], f"is for Python 3.{OTHER[1:]} on {MACHINE}; this machine has Python 3.{OWN[1:]}."),
-        ([_compiled(OWN, "riscv64")], f"has no wheels for {MACHINE}"),
-        ([_compiled("38"), _compiled("39"), "any-1.0-py3-none-any.whl"], f"is for Python 3.8 3.9 on {MACHINE}"),
-        ([_compiled(OTHER), _compiled(OWN, "riscv64")], f"is for Python 3.{OTHER[1:]} on {MACHINE}"),
+        ([compiled(OTHER)], f"is for Python 3.{OTHER[1:]} on {MACHINE}; this machine has Python 3.{OWN[1:]}."),
+        ([compiled(OWN, "riscv64")], f"has no wheels for {MACHINE}"),
+        ([compiled("38"), compiled("39"), "any-1.0-py3-none-any.whl"], f"is for Python 3.8 3.9 on {MACHINE}"),
+        ([compiled(OTHER), compiled(OWN, "riscv64")], f"is for Python 3.{OTHER[1:]} on {MACHINE}"),
     ],
     ids=["another Python", "another machine", "older Pythons", "another of both"],
 )
@@ -175,7 +96,7 @@ def test_one_for_another_python_is_named_as_such(office: Path, wheels: list[str]
     shutil.rmtree(office / ".venv")
     for name in wheels:
         wheel_file(office / "wheelhouse" / name, "fast", "1.0")
-    code, errors = _run(office, "--help", XAIVA_PYTHON=sys.executable, PATH=_only_tools(office.parent / "bin"))
+    code, errors = run(office, "--help", XAIVA_PYTHON=sys.executable, PATH=_only_tools(office.parent / "bin"))
     assert code == 1
     first, second = errors.splitlines()
     assert said in first
@@ -186,11 +107,11 @@ def test_a_python_that_the_wheelhouse_serves_is_taken_before_a_newer_one(office:
     shutil.rmtree(office / ".venv")
     shutil.copytree(office.parent / "index", office / "wheelhouse")
     for python in set(PYTHONS) - {OWN}:
-        (office / "wheelhouse" / _compiled(python)).unlink()
+        (office / "wheelhouse" / compiled(python)).unlink()
     newer = office.parent / "newer-python"
     newer.write_text("#!/bin/sh\necho cp399\n")
     newer.chmod(0o755)
-    code, errors = _run(office, "--setup", XAIVA_PYTHON=f"{newer} {PYTHON}")
+    code, errors = run(office, "--setup", XAIVA_PYTHON=f"{newer} {PYTHON}")
     assert code == 0, errors
     assert f"(Python 3.{OWN[1:]}." in errors
 
@@ -225,7 +146,7 @@ def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(offic
     (office.parent / "bin").mkdir()
     link = office.parent / "bin/xaiva"
     link.symlink_to(site / "xaiva")
-    environment = os.environ | _of_the_machine(office.parent) | {"XAIVA_PYTHON": PYTHON}
+    environment = os.environ | _of_the_machine(office.parent) | {"XAIVA_PYTHON": PYTHON, "UV": "none"}
     for launcher in (link, site / "xaiva"):
         done = subprocess.run([launcher], cwd="/", env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -267,13 +188,13 @@ def test_a_file_system_that_takes_no_set_up_is_named_as_such(office: Path, optio
 
 def test_two_at_once_do_not_meet(office: Path, silent_index: socket.socket) -> None:
     address = f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple"
-    first = _start(office, "--wheelhouse", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
+    first = start(office, "--wheelhouse", "demo", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
     connection, _ = silent_index.accept()  # the first waits for an answer
     with connection:
-        code, errors = _run(office, "--wheelhouse")
+        code, errors = run(office, "--wheelhouse", "demo")
         assert code == 0, errors
-        assert [name for name in _names(office) if ".part" in name]  # what the first download has so far
+        assert [name for name in names(office) if ".part" in name]  # what the first download has so far
         os.killpg(first.pid, signal.SIGTERM)
         first.communicate(timeout=60)
-    assert _names(office / "wheelhouse") == _names(office.parent / "index")
-    assert not [name for name in _names(office) if ".part" in name]
+    assert names(office / "wheelhouse") == names(office.parent / "index")
+    assert not [name for name in names(office) if ".part" in name]
