@@ -11,16 +11,16 @@ import benchmarks
 
 def main(names: list[str]) -> int:
     """Run the named benchmarks, or all of them; return 1 if any fails."""
-    names = sorted(
+    modules = sorted(
         module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_")
     )
-    names = [name for name in names if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")]
-    unknown = sorted(set(names) - set(names))
+    known = [name for name in modules if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")]
+    unknown = sorted(set(names) - set(known))
     if unknown:
-        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(names)}", file=sys.stderr)
+        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     failed = []
-    for name in names or names:
+    for name in names or known:
         print(f"== {name}", flush=True)
         if importlib.import_module(f"benchmarks.{name}").main():
             failed.append(name)

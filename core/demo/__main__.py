@@ -64,12 +64,13 @@ class Keeper:
         except XaivaError as error:
             _report(error=[error.what, error.why, error.remedy])
         finally:
-            self._service.stop()
+            self._service.kill()
+            self._service.wait()
 
     def close(self) -> None:
         """End the demo soon, whatever waits for the service. Any thread may call it."""
         self._closing.set()
-        self._service.terminate()
+        self._service.kill()
 
     def _watch_input(self) -> None:
         while os.read(0, 1024):
@@ -124,8 +125,7 @@ def _has_learned(client: ServiceClient, camera: str) -> bool:
         status = client.camera(camera)
         if status.learning is not None and status.learning.error:
             client.learn(camera, content.LEARNING_MINUTES[camera])
-    except XaivaError as error:  # somebody removed it, or the service is busy
-        logger.warning("%s", error)
+    except XaivaError:  # somebody removed it, or the service is busy
         return False
     return status.learning is None and status.model == content.LEARNED_DETECTOR
 

@@ -59,8 +59,8 @@ def _cameras(sources: Mapping[str, str]) -> list[CameraRequest]:
             pre_roll=2,
             post_roll=2,
         ),
-        CameraRequest(id=HALL, name="Demo hall (freezes)", source=sources[HALL], detection=Detection(threshold=0.9)),
-        CameraRequest(id=DOCK, name="Demo dock (nothing there)", source=sources[DOCK]),
+        CameraRequest(id=HALL, name="Demo hall", source=sources[HALL], detection=Detection(threshold=0.9)),
+        CameraRequest(id=DOCK, name="Demo dock", source=sources[DOCK]),
     ]
 
 

@@ -16,7 +16,6 @@ from core.errors import XaivaError
 from core.service_client import ServiceClient, ServiceError
 
 _START_SECONDS = 120  # on a slow disk, importing everything takes long
-_STOP_SECONDS = 10  # as an engine grants
 _POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ADDRESS = re.compile(r"listening on (http://\S+)$", re.MULTILINE)
@@ -59,18 +58,13 @@ class ServiceProcess:
             time.sleep(_POLL_SECONDS)
         raise self._error(f"it was not ready after {_START_SECONDS} s")
 
-    def terminate(self) -> None:
-        """Let it end soon. Any thread may call it."""
-        self._process.terminate()
+    def kill(self) -> None:
+        """End it at once: what it would save is removed with its folder. Any thread may call it."""
+        self._process.kill()
 
-    def stop(self) -> None:
-        """End it as an engine does."""
-        self.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
 
     def _error(self, why: str) -> XaivaError:
         lines = self._log.read_text(errors="replace").splitlines()
@@ -79,5 +73,5 @@ class ServiceProcess:
 
 
 def _end_with_parent() -> None:
-    """Runs in the child, which gets SIGTERM when its parent is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Runs in the child, which the kernel then kills when its parent ends in whatever way."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -91,9 +91,9 @@ class OverviewScreen(ConsoleScreen):
 
             values = [None if reading.is_stale else reading.value for reading in readings.values()]
             gpus, host, running, cameras, operations, presets = values
-            failed_sources = overview.source_failures(
-                [*readings.values(), self.reading("steps"), self.reading("settings")]
-            )
+            expected = readings["containers"] if self.console.site.settings.demo else None  # a demo needs no engine
+            watched = [reading for reading in readings.values() if reading is not expected or reading.is_stale]
+            failed_sources = overview.source_failures([*watched, self.reading("steps"), self.reading("settings")])
             formatter = partial(
                 overview.alert_lines,
                 gpus,

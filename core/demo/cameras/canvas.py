@@ -85,7 +85,7 @@ class Canvas:
         xs, ys = [x for x, _ in points], [y for _, y in points]
         self._fill(min(xs), min(ys), max(xs), max(ys), distances, colour)
 
-    def text(self, corner: tuple[int, int], text: str, colour: Colour, dot: int = 3) -> None:
+    def text(self, corner: tuple[int, int], text: str, colour: Colour, dot: int = 8) -> None:
         """Letters of dots, so many pixels wide each, from the upper left `corner`."""
         left, top = corner
         for letter in text:

@@ -67,7 +67,7 @@ def _machines() -> Rgb:
     for stripe in range(0, WIDTH, 32):
         canvas.polygon([(stripe + 8, 334), (stripe + 24, 334), (stripe + 16, 346), (stripe, 346)], (206, 172, 48))
     canvas.grain(4, seed=3)
-    canvas.text((276, 128), "DEMO", (50, 58, 66), dot=4)
+    canvas.text((228, 132), "DEMO", (50, 58, 66))
     return canvas.pixels
 
 
