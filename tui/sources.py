@@ -8,14 +8,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import XaivaError
 from core.findings import Finding
 from core.site import Site
+from tui.engine_sources import USAGE_EVERY_SECONDS, disk_usage, engine_objects
 
 if TYPE_CHECKING:
     from core.api_schema import Delivery, Rule, ServiceStatus, User
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from core.containers.model import Container, ContainerStats
     from core.containers.service_discovery import ServiceLocator
     from core.engine_identity import EngineIdentifier, EngineIdentity
-    from core.engine_objects.model import DiskUsage, Inventory
     from core.images.build_history import BuildRecord
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
@@ -69,8 +69,6 @@ SOURCE_TITLES = {  # source → what it asks, in words
 LOW_BANDWIDTH_FACTOR = 4  # low bandwidth asks this many times less often
 MAX_OPERATIONS = 300
 ENGINE_SECONDS = 3.0  # timeout of one call
-USAGE_EVERY_SECONDS = 60.0  # the engine reads its disk for it
-USAGE_SECONDS = 300.0  # how long that may take
 SERVICE_SECONDS = 3.0
 HISTORY_SECONDS = 300  # seconds of sparklines
 GAP_SECONDS = 20.0  # seconds without a sample that make a gap in a sparkline; no slow sample takes that long
@@ -156,8 +154,8 @@ class Sources:
             "presets": (self.presets, MANUAL_SECONDS),
             "builds": (self.builds, MANUAL_SECONDS),
             "service": (self.service, MANUAL_SECONDS),
-            "engine_objects": (self.engine_objects, MANUAL_SECONDS),
-            "disk_usage": (self.disk_usage, USAGE_EVERY_SECONDS),
+            "engine_objects": (partial(engine_objects, self._site), MANUAL_SECONDS),
+            "disk_usage": (partial(disk_usage, self._site), USAGE_EVERY_SECONDS),
             "image_layers": (not_targeted_yet, SLOW),
             "events": (not_targeted_yet, MANUAL_SECONDS),
             "statistics": (not_targeted_yet, SLOW),
@@ -267,23 +265,6 @@ class Sources:
         if self._identifier is None:
             self._identifier = EngineIdentifier(self._site)
         return self._identifier.identify(ENGINE_SECONDS)
-
-    def engine_objects(self) -> Inventory:
-        """What the engine holds besides containers, without sizes on disk. Raises EngineError."""
-        from core.engine import connect_engine
-        from core.engine_objects.listing import read_inventory
-
-        with closing(connect_engine(self._site, ENGINE_SECONDS)) as client:
-            return read_inventory(client)
-
-    def disk_usage(self) -> DiskUsage:
-        """The sizes on disk, which may take minutes. Raises EngineError."""
-        from core.engine import connect_engine
-        from core.engine_objects.disk_usage import disk_usage
-
-        connect_engine(self._site, ENGINE_SECONDS).close()  # an engine that hangs is known at once
-        with closing(connect_engine(self._site, USAGE_SECONDS)) as client:
-            return disk_usage(client)
 
     def cameras(self) -> ServiceStatus:
         """The status of the inference service. Raises XaivaError."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from core.engine import EngineError
-from core.engine_objects.model import Image, ObjectKind
+from core.engine_objects.model import CacheRecord, DiskUsage, Image, ObjectKind
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.tui import sample
@@ -69,6 +70,25 @@ async def test_a_container_leads_to_its_image_and_back(bare_site: Site) -> None:
         await until(pilot, lambda: pilot.app.current_mode == "builds")
         await pilot.press("backspace", "o")
         await until(pilot, lambda: pilot.app.current_mode == "containers")
+
+
+async def test_brackets_in_a_build_step_are_no_markup(bare_site: Site) -> None:
+    record = CacheRecord(id="r", name="[/red] [bold]COPY", size=1)
+    usage = DiskUsage(cache=[record])
+    async with engine_screen(bare_site, replace(sample.PARTS, sources=partial(OtherUsage, usage))) as pilot:  # type: ignore[arg-type]
+        pilot.app.screen.query_one("#choices", ChoiceList).move_cursor_to(record.key)
+        await until(pilot, lambda: text(pilot).count("[/red] [bold]COPY") == 3)  # the list, the frame, the details
+
+
+class OtherUsage(sample.SampleSources):
+    """The sample with another disk usage."""
+
+    def __init__(self, usage: DiskUsage, site: Site) -> None:
+        super().__init__(site)
+        self._usage = usage
+
+    def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
+        return {**super().fetchers(), "disk_usage": (lambda: self._usage, 3600.0)}
 
 
 class CutEvents(SampleEngineEvents):

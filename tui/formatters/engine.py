@@ -113,7 +113,9 @@ def _total(total: KindTotal, roomy: bool) -> list[Span]:
 # -- details -----------------------------------------------------------------------------------------------------------
 
 
-def detail(item: EngineObject, layers: list[ImageLayer] | None, now: float, width: int) -> list[Line]:
+def detail(
+    item: EngineObject, layers: list[ImageLayer] | None, no_layers_reason: str, now: float, width: int
+) -> list[Line]:
     """Everything about one object; `layers` are those of an image, None while they are not known."""
     out: list[Line] = []
     for name, value in (*_facts(item), *_common_facts(item, now)):
@@ -121,7 +123,10 @@ def detail(item: EngineObject, layers: list[ImageLayer] | None, now: float, widt
             out += labelled_lines(name, value, LABEL_WIDTH, width)
     out += _use_lines(item, width)
     if isinstance(item, Image):
-        out += [line(), *_layer_lines(layers, width)]
+        out += [
+            line(),
+            *(wrap(f"layers: {no_layers_reason}", width, "dim") if layers is None else _layer_lines(layers, width)),
+        ]
     options = item.options if isinstance(item, (Volume, Network)) else {}
     for title, texts in (("options", options), ("labels", item.labels)):
         if texts:
@@ -187,10 +192,8 @@ def _mapping_lines(texts: Mapping[str, str], width: int) -> Iterable[Line]:
         yield from wrap(f"{name} = {text}", width, indent="  ")
 
 
-def _layer_lines(layers: list[ImageLayer] | None, width: int) -> list[Line]:
+def _layer_lines(layers: list[ImageLayer], width: int) -> list[Line]:
     """The layers with data, newest first; the steps without data only change settings."""
-    if layers is None:
-        return [line(Span("layers: not known yet", "dim"))]
     rows = [(size_cell(layer.size), " ".join(layer.created_by.split())) for layer in layers if layer.size != 0]
     columns = (Column("size", 9, right=True), Column("layer", minimum=20))
     return table(rows, columns, width)

@@ -6,23 +6,25 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.content import Content
 from textual.widget import Widget
 
-from core.engine_objects.model import EngineObject, ImageLayer, Inventory, ObjectKind
+from core.engine_objects.model import DiskUsage, EngineObject, Inventory, ObjectKind
+from core.terminal_text import escape_invisible
 from tui.actions import bindings
+from tui.engine_sources import image_layers
 from tui.formatters import engine as engine_format
 from tui.formatters.numbers import coarse_duration
 from tui.screens.base import ListScreen
 from tui.sources import not_targeted_yet
 from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
-from tui.widgets.panel import Formatter, empty_content
+from tui.widgets.panel import Formatter, Panel, empty_content
 from tui.widgets.summary_line import SummaryLine
 
 if TYPE_CHECKING:
     from tui.engine_event_log import EngineEventLog
 
-ENGINE_SECONDS = 10.0
 KINDS = (None, *ObjectKind)  # in the order in which the key shows them
 OLD_SECONDS = 90.0  # age from which the summary says how old the sizes are
 
@@ -44,7 +46,9 @@ class EngineScreen(ListScreen):
         super().__init__()
         self._kind: ObjectKind | None = None
         self._events: EngineEventLog | None = None
+        self._event_state = ""  # why no events come
         self._engine_failed = False
+        self._joined: tuple[Inventory, DiskUsage, Inventory] | None = None  # an inventory with the sizes of a usage
 
     def body(self) -> Iterable[Widget]:
         """The totals above the list."""
@@ -54,18 +58,22 @@ class EngineScreen(ListScreen):
     def rows(self, value: Inventory) -> list[ChoiceRow]:
         """The objects of the kind that is shown."""
         now = self.console.parts.now()
-        objects = engine_format.sort_objects(self._with_usage(value), self._kind)
+        objects = engine_format.sort_objects(self._inventory() or value, self._kind)
         if self._kind is not None:
             unknown = self._kind is ObjectKind.CACHE and self.reading("disk_usage").value is None
             self.choices.empty = self._sizes_state() if unknown else "nothing of this kind: press t for the next"
         return [ChoiceRow(item.key, engine_format.row(item, now), item) for item in objects]
 
-    def _with_usage(self, inventory: Inventory) -> Inventory:
-        """The inventory with the sizes of the last answer: a size that is some minutes old is still of use."""
+    def _inventory(self) -> Inventory | None:
+        """What the engine holds, with the sizes of the last answer: one that is minutes old is still of use."""
         from core.engine_objects.listing import with_usage
 
-        usage = self.reading("disk_usage").value
-        return inventory if usage is None else with_usage(inventory, usage)
+        listed, usage = self.reading("engine_objects").value, self.reading("disk_usage").value
+        if listed is None or usage is None:
+            return listed
+        if self._joined is None or self._joined[0] is not listed or self._joined[1] is not usage:
+            self._joined = listed, usage, with_usage(listed, usage)
+        return self._joined[2]
 
     def feed(self) -> None:
         """Also show the totals, and whether events come."""
@@ -74,13 +82,10 @@ class EngineScreen(ListScreen):
         if self._engine_failed and reading.error is None:
             self.console.store.ask_now("disk_usage")  # which would be asked much later
         self._engine_failed = reading.error is not None
-        inventory = None if reading.value is None or reading.is_stale else self._with_usage(reading.value)
+        inventory = None if reading.is_stale else self._inventory()
         usage = self.reading("disk_usage").value
         self.query_one(SummaryLine).show(partial(engine_format.totals, inventory, usage, self._sizes_state()))
-        if self._events is not None:
-            problem, log = self._events.problem, self.query_one("#log", LogPanel)
-            log.border_subtitle = f"cut off: {problem.why}; trying again" if problem else ""
-            log.set_class(problem is not None, "-stale")
+        self._show_event_state()
 
     def _sizes_state(self) -> str:
         """How old the sizes are, or why there are none; empty when they are new."""
@@ -96,17 +101,8 @@ class EngineScreen(ListScreen):
         """Ask for the layers of an image."""
         item = self.selected()
         is_image = item is not None and item.kind is ObjectKind.IMAGE
-        fetch = partial(self._layers, item.id) if item is not None and is_image else not_targeted_yet
+        fetch = partial(image_layers, self.site, item.id) if item is not None and is_image else not_targeted_yet
         self.console.store.retarget("image_layers", fetch)
-
-    def _layers(self, identity: str) -> list[ImageLayer]:
-        from contextlib import closing
-
-        from core.engine import connect_engine
-        from core.engine_objects.listing import image_layers
-
-        with closing(connect_engine(self.site, ENGINE_SECONDS)) as client:
-            return image_layers(client, identity)
 
     def detail(self) -> tuple[Formatter, str, str]:
         item = self.selected()
@@ -114,20 +110,20 @@ class EngineScreen(ListScreen):
             return empty_content, "", ""
         reading = self.reading("image_layers")
         layers = None if reading.is_stale else reading.value
-        return partial(engine_format.detail, item, layers, self.console.parts.now()), "", ""
+        why = f"unknown: {reading.error.why or reading.error.what}" if reading.error else "asking the engine…"
+        return partial(engine_format.detail, item, layers, why, self.console.parts.now()), "", ""
 
     def show_detail(self) -> None:
         """The frame has the object's name, not the key of its row."""
         super().show_detail()
-        item = self.selected()
-        self.query_one("#detail").border_title = f"{item.kind.value} {item.name}" if item else self.TITLE
+        if (item := self.selected()) is not None:
+            # not markup: a build step may begin with brackets
+            self.query_one("#detail", Panel).border_title = Content(escape_invisible(f"{item.kind.value} {item.name}"))
 
     def selected(self) -> EngineObject | None:
         """The object under the cursor."""
-        inventory: Inventory | None = self.reading("engine_objects").value
-        if inventory is None:
-            return None
-        objects = self._with_usage(inventory).objects()
+        inventory = self._inventory()
+        objects = [] if inventory is None else inventory.objects()
         return next((item for item in objects if item.key == self.choices.key), None)
 
     def show_row(self, key: str) -> None:
@@ -150,6 +146,16 @@ class EngineScreen(ListScreen):
             self._events = self.console.parts.engine_events(self.site)
             self.query_one("#log", LogPanel).show(self._events.lines)
         self._events.open()
+
+    def _show_event_state(self) -> None:
+        """Whether events come, in the frame of their log."""
+        problem = self._events.problem if self._events is not None else None
+        words = f"cut off: {problem.why}; trying again" if problem else ""
+        if words != self._event_state:
+            self._event_state = words
+            log = self.query_one("#log", LogPanel)
+            log.border_subtitle = Content(words)
+            log.set_class(problem is not None, "-stale")
 
     def on_screen_suspend(self) -> None:
         """Stop reading events while the screen is out of view."""
