@@ -159,9 +159,10 @@ class Planner:
         )
         if not ready:
             findings = [finding for finding in findings if finding.code != "image-missing"]
-        notes = [f"{finding.what}: {finding.why}" for finding in findings if finding.level is Level.NOTE]
+        notes = [finding.summary for finding in findings if finding.level is Level.NOTE]
         text = "; ".join([f"start the container {name}", *notes])
-        return _to_do("launch", text, [finding for finding in findings if finding.level is not Level.NOTE])
+        problems = [_outdated(finding) for finding in findings if finding.level is not Level.NOTE]
+        return _to_do("launch", text, problems)
 
     @cached_property
     def _lock(self) -> Lock | None:
@@ -213,6 +214,13 @@ def _to_do(name: str, text: str, findings: Sequence[Finding] = ()) -> UpStep:
 
 def _finding(code: str, error: XaivaError) -> Finding:
     return Finding.error(code, error.what, error.why, error.remedy)
+
+
+def _outdated(finding: Finding) -> Finding:
+    """The finding; about a container that runs, with the reason why it is not left as it is."""
+    if finding.code != "already-running":
+        return finding
+    return finding.model_copy(update={"why": "it runs from an older image or with older run settings"})
 
 
 def _sync_text(numbers: SyncPlan) -> str:

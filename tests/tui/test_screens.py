@@ -30,6 +30,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
 from tui.screens.start_operation import StartDialog
 from tui.screens.text_dialog import TextDialog
+from tui.screens.up import Up
 from tui.theme import THEME_NAMES
 from tui.widgets.choice_list import ChoiceList
 
@@ -256,6 +257,21 @@ async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(pr
         await over(pilot, Launch)
         assert app.focused is app.screen.query_one("#submit")
         assert not app.screen.query_one("#replace", Checkbox).value
+
+
+async def test_up_shows_its_plan_and_starts_one_operation(preset_site: Site) -> None:
+    """Without an engine the plan says so, and the operation starts no step."""
+    async with console(preset_site, "cpu-debian12") as (app, pilot):
+        await pilot.press("U")
+        await over(pilot, Up)
+        assert app.focused is app.screen.query_one("#submit")
+        assert not app.screen.query_one("#replace", Checkbox).value
+        await shows(pilot, "look up every file")
+        await shows(pilot, "✗ Docker engine")
+        await pilot.press("enter", "7")
+        await shows(pilot, "up cpu-debian12")
+        await shows(pilot, "✗ failed")
+        await shows(pilot, "Nothing was started")
 
 
 async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(preset_site: Site) -> None:

@@ -30,7 +30,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "lock-preview": (("2", "l"), "looks up"),
     "sync-preview": (("2", "s"), "to fetch"),
     "build-preview": (("2", "b"), "stages"),
-    "up-preview": (("2", "U"), "✓ ready to start"),
+    "up": (("2", "U"), "start the container"),
     "launch": (("2", "L"), "ports"),
     "artifacts": (("3", "down"), "Plan"),
     "builds": (("4", "down"), "1f3a2b"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.formatters import presets
+from tui.formatters import findings, presets
 from tui.formatters.cells import Line, Span, labelled_lines, line, wrap
 from tui.formatters.numbers import size
 
@@ -62,12 +62,12 @@ def build_preview(stages: Sequence[str], width: int) -> list[Line]:
 
 
 def up_preview(plan: UpPlan, width: int) -> list[Line]:
-    """What each step of `up` would do, or why it is skipped."""
+    """What each step of `up` would do or why it is skipped, and below it what would stop it."""
     out: list[Line] = []
     for step in plan.steps:
         out += labelled_lines(f"{'≡' if step.done else '○'} {step.name}", step.text, LABEL_WIDTH, width)
-    finished = all(step.done for step in plan.steps)
-    return [*out, line(), line(Span("✓ everything is done already" if finished else "✓ ready to start", "ok"))]
+        out += findings.lines(step.findings, width) if step.findings else []
+    return out
 
 
 def learning_preview(camera: CameraStatus, minutes: float) -> str:

@@ -227,7 +227,15 @@ class ConsoleScreen(PanelScreen):
         self.console.store.ask_now(*self.SOURCES, *ALWAYS_ASKED)
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
-        """Show a preview, ask, then start an operation. It runs on when the console closes."""
+        """Show a preview, ask, then start an operation."""
+        look = self.console.parts.preview(kind)
+        assert look is not None, kind
+        preview = partial(look, self.site, subject, options or {})
+        start = partial(self.begin_operation, kind, subject, options)
+        self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)
+
+    def begin_operation(self, kind: str, subject: str, options: dict[str, Any] | None) -> None:
+        """Start an operation without asking. It runs on when the console closes."""
         from core.site_operations import site_ledger
 
         def started(operation: Any) -> None:
@@ -235,13 +243,7 @@ class ConsoleScreen(PanelScreen):
             self.console.store.ask_now("operations")
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
-        def start() -> None:
-            self.background(lambda: site_ledger(self.site).start(kind, subject, options), started)
-
-        look = self.console.parts.preview(kind)
-        assert look is not None, kind
-        preview = partial(look, self.site, subject, options or {})
-        self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)
+        self.background(lambda: site_ledger(self.site).start(kind, subject, options), started)
 
     def ask_to_start(self, title: str, verb: str, preview: Callable[[], Formatter], start: Callable[[], None]) -> None:
         """Show what long work would do and start it at Enter; from the palette it starts at once."""

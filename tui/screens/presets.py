@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,8 +57,18 @@ class PresetsScreen(PresetListScreen):
     # -- operations ----------------------------------------------------------------------------------------------------
 
     def action_up(self) -> None:
-        if (view := self.usable_or_notify()) is not None:
-            self.start_operation("up", view.entry.name)
+        from tui.screens.up import Up
+
+        view = self.usable_or_notify()
+        if view is None:
+            return
+        name = view.entry.name
+
+        def chosen(options: Mapping[str, bool] | None) -> None:
+            if options is not None:
+                self.begin_operation("up", name, dict(options))
+
+        self.app.push_screen(Up(self.site, name), chosen)
 
     def action_lock(self) -> None:
         if (view := self.usable_or_notify()) is not None:

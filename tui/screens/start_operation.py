@@ -72,11 +72,9 @@ def _build_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatt
 
 
 def _up_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
-    from core.up.plan import UpRequest, check_plan, plan_up
+    from core.up.plan import UpRequest, plan_up
 
-    plan = plan_up(UpRequest(site, name, **options))
-    check_plan(plan)
-    return partial(previews.up_preview, plan)
+    return partial(previews.up_preview, plan_up(UpRequest(site, name, **options)))
 
 
 PREVIEWS: dict[str, Preview] = {
