@@ -33,7 +33,7 @@ class LogApp(IncrementalRender, App[int]):
     def on_mount(self) -> None:
         self.register_theme(DARK_THEME)
         self.theme = DARK_THEME.name
-        self.query_one(LogPanel).focus_log()
+        self.query_one(LogPanel).view.focus()
 
 
 if __name__ == "__main__":

@@ -329,13 +329,17 @@ def compile_search(text: str) -> re.Pattern[str]:
 
 
 def find_line(
-    source: Lines, pattern: re.Pattern[str], start: int, backwards: bool, stop: Callable[[], bool] = lambda: False
+    source: Lines,
+    accepts: Callable[[str], object],
+    start: int,
+    backwards: bool,
+    stop: Callable[[], bool] = lambda: False,
 ) -> int | None:
-    """The number of the next matching line from `start` on, wrapping around; None when no line matches."""
+    """The number of the next line that `accepts` is true for, from `start` on, wrapping around; None for no line."""
     for first, last in _batches(len(source), start, backwards):
         if stop():
             return None
-        hits = [at for at, line in enumerate(source.read(first, last), first) if pattern.search(line)]
+        hits = [at for at, line in enumerate(source.read(first, last), first) if accepts(line)]
         if hits:
             return hits[-1] if backwards else hits[0]
     return None

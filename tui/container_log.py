@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from core.errors import XaivaError
@@ -12,11 +14,13 @@ from core.site import Site
 
 if TYPE_CHECKING:
     from core.containers.container_logs import LogStream
+    from core.containers.model import ContainerLogLine
 
 SPOOL_BYTES = 256 << 20
 TAIL_LINES = 20_000  # of the log so far
 FLUSH_SECONDS = 0.25
 CONNECT_SECONDS = 5.0
+_SECONDS = len("2026-01-31T12:00:00")  # of an engine's time, which goes on with fractions
 
 
 class ContainerLog:
@@ -50,7 +54,7 @@ class ContainerLog:
                     self._stream.close()
                 for line in self._stream:
                     with self._lock:
-                        self._pending.append(line.text)
+                        self._pending.append(_stamped_line(line))
         except XaivaError as error:
             with self._lock:
                 self._pending.append(f"[{error.summary}]")
@@ -66,3 +70,17 @@ class ContainerLog:
                 self.lines.add(batch)
             if is_closed:
                 return
+
+
+def _stamped_line(line: ContainerLogLine) -> str:
+    """The line with its time, as the log view expects it."""
+    try:
+        return f"{_local_time(line.time[:_SECONDS])}\t\t{line.text}"
+    except ValueError:  # not a time
+        return line.text
+
+
+@lru_cache(maxsize=256)
+def _local_time(utc: str) -> str:
+    """The local time of a line; the engine writes it in UTC."""
+    return datetime.fromisoformat(f"{utc}+00:00").astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -150,6 +150,8 @@ async def test_long_lines_wrap_or_move_sideways(tmp_path: Path) -> None:
         await until(pilot, lambda: "4 lines" in status(app))
         width = app.query_one(LogPanel).view.size.width
         await pilot.press("right")
+        assert shown(app)[1].startswith("abcd")
+        await pilot.press("w", "right")
         assert shown(app)[1].startswith("ijkl")
         await pilot.press("left", "w")
         rows = [row for row in shown(app) if row]
@@ -243,7 +245,6 @@ async def test_paging_through_wrapped_lines_leaves_no_row_out(tmp_path: Path) ->
     app = Viewer(FileLines(path))
     async with app.run_test(size=(60, 12)) as pilot:
         await until(pilot, lambda: "100 lines" in status(app) and shown(app)[-1])
-        await pilot.press("w")
         for key, edge in (("pageup", "0000"), ("pagedown", "0099")):
             seen = shown(app)
             while edge not in {row[:4] for row in seen}:
@@ -256,8 +257,61 @@ async def test_paging_through_wrapped_lines_leaves_no_row_out(tmp_path: Path) ->
         assert app.query_one(LogPanel).view.follow
 
 
+@pytest.mark.parametrize("direction", ["n", "N"])
+async def test_a_match_among_wrapped_lines_is_brought_into_view(tmp_path: Path, direction: str) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"{n:04d}{'.' * 400}{'needle' if n % 50 == 7 else ''}\n" for n in range(400)))
+    app = Viewer(FileLines(path))
+    async with app.run_test(size=(60, 24)) as pilot:
+        await until(pilot, lambda: "400 lines" in status(app) and shown(app)[-1])
+        await pilot.press("slash", *"needle", "enter")
+        for number in [357, *((7, 57, 107) if direction == "n" else (307, 257, 207))]:
+            await until(pilot, lambda number=number: f"found in line {number + 1}" in status(app))
+            await until(pilot, lambda number=number: any(row.startswith(f"{number:04d}") for row in shown(app)))
+            assert any("needle" in row for row in shown(app))
+            await pilot.press(direction)
+
+
+async def test_what_is_copied_of_wrapped_lines_is_what_is_in_view(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"{n:02d}{'.' * 100}\n" for n in range(50)))
+    app = Viewer(FileLines(path))
+    async with app.run_test(size=(60, 10)) as pilot:
+        await until(pilot, lambda: "50 lines" in status(app) and shown(app)[-1])
+        await pilot.press("g")
+        await until(pilot, lambda: shown(app)[0].startswith("00"))
+        await pilot.press("y")
+        await pilot.pause()
+        assert [line[:2] for line in app.copied[0].splitlines()] == ["00", "01", "02", "03"]
+
+
+async def test_times_are_shown_and_hidden_and_a_search_looks_at_what_is_shown() -> None:
+    spool = LineSpool()
+    spool.add(f"2026-01-31 12:00:{n:02d}\t\tERROR {n}" for n in range(3))
+    spool.add(["without a time"])
+    app = Viewer(spool)
+    async with app.run_test(size=(60, 12)) as pilot:
+        await until(pilot, lambda: shown(app)[0] == "2026-01-31 12:00:00 ERROR 0")
+        await pilot.press("t")
+        assert shown(app)[:4] == ["ERROR 0", "ERROR 1", "ERROR 2", "without a time"]
+        await pilot.press("Y")
+        await until(pilot, lambda: app.copied == ["ERROR 0\nERROR 1\nERROR 2\nwithout a time"])
+        await pilot.press("slash", *"12:00", "enter")
+        await until(pilot, lambda: "not found" in status(app))
+        await pilot.press("ampersand", *"^ERROR [12]", "enter")
+        await until(pilot, lambda: "2 of 4 match" in status(app))
+        await pilot.press("t")
+        await until(pilot, lambda: shown(app)[0] == "2026-01-31 12:00:01 ERROR 1")
+        await pilot.press("slash", *"12:00:02", "enter")
+        await until(pilot, lambda: "found in line 2" in status(app))
+
+
 def test_lines_of_an_operation_are_dressed() -> None:
     line = format_log_line("12:00:01\tlayer-common\tERROR: no matching distribution")
     assert [span.role for span in line] == ["dim", "error"]
+    line = format_log_line("12:00:01\tlayer-common\tdone", stamps=False)
+    assert [span.text for span in line] == ["layer-common ", "done"]
     assert format_log_line("--:--:--\t\t[99 bytes left out here]")[1].role == "warn"
+    rows = fold_line(format_log_line("12:00:01\t\tabcdefghijkl日本語"), 20)
+    assert ["".join(span.text for span in row) for row in rows] == ["12:00:01 abcdefghijk", "         l日本語"]
     assert [span.text for span in fold_line(format_log_line("abcdef"), 4) for span in span] == ["abcd", "ef"]

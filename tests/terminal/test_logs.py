@@ -120,15 +120,15 @@ def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     [(0, False, 150_000), (150_001, False, 150_000), (9, True, 150_000), (-1, True, 150_000)],
 )
 def test_search_goes_round(big: Path, start: int, backwards: bool, hit: int) -> None:
-    assert find_line(counted(big), compile_search("^150000 "), start, backwards) == hit
+    assert find_line(counted(big), compile_search("^150000 ").search, start, backwards) == hit
 
 
 def test_search_finds_the_nearest_and_tells_when_there_is_none(big: Path) -> None:
     lines = counted(big)
-    assert find_line(lines, compile_search(" 3$"), 100, False) == 101
-    assert find_line(lines, compile_search(" 3$"), 100, True) == 94
-    assert find_line(lines, compile_search("nowhere"), 0, False) is None
-    assert find_line(lines, compile_search(" 3$"), 0, False, stop=lambda: True) is None
+    assert find_line(lines, compile_search(" 3$").search, 100, False) == 101
+    assert find_line(lines, compile_search(" 3$").search, 100, True) == 94
+    assert find_line(lines, compile_search("nowhere").search, 0, False) is None
+    assert find_line(lines, compile_search(" 3$").search, 0, False, stop=lambda: True) is None
 
 
 def test_no_line_of_many_long_ones_is_left_out(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_no_line_of_many_long_ones_is_left_out(tmp_path: Path) -> None:
     texts = lines.read(0, 602)
     assert [text[:5] for text in texts] == [*(f"{n:05d}" for n in range(600)), "yyyyy", "end"]
     assert {len(text) for text in texts[:600]} == {width + 6}
-    assert find_line(lines, compile_search("^00599"), 0, False) == 599
+    assert find_line(lines, compile_search("^00599").search, 0, False) == 599
 
 
 def test_upper_case_makes_case_matter() -> None:

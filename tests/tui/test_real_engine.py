@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tui.widgets.choice_list import ChoiceList
 pytestmark = pytest.mark.engine
 NAME = "xaiva-console-test"
 WORDS = "the camera hall is live"
+STAMPED = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d {WORDS}")
 
 
 @pytest.fixture
@@ -50,6 +52,8 @@ async def test_a_container_is_seen_with_its_log_stopped_and_removed(
         await shows(pilot, WORDS)
         engine.docker("restart", "-t", "0", container)
         await until(pilot, lambda: text(pilot).count(WORDS) == 2, 20)  # the log goes on
+        await pilot.press("l", "t")
+        await until(pilot, lambda: len(STAMPED.findall(text(pilot))) == 2)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("tab", "enter")

@@ -279,6 +279,7 @@ class ListScreen(ConsoleScreen):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     EMPTY: ClassVar[str] = ""
     LOG: ClassVar[str] = ""  # the log's title, "" for a screen without one
+    LOG_STAMPS: ClassVar[bool] = True  # whether the log shows the times of its lines at first
     STATE_SOURCES: ClassVar[tuple[str, ...]] = ()  # other sources that the rows take states from
     NAME_CELLS: ClassVar[int] = 1  # the first cells of a row, which name it and stay when its state is unknown
 
@@ -316,7 +317,7 @@ class ListScreen(ConsoleScreen):
                 if self.LOG:
                     from tui.widgets.log_panel import LogPanel
 
-                    yield LogPanel(None, self.LOG, id="log")
+                    yield LogPanel(None, self.LOG, stamps=self.LOG_STAMPS, id="log")
 
     @property
     def choices(self) -> ChoiceList:

@@ -36,6 +36,7 @@ class ContainersScreen(ListScreen):
     COLUMNS = container_format.COLUMNS
     EMPTY = "no containers: open Presets (2) and press L to launch one"
     LOG = "Log"
+    LOG_STAMPS = False  # most programs write times of their own
     BINDINGS: ClassVar[list[Any]] = bindings("containers", "list")
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ from textual.widgets import Input
 from core.errors import InputError, os_reason
 from core.log_lines import FilteredLines, Lines, compile_search, find_line
 from tui.formatters.cells import Span
+from tui.widgets.log_lines import without_stamp
 from tui.widgets.log_view import LogView
 from tui.widgets.role_styles import RoleStyled
 
@@ -46,7 +47,10 @@ class LogStatus(RoleStyled, Widget):
 
 
 class LogPanel(Vertical):
-    """`show(lines)` shows a log. Keys: `/` searches, `n` and `N` go to matches, `&` filters, `y` and `Y` copy."""
+    """`show(lines)` shows a log. Keys: `/` searches, `n` `N` go to matches, `&` filters, `t` shows times, `y` `Y` copy.
+
+    A search looks at what is shown, so it finds times only when they are shown.
+    """
 
     DEFAULT_CSS = """
     LogPanel { height: 1fr; }
@@ -58,6 +62,7 @@ class LogPanel(Vertical):
         Binding("ampersand", "ask('filter')", "Filter", key_display="&"),
         Binding("n", "next(False)", "Next", show=False),
         Binding("N", "next(True)", "Previous", show=False),
+        Binding("t", "stamps", "Time stamps", show=False),
         Binding("escape", "clear", "Clear search and filter", show=False),
         Binding("y", "copy_shown", "Copy what is shown"),
         Binding("Y", "copy_all", "Copy the whole log", show=False),
@@ -70,8 +75,11 @@ class LogPanel(Vertical):
             super().__init__()
             self.text = text
 
-    def __init__(self, lines: Lines | None = None, title: str = "Log", *, id: str | None = None) -> None:
+    def __init__(
+        self, lines: Lines | None = None, title: str = "Log", *, stamps: bool = True, id: str | None = None
+    ) -> None:
         super().__init__(id=id, classes="panel")
+        self._first_stamps = stamps
         self.border_title = title
         self._all_lines = lines
         self._filter: re.Pattern[str] | None = None
@@ -81,7 +89,9 @@ class LogPanel(Vertical):
 
     def compose(self) -> ComposeResult:
         """The view and the search line."""
-        yield LogView(self._all_lines)
+        view = LogView(self._all_lines)
+        view.stamps = self._first_stamps
+        yield view
         search = Input()
         search.cursor_blink = False
         yield search
@@ -193,7 +203,7 @@ class LogPanel(Vertical):
     def _refilter(self) -> None:
         lines = self._all_lines
         if lines is not None and self._filter:
-            lines = FilteredLines(lines, self._filter.search)
+            lines = FilteredLines(lines, self._acceptor(self._filter))
         self._message = ""
         if self.is_mounted:
             self.view.search_pattern = self._filter or self.view.search_pattern
@@ -205,17 +215,30 @@ class LogPanel(Vertical):
         lines, search_pattern = view.lines, view.search_pattern
         if lines is None or search_pattern is None:
             return
+        accepts = self._acceptor(search_pattern)
         self._searching.set()
         self._searching = stop = threading.Event()
         start = self._search_start(view, len(lines), backwards)
         self._show_message("searching")
-        self._in_thread(lambda: find_line(lines, search_pattern, start, backwards, stop.is_set), self._show_match, stop)
+        self._in_thread(lambda: find_line(lines, accepts, start, backwards, stop.is_set), self._show_match, stop)
 
     def _search_start(self, view: LogView, count: int, backwards: bool) -> int:
-        last = view.hit
-        if last is not None and view.top <= last < view.top + view.size.height:
+        last, visible = view.hit, view.lines_in_view
+        if last is not None and last in visible:
             return last - 1 if backwards else last + 1
-        return (count - 1 if view.follow else view.top + view.size.height) if backwards else view.top
+        return (count - 1 if view.follow else visible.stop) if backwards else view.top
+
+    def _acceptor(self, pattern: re.Pattern[str]) -> Callable[[str], object]:
+        """Whether a line matches as it is shown: its beginning is that of its text, or that of its time."""
+        if not self.view.stamps:
+            return lambda text: pattern.search(without_stamp(text))
+        return lambda text: pattern.search(text) or pattern.search(without_stamp(text))
+
+    def action_stamps(self) -> None:
+        """Show the times of the lines, or hide them."""
+        self.view.show_stamps(not self.view.stamps)
+        if self._filter:
+            self._refilter()
 
     def _in_thread(self, work: Callable[[], T], done: Callable[[T], object], stop: threading.Event) -> None:
         def run() -> None:
@@ -253,7 +276,7 @@ class LogPanel(Vertical):
             self.notify(str(error), severity="warning")
             return
         self._in_thread(
-            lambda: "\n".join(lines.read(0, len(lines))),
+            lambda: "\n".join(map(self.view.shown_text, lines.read(0, len(lines)))),
             lambda text: self.post_message(self.Copied(text)),
             threading.Event(),
         )

@@ -1,4 +1,4 @@
-"""The log view: it opens logs of any size at once, follows, scrolls in both directions or wraps.
+"""The log view: it opens logs of any size at once, follows, and wraps long lines or scrolls in both directions.
 
 `LogPanel` adds search and a status line.
 
@@ -24,7 +24,7 @@ from textual.widget import Widget
 
 from core.log_lines import Lines
 from tui.formatters.cells import Line
-from tui.widgets.log_lines import fold_line, format_log_line
+from tui.widgets.log_lines import fold_line, format_log_line, without_stamp
 from tui.widgets.log_reader import LineRange, LogWindow, LogWindowReader
 from tui.widgets.role_styles import RoleStyled
 
@@ -68,7 +68,8 @@ class LogView(RoleStyled, Widget, can_focus=True):
         super().__init__(id=id)
         self.lines = lines
         self.follow = True
-        self.wrap = False
+        self.wrap = True
+        self.stamps = True  # whether the times of the lines are shown, where they have some
         self.search_pattern: re.Pattern[str] | None = None
         self.hit: int | None = None  # the line found last
         self.waits_for_disk = False  # whether lines are late
@@ -104,16 +105,33 @@ class LogView(RoleStyled, Widget, can_focus=True):
 
     def go_to(self, line: int) -> None:
         """Bring a line into view, a third of the way down unless it is visible already."""
-        if not self.top <= line < self.top + max(1, self.size.height - 1):
-            self.top = line - self.size.height // 3
-            self._row = 0
+        whole = self.lines_in_view[1 if self._row else 0 : -1]  # the others may be there in part
+        if line not in whole:
+            self.top, self._row = line, 0
+            self._pending_scroll = -(self.size.height // 3)
         self.follow = self._downwards = False
+        self._apply_scroll()
         self.redraw()
 
     @property
     def text(self) -> str:
         """The lines in view, in full."""
-        return "\n".join(self._texts)
+        return "\n".join(map(self.shown_text, self._texts))
+
+    @property
+    def lines_in_view(self) -> range:
+        """The numbers of the lines in view. The first and the last may be there in part."""
+        return range(self.top, self.top + len(self._texts))
+
+    def shown_text(self, text: str) -> str:
+        """A line as it is searched and copied: without its time when times are not shown."""
+        return text if self.stamps else without_stamp(text)
+
+    def show_stamps(self, stamps: bool) -> None:
+        """Show the times of the lines, or hide them."""
+        self.stamps = stamps
+        self._row = 0
+        self.redraw()
 
     @property
     def error(self) -> str:
@@ -155,6 +173,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
     def on_resize(self) -> None:
         """Draw again: the size decides which lines are needed."""
         self._strips.clear()
+        self._row = 0
         if self._reader is None:
             self._start_reader()
         self.redraw()
@@ -237,9 +256,15 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self._clamp_top(window)
         if not window.covers(self.top, self.top + height):
             return None
-        self._texts = window.between(self.top, self.top + height)
-        rows = self._formatted_rows(self._texts)
-        if self._downwards and self.top + height >= window.count and len(rows) - self._row <= height:
+        rows: list[Line] = []
+        used = 0
+        for text in window.between(self.top, self.top + height):
+            if len(rows) >= self._row + height:
+                break
+            rows += self._formatted_rows(text)
+            used += 1
+        self._texts = window.between(self.top, self.top + used)
+        if self._downwards and self.top + used >= window.count and len(rows) - self._row <= height:
             self.follow = True
         return rows[self._row : self._row + height]
 
@@ -252,7 +277,7 @@ class LogView(RoleStyled, Widget, can_focus=True):
         used = 0
         for text in reversed(window.texts[-height:]):
             used += 1
-            rows[:0] = self._formatted_rows((text,))
+            rows[:0] = self._formatted_rows(text)
             if len(rows) >= height:
                 break
         self._texts = window.texts[len(window.texts) - used :]
@@ -260,9 +285,10 @@ class LogView(RoleStyled, Widget, can_focus=True):
         self._row = max(0, len(rows) - height)
         return rows[-height:]
 
-    def _formatted_rows(self, texts: tuple[str, ...]) -> list[Line]:
-        dressed = [format_log_line(text, self.search_pattern) for text in texts]
-        return [row for line in dressed for row in fold_line(line, self.size.width)] if self.wrap else dressed
+    def _formatted_rows(self, text: str) -> list[Line]:
+        """The rows of one line."""
+        line = format_log_line(text, self.search_pattern, self.stamps)
+        return fold_line(line, self.size.width) if self.wrap else [line]
 
     def _clamp_top(self, window: LogWindow) -> None:
         """Keep the first line within the log."""
@@ -315,7 +341,9 @@ class LogView(RoleStyled, Widget, can_focus=True):
 
     def _height_of(self, window: LogWindow, number: int) -> int:
         """The number of rows a line takes; 0 while its text has not arrived."""
-        return len(self._formatted_rows(window.between(number, number + 1))) if window.covers(number, number + 1) else 0
+        if not window.covers(number, number + 1):
+            return 0
+        return sum(len(self._formatted_rows(text)) for text in window.between(number, number + 1))
 
     def action_page(self, pages: int) -> None:
         """A screenful, less one line."""
