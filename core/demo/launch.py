@@ -14,10 +14,9 @@ from pathlib import Path
 
 from core.demo.folder import LockedFolder, create_folder, remove_leftovers
 from core.errors import XaivaError, os_reason
-from core.service_client import TOKEN_VARIABLE
-from core.site import SERVICE_VARIABLE
 
 NEEDED = ("av", "numpy", "onnxruntime", "fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "jwt")
+SERVICE_VARIABLES = ("XAIVA_SERVICE", "XAIVA_SERVICE_TOKEN")  # which service a console speaks to, and as whom
 _WHAT = "The demo"
 
 
@@ -45,12 +44,13 @@ def running_demo(on_progress: Callable[[str], None]) -> Iterator[Demo]:
         why = f"its folder cannot be created: {os_reason(error)}"
         raise XaivaError(_WHAT, why, "name a folder with free space in TMPDIR") from error
     on_progress(f"the demo's folder is {folder.path}; it is removed at the end")
+    on_progress("starting the inference service and the cameras")
     keeper = _start_keeper(folder)
     os.close(folder.lock)  # the keeper and the service hold it from now on
     try:
-        service = _wait_until_ready(keeper, on_progress)
-        for name in (TOKEN_VARIABLE, SERVICE_VARIABLE):
-            os.environ.pop(name, None)  # they would win over those in the demo's folder
+        service = _wait_until_ready(keeper)
+        for name in SERVICE_VARIABLES:
+            os.environ.pop(name, None)  # they would win over the demo's own
         yield Demo(folder.path, service)
     finally:
         assert keeper.stdin is not None
@@ -78,14 +78,12 @@ def _start_keeper(folder: LockedFolder) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_ready(keeper: subprocess.Popen[bytes], on_progress: Callable[[str], None]) -> str:
+def _wait_until_ready(keeper: subprocess.Popen[bytes]) -> str:
     assert keeper.stdout is not None
     with keeper.stdout as reports:
         for line in reports:
             report = json.loads(line)
             if "error" in report:
                 raise XaivaError(*report["error"])
-            if "ready" in report:
-                return str(report["ready"])
-            on_progress(report["progress"])
+            return str(report["ready"])
     raise XaivaError(_WHAT, "it ended unexpectedly while it started", "see: xaiva doctor")

@@ -5,37 +5,39 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import XaivaError
-from core.service_client import ServiceClient, ServiceError
+from core.redaction import set_secrets
 
-_START_SECONDS = 120  # on a slow disk, importing everything takes long
-_POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ADDRESS = re.compile(r"listening on (http://\S+)$", re.MULTILINE)
+_SETTINGS = {"XAIVA_ONNX_PROVIDER": "cpu", "XAIVA_CLIPS_GB": "1", "XAIVA_CLIPS_FREE_GB": "0.1"}
 
 
 class ServiceProcess:
     """`core.inference serve` on a free port of the loopback address, with its data below `folder`.
 
-    It runs with the variables `settings` and the environment, except for the environment's own settings of a service.
+    It runs in this process's environment without any settings of another service, and inherits the descriptor `lock`.
+    `token` is its service token.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], lock: int) -> None:
-        self._log = folder / "service.log"
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.token = secrets.token_urlsafe(24)
+        variables = {**_SETTINGS, "XAIVA_SERVICE_TOKEN": self.token, "XAIVA_MODELS": str(folder / "models")}
+        set_secrets(variables)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("XAIVA_")}
+        self._log = folder / "service.log"
         words = ["serve", "--host", "127.0.0.1", "--port", "0", "--data", str(folder / "data")]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-m", "core.inference", *words],
                 cwd=folder,
-                env={**environment, **settings},
+                env={**environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -43,20 +45,18 @@ class ServiceProcess:
                 preexec_fn=_end_with_parent,
             )
 
-    def wait_until_ready(self, token: str) -> str:
-        """Wait for the service; returns its address. Raises XaivaError when it ends, or takes too long."""
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise self._error(f"it ended with exit code {self._process.returncode}")
-            if match := _ADDRESS.search(self._log.read_text(errors="replace")):
-                try:
-                    if ServiceClient(match[1], token=token).health().ready:
-                        return match[1]
-                except ServiceError:
-                    pass  # not yet
-            time.sleep(_POLL_SECONDS)
-        raise self._error(f"it was not ready after {_START_SECONDS} s")
+    def address(self) -> str:
+        """Its address once it listens; empty before. Raises XaivaError when it has ended."""
+        if self._process.poll() is not None:
+            raise self.error(f"it ended with exit code {self._process.returncode}")
+        match = _ADDRESS.search(self._log.read_text(errors="replace"))
+        return match[1] if match else ""
+
+    def error(self, why: str) -> XaivaError:
+        """An error that says why it failed, and quotes the last line of its log."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        last = f"; its last line: {lines[-1]}" if lines else ""
+        return XaivaError("The demo's inference service", f"{why}{last}", "see: xaiva doctor")
 
     def kill(self) -> None:
         """End it at once: what it would save is removed with its folder. Any thread may call it."""
@@ -65,11 +65,6 @@ class ServiceProcess:
     def wait(self) -> None:
         """Wait until it has ended."""
         self._process.wait()
-
-    def _error(self, why: str) -> XaivaError:
-        lines = self._log.read_text(errors="replace").splitlines()
-        last = f"; its last line: {lines[-1]}" if lines else ""
-        return XaivaError("The demo's inference service", f"{why}{last}", "see: xaiva doctor")
 
 
 def _end_with_parent() -> None:

@@ -50,9 +50,9 @@ def _factory_floor() -> Rgb:
     for x in range(20, WIDTH, 60):  # the covers of its rollers
         canvas.box((x, _BELT_Y - 86), (40, 12), (176, 148, 52), radius=4)
         canvas.box((x, _BELT_Y + 86), (40, 12), (176, 148, 52), radius=4)
-    canvas.box((WIDTH / 2, 40), (220, 34), (44, 50, 58), radius=6)  # a sensor bridge with its lamps
+    canvas.box((WIDTH / 2 + 60, 40), (220, 34), (44, 50, 58), radius=6)  # a sensor bridge with its lamps
     for lamp, colour in enumerate([(60, 190, 90), (60, 190, 90), (210, 180, 60)]):
-        canvas.disc((260 + lamp * 60, 40), 7, colour)
+        canvas.disc((320 + lamp * 60, 40), 7, colour)
     canvas.grain(5, seed=1)
     canvas.text((14, 12), "DEMO", (214, 222, 230))
     return canvas.pixels
