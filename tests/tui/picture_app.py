@@ -1,6 +1,6 @@
 """A small application with one picture, for the tests in a terminal: `python -m tests.tui.picture_app [live] [noisy]`.
 
-`d` opens a dialog over it, `x` prints the last key pressed, `w` shows words instead.
+`d` opens a dialog over it, `x` prints the last key pressed, `w` shows words instead, `s` makes the picture smaller.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PictureApp(IncrementalRender, App[int]):
     """The picture, and a line for the newest key."""
 
     CSS = "PictureView { height: 20; width: 60; border: round white; } #keys { height: 1; }"
-    BINDINGS = [("d", "over", "Dialog"), ("q", "quit", "Quit"), ("w", "words", "Words")]
+    BINDINGS = [("d", "over", "Dialog"), ("q", "quit", "Quit"), ("w", "words", "Words"), ("s", "small", "Smaller")]
     low_bandwidth = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -75,6 +75,10 @@ class PictureApp(IncrementalRender, App[int]):
         view = self.query_one(PictureView)
         view.set_in_view(False)
         self.push_screen(Over(), lambda _: view.set_in_view(True))
+
+    def action_small(self) -> None:
+        styles = self.query_one(PictureView).styles
+        styles.width, styles.height = 30, 10
 
     def action_words(self) -> None:
         self.query_one(PictureView).set_source("none", None, words="nothing to see")

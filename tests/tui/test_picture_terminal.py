@@ -109,6 +109,16 @@ def test_a_screen_drawn_anew_gets_its_picture_again() -> None:
         until(lambda: PLACED.search(session.sent[before:]))
 
 
+def test_a_view_that_has_shrunk_gets_a_picture_that_fits() -> None:
+    with GraphicsTerminal("kitty") as session:
+        until(lambda: b"s=240," in session.sent)
+        session.wait_quiet()
+        before = len(session.sent)
+        session.press("s")
+        until(lambda: PLACED.search(session.sent[before:]))
+        assert all(int(columns) <= 28 for *_, columns, _ in PLACED.findall(session.sent[before:]))
+
+
 def test_sixel_is_drawn_in_place_and_wiped_when_it_goes() -> None:
     with GraphicsTerminal("sixel") as session:
         until(lambda: SIXEL.search(session.sent))

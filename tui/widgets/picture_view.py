@@ -154,7 +154,8 @@ class PictureView(RoleStyled, Widget):
             self._rate.drained(now)
         if self._placed and (surface.full_redraws != self._placed[1] or self._region_on_screen() != self._placed[0]):
             self._remove_picture()
-        if self._next_rendered is None and self._placed is None and self._rendered is not None and self._rendered.text:
+        was_removed = self._placed is None and self._rendered is not None and bool(self._rendered.text)
+        if self._next_rendered is None and was_removed and self._region_on_screen() is not None:  # it still fits
             self._next_rendered = self._rendered
         if self._next_rendered is not None:
             if surface.ready and (not self._next_rendered.text or self._ensure_blank()):
@@ -227,6 +228,7 @@ class PictureView(RoleStyled, Widget):
         self._set_placeholder("")
         if drawn.text:
             if (place := self._region_on_screen()) is None:
+                self._not_before = now + RETRY_SECONDS
                 return
             text = f"\x1b7\x1b[{place.y + 1};{place.x + 1}H{drawn.text}\x1b8"
             if before is not None and before.number and before.number != drawn.number:
