@@ -196,10 +196,10 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
     ),
     "artifacts": (Relative("p", "its preset", "presets", "", _same_preset),),
     "builds": (
+        Relative("n", "its image", "engine", "engine_objects", _image_of_build),
         Relative("p", "its preset", "presets", "presets", _preset_of_build),
         Relative("t", "a container of its image", "containers", "containers", _containers_of_build),
         Relative("w", "its operation", "operations", "operations", _operation_of_build),
-        Relative("n", "its image", "engine", "engine_objects", _image_of_build),
     ),
     "containers": (
         Relative("p", "its preset", "presets", "presets", _preset_of_container),

@@ -208,7 +208,7 @@ async def test_enter_starts_long_work_before_its_preview_is_there(
 
 async def test_the_palette_takes_what_was_typed_and_starts_work_without_another_question(site: Site) -> None:
     async with real_console(site) as pilot:
-        burst(pilot, ":go to statistics", "enter")
+        burst(pilot, ":statistics", "enter")
         await handled(pilot)
         assert pilot.app.current_mode == "statistics"
         burst(pilot, "2:", "presets: sync", "enter", "/all")

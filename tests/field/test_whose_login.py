@@ -276,9 +276,9 @@ async def test_a_login_for_the_site_is_chosen(site_at: Site) -> None:
         app.screen.query_one("#for_site").focus()
         await pilot.press("space", "enter")  # Enter submits there as well, and unticks nothing
         await says(app, pilot, "logged in as cleo (operator) for this site")
-        await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
+        await until(pilot, lambda: text(pilot).splitlines()[0].rstrip().endswith("· cleo"))
         await pilot.press("7")
-        await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
+        await until(pilot, lambda: text(pilot).splitlines()[0].rstrip().endswith("· cleo"))
         assert ServiceClient.for_site(site_at).me().name == "cleo"
         path: Path = site_at.state / "service-session.json"
         assert PASSWORD not in path.read_text()

@@ -14,6 +14,7 @@ from tests.tui import sample
 from tests.tui.bursts import burst, handled
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
+from tui.commands import name_score
 from tui.formatters.cells import Span, width_of
 from tui.formatters.top_lines import Status, fair_shares, status_parts, tab_parts
 from tui.history import LIMIT, History
@@ -171,3 +172,21 @@ async def test_the_first_line_says_what_is_not_known_and_what_is_not_there(
     site = Site(bare_site.root, bare_site.settings, {**bare_site.env, "DOCKER_HOST": "tcp://127.0.0.1:9"})
     async with XaivaApp(site).run_test(size=(80, 24)) as pilot:
         await shows(pilot, "? engine")
+
+
+def test_a_name_beats_every_other_hit() -> None:
+    for entry in SCREENS.values():
+        for word in (entry.name, entry.title, *entry.aliases):
+            scores = {other.name: name_score(other, word) for other in SCREENS.values()}
+            assert max(scores, key=lambda name: scores[name]) == entry.name
+    assert name_score(SCREENS["presets"], "pres") > name_score(SCREENS["presets"], "resets")
+
+
+async def test_the_palette_goes_to_a_screen_by_name_and_shows_keys(bare_site: Site) -> None:
+    async with sample_console(bare_site, (100, 30)) as (_, pilot):
+        for typed, name in {"pres": "presets", "ps": "containers"}.items():
+            burst(pilot, ":", typed, "\r")
+            await handled(pilot)
+            await on_screen(pilot, name)
+        await pilot.press("colon", *"launch")
+        await shows(pilot, "L — Start a container from the image")

@@ -45,7 +45,7 @@ def test_the_table_of_relatives() -> None:
         assert {one.source for one in relatives} <= {*SOURCE_TITLES, ""}
 
 
-async def test_a_container_leads_to_its_preset_its_build_and_back(bare_site: Site) -> None:
+async def test_a_container_leads_to_its_preset_its_build_its_image_and_back(bare_site: Site) -> None:
     async with sample_console(bare_site) as (_, pilot):
         await pilot.press("5")
         await on_row(pilot, "containers", "xaiva-cpu-debian12")
@@ -53,7 +53,9 @@ async def test_a_container_leads_to_its_preset_its_build_and_back(bare_site: Sit
         await on_row(pilot, "presets", "cpu-debian12")
         await pilot.press("o")
         await on_row(pilot, "builds", "20260131T134000Z-1f3a2b")
-        await pilot.press("backspace", "O", "t")
+        await pilot.press("o")
+        await on_row(pilot, "engine", "image:sha256:1")
+        await pilot.press("backspace", "backspace", "O", "t")
         await on_row(pilot, "containers", "xaiva-cpu-debian12")
         await pilot.press("backspace", "O", "a")
         await on_row(pilot, "artifacts", "cpu-debian12")

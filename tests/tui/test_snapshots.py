@@ -49,7 +49,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "user-form": (("0", "u"), "Password"),
     "login": (("1", "f4"), "Log in"),
     "help": (("2", "question_mark"), "This screen"),
-    "go-menu": (("5", "comma"), "watch"),
+    "go-menu": (("2", "comma"), "work"),
 }
 NARROW_VIEWS = ("containers", "go-menu")  # the lines at the top and the menu, below the smallest supported size
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread

@@ -19,8 +19,8 @@ from textual.widget import Widget
 from tui.formatters.cells import Span, fit, truncate
 from tui.widgets.role_styles import RoleStyled
 
-GAP = 3  # columns between two groups
-FRAME_COLUMNS = 6  # of the border and the padding of a dialog
+GAP = 2  # columns between two groups
+FRAME_COLUMNS = 4  # of the border and the padding of a dialog
 
 
 @dataclass(frozen=True)
