@@ -117,6 +117,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "overview.step('launch')", "L", "First steps: launch", help="Start a container from the image", changes=True
     ),
+    Action("overview.step('up')", "U", "First steps: up", help="Lock, sync, build and launch at once", changes=True),
     Action("overview.step('camera')", "a", "First steps: camera", help="Add a camera to the service", changes=True),
     Action("list.search", "slash", "Search", "Search", "Show only rows with these words; !word excludes"),
     Action(

@@ -23,17 +23,20 @@ MARKS = {"done": "✓", "next": "→", "waiting": "·", "running": "▶", "faile
 def steps_command(session: CliSession, preset: str | None, as_json: bool) -> None:
     """Show the first steps of a site: engine, preset, lock, sync, build, launch, camera; and how to do the next one."""
     from core.first_steps.choice import choose_preset
-    from core.first_steps.steps import first_steps
+    from core.first_steps.steps import UP_STEPS, first_steps
     from core.first_steps.survey import survey
 
     if preset is not None:
         choose_preset(session.site, preset)
-    steps = first_steps(survey(session.site))
+    facts = survey(session.site)
+    steps = first_steps(facts)
     if as_json:
         output.print_json({"steps": steps})
         return
     for step in steps:
         _print_step(step)
+    if any(step.name in UP_STEPS and step.state.value == "next" for step in steps) and facts.preset.value is not None:
+        click.echo(f"\nall up to the launch at once: xaiva up {facts.preset.value.name} --create-folders")
 
 
 def _print_step(step: Step) -> None:

@@ -137,12 +137,17 @@ class PresetSurvey:
 
 
 def stage_text(stages: Sequence[Stage]) -> str:
-    """The stage that runs now, with its share in percent when that is known."""
-    running = next((one for one in stages if one.state is StageState.RUNNING and not one.parent), None)
-    if running is None:
-        return ""
-    share = f" {100 * running.done / running.total:.0f} %" if running.total else ""
-    return f"{running.title}{share}"
+    """The stage that runs now, with its share in percent when that is known: `Fetch 67 %`, or `sync: Fetch 67 %`."""
+    parts: list[str] = []
+    running = _running_below("", stages)
+    while running is not None:
+        parts.append(f"{running.title} {100 * running.done / running.total:.0f} %" if running.total else running.title)
+        running = None if running.total else _running_below(running.id, stages)
+    return ": ".join(parts)
+
+
+def _running_below(parent: str, stages: Sequence[Stage]) -> Stage | None:
+    return next((one for one in stages if one.state is StageState.RUNNING and one.parent == parent), None)
 
 
 def find_image(client: docker.DockerClient, preset: str) -> ImageFacts:

@@ -14,6 +14,7 @@ from core.operations.model import Operation, OperationState
 from core.service_client import NoService
 
 ASKING = "no answer yet"
+UP_STEPS = ("lock", "sync", "build", "launch")  # the steps that one operation, `up`, does at once
 KINDS: dict[str, tuple[str, ...]] = {"lock": ("lock",), "sync": ("sync",), "build": ("build", "load"), "launch": ()}
 COMES_AFTER = {
     "lock": "a preset",
@@ -112,7 +113,7 @@ def _engine(facts: Facts) -> Step:
     if error is None:
         return Step("engine", StepState.UNKNOWN, ASKING)
     what, detail = (error.why, error.what) if error.why else (error.what, "")
-    return Step("engine", StepState.NEXT, what, detail, error.remedy, facts.install or ("xaiva doctor",))
+    return Step("engine", StepState.NEXT, what, detail, error.remedy, facts.install or ("xaiva doctor --fix",))
 
 
 def _preset(facts: Facts, preset: PresetFacts) -> Step:
@@ -238,10 +239,10 @@ def _with_operations(steps: Sequence[Step], preset: PresetFacts) -> list[Step]:
 
     `up` is about the first step that it has not done yet.
     """
-    first_open = next((step for step in steps if step.name in KINDS and step.state is not StepState.DONE), None)
+    first_open = next((step for step in steps if step.name in UP_STEPS and step.state is not StepState.DONE), None)
     return [
         _with_operation(step, preset, (*KINDS[step.name], "up") if step is first_open else KINDS[step.name])
-        if preset.name and step.name in KINDS
+        if preset.name and step.name in UP_STEPS
         else step
         for step in steps
     ]

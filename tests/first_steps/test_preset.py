@@ -119,4 +119,7 @@ def test_a_preset_that_will_not_work(stocked: Site) -> None:
 def test_the_stage_of_a_running_operation() -> None:
     assert stage_text(sample.stages()) == "Fetch 67 %"
     assert stage_text([Stage(id="a", title="Plan", state=StageState.RUNNING)]) == "Plan"
+    step = Stage(id="sync", title="sync", state=StageState.RUNNING)
+    below = [stage.model_copy(update={"id": f"sync.{stage.id}", "parent": "sync"}) for stage in sample.stages()[:2]]
+    assert stage_text([step, *below]) == "sync: Fetch 67 %"
     assert stage_text([]) == ""

@@ -11,6 +11,7 @@ from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, Loc
 from core.artifacts.sync_plan import SyncPlan
 from core.errors import InputError
 from core.findings import Finding, Level
+from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts
 from core.images.build_history import BuildOutcome, BuildRecord, StageRecord, StepRecord, log_path
 from core.images.render import stage_names
 from core.operations.model import Operation, OperationFailure, OperationState
@@ -92,6 +93,19 @@ def stages() -> list[Stage]:
         ),
         Stage(id="verify", title="Verify", state=StageState.WAITING),
     ]
+
+
+def preset_facts() -> PresetFacts:
+    """A preset whose files are being fetched."""
+    files = LockFacts(sha256="a1" * 32, files=212, missing_files=70, missing_bytes=1_610_000_000)
+    return PresetFacts(
+        "ubuntu22.04-cuda12.6",
+        "you chose it",
+        lock=Answer(files),
+        image=Answer(ImageFacts()),
+        operations=Answer(operations()[:1]),
+        progress="Fetch 67 %",
+    )
 
 
 def lock(preset: str) -> Lock:

@@ -141,10 +141,12 @@ async def test_what_is_unknown_says_why(world: World, preset_site: Site) -> None
         await shows(pilot, "→ restore the file")
 
 
-async def test_another_preset_is_chosen_and_kept(world: World, preset_site: Site) -> None:
+async def test_all_is_done_at_once_and_another_preset_is_chosen_and_kept(world: World, preset_site: Site) -> None:
     app = XaivaApp(preset_site, parts=world.parts())
     async with app.run_test(size=(160, 45)) as pilot:
-        await shows(pilot, "First steps")
+        await shows(pilot, "U does all up to the launch")
+        await pilot.press("U")
+        await over(pilot, StartDialog)
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await pilot.press(*"cuda12.6", "enter")

@@ -24,6 +24,7 @@ from tui.widgets.picture_view import PictureView
 SIZES = {"160x45": (160, 45), "80x24": (80, 24), "60x20": (60, 20)}
 VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that show when it is there)
     "overview": (("1",), "gate-1"),
+    "first-steps": (("1", "f"), "Fetch 67 %"),
     "presets": (("2", "down", "down"), "2.9.1+cu130"),
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),

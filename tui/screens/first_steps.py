@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, PresetFacts
-from core.first_steps.steps import Step, StepState, all_done, first_steps, next_step
+from core.first_steps.steps import UP_STEPS, Step, StepState, all_done, first_steps, next_step
 from tui.actions import ACTION_BY_ID
 from tui.formatters import first_steps as steps_format
 from tui.screens.base import ConsoleScreen
@@ -93,7 +93,9 @@ class FirstSteps:
         choices = self._list
         step = self._step(choices.key) if choices is not None else None
         if choices is not None and step is not None:
-            choices.border_subtitle = f"{steps_format.enter_text(step)} · Esc hides"
+            can_go_up = any(one.name in UP_STEPS and one.state is StepState.NEXT for one in self._steps)
+            up = f" · {key_of('up')} does all up to the launch" if can_go_up else ""
+            choices.border_subtitle = f"{steps_format.enter_text(step)}{up} · Esc hides"
 
     def call(self) -> None:
         """Show the steps although they were hidden or are done."""
@@ -148,12 +150,12 @@ class FirstSteps:
         await self._console.switch_mode("presets")
 
     async def do(self, name: str) -> None:
-        """Do a step, also again: each with the dialog that its own screen opens."""
-        step, preset = self._step(name), self._preset.name
-        if not self.shown or step is None:
+        """Do a step, also again, or `up`: each with the dialog that its own screen opens."""
+        step, preset = self._step(name) or self._running(), self._preset.name
+        if not self.shown:
             self.call()
         elif name == "engine":
-            self._show_engine(step)
+            self._show_engine()
         elif name == "preset":
             await self._choose_preset()
         elif self._console.read_only:
@@ -163,14 +165,20 @@ class FirstSteps:
             await self._screen.app.screen.run_action("screen.add")
         elif not preset:
             self._screen.notify("choose a preset first")
-        elif step.state is StepState.RUNNING:
+        elif step is not None and step.state is StepState.RUNNING:
             await self._console.open_row("operations", str(step.operation))
+        elif name == "up":
+            self._screen.start_operation("up", preset, {"create_folders": True})
         elif name in OPERATIONS:
             self._screen.start_operation(name, preset)
         else:
             self._launch(preset)
 
-    def _show_engine(self, step: Step) -> None:
+    def _running(self) -> Step | None:
+        return next((step for step in self._steps if step.state is StepState.RUNNING), None)
+
+    def _show_engine(self) -> None:
+        step = self._steps[0]
         if step.state is StepState.DONE:
             self._screen.notify(step.what)
             return
