@@ -50,9 +50,14 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "user-form": (("0", "u"), "Password"),
     "login": (("1", "f4"), "Log in"),
     "help": (("2", "question_mark"), "This screen"),
-    "go-menu": (("2", "comma"), "work"),
+    "go-menu": (("5", "comma"), "watch"),
+    "processes": (("comma", "r"), "launched"),
+    "process-kill": (("comma", "r", "X"), "Better choose Stop"),
+    "settings": (("comma", "g", "end"), "there is no such key"),
+    "setting-form": (("comma", "g", "end", "up", "enter"), "operations kept in the ledger"),
 }
-NARROW_VIEWS = ("containers", "go-menu")  # the lines at the top and the menu, below the smallest supported size
+# Below the smallest supported size: the lines at the top, the menu, and screens whose panels stand side by side.
+NARROW_VIEWS = ("containers", "go-menu", "processes", "process-kill", "settings")
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 WITH_PICTURE = ("6", "8")
 
