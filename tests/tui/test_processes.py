@@ -11,7 +11,9 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
+from core.labels import PRESET, SITE
 from core.site import Site
+from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.fake_nvml import FakeNvml
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
@@ -107,6 +109,27 @@ async def test_no_gpu_and_no_engine_are_shown_with_their_reasons(bare_site: Site
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(pilot)
         await shows(pilot, "the NVIDIA driver is not loaded")
-        await shows(pilot, "no.sock")
+        await shows(pilot, "processes of containers are unknown")
         await shows(pilot, "those of containers are unknown")
         assert "no process uses a GPU or runs in a container" not in text(pilot)
+
+
+@pytest.mark.engine
+async def test_the_container_of_a_process_is_stopped_instead(
+    engine_site: Site, engine: TestEngine, nvml: FakeNvml
+) -> None:
+    """Without a GPU process, those of the containers are listed; xaiva's own offer to stop the container."""
+    labels = [word for label in (f"{PRESET}=small", f"{SITE}=/somewhere") for word in ("--label", label)]
+    engine.docker("run", "-d", "--init", "--name", "detector", *labels, BASE_IMAGE, "sleep", "1005")
+    app = XaivaApp(engine_site)
+    try:
+        async with app.run_test(size=(160, 45)) as pilot:
+            await opened(pilot)
+            await shows(pilot, "detector, launched by xaiva")
+            await pilot.press("X")
+            await until(pilot, lambda: asks(app))
+            await pilot.press("right", "enter")
+            await until(pilot, lambda: "sleep 1005" not in text(pilot))
+        assert engine.docker("inspect", "--format", "{{.State.Status}}", "detector").strip() == "exited"
+    finally:
+        engine.docker("rm", "-f", "detector")
