@@ -77,7 +77,6 @@ class Keeper:
             client = ServiceClient(url, _CALL_SECONDS, token=self._service.token)
             try:
                 self._set_up(client, streams, receiver, f"http://127.0.0.1:{port}/dock.ts")
-                self._cue_anomalies(client, {content.BELT: streams.belt, content.GATE: streams.gate})
             except XaivaError as error:
                 logger.error("the demo is not complete: %s", error)
             self._closing.wait()
@@ -98,6 +97,8 @@ class Keeper:
     def _set_up(self, client: ServiceClient, streams: StreamServer, receiver: Receiver, refusing: str) -> None:
         sources = {name: streams.url(f"/{name}.ts") for name in (content.BELT, content.GATE, content.HALL)}
         content.add_cameras(client, {**sources, content.DOCK: refusing})
+        staged = {content.BELT: streams.belt, content.GATE: streams.gate}
+        threading.Thread(target=self._cue_anomalies, args=(client, staged), name="cues", daemon=True).start()
         content.add_rules(client, receiver.url)
         content.add_users(client, self._folder / "logins.txt")
 

@@ -86,4 +86,4 @@ def _wait_until_ready(keeper: subprocess.Popen[bytes]) -> str:
             if "error" in report:
                 raise XaivaError(*report["error"])
             return str(report["ready"])
-    raise XaivaError(_WHAT, "it ended unexpectedly while it started", "see: xaiva doctor")
+    raise XaivaError(_WHAT, "it ended unexpectedly while it started")

@@ -56,7 +56,7 @@ class ServiceProcess:
         """An error that says why it failed, and quotes the last line of its log."""
         lines = self._log.read_text(errors="replace").splitlines()
         last = f"; its last line: {lines[-1]}" if lines else ""
-        return XaivaError("The demo's inference service", f"{why}{last}", "see: xaiva doctor")
+        return XaivaError("The demo's inference service", f"{why}{last}")
 
     def kill(self) -> None:
         """End it at once: what it would save is removed with its folder. Any thread may call it."""
