@@ -16,6 +16,7 @@ from core.service_client import NoService
 ASKING = "no answer yet"
 UP_STEPS = ("lock", "sync", "build", "launch")  # the steps that one operation, `up`, does at once
 KINDS: dict[str, tuple[str, ...]] = {"lock": ("lock",), "sync": ("sync",), "build": ("build", "load"), "launch": ()}
+MAKES = {"lock": "lock", "sync": "files", "build": "image", "launch": "container", "camera": "camera"}
 COMES_AFTER = {
     "lock": "a preset",
     "sync": "the lock",
@@ -72,12 +73,7 @@ def first_steps(facts: Facts) -> list[Step]:
     camera = _camera(facts, launched=launch.state is StepState.DONE)
     steps = _with_operations([_engine(facts), _preset(facts, preset), *operated, launch, camera], preset)
     following = _following(steps)
-    return [
-        replace(step, state=StepState.WAITING, what=step.what or f"after {COMES_AFTER[step.name]}")
-        if step.state is StepState.NEXT and step is not following
-        else step
-        for step in steps
-    ]
+    return [_told_apart(step, step is following) if step.state is StepState.NEXT else step for step in steps]
 
 
 def next_step(steps: Sequence[Step]) -> Step | None:
@@ -89,6 +85,13 @@ def next_step(steps: Sequence[Step]) -> Step | None:
 def all_done(steps: Sequence[Step]) -> bool:
     """Whether the goal is reached: the service has a camera."""
     return steps[-1].state is StepState.DONE
+
+
+def _told_apart(step: Step, is_next: bool) -> Step:
+    """An open step: the next one, or one that waits for another. Each says what it lacks."""
+    if is_next:
+        return replace(step, what=step.what or f"no {MAKES[step.name]} yet")
+    return replace(step, state=StepState.WAITING, what=step.what or f"after {COMES_AFTER[step.name]}")
 
 
 def _following(steps: Sequence[Step]) -> Step | None:

@@ -131,7 +131,9 @@ def test_a_step_says_how_far_it_is_and_what_does_it() -> None:
     failed = step(facts(**on("lock", OperationState.FAILED, failure=FAILURE)), "lock")
     assert (failed.what, failed.remedy) == ("operation 7 failed: lock of small: no network", "plug it in")
     assert step(facts(**PARTLY), "sync").what == "2 of 3 files are missing, 5 MB"
-    assert step(facts(**HERE), "build").commands == ("xaiva build small",)
+    build = step(facts(**HERE), "build")
+    assert (build.what, build.commands) == ("no image yet", ("xaiva build small",))
+    assert step(facts(), "build").what == "after the files"
     ended = step(facts(**IN_ENGINE, containers=ENDED), "launch")
     assert (ended.what, ended.commands) == ("xaiva-small is exited with code 3", ("xaiva launch small --replace",))
     engine = step(facts(containers=Answer(error=NO_ENGINE)), "engine")
