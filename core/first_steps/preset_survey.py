@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
@@ -12,6 +13,7 @@ from core.artifacts.lock_store import LOCK_NAME, artifacts_folder, lock_sha256, 
 from core.artifacts.lockfile import Lock
 from core.engine import EngineError, connect_engine, engine_errors
 from core.errors import XaivaError, os_reason
+from core.files import list_files
 from core.findings import Level
 from core.first_steps.choice import FOLLOWED_KINDS, Suggested, chosen_or_used, read_state, suggest_preset
 from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts, ask
@@ -36,6 +38,7 @@ class PresetSurvey:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._machine: tuple[TargetMachine | None] | None = None  # asked once: a driver may take seconds
+        self._entries: tuple[Signature, list[PresetEntry]] | None = None
         self._suggested: tuple[object, Suggested] | None = None
         self._problem: tuple[object, XaivaError | None] | None = None
         self._lock: tuple[Signature, Lock, str] | None = None  # with the lock's SHA-256
@@ -44,7 +47,7 @@ class PresetSurvey:
 
     def look(self) -> PresetFacts:
         """The facts now. Raises InputError when the folder of presets or the choice in the site cannot be read."""
-        entries = [entry for entry in list_presets(self._site) if entry.preset is not None]
+        entries = self._usable_presets()
         operations = ask(lambda: site_ledger(self._site).list(MAX_OPERATIONS))
         names = [entry.name for entry in entries]
         name, reason = chosen_or_used(names, read_state(self._site), operations.value or ())
@@ -66,6 +69,15 @@ class PresetSurvey:
             operations=operations if operations.value is None else Answer(own),
             progress=self._progress(own),
         )
+
+    def _usable_presets(self) -> list[PresetEntry]:
+        """The presets without an error in their file; the files are parsed again only when one of them changed."""
+        paths = list_files(self._site.presets, ".json")
+        signature = tuple((path.name, _file_signature(path)) for path in paths)
+        if self._entries is None or self._entries[0] != signature:
+            usable = [entry for entry in list_presets(self._site) if entry.preset is not None]
+            self._entries = (signature, usable)
+        return self._entries[1]
 
     def _this_machine(self) -> TargetMachine | None:
         if self._machine is None:
@@ -94,11 +106,7 @@ class PresetSurvey:
 
     def _lock_signature(self, name: str) -> Signature:
         """Changes when the lock of a preset is written; empty without one."""
-        try:
-            status = os.stat(artifacts_folder(self._site, name) / LOCK_NAME)
-        except OSError:
-            return ()
-        return name, status.st_ino, status.st_mtime_ns, status.st_size
+        return _file_signature(artifacts_folder(self._site, name) / LOCK_NAME)
 
     def _lock_facts(self, entry: PresetEntry) -> LockFacts:
         """The lock, and its files on disk by their size alone: a build checks every byte before it uses them."""
@@ -162,6 +170,15 @@ def find_image(client: docker.DockerClient, preset: str) -> ImageFacts:
         except docker.errors.NotFound:
             return ImageFacts()
     return ImageFacts(True, ((image.get("Config") or {}).get("Labels") or {}).get(labels.LOCK_SHA256, ""))
+
+
+def _file_signature(path: Path) -> Signature:
+    """Path, inode, time and size of a file, which change when it is written; empty when it cannot be seen."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return str(path), status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _size(path: os.PathLike[str]) -> int:
