@@ -57,7 +57,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "setting-form": (("comma", "g", "end", "up", "enter"), "operations kept in the ledger"),
 }
 # Below the smallest supported size: the lines at the top, the menu, and screens whose panels stand side by side.
-NARROW_VIEWS = ("containers", "go-menu", "processes", "process-kill", "settings")
+NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", "settings")
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 WITH_PICTURE = ("6", "8")
 
