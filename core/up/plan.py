@@ -128,15 +128,15 @@ class Planner:
         """Done when the newest image is built from this preset and this lock."""
         if (problem := self._image[1]) is not None:
             return _to_do("build", "build the image with the network off", [problem])
+        tag = labels.image_tag(self.name)
+        if self._image_is_current():
+            return _done("build", f"{tag} is built from this preset and lock")
         try:
             build_checks.check_secrets(self.preset, docker_environment(self.site))
             if self._lock is not None:
                 build_checks.check_compatibility(LockedPreset(self.site, self.name, self.preset, self._lock))
         except XaivaError as error:
             return _to_do("build", "build the image with the network off", [_finding("build", error)])
-        tag = labels.image_tag(self.name)
-        if self._image_is_current():
-            return _done("build", f"{tag} is built from this preset and lock")
         if self._image[0] is not None:
             return _to_do("build", f"build {tag} again with the network off; unchanged stages come from the cache")
         stages = f": {', '.join(stage_names(self.preset, self._lock))}" if self._lock is not None else ""
