@@ -48,6 +48,7 @@ FIRST = (
     "images with an engine",
     "containers with an engine",
     "e2e with an engine",
+    "up with an engine",
     "tui/test_screens.py",
     "operations with an engine",
     "tui/test_snapshots.py",
