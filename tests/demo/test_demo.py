@@ -46,7 +46,8 @@ def _assert_gone(folder: Path) -> None:
 
 @pytest.mark.terminal
 def test_everything_comes_alive_and_ends_with_the_console(tmp_path: Path) -> None:
-    env = {"TMPDIR": str(tmp_path), "XAIVA_SERVICE": "http://127.0.0.1:9", "XAIVA_SERVICE_TOKEN": "of-another-service"}
+    another = {"XAIVA_SERVICE": "http://127.0.0.1:9", "XAIVA_SERVICE_TOKEN": "of-another-service"}
+    env = {"TMPDIR": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/no.sock", **another}
     with PtySession(COMMAND, cwd=ROOT, env=env) as session:
         session.wait_for("generated cameras", LONG)
         (folder,) = tmp_path.glob(f"{PREFIX}*")
@@ -80,6 +81,7 @@ def test_everything_comes_alive_and_ends_with_the_console(tmp_path: Path) -> Non
         alerts = until(lambda: client.camera("hall").alerts, seconds=LONG)
         assert [alert.kind for alert in alerts] == [AlertKind.FROZEN]
 
+        assert "! Docker engine" not in session.text  # that there is none is no alert here
         session.press("q")
         assert session.wait_end() == 0
     _assert_gone(folder)
