@@ -122,7 +122,7 @@ class Keeper:
         try:
             status = client.camera(camera)
             if status.learning is not None and status.learning.error:
-                self._minutes[camera] *= 2
+                self._minutes[camera] *= 3
                 client.learn(camera, self._minutes[camera])
         except XaivaError:  # somebody removed it, or the service is busy
             return False
