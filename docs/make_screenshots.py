@@ -20,6 +20,7 @@ SIZES = ((160, 45), (80, 24))
 PNG_WIDTH = {160: 1200, 80: 760}
 VIEWS: dict[str, tuple[str, ...]] = {
     "overview": ("1",),
+    "first-steps": ("1", "f"),
     "presets": ("2", "down", "down"),
     "editor": ("2", "down", "e"),
     "artifacts": ("3", "down"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import closing
 
 from core.containers.listing import list_containers
@@ -12,11 +10,10 @@ from core.containers.service_discovery import connect_service
 from core.engine import EngineError, connect_engine, resolve_endpoint
 from core.first_steps.facts import Facts, ask
 from core.first_steps.preset_survey import ENGINE_SECONDS, PresetSurvey
-from core.install_commands import InstallAdvice, engine_install_commands
+from core.install_commands import InstallAdvice, engine_install_commands, engine_is_installed
 from core.site import Site
 
 SERVICE_SECONDS = 3.0  # timeout of one call
-SYSTEM_FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")  # are not in the PATH of every user
 
 
 def survey(site: Site) -> Facts:
@@ -44,5 +41,4 @@ def install_advice(site: Site) -> InstallAdvice | None:
             return None
     except EngineError:
         return None  # the settings name no engine that could be installed
-    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
-    return None if shutil.which("dockerd", path=folders) else engine_install_commands()
+    return None if engine_is_installed() else engine_install_commands()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core.api_schema import CameraStatus, ServiceStatus
 from core.containers.model import Container, ContainerState
+from core.engine import START_REMEDY
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, ImageFacts, LockFacts, PresetFacts
 from core.first_steps.steps import Step, all_done, first_steps, next_step
@@ -138,6 +140,10 @@ def test_a_step_says_how_far_it_is_and_what_does_it() -> None:
     assert (ended.what, ended.commands) == ("xaiva-small is exited with code 3", ("xaiva launch small --replace",))
     engine = step(facts(containers=Answer(error=NO_ENGINE)), "engine")
     assert (engine.what, engine.remedy) == ("the socket does not exist", "start it")
+    absent = replace(
+        facts(containers=Answer(error=XaivaError("Engine", "gone", START_REMEDY))), install=("dnf install x",)
+    )
+    assert (step(absent, "engine").remedy, step(absent, "engine").commands) == ("", ("dnf install x",))
 
 
 def test_what_is_next_and_when_all_is_done() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -51,12 +50,9 @@ def test_the_command_prints_each_step_and_the_next_command(
     assert names == ["engine", "preset", "lock", "sync", "build", "launch", "camera"]
 
 
-def test_what_to_install_is_said_only_where_no_engine_is_installed(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.first_steps.survey.SYSTEM_FOLDERS", ())
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert install_advice(without_engine(site)) is not None
-    assert install_advice(Site(site.root, site.settings, {"DOCKER_HOST": "tcp://10.0.0.7:2375"})) is None
-    (tmp_path / "dockerd").touch(mode=0o755)
-    assert install_advice(without_engine(site)) is None
+def test_what_to_install_is_said_only_where_no_engine_is_installed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Site(site.root, site.settings, {"DOCKER_HOST": "tcp://10.0.0.7:2375"})
+    for installed in (False, True):
+        monkeypatch.setattr("core.first_steps.survey.engine_is_installed", lambda installed=installed: installed)
+        assert (install_advice(without_engine(site)) is None) == installed
+        assert install_advice(remote) is None

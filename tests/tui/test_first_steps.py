@@ -13,7 +13,7 @@ from core.errors import XaivaError
 from core.first_steps.choice import hide_steps, read_state
 from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts
 from core.operations.model import Operation, OperationState
-from core.service_client import NoService
+from core.service_client import NoService, NotLoggedIn
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.tui import sample
@@ -174,6 +174,17 @@ async def test_a_service_with_cameras_needs_no_steps(world: World, preset_site: 
     app = XaivaApp(preset_site, parts=world.parts())
     async with app.run_test(size=(160, 45)) as pilot:
         await until(pilot, lambda: read_state(preset_site).hidden)
+        assert "First steps" not in text(pilot)
+
+
+async def test_a_service_that_asks_for_a_login_makes_no_steps_appear(world: World, preset_site: Site) -> None:
+    world.cameras = NotLoggedIn("Inference service", "a login is needed")
+    app = XaivaApp(preset_site, parts=world.parts())
+    async with app.run_test(size=(160, 45)) as pilot:
+        await shows(pilot, "a login is needed")
+        await until(pilot, lambda: app.store.reading("steps").value is not None)
+        app.tick()
+        await pilot.pause()
         assert "First steps" not in text(pilot)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, PresetFacts
 from core.first_steps.steps import UP_STEPS, Step, StepState, all_done, first_steps, next_step
+from core.service_client import NotLoggedIn
 from tui.actions import ACTION_BY_ID
 from tui.formatters import first_steps as steps_format
 from tui.screens.base import ConsoleScreen
@@ -55,13 +56,16 @@ class FirstSteps:
         return self._screen.reading("steps").value or PresetFacts()
 
     def feed(self) -> None:
-        """Show the steps that follow from the newest readings, or hide them when all are done."""
+        """Show the steps that follow from the newest readings, or hide them when all are done.
+
+        A service that asks for a login first may have cameras, so it makes no steps appear.
+        """
         containers = _answer(self._screen.reading("containers"), lambda value: value.containers)
         service = _answer(self._screen.reading("cameras"), lambda value: value)
         preset = _answer(self._screen.reading("steps"), lambda value: value)
         self._steps = first_steps(Facts(str(self._site.root), containers, preset, service))
         done = all_done(self._steps)
-        service_answered = service.value is not None or service.error is not None
+        service_answered = service.value is not None or not isinstance(service.error, (NotLoggedIn, type(None)))
         by_itself = not self._hidden and (self.shown or (preset.value is not None and service_answered)) and not done
         if self.called or by_itself:
             self._show()
