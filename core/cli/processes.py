@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -43,7 +44,7 @@ def list_command(session: CliSession, as_json: bool) -> None:
     output.print_table(
         ("GPU", "PID", "OWNER", "CONTAINER", "VRAM", "GPU %", "CPU %", "MEMORY", "TIME", "COMMAND"),
         map(_row, listing.processes),
-        "no process uses a GPU or runs in a container",
+        f"no process {'' if problem else 'uses a GPU or '}runs in a container",
     )
     for words in listing.problems:
         output.print_line(words, err=True)
@@ -107,8 +108,8 @@ def _list_processes(site: Site, *, rates: bool = True) -> tuple[GpuSample, Proce
 
     def listing() -> ProcessList:
         try:
-            client = connect_engine(site, ENGINE_SECONDS)
-            return lister.list(sample, list_containers(client), client)
+            with closing(connect_engine(site, ENGINE_SECONDS)) as client:
+                return lister.list(sample, list_containers(client), client)
         except EngineError as error:
             listed = lister.list(sample)
             return listed.model_copy(update={"problems": [error.summary]})

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from core.errors import InputError
 from core.natural_order import natural_key
+from core.terminal_text import escape_invisible, strip_controls
 
 if TYPE_CHECKING:
     import docker
@@ -121,7 +122,8 @@ def preset_argument(command: CommandT) -> CommandT:
 
 def confirm(question: str, yes: bool) -> None:
     """Ask before something is destroyed; the default is No. Without a terminal, only `--yes` continues."""
-    if not yes and not click.confirm(question, default=False, err=True):  # standard output is for documents
+    asked = escape_invisible(strip_controls(question))
+    if not yes and not click.confirm(asked, default=False, err=True):  # standard output is for documents
         raise click.Abort()
 
 

@@ -17,8 +17,8 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that computes on the fake GPU 0."""
-    with subprocess.Popen(["sleep", "1003"]) as process:
+    """A process that computes on the fake GPU 0, and whose name would hide what follows it on a terminal."""
+    with subprocess.Popen(["\x1b[8msleep", "1003"], executable="sleep") as process:
         fake = FakeNvml(tmp_path, "gpu rtx4090", f"process 0 {process.pid} {3 << 30}", f"busy 0 {process.pid} 62")
         for name, value in fake.env.items():
             monkeypatch.setenv(name, value)
@@ -49,6 +49,7 @@ def test_kills_only_after_a_yes(xaiva: Xaiva, worker: subprocess.Popen[bytes]) -
     asked = xaiva(*kill, env=NO_ENGINE, stdin="\n")
     assert asked.code == 130
     assert f"End process {worker.pid} of " in asked.err
+    assert "\x1b" not in asked.err
     assert worker.poll() is None
     assert xaiva(*kill, "--yes", "--json", env=NO_ENGINE).document == {
         "pid": worker.pid,
