@@ -122,8 +122,9 @@ class Keeper:
         try:
             status = client.camera(camera)
             if status.learning is not None and status.learning.error:
-                self._minutes[camera] *= 3
-                client.learn(camera, self._minutes[camera])
+                minutes = 3 * self._minutes[camera]
+                client.learn(camera, minutes)
+                self._minutes[camera] = minutes
         except XaivaError:  # somebody removed it, or the service is busy
             return False
         return status.learning is None and status.model == content.LEARNED_DETECTOR
