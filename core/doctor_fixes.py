@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -70,10 +71,13 @@ def _engine_stopped(_: OsRelease) -> Fix:
 
 
 def _engine_group(_: OsRelease) -> Fix:
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name  # $USER may name somebody else, as after `su`
+    except KeyError:
+        text = f"this machine has no user with the number {os.getuid()}, who could be added to the group docker"
+        return Fix(code="engine-group", text=text)
     text = "let this user use the engine, which is as much as being root; it takes effect at the next log-in"
-    return Fix(
-        code="engine-group", text=text, commands=[as_root(f"usermod -aG docker {shlex.quote(getpass.getuser())}")]
-    )
+    return Fix(code="engine-group", text=text, commands=[as_root(f"usermod -aG docker {shlex.quote(user)}")])
 
 
 def _gpu_toolkit(_: OsRelease) -> Fix | None:

@@ -128,10 +128,13 @@ def distribution(os_release: Mapping[str, str]) -> tuple[str, str]:
 
 
 def as_root(command: str) -> str:
-    """The command line with which this user runs `command` as root: with `sudo`, or with `su` where that is missing."""
+    """The command line with which this user runs `command` as root: with `sudo`, or with `su -` where that is missing.
+
+    Without the dash the command would have this user's PATH, on Debian one without /usr/sbin.
+    """
     if os.geteuid() == 0:
         return command
-    return f"sudo {command}" if shutil.which("sudo") else f"su -c {shlex.quote(command)}"
+    return f"sudo {command}" if shutil.which("sudo") else f"su - -c {shlex.quote(command)}"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -43,11 +44,12 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("systemd")
 def test_each_cause_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("getpass.getuser", lambda: "ana")
+    monkeypatch.setenv("USER", "somebody else")
+    user = pwd.getpwuid(os.getuid()).pw_name
     install = ["apt-get update", "apt-get install docker.io docker-cli docker-buildx"]
     assert _commands("engine-missing") == install
     assert _commands("engine-stopped") == ["systemctl start docker"]
-    assert _commands("engine-group") == ["usermod -aG docker ana"]
+    assert _commands("engine-group") == [f"usermod -aG docker {user}"]
     assert _commands("buildx") == ["apt-get update", "apt-get install docker-buildx"]
     assert find_fixes([Finding.error("disk", "full"), Finding.note("buildx", "fine")], DEBIAN_13) == []
 
@@ -59,6 +61,8 @@ def test_no_command_where_it_would_be_wrong(tmp_path: Path, monkeypatch: pytest.
     assert _commands("buildx") == []
     (unknown,) = find_fixes([Finding.error("engine-missing", "none")], {"ID": "nixos"})
     assert unknown.commands == []
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_123)
+    assert _commands("engine-group") == []
     assert "xaiva knows no package" in unknown.text
 
 

@@ -49,7 +49,7 @@ def test_no_command_where_no_package_is_known_to_fit(os_release: dict[str, str],
     [
         (0, "/usr/bin/sudo", "apt-get update"),
         (1000, "/usr/bin/sudo", "sudo apt-get update"),
-        (1000, None, "su -c 'apt-get update'"),
+        (1000, None, "su - -c 'apt-get update'"),
     ],
 )
 def test_how_the_user_becomes_root_is_part_of_the_command(
