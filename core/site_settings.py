@@ -307,11 +307,15 @@ def _change(path: Path, key: str, value: Any, seen: Setting | None) -> None:
         raise InputError(f"{path}: {key}", "it is not in the file", "list the keys: xaiva settings list")
     if seen is not None and seen.file_value != current.file_value:
         raise SettingsEditConflict(path, current)
-    document = tomlkit.parse(text)
-    for part in (document, data):
-        _put(part, key, value)
-    changed = tomlkit.dumps(document)
-    if tomllib.loads(changed) != data:
+    try:
+        document = tomlkit.parse(text)
+        for part in (document, data):
+            _put(part, key, value)
+        changed = tomlkit.dumps(document)
+        alone = tomllib.loads(changed) == data
+    except (AttributeError, KeyError, TypeError, ValueError):  # its table is a value, or its name is in quotes
+        alone = False
+    if not alone:
         raise XaivaError(f"{path}: {key}", "it cannot be changed without changing other keys", "edit the file by hand")
     try:
         target, mode = write_target(path)

@@ -140,6 +140,16 @@ def test_what_somebody_else_changed_is_named_and_not_overwritten(folder: Path) -
     assert of(read_settings(folder, {}), "sync.retries").value == 5
 
 
+def test_what_cannot_be_changed_alone_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('sync = 3\n"a.b" = 4\n')
+    with pytest.raises(XaivaError, match="without changing other keys"):
+        set_setting(tmp_path, "sync.retries", "3")
+    with pytest.raises(XaivaError, match="without changing other keys"):
+        reset_setting(tmp_path, "a.b")
+    assert path.read_text() == 'sync = 3\n"a.b" = 4\n'
+
+
 def test_a_write_protected_file_stays_as_it_is(folder: Path) -> None:
     os.chmod(folder / "site.toml", 0o444)
     with pytest.raises(XaivaError, match="write-protected"):
