@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import docker
 
 RECONNECT_PAUSE = 1.0  # seconds
+KEPT_EVENTS = 256  # by the engine, which can repeat no others
 _WHAT = "Events of the engine"
 _TOLD_ATTRIBUTES = ("signal", "container", "oldName", "destination", "image")
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12})[0-9a-f]{52}")
@@ -77,7 +79,7 @@ class EventStream:
         self._state_changed = state_changed
         self._since = None if since is None else f"{since:.9f}"
         self._newest = 0  # nanoseconds of the newest event
-        self._seen_then: set[str] = set()  # the events with that time
+        self._seen: deque[bytes] = deque(maxlen=KEPT_EVENTS)
         self._closed = threading.Event()
         self._stream: EngineStream | None = None
 
@@ -126,14 +128,11 @@ class EventStream:
                     yield parse_event(line)
 
     def _is_new(self, line: bytes) -> bool:
-        """Whether an event was not read before; notes its time."""
-        moment, text = _nanoseconds(_fields(line)), line.decode("utf-8", "replace")
-        if moment < self._newest or (moment == self._newest and text in self._seen_then):
+        """Whether an event was not read before; notes it. Events that happen at once come in any order."""
+        if line in self._seen:
             return False
-        if moment > self._newest:
-            self._newest = moment
-            self._seen_then.clear()
-        self._seen_then.add(text)
+        self._seen.append(line)
+        self._newest = max(self._newest, _nanoseconds(_fields(line)))
         return True
 
 

@@ -198,6 +198,15 @@ def test_events_of_any_engine_are_read(line: bytes, expected: tuple[Any, ...]) -
     assert event.action == expected[1] or event.of_command
 
 
+def test_no_event_is_lost_or_repeated_whatever_its_order() -> None:
+    lines = [b'{"id":"late","timeNano":9}', b'{"id":"early","timeNano":8}', b"no json", b'{"id":"last","timeNano":9}']
+    stream = EventStream(lambda: pytest.fail("it is not to connect"))
+    first = list(stream._events(iter([b"\n".join([*lines, b""])])))
+    assert [event.id or event.action for event in first] == ["late", "early", "no json", "last"]
+    after_reconnecting = stream._events(iter([lines[0] + b"\n" + lines[3] + b'\n{"id":"new","timeNano":9}\n']))
+    assert [event.id for event in after_reconnecting] == ["new"]
+
+
 def test_the_sum_of_an_unknown_size_is_unknown() -> None:
     some = Image(id="1", name="one", size=5)
     inventory = Inventory(images=[some], volumes=[], networks=[])
