@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Any
 
 from core import labels
-from core.engine import START_REMEDY
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, LockFacts, PresetFacts
 from core.operations.model import Operation, OperationState
@@ -117,7 +116,7 @@ def _engine(facts: Facts) -> Step:
     if error is None:
         return Step("engine", StepState.UNKNOWN, ASKING)
     what, detail = (error.why, error.what) if error.why else (error.what, "")
-    remedy = "" if facts.install and error.remedy == START_REMEDY else error.remedy  # nothing to start is installed
+    remedy = "" if facts.install else error.remedy  # nothing to start is installed
     return Step("engine", StepState.NEXT, what, detail, remedy, facts.install or ("xaiva doctor --fix",))
 
 

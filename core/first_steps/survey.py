@@ -7,7 +7,8 @@ from contextlib import closing
 from core.containers.listing import list_containers
 from core.containers.model import Container
 from core.containers.service_discovery import connect_service
-from core.engine import EngineError, connect_engine, resolve_endpoint
+from core.engine import DEFAULT_HOST, START_REMEDY, connect_engine, resolve_endpoint
+from core.errors import XaivaError
 from core.first_steps.facts import Facts, ask
 from core.first_steps.preset_survey import ENGINE_SECONDS, PresetSurvey
 from core.install_commands import InstallAdvice, engine_install_commands, engine_is_installed
@@ -24,7 +25,7 @@ def survey(site: Site) -> Facts:
             return list_containers(client)
 
     engine = ask(containers)
-    advice = install_advice(site) if engine.error else None
+    advice = install_advice(site, engine.error) if engine.error else None
     return Facts(
         site=str(site.root),
         containers=engine,
@@ -34,11 +35,8 @@ def survey(site: Site) -> Facts:
     )
 
 
-def install_advice(site: Site) -> InstallAdvice | None:
-    """What to install to get an engine; None when one is installed already, or the site's engine is on another host."""
-    try:
-        if not resolve_endpoint(site).local:
-            return None
-    except EngineError:
-        return None  # the settings name no engine that could be installed
-    return None if engine_is_installed() else engine_install_commands()
+def install_advice(site: Site, error: XaivaError) -> InstallAdvice | None:
+    """What to install when `error` says why no engine answers; None when this machine's own is not what is missing."""
+    if error.remedy != START_REMEDY or resolve_endpoint(site).host != DEFAULT_HOST or engine_is_installed():
+        return None
+    return engine_install_commands()

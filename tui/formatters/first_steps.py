@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.engine import START_REMEDY
 from core.errors import XaivaError
 from core.first_steps.steps import Step, StepState
 from core.install_commands import InstallAdvice
@@ -50,7 +49,7 @@ def enter_text(step: Step) -> str:
 def engine_text(error: XaivaError, advice: InstallAdvice | None) -> str:
     """Why no engine answers, and the exact commands that install one here."""
     parts = [error.summary]
-    if error.remedy and (advice is None or error.remedy != START_REMEDY):  # without an engine there is none to start
+    if error.remedy and advice is None:  # without an engine there is none to start
         parts.append(f"→ {error.remedy}")
     if advice is not None and advice.commands:
         parts.append("\n".join([f"→ {advice.text}:", *advice.commands]))
