@@ -69,7 +69,7 @@ def check_launch(
 
 
 def current_container(site: Site, preset_name: str, preset: Preset) -> Container | None:
-    """The preset's container if it runs what a launch would start now: the newest image, the same run settings.
+    """The site's container of the preset if it runs what a launch would start now: newest image, same run settings.
 
     Raises EngineError; InputError for run settings that cannot be read.
     """
@@ -78,7 +78,7 @@ def current_container(site: Site, preset_name: str, preset: Preset) -> Container
     with closing(connect_engine(site)) as client:
         snapshot = _take_snapshot(client, site, preset_name, name, settings, dev_mode)
         holder = next((container for container in snapshot.containers if container.name == name), None)
-        if holder is None or not holder.managed or not holder.running or snapshot.image is None:
+        if holder is None or holder.site != str(site.root) or not holder.running or snapshot.image is None:
             return None
         description = inspect_container(client, holder.id)
     run_label = (description["Config"].get("Labels") or {}).get(labels.RUN_SHA256)

@@ -220,7 +220,9 @@ def _outdated(finding: Finding) -> Finding:
     """The finding; about a container that runs, with the reason why it is not left as it is."""
     if finding.code != "already-running":
         return finding
-    return finding.model_copy(update={"why": "it runs from an older image or with older run settings"})
+    return finding.model_copy(
+        update={"why": "it runs from an older image, with older run settings, or for another site"}
+    )
 
 
 def _sync_text(numbers: SyncPlan) -> str:
