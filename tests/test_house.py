@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,15 @@ def test_no_registry_host_and_no_machine_path_is_named() -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("role", "part"), [("demo", "console"), ("demo", "inference"), ("dev", "console"), ("dev", "demo")]
+)
+def test_a_role_has_the_packages_of_the_roles_in_it(role: str, part: str) -> None:
+    """With the same versions: what works with the console's own packages works where more are installed."""
+
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^\S+==\S+", (ROOT / f"requirements/{name}.txt").read_text(), re.MULTILINE))
+
+    assert pins(part) <= pins(role)
