@@ -312,7 +312,13 @@ def own_version() -> str:
     for distribution in ("xaiva-inference", "xaiva-console"):
         with suppress(PackageNotFoundError):
             return version(distribution)
-    return "0"
+    from core.toml import tomllib  # images do not need it
+
+    try:
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except OSError:
+        return "unknown"
+    return str(project["version"])
 
 
 def resident_bytes() -> int:
