@@ -16,7 +16,9 @@ import httpx
 import pytest
 
 from core.api_schema import CameraRequest, CameraState
+from core.artifacts import service_wheel
 from core.errors import InputError, XaivaError
+from core.inference.service import own_version
 from core.inference.startup_cameras import parse_camera_entries
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site
@@ -186,3 +188,7 @@ def test_a_restart_with_a_lower_limit_leaves_no_camera_out(serve: Serve) -> None
     assert [camera.id for camera in second.client.status().cameras] == ["gate", "yard"]
     with pytest.raises(XaivaError, match="raise XAIVA_MAX_CAMERAS"):
         second.client.add_camera(CameraRequest(id="dock", source="/videos/dock.mp4", enabled=False))
+
+
+def test_a_service_in_a_checkout_has_the_version_of_xaiva() -> None:
+    assert own_version() == service_wheel.version()
