@@ -192,6 +192,9 @@ async def test_a_read_only_console_starts_nothing_and_writes_nothing(world: Worl
     app = XaivaApp(preset_site, True, parts=world.parts())
     async with app.run_test(size=(160, 45)) as pilot:
         await shows(pilot, "First steps")
+        (engine,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Engine  " in line)
+        (lock,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Lock  " in line)
+        assert (engine.rstrip(" │").endswith(" e"), lock.rstrip(" │").endswith(" l")) == (True, False)
         await pilot.press("l", "enter", "p", "escape")
         await until(pilot, lambda: not steps(pilot).display)
         assert not isinstance(app.screen, (StartDialog, Pick))

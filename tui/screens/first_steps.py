@@ -10,7 +10,7 @@ from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, PresetFacts
 from core.first_steps.steps import UP_STEPS, Step, StepState, all_done, first_steps, next_step
 from core.service_client import NotLoggedIn
-from tui.actions import ACTION_BY_ID
+from tui.actions import ACTION_BY_ID, Action
 from tui.formatters import first_steps as steps_format
 from tui.screens.base import ConsoleScreen
 from tui.store import Reading
@@ -24,9 +24,9 @@ T = TypeVar("T")
 OPERATIONS = ("lock", "sync", "build")  # the steps that are operations
 
 
-def key_of(step: str) -> str:
-    """The key that does a step."""
-    return ACTION_BY_ID[f"overview.step('{step}')"].keys
+def action_of(step: str) -> Action:
+    """The action whose key does a step."""
+    return ACTION_BY_ID[f"overview.step('{step}')"]
 
 
 class FirstSteps:
@@ -85,20 +85,26 @@ class FirstSteps:
             self._screen.add_class("-steps")
         if self._screen.focused is None:
             choices.focus()
-        choices.show([ChoiceRow(step.name, steps_format.row(step, key_of(step.name))) for step in self._steps])
+        choices.show([ChoiceRow(step.name, steps_format.row(step, self._key_of(step.name))) for step in self._steps])
         expected = next_step(self._steps)
         if expected is not None and expected.name != self._expected:
             self._expected = expected.name
             choices.move_cursor_to(expected.name)
         self.show_hint()
 
+    def _key_of(self, step: str) -> str:
+        """The key that does a step; empty where this console may not do it."""
+        action = action_of(step)
+        return "" if action.changes and self._console.read_only else action.keys
+
     def show_hint(self) -> None:
         """Say in the frame what Enter does for the row under the cursor."""
         choices = self._list
         step = self._step(choices.key) if choices is not None else None
         if choices is not None and step is not None:
-            can_go_up = any(one.name in UP_STEPS and one.state is StepState.NEXT for one in self._steps)
-            up = f" · {key_of('up')} does all up to the launch" if can_go_up else ""
+            may_go_up = bool(self._key_of("up"))
+            can_go_up = may_go_up and any(one.name in UP_STEPS and one.state is StepState.NEXT for one in self._steps)
+            up = f" · {self._key_of('up')} does all up to the launch" if can_go_up else ""
             choices.border_subtitle = f"{steps_format.enter_text(step)}{up} · Esc hides"
 
     def call(self) -> None:
