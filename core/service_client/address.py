@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.site import SERVICE_VARIABLE, Site
 
 SERVICE_PORT = 8600  # what the service listens on in its container
 DEFAULT_URL = f"http://127.0.0.1:{SERVICE_PORT}"
 SET_URL_REMEDY = "set [service] url in site.toml, which the console reloads automatically"
+DEMO_REMEDY = "quit, and start the demo again: xaiva demo"  # its service is never started a second time
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def named_or_default_address(site: Site, why: str = "") -> ServiceAddress:
     """The address that was set, else the default. Does not ask an engine."""
     text, named_by = named_service(site)
     if is_url(text):
-        return ServiceAddress(text if "://" in text else f"http://{text}", named_by)
+        address = ServiceAddress(text if "://" in text else f"http://{text}", named_by)
+        return replace(address, remedy=DEMO_REMEDY) if site.settings.demo else address
     return ServiceAddress(DEFAULT_URL, f"default{why}", assumed=True)
 
 

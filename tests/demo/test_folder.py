@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.demo.folder import PREFIX, create_folder, remove_leftovers
+from core.service_client.address import named_or_default_address
+from core.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +40,8 @@ def test_nothing_else_is_removed(tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     assert remove_leftovers() == []
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_service_of_a_demo_that_ended_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text('demo = true\n[service]\nurl = "http://127.0.0.1:9"\n')
+    assert "xaiva demo" in named_or_default_address(Site.open(tmp_path, {})).remedy
