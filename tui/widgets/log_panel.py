@@ -126,13 +126,14 @@ class LogPanel(Vertical):
         lines = view.lines
         if lines is None:
             return ""
-        parts = [f"{len(lines):,} lines" if lines.complete else f"{len(lines):,} lines, counting"]
+        count = f"{len(lines):,} line{'' if len(lines) == 1 else 's'}"
+        parts = [count if lines.complete else f"{count}, counting"]
         if isinstance(lines, FilteredLines) and self._filter:
             parts[0] = f"{len(lines):,} of {len(lines.source):,} match {self._filter.pattern}"
             if not lines.complete:
                 parts[0] += ", looking"
         if lines.dropped:
-            parts.append(f"{lines.dropped:,} older lines dropped")
+            parts.append(f"{lines.dropped:,} older line{'' if lines.dropped == 1 else 's'} dropped")
         if view.search_pattern and not self._filter:
             parts.append(f"/{view.search_pattern.pattern}")
         if self._message:
