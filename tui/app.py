@@ -275,6 +275,10 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
             question = Confirm("Leave without saving?", "What you typed will be lost.", "Leave")
             self.push_screen(question, lambda yes: self.exit() if yes else None)
 
+    def action_help_quit(self) -> None:
+        """Ctrl+C, which ends other programs, says how to leave this one; Textual's own text has markup."""
+        self.notify("Ctrl+Q closes the console; operations continue")
+
     def action_next_theme(self) -> None:
         index = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
         self.theme = THEME_NAMES[(index + 1) % len(THEME_NAMES)]

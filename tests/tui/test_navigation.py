@@ -174,6 +174,13 @@ async def test_the_first_line_says_what_is_not_known_and_what_is_not_there(
         await shows(pilot, "? engine")
 
 
+async def test_ctrl_c_says_how_to_leave(bare_site: Site) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: "Ctrl+Q closes the console" in "".join(note.message for note in app._notifications))
+
+
 def test_a_name_beats_every_other_hit() -> None:
     for entry in SCREENS.values():
         for word in (entry.name, entry.title, *entry.aliases):
