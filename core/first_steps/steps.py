@@ -275,11 +275,12 @@ def _with_operation(step: Step, preset: PresetFacts, kinds: tuple[str, ...]) -> 
 
 def _failed(step: Step, operation: Operation, title: str) -> Step:
     failure = operation.failure
-    reason = f": {failure.summary}" if failure else ""
+    outcome = f"{title} {operation.state.word}"
+    ended = f"{operation.title()} {operation.state.word}: "  # how a crash begins; said already
     return Step(
         step.name,
         StepState.FAILED,
-        f"{title} {operation.state.word}{reason}",
+        f"{outcome}: {failure.headline.removeprefix(ended)}" if failure else outcome,
         remedy=failure.remedy if failure else "",
         commands=(f"xaiva ops show {operation.id}",),
         operation=operation.id,

@@ -26,7 +26,15 @@ from core.open_enum import describe_misfit
 from core.operations import processes, sql
 from core.operations.database import connect_read_only, ledger_errors, shared_connection, transaction
 from core.operations.log import LogReader, draft_path, tail
-from core.operations.model import Operation, OperationBusy, OperationEvent, OperationFailure, OperationState, Update
+from core.operations.model import (
+    LAST_OUTPUT,
+    Operation,
+    OperationBusy,
+    OperationEvent,
+    OperationFailure,
+    OperationState,
+    Update,
+)
 from core.operations.place import Place
 from core.operations.spawn import spawn_supervisor
 from core.progress import Stage, StageState
@@ -279,7 +287,7 @@ class Ledger:
         failure = OperationFailure(
             what=f"{row['kind']} {row['subject']} crashed",
             why="its process is gone: it was killed, ran out of memory, or the machine went down"
-            + (f"; its last output:\n{words}" if words else ""),
+            + (LAST_OUTPUT + words if words else ""),
             remedy=f"start it again; it continues from what is complete: xaiva ops retry {row['id']}",
         )
         self._finish(row, OperationState.CRASHED, failure)

@@ -38,6 +38,9 @@ class Snapshot(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+LAST_OUTPUT = "; its last output:\n"  # what a crash quotes of the operation's log comes after this, line by line
+
+
 class OperationFailure(Snapshot):
     """Why an operation failed, in the three sentences of `XaivaError`."""
 
@@ -51,6 +54,11 @@ class OperationFailure(Snapshot):
     def summary(self) -> str:
         """What and why, without the remedy."""
         return f"{self.what}: {self.why}" if self.why else self.what
+
+    @property
+    def headline(self) -> str:
+        """What and why in one line, without the last output."""
+        return self.summary.partition(LAST_OUTPUT)[0].replace("\n", " ")
 
     def error(self) -> XaivaError:
         """The error to raise in the process that followed the operation."""

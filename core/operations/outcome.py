@@ -14,7 +14,7 @@ _COUNTED_LEVELS = ("error", "warning")
 def summarize_outcome(operation: Operation) -> str:
     """The outcome in one line, such as `partial: 2 not locked, 1 warning, 14 changes`; may be empty."""
     if operation.failure is not None:
-        return operation.failure.summary.replace("\n", " ")
+        return operation.failure.headline
     result = operation.result or {}
     unlocked, findings, changes = (_as_list(result.get(name)) for name in ("unlocked", "findings", "diff"))
     levels = Counter(finding.get("level") for finding in findings if isinstance(finding, dict))

@@ -21,7 +21,7 @@ from core.files import TEMPORARY_PREFIX
 from core.operations import processes
 from core.operations.lease import LEASE_SECONDS, Lease, acquire_lease
 from core.operations.log import LogWriter
-from core.operations.model import OperationFailure, OperationState
+from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
 from core.operations.place import Place, open_place
 from core.operations.spawn import interpreter_command
 from core.operations.worker import SIGKILL_SECONDS, SIGTERM_SECONDS, WorkerOutcome, WorkerTask
@@ -277,7 +277,7 @@ class Supervisor:
         last_output = "\n".join(self._last_output)
         failure = OperationFailure(
             what=f"{title} crashed",
-            why=_describe_exit(self._exit_status or 0) + (f"; its last output:\n{last_output}" if last_output else ""),
+            why=_describe_exit(self._exit_status or 0) + (LAST_OUTPUT + last_output if last_output else ""),
             remedy=f"start it again; it continues from what is complete: xaiva ops retry {self._lease.id}",
         )
         self._log.write([("", failure.what), *(("", line) for line in failure.why.split("\n")[:1])])

@@ -53,6 +53,8 @@ def _operation(result: dict[str, Any] | None, failure: OperationFailure | None =
         (None, None, ""),
         (None, OperationFailure(what="index pypi", why="nobody\nanswers", remedy="try again"),
          "index pypi: nobody answers"),
+        (None, OperationFailure(what="lock small crashed", why="it was killed; its last output:\nGet:1"),
+         "lock small crashed: it was killed"),
     ],
 )  # fmt: skip
 def test_the_list_of_operations_says_what_came_of_one(result: Any, failure: OperationFailure | None, said: str) -> None:

@@ -132,6 +132,9 @@ def test_a_step_says_how_far_it_is_and_what_does_it() -> None:
     assert (running.what, running.operation) == ("operation 7: Resolve 40 %", 7)
     failed = step(facts(**on("lock", OperationState.FAILED, failure=FAILURE)), "lock")
     assert (failed.what, failed.remedy) == ("operation 7 failed: lock of small: no network", "plug it in")
+    crash = OperationFailure(what="lock small crashed", why="its process is gone; its last output:\nGet:1\nGet:2")
+    crashed = step(facts(**on("lock", OperationState.CRASHED, failure=crash)), "lock")
+    assert crashed.what == "operation 7 crashed: its process is gone"
     assert step(facts(**PARTLY), "sync").what == "2 of 3 files are missing, 5 MB"
     build = step(facts(**HERE), "build")
     assert (build.what, build.commands) == ("no image yet", ("xaiva build small",))

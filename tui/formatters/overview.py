@@ -12,7 +12,7 @@ from core.api_schema import CameraState, ServiceStatus
 from core.containers.model import Container, ContainerHealth, ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
-from core.operations.model import Operation, OperationState
+from core.operations.model import LAST_OUTPUT, Operation, OperationState
 from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
@@ -265,7 +265,7 @@ def _operation_alerts(operations: Sequence[Operation], now: float) -> Iterator[t
             and subject not in newer_subjects
             and now - operation.ended < RECENT_SECONDS
         ):
-            reason_lines = operation.failure.why.splitlines() if operation.failure else []
+            reason_lines = operation.failure.why.partition(LAST_OUTPUT)[0].splitlines() if operation.failure else []
             yield (
                 "error",
                 f"{operation.title()} {operation.state.value}: {reason_lines[0] if reason_lines else 'see its log'}",
