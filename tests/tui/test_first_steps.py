@@ -169,6 +169,14 @@ async def test_they_are_hidden_until_they_are_called(world: World, preset_site: 
         await until(pilot, lambda: not steps(pilot).display)
 
 
+async def test_the_columns_fit_after_the_padding_has_changed(world: World, preset_site: Site) -> None:
+    app = XaivaApp(preset_site, parts=world.parts())
+    async with app.run_test(size=(160, 45)) as pilot:
+        await shows(pilot, "no lock yet")
+        steps(pilot).styles.padding = (0, 5)
+        await until(pilot, lambda: steps(pilot).render_line(0).text.rstrip().endswith("  key"))
+
+
 async def test_a_service_with_cameras_needs_no_steps(world: World, preset_site: Site) -> None:
     world.containers, world.cameras = NO_ENGINE, sample.cameras()
     app = XaivaApp(preset_site, parts=world.parts())

@@ -101,6 +101,7 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         self._order: list[str] = []  # the keys of the rows, and the one under the cursor, when there were any
         self._cursor_key = ""
         self._layout: list[tuple[int, int]] = []
+        self._layout_width = 0
 
     # -- what the screen says and asks --------------------------------------------------------------------------------
 
@@ -182,6 +183,8 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """The heading stays; rows scroll below it."""
         width = self.scrollable_content_region.width
+        if width != self._layout_width:  # the padding has changed, which no resize tells
+            self._share_width()
         if y == 0:
             return self.role_strip((Span(" " * GUTTER), *heading(self.columns, self._layout, self._row_order)), width)
         index = y - 1 + self.scroll_offset.y
@@ -212,9 +215,13 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Columns share the new width."""
-        self._layout = layout_columns(self.columns, max(self.scrollable_content_region.width - GUTTER, 1))
+        self._share_width()
         self._set_size()
         self.refresh()
+
+    def _share_width(self) -> None:
+        self._layout_width = self.scrollable_content_region.width
+        self._layout = layout_columns(self.columns, max(self._layout_width - GUTTER, 1))
 
     def on_focus(self) -> None:
         self._refresh_row(self._cursor)
