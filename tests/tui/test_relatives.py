@@ -55,7 +55,9 @@ async def test_a_container_leads_to_its_preset_its_build_its_image_and_back(bare
         await on_row(pilot, "builds", "20260131T134000Z-1f3a2b")
         await pilot.press("o")
         await on_row(pilot, "engine", "image:sha256:1")
-        await pilot.press("backspace", "backspace", "O", "t")
+        await pilot.press("backspace", "backspace", "O")
+        await shows(pilot, "a letter chooses · Esc closes")  # whole, though the letters need less
+        await pilot.press("t")
         await on_row(pilot, "containers", "xaiva-cpu-debian12")
         await pilot.press("backspace", "O", "a")
         await on_row(pilot, "artifacts", "cpu-debian12")

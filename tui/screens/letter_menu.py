@@ -21,6 +21,8 @@ from tui.widgets.role_styles import RoleStyled
 
 GAP = 2  # columns between two groups
 FRAME_COLUMNS = 4  # of the border and the padding of a dialog
+LABEL_COLUMNS = 6  # what a border draws beside its label
+HINT = "a letter chooses · Esc closes"
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,9 @@ class LetterMenu(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog letter-menu") as dialog:
             dialog.border_title = self._title
-            dialog.border_subtitle = "a letter chooses · Esc closes"
+            dialog.border_subtitle = HINT
             grid = LetterGrid(self._groups, self._current)
-            dialog.styles.width = grid.full_width + FRAME_COLUMNS
+            dialog.styles.width = max(grid.full_width + FRAME_COLUMNS, len(HINT) + LABEL_COLUMNS)
             yield grid
 
     def on_mount(self) -> None:
