@@ -57,7 +57,7 @@ class EngineEventLog:
         from tui.formatters.engine import event_line
 
         for event in stream:
-            if event.time > self._newest and not event.of_command:
+            if event.time > self._newest and not event.is_routine:
                 self._newest = event.time
                 self.lines.add([event_line(event)])
 

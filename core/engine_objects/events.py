@@ -25,7 +25,7 @@ KEPT_EVENTS = 256  # by the engine, which can repeat no others
 _WHAT = "Events of the engine"
 _TOLD_ATTRIBUTES = ("signal", "container", "oldName", "destination", "image")
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{12})[0-9a-f]{52}")
-_COMMAND_ACTIONS = ("exec_create", "exec_start", "exec_die", "exec_detach")
+_ROUTINE_ACTIONS = ("exec_create", "exec_start", "exec_die", "exec_detach", "top")
 
 
 class EngineEvent(FrozenModel):
@@ -53,9 +53,9 @@ class EngineEvent(FrozenModel):
         return ", ".join(words)
 
     @property
-    def of_command(self) -> bool:
-        """Whether it is about a command run in a container: every health check causes three."""
-        return self.action.partition(":")[0] in _COMMAND_ACTIONS
+    def is_routine(self) -> bool:
+        """Whether it is about a command run in a container (a health check causes three) or a look at its processes."""
+        return self.action.partition(":")[0] in _ROUTINE_ACTIONS
 
 
 class EventStream:

@@ -195,7 +195,13 @@ def test_events_of_any_engine_are_read(line: bytes, expected: tuple[Any, ...]) -
     assert "hunter" not in event.action
     seen = (event.type, event.action, event.name, event.exit_code, event.time)
     assert seen[0:1] + seen[2:] == expected[0:1] + expected[2:]
-    assert event.action == expected[1] or event.of_command
+    assert event.action == expected[1] or event.is_routine
+
+
+def test_a_look_at_processes_is_routine_and_a_start_is_not() -> None:
+    looked, started = (parse_event(b'{"Type":"container","Action":"%s"}' % action) for action in (b"top", b"start"))
+    assert looked.is_routine
+    assert not started.is_routine
 
 
 def test_no_event_is_lost_or_repeated_whatever_its_order() -> None:
