@@ -78,10 +78,11 @@ def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
             [container for container in site_containers if _service_port(container)], preset, before
         ):
             return _address(site, client, chosen, "")
-    stopped = ", ".join(
-        f"{container.name} is {container.state.word}" for container in site_containers if not container.running
+    reasons = ", ".join(
+        f"{container.name} {'publishes no service port' if container.running else f'is {container.state.word}'}"
+        for container in site_containers
     )
-    return named_or_default_address(site, f"; {stopped or 'no container launched from this site is running'}")
+    return named_or_default_address(site, f"; {reasons or 'no container launched from this site is running'}")
 
 
 def running_services(site: Site, preset: str = "") -> list[str]:

@@ -214,6 +214,7 @@ def test_a_choice_that_cannot_be_made_is_told(
     [
         pytest.param([], True, "default; no container launched from this site is running", id="none"),
         pytest.param([Launched(X, 8600, state="exited")], True, f"default; {X} is exited", id="ended"),
+        pytest.param([Launched(X)], True, f"default; {X} publishes no service port", id="no-port"),
         pytest.param([], False, "default; Docker engine at tcp://", id="no-engine"),
     ],
 )
