@@ -6,6 +6,7 @@ Each picture is a test of its own, which does not depend on the others.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,37 +147,42 @@ async def walk(app: XaivaApp, size: str, pictures: dict[str, str | Exception]) -
 
 
 @pytest.fixture(scope="module")
-def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | Exception]:
-    """The picture of every view at one size, or the error in its place."""
-    root = tmp_path_factory.mktemp("snapshots") / "site"
-    root.mkdir()
-    site = Site.open(root, {"DOCKER_HOST": "unix:///nowhere/docker.sock"})
-    taken: dict[str, str | Exception] = {}
-    with sample_world(site):
-        while len(taken) < len(views_at(request.param)):
-            try:
-                asyncio.run(walk(XaivaApp(site, parts=sample.PARTS), request.param, taken))
-            except Exception as error:
-                taken[list(taken)[-1]] = error
-    return taken
+def pictures_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str | Exception]]:
+    """Takes the picture of every view at a size, or the error in its place; each size only once."""
+
+    @functools.cache
+    def pictures_at(size: str) -> dict[str, str | Exception]:
+        root = tmp_path_factory.mktemp("snapshots") / "site"
+        root.mkdir()
+        site = Site.open(root, {"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+        taken: dict[str, str | Exception] = {}
+        with sample_world(site):
+            while len(taken) < len(views_at(size)):
+                try:
+                    asyncio.run(walk(XaivaApp(site, parts=sample.PARTS), size, taken))
+                except Exception as error:
+                    taken[list(taken)[-1]] = error
+        return taken
+
+    return pictures_at
 
 
 @pytest.mark.parametrize(
-    ("pictures", "view"),
+    ("size", "view"),
     [
         pytest.param(size, view, id=f"{view}-{size}", marks=pytest.mark.xdist_group(f"snapshots-{size}"))
         for size in SIZES
         for view in views_at(size)
     ],
-    indirect=["pictures"],
 )
 def test_looks_as_before(
+    size: str,
     view: str,
-    pictures: dict[str, str | Exception],
+    pictures_at: Callable[[str], dict[str, str | Exception]],
     snap_compare: Callable[..., bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    picture = pictures[view]
+    picture = pictures_at(size)[view]
     if isinstance(picture, Exception):
         raise picture
     monkeypatch.setattr("textual._doc.take_svg_screenshot", lambda **_: picture)  # the plugin would start an app for it
