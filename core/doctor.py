@@ -184,15 +184,19 @@ def _engine(site: Site) -> Iterator[Finding]:
 
 def _no_engine(site: Site, error: EngineError) -> Finding:
     """Why there is no engine; for this machine's own with a code for each cause, which core/doctor_fixes.py knows."""
-    from core.engine import DEFAULT_HOST, GROUP_REMEDY, START_REMEDY, InvalidEngineSettings, resolve_endpoint
-    from core.install_commands import engine_is_installed
+    from core.engine import (
+        DEFAULT_HOST,
+        GROUP_REMEDY,
+        INSTALL_REMEDY,
+        START_REMEDY,
+        InvalidEngineSettings,
+        resolve_endpoint,
+    )
 
     if isinstance(error, InvalidEngineSettings) or resolve_endpoint(site).host != DEFAULT_HOST:
         return Finding.error("engine", error.what, error.why, error.remedy)
-    if error.remedy == START_REMEDY and not engine_is_installed():
-        remedy = "see how to install one: xaiva doctor --fix; or name another engine in site.toml, [engine] host"
-        return Finding.error("engine-missing", error.what, "no Docker engine is installed here", remedy)
-    code = {START_REMEDY: "engine-stopped", GROUP_REMEDY: "engine-group"}.get(error.remedy, "engine")
+    codes = {INSTALL_REMEDY: "engine-missing", START_REMEDY: "engine-stopped", GROUP_REMEDY: "engine-group"}
+    code = codes.get(error.remedy, "engine")
     return Finding.error(code, error.what, error.why, error.remedy)
 
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from core.engine_version import version_findings
 from core.errors import InputError, XaivaError, os_reason
 from core.findings import Finding, Level
+from core.install_commands import engine_is_installed
 
 if TYPE_CHECKING:
     import docker
@@ -39,10 +40,14 @@ _OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "al
 _NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
 _STRING_KEYS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
+INSTALL_REMEDY = (
+    "see how to install one: xaiva doctor --fix; or name another engine in site.toml, [engine] host or context"
+)
 GROUP_REMEDY = "add the user to the group docker (sudo usermod -aG docker $USER) and log in again"
 LISTEN_REMEDY = "correct the address, make the engine listen on it (dockerd --host), or use ssh://user@host"
 PATH_REMEDY = "correct the path, or start the engine that listens there"
 NO_SOCKET = "the socket does not exist; the engine is not running or not installed"
+NOT_INSTALLED = "no Docker engine is installed here"
 SLOW_REMEDY = "check whether it is running (systemctl status docker, docker version); restart it if it hangs"
 
 
@@ -133,7 +138,11 @@ def _check_socket(host: str, what: str) -> None:
     try:
         mode = os.stat(host.removeprefix("unix://")).st_mode
     except FileNotFoundError as error:
-        raise EngineError(what, NO_SOCKET, START_REMEDY if host == DEFAULT_HOST else PATH_REMEDY) from error
+        if host != DEFAULT_HOST:
+            raise EngineError(what, NO_SOCKET, PATH_REMEDY) from error
+        if not engine_is_installed():
+            raise EngineError(what, NOT_INSTALLED, INSTALL_REMEDY) from error
+        raise EngineError(what, NO_SOCKET, START_REMEDY) from error
     except OSError:
         return  # the attempt to connect will explain it
     if not stat.S_ISSOCK(mode):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from core.engine import NO_SOCKET, Endpoint, EngineError, connect_engine, engine_errors, resolve_endpoint
+from core.engine import NO_SOCKET, NOT_INSTALLED, Endpoint, EngineError, connect_engine, engine_errors, resolve_endpoint
 from core.engine_version import engine_title
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class EngineIdentifier:
             return EngineIdentity(title, engine_place(resolve_endpoint(self._site)))
         except EngineError as error:
             self.close()  # the next engine at that address may be another one
-            if error.why == NO_SOCKET:
+            if error.why in (NO_SOCKET, NOT_INSTALLED):
                 return EngineIdentity("", "")
             raise
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from core import doctor, doctor_fixes, install_commands
+from core import doctor, doctor_fixes
 from core.doctor_fixes import find_fixes
-from core.engine import START_REMEDY, EngineError
 from core.findings import Finding
 from core.site import Site
 from tests.support import require
@@ -79,21 +78,24 @@ def test_the_toolkit_is_named_only_where_there_is_a_driver(tmp_path: Path, monke
     assert _commands("gpu-toolkit") == ["nvidia-ctk runtime configure --runtime=docker", "systemctl restart docker"]
 
 
-def test_a_missing_engine_is_told_from_a_stopped_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only this machine's own engine can be installed or started here."""
+def test_a_missing_engine_is_told_from_a_stopped_one(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only this machine's own engine can be installed or started here; the remedy is the same on every screen."""
 
-    def no_engine(_: Site) -> None:
-        raise EngineError("Docker engine", "the socket does not exist", START_REMEDY)
-
-    def code(host: str) -> str:
+    def engine_finding(host: str) -> Finding:
         there = Site(site.root, site.settings, {**site.env, "DOCKER_HOST": host})
-        return next(found.code for found in doctor.examine(there) if found.code.startswith("engine"))
+        return next(found for found in doctor.examine(there) if found.code.startswith("engine"))
 
-    monkeypatch.setattr("core.engine.connect_engine", no_engine)
-    for installed, expected in ((False, "engine-missing"), (True, "engine-stopped")):
-        monkeypatch.setattr(install_commands, "engine_is_installed", lambda installed=installed: installed)
-        assert code("unix:///var/run/docker.sock") == expected
-    assert code("tcp://10.0.0.7:2375") == "engine"
+    own = f"unix://{tmp_path}/docker.sock"
+    monkeypatch.setattr("core.engine.DEFAULT_HOST", own)
+    for installed, code in ((False, "engine-missing"), (True, "engine-stopped")):
+        monkeypatch.setattr("core.engine.engine_is_installed", lambda installed=installed: installed)
+        found = engine_finding(own)
+        assert found.code == code
+        assert ("systemctl start docker" in found.remedy) is installed
+        assert ("xaiva doctor --fix" in found.remedy) is not installed
+    assert engine_finding(f"unix://{tmp_path}/other.sock").code == "engine"
 
 
 def test_a_command_runs_only_after_a_yes(site: Site, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _engine(facts: Facts) -> Step:
     if error is None:
         return Step("engine", StepState.UNKNOWN, ASKING)
     what, detail = (error.why, error.what) if error.why else (error.what, "")
-    remedy = "" if facts.install else error.remedy  # nothing to start is installed
+    remedy = "" if facts.install else error.remedy  # the commands say more
     return Step("engine", StepState.NEXT, what, detail, remedy, facts.install or ("xaiva doctor --fix",))
 
 

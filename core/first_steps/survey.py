@@ -7,11 +7,11 @@ from contextlib import closing
 from core.containers.listing import list_containers
 from core.containers.model import Container
 from core.containers.service_discovery import connect_service
-from core.engine import DEFAULT_HOST, START_REMEDY, connect_engine, resolve_endpoint
+from core.engine import INSTALL_REMEDY, connect_engine
 from core.errors import XaivaError
 from core.first_steps.facts import Facts, ask
 from core.first_steps.preset_survey import ENGINE_SECONDS, PresetSurvey
-from core.install_commands import InstallAdvice, engine_install_commands, engine_is_installed
+from core.install_commands import InstallAdvice, engine_install_commands
 from core.site import Site
 
 SERVICE_SECONDS = 3.0  # timeout of one call
@@ -25,7 +25,7 @@ def survey(site: Site) -> Facts:
             return list_containers(client)
 
     engine = ask(containers)
-    advice = install_advice(site, engine.error) if engine.error else None
+    advice = install_advice(engine.error) if engine.error else None
     return Facts(
         site=str(site.root),
         containers=engine,
@@ -35,8 +35,6 @@ def survey(site: Site) -> Facts:
     )
 
 
-def install_advice(site: Site, error: XaivaError) -> InstallAdvice | None:
+def install_advice(error: XaivaError) -> InstallAdvice | None:
     """What to install when `error` says why no engine answers; None when this machine's own is not what is missing."""
-    if error.remedy != START_REMEDY or resolve_endpoint(site).host != DEFAULT_HOST or engine_is_installed():
-        return None
-    return engine_install_commands()
+    return engine_install_commands() if error.remedy == INSTALL_REMEDY else None

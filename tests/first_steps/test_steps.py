@@ -9,7 +9,7 @@ import pytest
 
 from core.api_schema import CameraStatus, ServiceStatus
 from core.containers.model import Container, ContainerState
-from core.engine import START_REMEDY
+from core.engine import INSTALL_REMEDY
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, Facts, ImageFacts, LockFacts, PresetFacts
 from core.first_steps.steps import Step, all_done, first_steps, next_step
@@ -144,7 +144,7 @@ def test_a_step_says_how_far_it_is_and_what_does_it() -> None:
     engine = step(facts(containers=Answer(error=NO_ENGINE)), "engine")
     assert (engine.what, engine.remedy) == ("the socket does not exist", "start it")
     absent = replace(
-        facts(containers=Answer(error=XaivaError("Engine", "gone", START_REMEDY))), install=("dnf install x",)
+        facts(containers=Answer(error=XaivaError("Engine", "gone", INSTALL_REMEDY))), install=("dnf install x",)
     )
     assert (step(absent, "engine").remedy, step(absent, "engine").commands) == ("", ("dnf install x",))
 

@@ -8,7 +8,6 @@ import pytest
 
 from core import labels
 from core.cli.app import run
-from core.engine import GROUP_REMEDY, START_REMEDY, EngineError
 from core.first_steps.steps import first_steps
 from core.first_steps.survey import install_advice, survey
 from core.site import Site
@@ -52,10 +51,12 @@ def test_the_command_prints_each_step_and_the_next_command(
 
 
 def test_what_to_install_is_said_only_where_no_engine_is_installed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Site(site.root, site.settings, {})
-    missing, forbidden = EngineError("Engine", "gone", START_REMEDY), EngineError("Engine", "refused", GROUP_REMEDY)
+    monkeypatch.setattr("core.engine.DEFAULT_HOST", f"unix://{site.root}/none.sock")
+    here = Site(site.root, site.settings, {"DOCKER_HOST": f"unix://{site.root}/none.sock"})
+    elsewhere = without_engine(site)  # another socket than that of this machine's own engine
     for installed in (False, True):
-        monkeypatch.setattr("core.first_steps.survey.engine_is_installed", lambda installed=installed: installed)
-        assert (install_advice(here, missing) is None) == installed
-        assert install_advice(here, forbidden) is None
-        assert install_advice(without_engine(site), missing) is None  # that of another socket
+        monkeypatch.setattr("core.engine.engine_is_installed", lambda installed=installed: installed)
+        for asked, expected in ((here, not installed), (elsewhere, False)):
+            error = survey(asked).containers.error
+            assert error is not None
+            assert (install_advice(error) is not None) == expected

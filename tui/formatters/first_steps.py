@@ -49,7 +49,7 @@ def enter_text(step: Step) -> str:
 def engine_text(error: XaivaError, advice: InstallAdvice | None) -> str:
     """Why no engine answers, and the exact commands that install one here."""
     parts = [error.summary]
-    if error.remedy and advice is None:  # without an engine there is none to start
+    if error.remedy and advice is None:  # the advice says more than the remedy
         parts.append(f"→ {error.remedy}")
     if advice is not None and advice.commands:
         parts.append("\n".join([f"→ {advice.text}:", *advice.commands]))

@@ -203,7 +203,7 @@ class FirstSteps:
 
         from core.first_steps.survey import install_advice
 
-        self._console.load_then_open(partial(install_advice, self._site, error), show)
+        self._console.load_then_open(partial(install_advice, error), show)
 
     async def _choose_preset(self) -> None:
         """Choose among the site's presets; without any, make one."""
