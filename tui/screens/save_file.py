@@ -35,8 +35,9 @@ class SaveFile(FieldForm[Path]):
         self._replace: Path | None = None
 
     def fields(self) -> Sequence[Field]:
-        """The path, relative to the site's folder."""
-        return (Field("path", "File", f"exports/{self._proposed}"),)
+        """The path, relative to the site's folder. That of a demo is removed at its end, so another one is proposed."""
+        folder = Path.cwd() if self.site.settings.demo else Path()
+        return (Field("path", "File", str(folder / "exports" / self._proposed)),)
 
     def on_mount(self) -> None:
         super().on_mount()
