@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ class HelperContainer:
                 network_mode="host",
                 environment={**proxies, **env},
                 labels=helper_label(),
+                name=f"xaiva-helper-{secrets.token_hex(4)}",  # the engine's own names say nothing
             )
         self._image = image
         self._output: list[bytes] = []
