@@ -60,9 +60,7 @@ class Reading(Generic[T]):
     def problem(self) -> XaivaError:
         """Why there is no new value: the error of the newest try, else that there is no answer. It names the source."""
         if self.error is None:
-            reason = (
-                "it is asked again just now" if self.just_asked else f"no answer for {coarse_duration(self.waiting)}"
-            )
+            reason = "asking again now" if self.just_asked else f"no answer for {coarse_duration(self.waiting)}"
             return XaivaError(self.title, reason)
         source_and_what = self.error.what
         if self.title.lower() not in source_and_what.lower():

@@ -246,7 +246,7 @@ def test_a_source_that_nobody_asked_for_a_while_is_old_and_no_failure(monkeypatc
         store.watch(["gpus"])  # its screen is in view again
         found = store.reading("gpus")
         assert found.is_stale
-        assert found.problem.why == "it is asked again just now"
+        assert found.problem.why == "asking again now"
         assert overview.source_failures([found]) == []
         wait(lambda: asked)
         now[0] += 5

@@ -85,7 +85,7 @@ def component_lines(status: ServiceStatus, width: int) -> list[Line]:
     room = max(width - LABEL_WIDTH, 1)
     for name, state, good_states, words, reason in components:
         is_good, is_bad = state in good_states.split(), state in TROUBLED_STATES
-        mark = "●" if is_good else "!" if is_bad else "?"
+        mark = "○" if state == "off" else "●" if is_good else "!" if is_bad else "?"
         lines = wrap(f"{mark} {state or 'unknown'}  {words}", room, "error" if is_bad else "", indent="  ")
         lines += wrap(f"{reason}", room, "warn") if reason else []
         out += [
