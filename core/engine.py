@@ -40,9 +40,7 @@ _OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "al
 _NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
 _STRING_KEYS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
-INSTALL_REMEDY = (
-    "see how to install one: xaiva doctor --fix; or name another engine in site.toml, [engine] host or context"
-)
+INSTALL_REMEDY = "see how to install one (xaiva doctor --fix), or name another engine in site.toml, [engine] host"
 GROUP_REMEDY = "add the user to the group docker (sudo usermod -aG docker $USER) and log in again"
 LISTEN_REMEDY = "correct the address, make the engine listen on it (dockerd --host), or use ssh://user@host"
 PATH_REMEDY = "correct the path, or start the engine that listens there"

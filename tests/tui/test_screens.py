@@ -26,7 +26,6 @@ from tui.app import XaivaApp
 from tui.navigation import SCREENS
 from tui.screens import editor
 from tui.screens.confirm import Confirm
-from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
 from tui.screens.start_operation import StartDialog
 from tui.screens.text_dialog import TextDialog
@@ -165,38 +164,6 @@ async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) ->
         assert len(app.screen_stack) == 1
         assert sorted(preset_site.presets.iterdir()) == before
         assert site_ledger(preset_site).list() == []
-
-
-async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: Site) -> None:
-    async with console(bare_site, size=(120, 50)) as (_, pilot):
-        await pilot.press("7", "question_mark")
-        await over(pilot, HelpScreen)
-        await shows(pilot, "Retry")
-        assert "Suggest" not in text(pilot)
-        await pilot.press("escape")
-        await over(pilot, None)
-
-
-async def test_help_is_searched_and_escape_shows_all_before_it_closes(bare_site: Site) -> None:
-    async with console(bare_site, size=(80, 24)) as (app, pilot):
-        await pilot.press("7", "question_mark", "slash", *"ledger !quit")
-        await shows(pilot, "nothing matches")
-        await pilot.press(*["backspace"] * 12, *"full screen", "enter")
-        await until(pilot, lambda: "Z" in text(pilot) and "It continues" not in text(pilot))
-        await pilot.press("escape")
-        await shows(pilot, "It continues")
-        await pilot.press("escape")
-        await over(pilot, None)
-        assert app.current_mode == "operations"
-
-
-async def test_the_palette_finds_an_action_of_another_screen_and_runs_it_there(bare_site: Site) -> None:
-    async with console(bare_site, size=(120, 40)) as (app, pilot):
-        await pilot.press("colon")
-        await pilot.press(*"only running")
-        await shows(pilot, "Operations: Only running operations")
-        await pilot.press("enter")
-        await until(pilot, lambda: app.current_mode == "operations")
 
 
 async def test_number_keys_go_into_a_field_and_not_to_another_screen(bare_site: Site) -> None:
@@ -344,14 +311,6 @@ async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
                 await shows(pilot, entry.title)
                 drawn.add(app.theme)
             assert drawn == set(THEME_NAMES)
-
-
-async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
-    async with console(bare_site, size=(80, 24)) as (app, pilot):
-        await pilot.pause()
-        line = text(pilot).splitlines()[1]
-        await pilot.click("TabBar", offset=(line.index("Events"), 0))
-        await until(pilot, lambda: app.current_mode == "events")
 
 
 async def test_data_that_is_there_before_the_screen_is_shown_when_it_is(preset_site: Site) -> None:

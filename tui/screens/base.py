@@ -392,7 +392,6 @@ class ListScreen(ConsoleScreen):
         open_relative(self, RELATIVES[self.NAME][0])
 
     def action_relatives(self) -> None:
-        """Choose one of the row's relatives."""
         from tui.screens.open_relative import choose_relative
 
         choose_relative(self)
