@@ -36,6 +36,9 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "service": ("0",),
     "help": ("2", "question_mark"),
     "palette": ("1", "colon"),
+    "go-menu": ("5", "comma"),
+    "processes": ("comma", "r"),
+    "settings": ("comma", "g", "end", "up"),
 }
 WITH_PICTURE = ("6", "8")
 FONT_SIZE = 20.26  # the converter's own font is narrower than the one the SVG is made for
