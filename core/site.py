@@ -18,6 +18,7 @@ from core.validation_errors import first_problem
 
 DefaultT = TypeVar("DefaultT")
 SERVICE_VARIABLE = "XAIVA_SERVICE"  # names the inference service, and wins over `[service] url`
+TOKEN_VARIABLE = "XAIVA_SERVICE_TOKEN"  # the token that this machine uses at that service
 
 
 class _Section(BaseModel):

@@ -21,7 +21,7 @@ from core.env_file import read_env_file
 from core.errors import InputError, XaivaError, os_reason
 from core.files import read_regular, write_atomic, write_remedy, write_target
 from core.redaction import HIDDEN, redact_text
-from core.site import SERVICE_VARIABLE, SiteSettings
+from core.site import SERVICE_VARIABLE, TOKEN_VARIABLE, SiteSettings
 from core.toml import tomllib
 from core.validation_errors import first_problem
 
@@ -29,7 +29,6 @@ _HEADER = re.compile(r"\s*\[\s*([\w.\-]+)\s*\]")
 _KEY = re.compile(r"\s*([\w.\-]+)\s*=")
 _LINE_OF_ERROR = re.compile(r"line (\d+)")
 _VARIABLES = {"engine.host": "DOCKER_HOST", "engine.context": "DOCKER_CONTEXT", "service.url": SERVICE_VARIABLE}
-_TOKEN_VARIABLE = "XAIVA_SERVICE_TOKEN"  # listed even when it is not set
 _EXPECTED: dict[object, str] = {str: "a text", int: "a whole number", float: "a number"}
 _A_TABLE = 'a table, such as {"https://a.example/": "https://mirror.example/"}'
 
@@ -131,7 +130,7 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> SettingsFile:
     except InputError as error:
         problems.append(error)
         dotenv = {}
-    names = dict.fromkeys([SERVICE_VARIABLE, _TOKEN_VARIABLE, *dotenv])
+    names = dict.fromkeys([SERVICE_VARIABLE, TOKEN_VARIABLE, *dotenv])
     variables = [Variable(name, _set_in(name, environ, dotenv)) for name in names]
     return SettingsFile(path, _settings(text, data, {**dotenv, **environ}), variables, problems)
 

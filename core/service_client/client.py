@@ -46,9 +46,8 @@ from core.service_client.errors import ServiceError, unknown_settings_error
 from core.service_client.login_session import LoginSession
 from core.service_client.text_formats import build_request
 from core.service_client.transport import HttpTransport
-from core.site import Site
+from core.site import TOKEN_VARIABLE, Site
 
-TOKEN_VARIABLE = "XAIVA_SERVICE_TOKEN"
 SESSION_FILE = "service-session.json"  # in the site's state folder
 STREAM_SILENCE = 10.0  # seconds without a line that mean a broken stream; the service sends one more often
 
