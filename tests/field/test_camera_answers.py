@@ -152,6 +152,8 @@ DIALOGUES = {
     "play": ({"PLAY": "455 Method Not Valid in This State"}, "rejected", "but refuses to send it (status 4xx)"),
     "fault": ({"SETUP": "503 Service Unavailable"}, "error", "but fails to send it (status 5xx)"),
     "no track": ({"SETUP": "404 Not Found"}, "not_found", "there is no such stream"),
+    # libav reports an answer that it does not know as "Operation not permitted", which is not a refused login
+    "unknown": ({"PLAY": "250 Low on Storage Space"}, "error", "the camera describes its stream but does not send it"),
 }
 
 

@@ -32,7 +32,6 @@ _SELF_EXPLANATORY = (  # the cause is known, and a second request would try a wr
     ConnectionRefusedError,
     TimeoutError,
     av.error.ExitError,
-    PermissionError,
 )
 
 
@@ -145,6 +144,8 @@ def _diagnose_stream(
         return Failure(Cause.REJECTED, "the camera describes its stream but refuses to send it (status 4xx)")
     if isinstance(error, av.error.HTTPServerError):
         return Failure(Cause.ERROR, "the camera describes its stream but fails to send it (status 5xx)")
+    if isinstance(error, PermissionError):  # libav's for an answer that is neither a success nor a failure
+        return Failure(Cause.ERROR, "the camera describes its stream but does not send it")
     return None
 
 

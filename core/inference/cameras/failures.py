@@ -85,7 +85,7 @@ DEVICE_SENTENCES = {
 SENTENCES_BY_KIND = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENTENCES}
 
 _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
-    ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, PermissionError), Cause.AUTH),
+    ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError), Cause.AUTH),
     (ConnectionRefusedError, Cause.REFUSED),
     ((av.error.HTTPNotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError), Cause.NOT_FOUND),
     (av.error.HTTPClientError, Cause.REJECTED),
@@ -127,6 +127,8 @@ def _find_cause(error: Exception, address: SourceAddress, *, opening: bool, time
         if not opening:
             return Cause.END
         return Cause.TIMEOUT if timed_out else Cause.CODEC
+    if isinstance(error, PermissionError) and address.kind in SENTENCES_BY_KIND:
+        return Cause.AUTH  # over the network it is a firewall, or an answer that libav does not know
     number = getattr(error, "errno", None)
     if address.kind is SourceKind.DEVICE:
         return _DEVICE_ERRORS.get(number or 0, Cause.CODEC if opening else Cause.END)
