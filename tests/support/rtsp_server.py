@@ -51,7 +51,9 @@ class Server:
         for name, mount in self.mounts.items():
             factory = GstRtspServer.RTSPMediaFactory()
             factory.set_launch(launch_line(mount))
-            factory.set_shared("file" not in mount)
+            # Each client gets a stream of its own: a shared one refuses clients, and at times ends the server with a
+            # failed assertion, when one client comes while another goes.
+            factory.set_shared(False)
             factory.connect("media-configure", self.remember, name)
             if options["user"]:
                 allow(factory)
