@@ -16,6 +16,7 @@ from core.containers.port_conflicts import port_holders, ports_collide
 from core.containers.run_settings import RunSettings
 from core.containers.run_user import unwritable_folders
 from core.engine import engine_errors, engine_version_findings
+from core.engine_image import inspect_image
 from core.findings import Finding
 
 if TYPE_CHECKING:
@@ -86,18 +87,12 @@ def missing_folders(settings: RunSettings) -> list[Path]:
 
 def _find_image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:
     """Tag and description of the image to launch: in dev mode the `dev` stage if it was built, else the runtime."""
-    import docker.errors
-
-    api: Any = client.api  # the SDK's types leave this call out
     tags = [labels.image_tag(preset_name)]
     if dev:
         tags.insert(0, labels.image_tag(preset_name, "dev"))
     for tag in tags:
-        with engine_errors(f"Image {tag}"):
-            try:
-                return tag, api.inspect_image(tag)
-            except docker.errors.NotFound:
-                continue
+        if (description := inspect_image(client, tag)) is not None:
+            return tag, description
     return tags[-1], None
 
 

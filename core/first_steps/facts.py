@@ -63,6 +63,8 @@ class PresetFacts:
     """Why it is this preset, or why there is none."""
     gpu: str = ""
     """The GPU of this machine, for which versions can be suggested; empty without one."""
+    has_service: bool = True
+    """Whether its image contains the inference service."""
     problem: XaivaError | None = None
     """Why the preset will not work."""
     lock: Answer[LockFacts] = Answer()

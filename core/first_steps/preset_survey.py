@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core import labels
 from core.artifacts.lock_check import check_preset
 from core.artifacts.lock_store import LOCK_NAME, artifacts_folder, lock_sha256, read_lock
 from core.artifacts.lockfile import Lock
-from core.engine import EngineError, connect_engine, engine_errors
+from core.engine import EngineError, connect_engine
+from core.engine_image import image_labels, inspect_image
 from core.errors import XaivaError, os_reason
 from core.files import list_files
 from core.findings import Level
@@ -63,6 +64,7 @@ class PresetSurvey:
             name,
             reason,
             gpu,
+            has_service=entry.preset is None or entry.preset.inference_service,
             problem=self._problem_of(entry),
             lock=ask(lambda: self._lock_facts(entry)),
             image=ask(lambda: self._image(name)),
@@ -129,7 +131,7 @@ class PresetSurvey:
             self._generation = self._site.generation
             self._engine = connect_engine(self._site, ENGINE_SECONDS)
         try:
-            return find_image(self._engine, name)
+            return _find_image(self._engine, name)
         except EngineError:
             self._engine = None  # the next engine at that address may be another one
             raise
@@ -158,18 +160,12 @@ def _running_below(parent: str, stages: Sequence[Stage]) -> Stage | None:
     return next((one for one in stages if one.state is StageState.RUNNING and one.parent == parent), None)
 
 
-def find_image(client: docker.DockerClient, preset: str) -> ImageFacts:
+def _find_image(client: docker.DockerClient, preset: str) -> ImageFacts:
     """The engine's image of a preset. Raises EngineError."""
-    import docker.errors
-
-    api: Any = client.api  # the SDK's types leave this call out
-    tag = labels.image_tag(preset)
-    with engine_errors(f"Image {tag}"):
-        try:
-            image = api.inspect_image(tag)
-        except docker.errors.NotFound:
-            return ImageFacts()
-    return ImageFacts(True, ((image.get("Config") or {}).get("Labels") or {}).get(labels.LOCK_SHA256, ""))
+    description = inspect_image(client, labels.image_tag(preset))
+    if description is None:
+        return ImageFacts()
+    return ImageFacts(True, image_labels(description).get(labels.LOCK_SHA256, ""))
 
 
 def _file_signature(path: Path) -> Signature:

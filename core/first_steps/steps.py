@@ -70,7 +70,7 @@ def first_steps(facts: Facts) -> list[Step]:
     preset = facts.preset.value or PresetFacts()
     operated = (_lock(facts, preset), _sync(facts, preset), _build(facts, preset))
     launch = _launch(facts, preset)
-    camera = _camera(facts, launched=launch.state is StepState.DONE)
+    camera = _camera(facts, preset, launched=launch.state is StepState.DONE)
     steps = _with_operations([_engine(facts), _preset(facts, preset), *operated, launch, camera], preset)
     following = _following(steps)
     return [_told_apart(step, step is following) if step.state is StepState.NEXT else step for step in steps]
@@ -83,7 +83,7 @@ def next_step(steps: Sequence[Step]) -> Step | None:
 
 
 def all_done(steps: Sequence[Step]) -> bool:
-    """Whether the goal is reached: the service has a camera."""
+    """Whether the goal is reached: the service has a camera, or the container that runs has no service."""
     return steps[-1].state is StepState.DONE
 
 
@@ -192,15 +192,18 @@ def _launch(facts: Facts, preset: PresetFacts) -> Step:
     return Step("launch", StepState.NEXT, "", commands=(command,))
 
 
-def _camera(facts: Facts, launched: bool) -> Step:
+def _camera(facts: Facts, preset: PresetFacts, launched: bool) -> Step:
     command = "xaiva camera add NAME SOURCE"
     if facts.service.value is not None:
         count = len(facts.service.value.cameras)
         if count:
             return Step("camera", StepState.DONE, f"the service has {count} camera{'s' if count > 1 else ''}")
         return Step("camera", StepState.NEXT, "the service has no camera yet", commands=(command,))
-    if isinstance(facts.service.error, NoService) and not launched:
-        return Step("camera", StepState.NEXT, "", commands=(command,))
+    if isinstance(facts.service.error, NoService):
+        if launched and not preset.has_service:
+            return Step("camera", StepState.DONE, f"none is needed: {preset.name} has no inference service")
+        if not launched:
+            return Step("camera", StepState.NEXT, "", commands=(command,))
     return _unknown("camera", facts.service) or Step("camera", StepState.UNKNOWN, ASKING)
 
 

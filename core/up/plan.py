@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,7 +18,8 @@ from core.artifacts.lockfile import Lock
 from core.artifacts.sync_plan import SyncPlan, check_space, prepare_sync, summarize
 from core.artifacts.verification_cache import VerificationCache
 from core.containers.launch import check_launch, current_container
-from core.engine import connect_engine, docker_environment, engine_errors
+from core.engine import connect_engine, docker_environment
+from core.engine_image import image_labels, inspect_image
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, describe_errors, has_errors
 from core.images import build_checks
@@ -172,18 +172,12 @@ class Planner:
     @cached_property
     def _image(self) -> tuple[dict[str, str] | None, Finding | None]:
         """The labels of the preset's newest image (None without one), or why the engine cannot say."""
-        import docker.errors
-
         try:
-            with closing(connect_engine(self.site)) as client, engine_errors("Preset's image"):
-                api: Any = client.api  # the SDK's types leave this call out
-                try:
-                    image = api.inspect_image(labels.image_tag(self.name))
-                except docker.errors.NotFound:
-                    return None, None
-                return dict(image["Config"].get("Labels") or {}), None
+            with closing(connect_engine(self.site)) as client:
+                description = inspect_image(client, labels.image_tag(self.name))
         except XaivaError as error:
             return None, _finding("engine", error)
+        return (None if description is None else image_labels(description)), None
 
     def _image_is_current(self) -> bool:
         """Whether the newest image is built from the preset and the lock as they are."""

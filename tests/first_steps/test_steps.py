@@ -94,7 +94,9 @@ ELSEWHERE = Answer([container(site="/other")])
         (facts(**IN_ENGINE), "dddddnw"),
         (facts(image=Answer(BUILT)), "ddwwdnw"),  # an image that was loaded needs no lock
         (facts(**IN_ENGINE, containers=ELSEWHERE), "dddddnw"),
-        (facts(**IN_ENGINE, containers=RUNS), "ddddddU"),  # its service starts, or it has none
+        (facts(**IN_ENGINE, containers=RUNS), "ddddddU"),  # its service starts
+        (facts(**IN_ENGINE, containers=RUNS, has_service=False), "ddddddd"),  # it will never have a camera
+        (facts(**IN_ENGINE, has_service=False), "dddddnw"),
         (facts(containers=RUNS, service=service()), "ddwwwdn"),  # what runs needs nothing that comes before it
         (facts(**IN_ENGINE, containers=ENDED), "dddddFw"),
         (facts(**IN_ENGINE, containers=STOPPED), "dddddnw"),
