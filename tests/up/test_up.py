@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from core import labels
 from core.containers.listing import get_container
 from core.containers.manage import remove_container
 from core.engine import connect_engine
@@ -19,6 +20,7 @@ from core.site import Site
 from core.site_operations import site_ledger
 from core.up.plan import UpRequest, check_plan, plan_up
 from tests.support import until
+from tests.support.engine import TestEngine
 from tests.support.small_preset import NAME, without_engine, write_preset
 
 CONTAINER = f"xaiva-{NAME}"
@@ -41,16 +43,17 @@ def _up(ledger: Ledger, **options: bool) -> Operation:
 
 
 @pytest.fixture
-def removed_container(engine_site: Site) -> Iterator[None]:
-    """The container is removed at the end: other tests use the engine, too."""
+def clean_engine(engine_site: Site, engine: TestEngine) -> Iterator[None]:
+    """Container and image are removed at the end: other tests use the engine, too."""
     yield
     remove_container(connect_engine(engine_site), CONTAINER, force=True)
+    engine.docker("rmi", "--force", labels.image_tag(NAME))
 
 
 @pytest.mark.engine
 @pytest.mark.index
 @pytest.mark.slow
-@pytest.mark.usefixtures("removed_container")
+@pytest.mark.usefixtures("clean_engine")
 def test_from_a_preset_to_a_container_killed_in_the_middle(engine_site: Site) -> None:
     _write(engine_site)
     assert _done(engine_site) == []
