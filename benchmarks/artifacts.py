@@ -142,14 +142,12 @@ def resync(folder: Path) -> list[Row]:
 def full_verify(folder: Path) -> list[Row]:
     """Verify, compared with `sha256sum` on as many cores. Both read from the page cache."""
     site = make_site(folder)
-    generator = random.Random(1)
-    block = generator.randbytes(VERIFY_BYTES)
-    files = []
-    for number in range(VERIFY_FILES):
-        path = site.artifacts / PRESET / f"layers/common/wheels/v{number}-1.0-py3-none-any.whl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(number.to_bytes(4, "big") + block)
-        files.append(locked(path, "http://127.0.0.1:9"))
+    wheels = site.artifacts / PRESET / "layers/common/wheels"
+    wheels.mkdir(parents=True)
+    names = [f"v{number}" for number in range(VERIFY_FILES)]
+    files = [
+        locked(make_wheel(wheels, name, VERIFY_BYTES, seed), "http://127.0.0.1:9") for seed, name in enumerate(names)
+    ]
     write(site, files)
     timed_child("sync", site)
     theirs, ours, resident = [], [], 0.0
@@ -221,7 +219,7 @@ print(elapsed, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read
 def timed_child(work: str, site: Site) -> tuple[float, float]:
     """Seconds and peak resident megabytes of one run in a fresh process, its start included in neither."""
     command = [sys.executable, "-c", CHILD, str(site.root), work, PRESET]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, peak = map(float, done.stdout.split())
     return seconds, peak
 
