@@ -190,17 +190,17 @@ def _low_bandwidth(figures: dict[str, float], site: Path, env: dict[str, str]) -
 
 def _logs(figures: dict[str, float], folder: Path) -> None:
     empty, million, pouring = folder / "empty.log", folder / "million.log", folder / "pouring.log"
-    empty.write_text("the last line\n")
+    empty.write_text("the-last-line\n")
     with open(million, "w") as file:
         file.writelines(f"12:00:00\tcompile\t#{n} [build] gcc -O2 -c file-{n % 977}.c\n" for n in range(1_000_000))
-        file.write("the last line\n")
+        file.write("the-last-line\n")
     pouring.write_text("")
     times: dict[Path, list[float]] = {empty: [], million: []}
     for _ in range(STARTS):
         for path, taken in times.items():
             with _log_app(path) as session:
-                session.wait_for("the last line")
-                taken.append(_first(session, "the last line"))
+                session.wait_for("the-last-line")
+                taken.append(_first(session, "the-last-line"))
     extra = min(times[million]) - min(times[empty])  # the least disturbed of each: a start takes far longer than this
     figures["a log of a million lines, ms until its end is shown, over an empty one"] = extra * 1e3
     with _Pour(pouring), _log_app(pouring) as session:
