@@ -1,54 +1,24 @@
-"""Which preset the first steps follow, and whether the console shows them: what was chosen is kept in the site."""
+"""Which preset the first steps follow: the one that was chosen or used last, else the best for this machine."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.artifacts.lock_store import LOCK_NAME, artifacts_folder
-from core.errors import InputError, XaivaError, os_reason
-from core.files import write_atomic, write_remedy
 from core.findings import Level, has_errors
+from core.first_steps.state import StepsState, read_state, write_state
 from core.operations.model import Operation
 from core.presets.compat import TargetMachine, check
 from core.presets.compat.machine import preset_target
 from core.presets.model import Preset
 from core.presets.store import PresetEntry, load_named
 from core.site import Site
-from core.validation_errors import first_problem
 
 FOLLOWED_KINDS = ("lock", "sync", "build", "load", "up")  # operations that bring a preset a step further
-
-
-class StepsState(BaseModel):
-    """What is kept in `.xaiva/first-steps.json`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    preset: str = ""
-    """The preset that was chosen last; empty if none was."""
-    chosen: float = 0
-    """When it was chosen, as a Unix time in seconds."""
-    hidden: bool = False
-    """Whether the console shows the steps only when they are called: somebody hid them, or all were done once."""
-
-
-def read_state(site: Site) -> StepsState:
-    """What was chosen. Raises InputError when the file cannot be read."""
-    path = _state_path(site)
-    try:
-        return StepsState.model_validate(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return StepsState()
-    except (OSError, ValueError) as error:
-        remedy = "correct the file, or remove it: it only says which preset the first steps follow"
-        raise InputError(f"{path}", _misfit(error), remedy) from error
 
 
 def choose_preset(site: Site, name: str) -> None:
@@ -57,32 +27,7 @@ def choose_preset(site: Site, name: str) -> None:
     Raises InputError when the site has no such preset or it cannot be used, XaivaError when that cannot be kept.
     """
     load_named(site, name)
-    _write(site, read_state(site).model_copy(update={"preset": name, "chosen": time.time()}))
-
-
-def hide_steps(site: Site) -> None:
-    """Let consoles show the steps only when they are called. Raises XaivaError when that cannot be kept."""
-    state = read_state(site)
-    if not state.hidden:
-        _write(site, state.model_copy(update={"hidden": True}))
-
-
-def _write(site: Site, state: StepsState) -> None:
-    path = _state_path(site)
-    try:
-        write_atomic(path, state.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise XaivaError(f"{path}", os_reason(error), write_remedy(error)) from error
-
-
-def _state_path(site: Site) -> Path:
-    return site.state / "first-steps.json"
-
-
-def _misfit(error: OSError | ValueError) -> str:
-    if isinstance(error, ValidationError):
-        return ": ".join(part for part in first_problem(error) if part)
-    return os_reason(error) if isinstance(error, OSError) else "it is not valid JSON"
+    write_state(site, read_state(site).model_copy(update={"preset": name, "chosen": time.time()}))
 
 
 def chosen_or_used(names: Sequence[str], state: StepsState, operations: Sequence[Operation]) -> tuple[str, str]:

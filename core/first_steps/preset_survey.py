@@ -16,8 +16,9 @@ from core.engine_image import image_labels, inspect_image
 from core.errors import XaivaError, os_reason
 from core.files import list_files
 from core.findings import Level
-from core.first_steps.choice import FOLLOWED_KINDS, Suggested, chosen_or_used, read_state, suggest_preset
+from core.first_steps.choice import FOLLOWED_KINDS, Suggested, chosen_or_used, suggest_preset
 from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts, ask
+from core.first_steps.state import read_state
 from core.operations.model import Operation
 from core.presets.compat import TargetMachine, check, host_target, site_facts
 from core.presets.store import PresetEntry, list_presets, preset_sha256

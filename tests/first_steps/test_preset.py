@@ -11,9 +11,10 @@ import pytest
 
 from core.artifacts.lock_store import artifacts_folder, write_lock
 from core.errors import InputError
-from core.first_steps.choice import choose_preset, hide_steps, read_state, suggest_preset
+from core.first_steps.choice import choose_preset, suggest_preset
 from core.first_steps.facts import PresetFacts
 from core.first_steps.preset_survey import PresetSurvey, stage_text
+from core.first_steps.state import hide_steps, read_state
 from core.presets.compat import named_target
 from core.presets.store import list_presets, load_named, preset_sha256
 from core.progress import Stage, StageState

@@ -10,8 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from core.errors import XaivaError
-from core.first_steps.choice import hide_steps, read_state
 from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts
+from core.first_steps.state import hide_steps, read_state
 from core.operations.model import Operation, OperationState
 from core.service_client import NoService, NotLoggedIn
 from core.site import Site
@@ -180,9 +180,19 @@ async def test_the_columns_fit_after_the_padding_has_changed(world: World, prese
 async def test_a_service_with_cameras_needs_no_steps(world: World, preset_site: Site) -> None:
     world.containers, world.cameras = NO_ENGINE, sample.cameras()
     app = XaivaApp(preset_site, parts=world.parts())
-    async with app.run_test(size=(160, 45)) as pilot:
+    async with app.run_test(size=(160, 45), notifications=True) as pilot:
         await until(pilot, lambda: read_state(preset_site).hidden)
         assert "First steps" not in text(pilot)
+        assert "All first steps are done" not in text(pilot)
+
+
+async def test_their_room_is_kept_until_it_is_known_whether_they_are_needed(world: World, preset_site: Site) -> None:
+    world.steps, world.cameras = None, None
+    app = XaivaApp(preset_site, parts=world.parts())
+    async with app.run_test(size=(160, 45)) as pilot:
+        await shows(pilot, "Preset    ? unknown  no answer yet")
+        world.cameras = sample.cameras()
+        await until(pilot, lambda: not steps(pilot).display)
 
 
 async def test_a_service_that_asks_for_a_login_makes_no_steps_appear(world: World, preset_site: Site) -> None:
@@ -215,7 +225,7 @@ async def test_hidden_once_they_stay_hidden_in_the_next_console(bare_site: Site)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.store.reading("steps").age is not None)
         await until(pilot, lambda: app.store.reading("cameras").error is not None)
-        assert not app.screen.query("#steps")
+        assert not steps(pilot).display
         await pilot.press("f")
         await shows(pilot, "this site has no preset yet")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from core.errors import XaivaError
 from core.first_steps.steps import Step, StepState
 from core.install_commands import InstallAdvice
-from tui.formatters.cells import Cell, Column, Span
+from tui.formatters.cells import Cell, Span
 
 STATE_SPANS: Mapping[StepState, Span] = {
     StepState.DONE: Span("✓ done", "ok"),
@@ -17,7 +17,6 @@ STATE_SPANS: Mapping[StepState, Span] = {
     StepState.FAILED: Span("✗ failed", "error"),
     StepState.UNKNOWN: Span("? unknown", "stale"),
 }
-COLUMNS = (Column("step", 8), Column("state", 9), Column("", minimum=20), Column("key", 3))
 DOES = {  # what Enter does for a step that is open or done
     "engine": "shows what to install",
     "preset": "chooses the preset",

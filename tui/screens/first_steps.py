@@ -39,17 +39,18 @@ class FirstSteps:
         self._steps: list[Step] = []
         self._expected = ""  # the step that needed somebody when the cursor was last moved
         self._hidden = False  # somebody hid them, or all were done, in this console
+        self._undecided = self.shown  # there is room for them, and it is not known yet whether they are needed
         self.called = False
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
     @property
     def shown(self) -> bool:
-        return self._list is not None and self._list.display
+        return self._list.display
 
     @property
-    def _list(self) -> ChoiceList | None:
-        return next(iter(self._screen.query("#steps").results(ChoiceList)), None)
+    def _list(self) -> ChoiceList:
+        return self._screen.query_one("#steps", ChoiceList)
 
     @property
     def _preset(self) -> PresetFacts:
@@ -65,7 +66,12 @@ class FirstSteps:
         preset = _answer(self._screen.reading("steps"), lambda value: value)
         self._steps = first_steps(Facts(str(self._site.root), containers, preset, service))
         done = all_done(self._steps)
-        service_answered = service.value is not None or not isinstance(service.error, (NotLoggedIn, type(None)))
+        needs_login = isinstance(service.error, NotLoggedIn)
+        service_answered = service.value is not None or not (service.error is None or needs_login)
+        if self._undecided and (service_answered or needs_login):
+            self._undecided = False
+            if done or needs_login:
+                self._remove()
         by_itself = not self._hidden and (self.shown or (preset.value is not None and service_answered)) and not done
         if self.called or by_itself:
             self._show()
@@ -76,11 +82,7 @@ class FirstSteps:
 
     def _show(self) -> None:
         choices = self._list
-        if choices is None:
-            choices = ChoiceList(steps_format.COLUMNS, id="steps")
-            choices.border_title = "First steps"
-            self._screen.mount(choices, before="#overview")
-        if not choices.display or not self._screen.has_class("-steps"):
+        if not choices.display:
             choices.display = True
             self._screen.add_class("-steps")
         if self._screen.focused is None:
@@ -99,13 +101,12 @@ class FirstSteps:
 
     def show_hint(self) -> None:
         """Say in the frame what Enter does for the row under the cursor."""
-        choices = self._list
-        step = self._step(choices.key) if choices is not None else None
-        if choices is not None and step is not None:
+        step = self._step(self._list.key)
+        if step is not None:
             may_go_up = bool(self._key_of("up"))
             can_go_up = may_go_up and any(one.name in UP_STEPS and one.state is StepState.NEXT for one in self._steps)
             up = f" · {self._key_of('up')} does all up to the launch" if can_go_up else ""
-            choices.border_subtitle = f"{steps_format.enter_text(step)}{up} · Esc hides"
+            self._list.border_subtitle = f"{steps_format.enter_text(step)}{up} · Esc hides"
 
     def call(self) -> None:
         """Show the steps although they were hidden or are done."""
@@ -120,14 +121,16 @@ class FirstSteps:
 
     def _put_away(self) -> None:
         self.called, self._hidden = False, True
-        if (choices := self._list) is not None:
-            choices.display = False
-            self._screen.set_focus(None)
-        self._screen.remove_class("-steps")
+        self._remove()
         if not self._console.read_only:
-            from core.first_steps.choice import hide_steps
+            from core.first_steps.state import hide_steps
 
             self._screen.background(partial(hide_steps, self._site), lambda _: None)
+
+    def _remove(self) -> None:
+        self._list.display = False
+        self._screen.set_focus(None)
+        self._screen.remove_class("-steps")
 
     # -- what a step does ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,10 @@ from textual import events, on
 from textual.containers import Container
 from textual.widget import Widget
 
+from core.errors import InputError
+from core.first_steps.state import read_state
 from tui.actions import ACTION_BY_ID, bindings
+from tui.formatters.cells import Column
 from tui.screens.base import ConsoleScreen, error_lines
 from tui.store import Reading
 from tui.widgets.choice_list import ChoiceList
@@ -38,6 +41,7 @@ FORMATTERS = {  # panel → module of tui.formatters, function
     "cameras": ("cameras", "summary"),
     "operations": ("overview", "operation_lines"),
 }
+STEP_COLUMNS = (Column("step", 8), Column("state", 9), Column("", minimum=20), Column("key", 3))
 
 
 class OverviewScreen(ConsoleScreen):
@@ -51,6 +55,11 @@ class OverviewScreen(ConsoleScreen):
     _steps: FirstSteps | None = None
 
     def body(self) -> Iterable[Widget]:
+        steps = ChoiceList(STEP_COLUMNS, id="steps")
+        steps.border_title = "First steps"
+        steps.display = self._may_need_steps()
+        self.set_class(steps.display, "-steps")
+        yield steps
         with Container(id="overview"):
             for name, (title, _) in PANELS.items():
                 yield Panel(title, id=name)
@@ -60,9 +69,15 @@ class OverviewScreen(ConsoleScreen):
         self.console.store.retarget("steps", self._look_at_preset)
         super().on_mount()
 
+    def _may_need_steps(self) -> bool:
+        """Whether room is kept for the first steps until it is known whether they are needed."""
+        try:
+            return not (self.site.settings.demo or read_state(self.site).hidden)
+        except InputError:
+            return False  # the source of the steps reports it
+
     def _look_at_preset(self) -> PresetFacts | None:
         """The preset of the first steps, None while they are hidden. Called in the source's thread."""
-        from core.first_steps.choice import read_state
         from core.first_steps.preset_survey import PresetSurvey
 
         if read_state(self.site).hidden and not (self._steps is not None and self._steps.called):
@@ -83,10 +98,11 @@ class OverviewScreen(ConsoleScreen):
     def feed(self) -> None:
         for name, (module, function) in FORMATTERS.items():
             self._show_panel(name, module, function)
-        if self._steps is not None or self.reading("steps").value is not None:
-            self.first_steps.feed()
         readings = {name: self.reading(name) for name in self.ALERT_SOURCES}
-        if any(reading.value is not None for reading in readings.values()):
+        has_values = any(reading.value is not None for reading in readings.values())
+        if self.reading("steps").value is not None or (self._steps_shown and has_values):
+            self.first_steps.feed()
+        if has_values:
             from tui.formatters import overview
 
             values = [None if reading.is_stale else reading.value for reading in readings.values()]
@@ -138,7 +154,7 @@ class OverviewScreen(ConsoleScreen):
 
     @property
     def _steps_shown(self) -> bool:
-        return self._steps is not None and self._steps.shown
+        return self.query_one("#steps").display
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the steps work while the steps are shown; the palette calls them."""
