@@ -154,7 +154,7 @@ class OverviewScreen(ConsoleScreen):
 
     @property
     def _steps_shown(self) -> bool:
-        return self.query_one("#steps").display
+        return any(steps.display for steps in self.query("#steps"))  # none yet while the screen is composed
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the steps work while the steps are shown; the palette calls them."""
