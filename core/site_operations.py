@@ -45,7 +45,7 @@ def site_place(site: Site, kinds: Mapping[str, str] = KINDS) -> Place:
         opener=f"{__name__}:open_site_place",
         log_limit=limits.log_limit_mb << 20,
         keep=limits.keep,
-        remove_leftovers=partial(_remove_leftovers, site.artifacts),
+        remove_leftovers=partial(_remove_leftovers, site),
         remove_helpers=partial(_remove_helper_containers, site),
     )
 
@@ -55,12 +55,15 @@ def open_site_place(root: str) -> Place:
     return site_place(Site.open(root))
 
 
-def _remove_leftovers(artifacts: Path, key: str) -> None:
-    """Remove temporary files in the artifacts that `key` locks. Partial downloads stay for the next sync."""
+def _remove_leftovers(site: Site, key: str) -> None:
+    """Remove temporary files in the artifacts that `key` locks, and in the folders of killed builds.
+
+    Partial downloads stay for the next sync.
+    """
     kind, _, preset = key.partition(":")
     if kind != "preset" or not preset or preset != os.path.basename(preset):
         return
-    for folder, names, files in os.walk(artifacts / preset):
+    for folder, names, files in os.walk(site.artifacts / preset):
         for name in [*names, *files]:
             if not name.startswith(TEMPORARY_PREFIX):
                 continue
@@ -68,6 +71,10 @@ def _remove_leftovers(artifacts: Path, key: str) -> None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         names[:] = [name for name in names if not name.startswith(TEMPORARY_PREFIX)]
+    if any(site.state.glob(f"builds/*/{TEMPORARY_PREFIX}*")):
+        from core.images.build_history import remove_temporary_files  # slow, and seldom needed
+
+        remove_temporary_files(site)
 
 
 def _remove_helper_containers(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import fcntl
 import json
 import secrets
@@ -17,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from core.artifacts.lockfile import Lock
 from core.errors import InputError
-from core.files import write_atomic
+from core.files import TEMPORARY_PREFIX, write_atomic
 from core.findings import Finding, read_finding
 from core.open_enum import OpenEnum, describe_misfit
 from core.site import Site
@@ -143,9 +144,9 @@ def start_record(site: Site, preset: str, lock: Lock, lock_text: str, target: st
         lock_sha256=lock_sha256(lock),
         started=now,
     )
-    write_atomic(folder / LOCK_FILE, lock_text)
     log = open(folder / LOG_FILE, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - the caller's, for the whole build
     fcntl.flock(log, fcntl.LOCK_EX)
+    write_atomic(folder / LOCK_FILE, lock_text)
     save_record(site, record)
     return record, log
 
@@ -201,6 +202,14 @@ def compare_builds(site: Site, before: BuildRecord, after: BuildRecord) -> Build
     )
 
 
+def remove_temporary_files(site: Site) -> None:
+    """Remove the files that killed builds were about to write."""
+    for path in builds_folder(site).glob(f"*/{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if not _is_running(path):
+                path.unlink()
+
+
 def _record_paths(site: Site) -> Iterator[Path]:
     return builds_folder(site).glob(f"*/{RECORD_FILE}")
 
@@ -239,7 +248,7 @@ def _parse_record(path: Path, _modified_ns: int) -> BuildRecord:
 
 
 def _is_running(path: Path) -> bool:
-    """Whether the build of the record still holds the lock on its log."""
+    """Whether the build that a file belongs to still holds the lock on its log."""
     with open(path.with_name(LOG_FILE), "rb") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ import pytest
 from core.artifacts.lock_store import lock_text
 from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage
 from core.errors import InputError
+from core.files import TEMPORARY_PREFIX
 from core.images.build_history import (
     RECORD_FILE,
     UNREADABLE,
@@ -25,6 +26,7 @@ from core.images.build_history import (
     start_record,
 )
 from core.site import Site
+from core.site_operations import site_place
 
 BASE = LockedImage(reference="debian:x", tag="xaiva-base/debian:0123456789ab", config_digest="sha256:01")
 
@@ -94,7 +96,13 @@ def test_a_build_that_was_killed_says_so(site: Site) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         assert list_builds(site)[0].outcome is BuildOutcome.RUNNING
+        draft = builds_folder(site) / list_builds(site)[0].id / f"{TEMPORARY_PREFIX}record"
+        draft.touch()
+        site_place(site).clean_up("preset:another", "")
+        assert draft.exists()
         child.kill()
+    site_place(site).clean_up("preset:p", "")
+    assert not draft.exists()
     records = list_builds(site)[0]
     assert records.outcome is BuildOutcome.CRASHED
     assert records.ended >= records.started
