@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 COMFORTABLE_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
 MINIMUM_FREE = 5 * GIB  # even cpu-debian12 needs more
-SERVICE_PORT = 8600
 LIMITED_FILE_SYSTEMS = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
 Check = Callable[[Site], Iterator[Finding]]
@@ -286,6 +285,8 @@ def _log_out(_: Site) -> Iterator[Finding]:
 
 
 def _port(_: Site) -> Iterator[Finding]:
+    from core.service_client.address import SERVICE_PORT  # slow to import
+
     with socket.socket() as probe:
         probe.settimeout(1)
         in_use = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0

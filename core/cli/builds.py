@@ -73,7 +73,7 @@ def list_command(session: CliSession, preset: str | None, as_json: bool) -> None
             (b.id, b.preset or "?", b.target, b.outcome.word, output.moment(b.started), output.seconds(b.seconds))
             for b in builds
         ),
-        f"no build of {preset} yet" if preset else "no build yet; start one with: xaiva build PRESET",
+        f"no builds of {preset} yet" if preset else "no builds yet; start one with: xaiva build PRESET",
     )
 
 

@@ -65,8 +65,8 @@ async def test_a_source_that_fails_is_no_empty_list(bare_site: Site) -> None:  #
 CLI = [  # what lists nothing on an empty site or asks a source that is not there, and the words
     (("ops", "list"), 0, "no operations yet"),
     (("ops", "list", "--live"), 0, "no operation is running; leave out --live"),
-    (("builds", "list"), 0, "no build yet; start one with: xaiva build PRESET"),
-    (("builds", "list", "small"), 0, "no build of small yet"),
+    (("builds", "list"), 0, "no builds yet; start one with: xaiva build PRESET"),
+    (("builds", "list", "small"), 0, "no builds of small yet"),
     (("ps",), 1, "the socket does not exist"),
     (("camera", "list"), 1, "nothing answers there"),
     (("event", "list", "--camera", "gate"), 1, "nothing answers there"),
