@@ -18,7 +18,7 @@ STATE_SPANS: Mapping[StepState, Span] = {
     StepState.UNKNOWN: Span("? unknown", "stale"),
 }
 DOES = {  # what Enter does for a step that is open or done
-    "engine": "shows what to install",
+    "engine": "shows what it needs",
     "preset": "chooses the preset",
     "lock": "locks",
     "sync": "syncs",
