@@ -8,11 +8,11 @@ import signal
 import sys
 import termios
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.support import until
 from tests.support.pty_session import PtySession
 from tui.terminal.output_buffer import OutputBuffer
 
@@ -120,16 +120,14 @@ def test_a_line_that_takes_nothing_at_all_does_not_hold_the_end() -> None:
 def test_the_newest_state_is_shown_on_a_slow_line() -> None:
     """Frames are not queued: what arrives after a while is what holds then, not what held long ago."""
     with sample("flood", bits_per_second=64_000) as session:
-        seen: list[int] = []
-        deadline = time.monotonic() + 20
-        while len(seen) < 4 and time.monotonic() < deadline:
-            shown = re.match(r"count (\d+) at\s+\d+x\d+(.)", session.text)
-            # a frame that is still coming in has the number of one frame and the cells of another
-            whole = shown is not None and shown[2] == chr(33 + int(shown[1]) * 7 % 90)
-            if shown is not None and whole and int(shown[1]) not in seen[-1:]:
-                seen.append(int(shown[1]))
-        assert len(seen) == 4
-        assert all(after - before > 1 for before, after in pairwise(seen[1:]))  # frames skipped
+
+        def count() -> int:
+            match = re.match(r"count (\d+) ", session.text)
+            return int(match[1]) if match else 0
+
+        changes = until(count, lambda count: count >= 100)
+        whole_frames = session.count / (80 * 24)  # each change is one of all cells
+        assert whole_frames < changes / 2
 
 
 def test_a_terminal_that_never_answers_is_drawn_on_all_the_same() -> None:
