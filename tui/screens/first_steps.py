@@ -32,8 +32,9 @@ def action_of(step: str) -> Action:
 class FirstSteps:
     """The steps of an Overview. They appear by themselves while the site has nothing yet, else when they are called."""
 
-    def __init__(self, screen: ConsoleScreen) -> None:
+    def __init__(self, screen: ConsoleScreen, step_list: ChoiceList) -> None:
         self._screen = screen
+        self._list = step_list
         self._console = screen.console
         self._site = screen.site
         self._steps: list[Step] = []
@@ -47,10 +48,6 @@ class FirstSteps:
     @property
     def shown(self) -> bool:
         return self._list.display
-
-    @property
-    def _list(self) -> ChoiceList:
-        return self._screen.query_one("#steps", ChoiceList)
 
     @property
     def _preset(self) -> PresetFacts:

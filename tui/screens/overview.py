@@ -54,12 +54,16 @@ class OverviewScreen(ConsoleScreen):
     _survey: PresetSurvey | None = None
     _steps: FirstSteps | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._step_list = ChoiceList(STEP_COLUMNS, id="steps")
+        self._step_list.border_title = "First steps"
+        self._step_list.display = False
+
     def body(self) -> Iterable[Widget]:
-        steps = ChoiceList(STEP_COLUMNS, id="steps")
-        steps.border_title = "First steps"
-        steps.display = self._may_need_steps()
-        self.set_class(steps.display, "-steps")
-        yield steps
+        self._step_list.display = self._may_need_steps()
+        self.set_class(self._step_list.display, "-steps")
+        yield self._step_list
         with Container(id="overview"):
             for name, (title, _) in PANELS.items():
                 yield Panel(title, id=name)
@@ -149,12 +153,12 @@ class OverviewScreen(ConsoleScreen):
         if self._steps is None:
             from tui.screens.first_steps import FirstSteps
 
-            self._steps = FirstSteps(self)
+            self._steps = FirstSteps(self, self._step_list)
         return self._steps
 
     @property
     def _steps_shown(self) -> bool:
-        return any(steps.display for steps in self.query("#steps"))  # none yet while the screen is composed
+        return self._step_list.display
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the steps work while the steps are shown; the palette calls them."""
