@@ -1,0 +1,1 @@
+"""Carrying to a site and back: what a medium holds, packing, signing, checking, unpacking."""

@@ -1,0 +1,1 @@
+"""`xaiva clean`: what takes space and is no longer needed, as a plan, and its removal."""
