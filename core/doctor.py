@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import XaivaError, os_reason
 from core.findings import Finding, Level
+from core.install_commands import ssh_keygen_advice
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -256,6 +257,9 @@ def _tools(_: Site) -> Iterator[Finding]:
         yield Finding.error("uv", "uv is missing", "a lock needs it", "set up again: remove .venv and start ./xaiva")
     if shutil.which("docker") is None:
         yield Finding.error("docker-client", "No docker client", "builds need it", "install docker-cli")
+    if shutil.which("ssh-keygen") is None:
+        why = "shipments are signed and checked with it"
+        yield Finding.warning("ssh-keygen", "No ssh-keygen", why, ssh_keygen_advice().text)
 
 
 def _terminal(site: Site) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from core.install_commands import (
     engine_install_commands,
     install_commands,
     read_os_release,
+    ssh_keygen_advice,
 )
 
 _SYSTEMD = Path("/run/systemd/system")  # exists where systemd runs, as sd_booted(3) says
@@ -61,6 +62,10 @@ def _client(os_release: OsRelease) -> Fix:
 
 def _buildx(os_release: OsRelease) -> Fix:
     return _of_packages("buildx", Part.BUILDX, os_release)
+
+
+def _ssh_keygen(os_release: OsRelease) -> Fix:
+    return _of_advice("ssh-keygen", ssh_keygen_advice(os_release))
 
 
 def _engine_stopped(_: OsRelease) -> Fix:
@@ -107,6 +112,7 @@ _FIXES: dict[str, Callable[[OsRelease], Fix | None]] = {
     "engine-group": _engine_group,
     "docker-client": _client,
     "buildx": _buildx,
+    "ssh-keygen": _ssh_keygen,
     "gpu-toolkit": _gpu_toolkit,
     "log-out": _log_out,
 }

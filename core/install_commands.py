@@ -1,4 +1,4 @@
-"""The commands that install Docker's parts on this machine, from the packages of its own distribution."""
+"""The commands that install Docker's parts and OpenSSH on this machine, from the packages of its own distribution."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part(str, Enum):
 
 @dataclass(frozen=True)
 class InstallAdvice:
-    """How to get a part of Docker here."""
+    """How to get a program here."""
 
     distribution: str
     """Its name and version, as it calls itself, or `this Linux` when it does not say."""
@@ -78,6 +78,11 @@ _PACKAGES = {
     ),
     **dict.fromkeys(("rhel", "centos", "rocky", "almalinux", "ol"), _RHEL),
 }
+_RPM_FAMILY = ("fedora", "rhel", "centos", "rocky", "almalinux", "ol")
+_SSH_KEYGEN: dict[str, tuple[str, ...]] = {  # Red Hat's family has ssh-keygen in the package of client and server
+    **dict.fromkeys(("debian", "ubuntu"), ("apt-get install openssh-client",)),
+    **dict.fromkeys(_RPM_FAMILY, ("dnf install openssh",)),
+}
 _STARTED_BY_HAND = ("fedora",)  # Debian and Ubuntu start a service when its package is installed
 _UBUNTU_VERSIONS = {"jammy": "22.04", "noble": "24.04"}  # of distributions that are built on Ubuntu's packages
 
@@ -94,7 +99,7 @@ def engine_install_commands(os_release: Mapping[str, str] | None = None) -> Inst
 def install_commands(part: Part, os_release: Mapping[str, str]) -> InstallAdvice:
     """How to install one part from the packages of the distribution."""
     name, version = distribution(os_release)
-    shown = strip_controls(os_release.get("PRETTY_NAME") or " ".join(filter(None, (name, version)))) or "this Linux"
+    shown = _shown(os_release, name, version)
     packages = _PACKAGES.get(name)
     if packages is None:
         return InstallAdvice(shown, f"xaiva knows no package of {part.value} for {shown}; {_GUIDE}")
@@ -104,6 +109,18 @@ def install_commands(part: Part, os_release: Mapping[str, str]) -> InstallAdvice
         return InstallAdvice(shown, f"{shown} does not say its version; {_GUIDE}")
     commands = (as_root(command.format(packages.names[part])) for command in packages.commands)
     return InstallAdvice(shown, f"install {part.value} from the packages of {shown}", tuple(commands))
+
+
+def ssh_keygen_advice(os_release: Mapping[str, str] | None = None) -> InstallAdvice:
+    """How to install `ssh-keygen`; the packages are on a distribution's installation media, too."""
+    facts = read_os_release() if os_release is None else os_release
+    name, version = distribution(facts)
+    shown = _shown(facts, name, version)
+    commands = _SSH_KEYGEN.get(name)
+    if commands is None:
+        return InstallAdvice(shown, f"install the OpenSSH client with the package manager of {shown}")
+    text = f"install the OpenSSH client from the packages of {shown}"
+    return InstallAdvice(shown, text, tuple(as_root(command) for command in commands))
 
 
 def engine_is_installed() -> bool:
@@ -125,6 +142,11 @@ def distribution(os_release: Mapping[str, str]) -> tuple[str, str]:
     if name != "ubuntu" and "ubuntu" in os_release.get("ID_LIKE", "").split():
         return "ubuntu", _UBUNTU_VERSIONS.get(os_release.get("UBUNTU_CODENAME", ""), "")
     return name, version
+
+
+def _shown(os_release: Mapping[str, str], name: str, version: str) -> str:
+    """What the distribution calls itself."""
+    return strip_controls(os_release.get("PRETTY_NAME") or " ".join(filter(None, (name, version)))) or "this Linux"
 
 
 def as_root(command: str) -> str:

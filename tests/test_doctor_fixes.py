@@ -50,7 +50,13 @@ def test_each_cause_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _commands("engine-stopped") == ["systemctl start docker"]
     assert _commands("engine-group") == [f"usermod -aG docker {user}"]
     assert _commands("buildx") == ["apt-get update", "apt-get install docker-buildx"]
+    assert _commands("ssh-keygen") == ["apt-get install openssh-client"]
     assert find_fixes([Finding.error("disk", "full"), Finding.note("buildx", "fine")], DEBIAN_13) == []
+
+
+def test_a_machine_without_ssh_keygen_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(site.root))
+    assert "ssh-keygen" in {finding.code for finding in doctor.CHECKS["tools"](site)}
 
 
 def test_no_command_where_it_would_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +113,7 @@ def test_a_command_runs_only_after_a_yes(site: Site, tmp_path: Path) -> None:
     (programs / "apt-get").write_text(FAKE_APT_GET)
     (programs / "apt-get").chmod(0o755)
     (programs / "sh").symlink_to("/bin/sh")
+    (programs / "ssh-keygen").symlink_to("/bin/true")
     env = {"PATH": str(programs), "LOG": str(tmp_path / "log"), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
     doctor_command = [sys.executable, "-m", "core.cli", "--site", str(site.root), "doctor", "--fix"]
     mount = f'/bin/mount --bind {tmp_path}/os-release /etc/os-release && exec "$@"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.install_commands import engine_install_commands
+from core.install_commands import engine_install_commands, ssh_keygen_advice
 
 MINT = {"ID": "linuxmint", "ID_LIKE": "ubuntu debian", "VERSION_ID": "22.1", "UBUNTU_CODENAME": "noble"}
 
@@ -58,3 +58,21 @@ def test_how_the_user_becomes_root_is_part_of_the_command(
     monkeypatch.setattr("os.geteuid", lambda: user)
     monkeypatch.setattr("shutil.which", lambda _: sudo)
     assert engine_install_commands({"ID": "ubuntu", "VERSION_ID": "24.04"}).commands[0] == command
+
+
+@pytest.mark.parametrize(
+    ("os_release", "package"),
+    [
+        ({"ID": "debian", "VERSION_ID": "12"}, "openssh-client"),
+        (MINT, "openssh-client"),
+        ({"ID": "rocky", "VERSION_ID": "9.4"}, "dnf install openssh"),
+    ],
+    ids=lambda value: value["ID"] if isinstance(value, dict) else "",
+)
+def test_the_package_with_ssh_keygen(os_release: dict[str, str], package: str) -> None:
+    assert any(package in command for command in ssh_keygen_advice(os_release).commands)
+
+
+def test_an_unknown_distribution_has_its_own_package_manager() -> None:
+    advice = ssh_keygen_advice({"ID": "nixos", "VERSION_ID": "25.05"})
+    assert (advice.commands, advice.text) == ((), "install the OpenSSH client with the package manager of nixos 25.05")
