@@ -11,19 +11,15 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
 
 import core
 from core.errors import XaivaError
-from core.toml import tomllib
+from core.project_metadata import package_version, read_project
 
 DISTRIBUTION = "xaiva-inference"
-PROJECT = "xaiva-console"  # the installation whose metadata names the service's requirements
 EXTRA = "inference"
 TOP_PACKAGE = "core"
 SERVICE = "inference"  # the folder of the service below TOP_PACKAGE
@@ -34,7 +30,7 @@ REGULAR_FILE = 0o100644 << 16
 
 def service_requirements() -> list[str]:
     """What the inference service needs, from the project's own metadata: the extra `inference`."""
-    return _project_metadata()[1]
+    return _normalized(read_project(EXTRA)[1])
 
 
 def wheel_name() -> str:
@@ -44,7 +40,7 @@ def wheel_name() -> str:
 
 def version() -> str:
     """The version of this xaiva."""
-    return _project_metadata()[0]
+    return package_version()
 
 
 def build() -> bytes:
@@ -60,25 +56,6 @@ def build() -> bytes:
     files[f"{info}/top_level.txt"] = f"{TOP_PACKAGE}\n".encode()
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     return _zip(files)
-
-
-@cache
-def _project_metadata() -> tuple[str, list[str]]:
-    """The version and the extra's requirements, from a checkout's own file or an installation's metadata."""
-    project = Path(core.__file__).parent.parent / "pyproject.toml"
-    if project.is_file():
-        project_table: dict[str, Any] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-        return project_table["version"], _normalized(project_table["optional-dependencies"][EXTRA])
-    try:
-        requires = metadata.requires(PROJECT) or []
-        installed_version = metadata.version(PROJECT)
-    except metadata.PackageNotFoundError as error:
-        raise XaivaError("The service's wheel", str(error), "install xaiva again") from error
-    marker = f'extra == "{EXTRA}"'
-    parts = (line.partition(";") for line in requires)
-    return installed_version, _normalized(
-        [text for text, _, condition in parts if condition.strip().replace("'", '"') == marker]
-    )
 
 
 def _normalized(requirements: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from core import labels
+from core import audit, labels
 from core.containers import launch_checks as checks
 from core.containers import replacement
 from core.containers.engine_error_table import explain_engine_error
@@ -131,7 +131,10 @@ def launch(
         if settings.gpus:
             body["HostConfig"]["DeviceRequests"] = [device_request(snapshot.gpus, settings.gpus)]
         old = next((container for container in snapshot.containers if container.name == name), None)
-        return _create_and_start(client, name, body, old)
+        container = _create_and_start(client, name, body, old)
+        details = {"container": container.name, "id": container.id, "image": snapshot.image["Id"]}
+        audit.record(site, "launch", preset_name, {**details, "replaced": old.id if old else ""})
+        return container
 
 
 def _take_snapshot(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from core import labels, redaction
+from core import audit, labels, redaction
 from core.artifacts.lock_store import LockedPreset, lock_text, read_locked_preset
 from core.engine import docker_environment, require_engine_version, resolve_endpoint
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
@@ -67,6 +67,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
             raise
         finally:
             build_history.save_record(site, build.record)
+            _record_in_audit_log(site, build.record)
     build_history.remove_old_builds(site, site.settings.operations.keep)
     final_record = build.record
     return {
@@ -198,6 +199,11 @@ class _Build:
 
     def _update(self, **values: object) -> None:
         self.record = self.record.model_copy(update=values)
+
+
+def _record_in_audit_log(site: Site, record: BuildRecord) -> None:
+    details = {"build": record.id, "target": record.target, "outcome": record.outcome.value, "image": record.image_id}
+    audit.record(site, "build", record.preset, {**details, "tag": record.tag})
 
 
 def _own_stage_record(done: Stage) -> StageRecord:

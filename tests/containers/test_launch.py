@@ -12,6 +12,7 @@ import pytest
 
 import docker
 from core import labels
+from core.audit import read_audit
 from core.containers.container_logs import read_logs
 from core.containers.launch import LaunchError, check_launch, launch
 from core.containers.listing import get_container, inspect_container, list_containers
@@ -66,6 +67,18 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
     assert (check["Test"], check["Interval"], check["Timeout"]) == (["CMD", "true"], 10**9, 2 * 10**9)
     assert (check["StartPeriod"], check["Retries"]) == (3 * 10**9, 4)
     assert wait_healthy(client, container.name, timeout=30).health is ContainerHealth.HEALTHY
+
+
+def test_a_launch_is_in_the_audit_log(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    first = launch(engine_site, NAME, preset())
+    second = launch(engine_site, NAME, preset(), replace=True)
+    entries = read_audit(engine_site, 2)
+    assert [(entry.action, entry.subject, entry.details["id"]) for entry in entries] == [
+        ("launch", NAME, first.id),
+        ("launch", NAME, second.id),
+    ]
+    assert entries[1].details["replaced"] == first.id
+    assert entries[1].details["image"] == inspect_container(client, second.id)["Image"]
 
 
 def test_a_camera_that_is_not_plugged_in_is_said(engine_site: Site, client: docker.DockerClient, image: str) -> None:

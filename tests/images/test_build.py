@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from core import labels
+from core.audit import read_audit
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.images import build, load
 from core.images.build_history import LOG_FILE, BuildOutcome, builds_folder, compare_builds, list_builds
@@ -76,6 +77,13 @@ def test_the_record_tells_all(demo: Demo) -> None:
     folder = builds_folder(demo.site) / record.id
     assert "[python] Setting up python3.11" in (folder / LOG_FILE).read_text()
     assert json.loads((folder / "sbom.json").read_text())["bomFormat"] == "CycloneDX"
+
+
+def test_a_build_is_in_the_audit_log(demo: Demo) -> None:
+    (entry,) = [entry for entry in read_audit(demo.site, 100) if entry.details.get("build") == demo.first.id]
+    assert (entry.action, entry.subject) == ("build", NAME)
+    assert entry.details["outcome"] == "done"
+    assert entry.details["image"] == demo.first.image_id
 
 
 def test_the_image_is_labelled_and_carries_its_bill_of_materials(demo: Demo) -> None:

@@ -1,0 +1,1 @@
+"""Shipments: their signatures, whom a site trusts, and the audit log."""
