@@ -7,11 +7,12 @@ The tree, as `make docs` writes it:
 # from tools.architecture import errors
 # cog.out(errors())
 # ]]]
-# XaivaError: BadAnswer, BrokenBank, Cancelled, ChecksFailed, DeliveryRefused, HelperFailed, InsufficientRole,
-#     LaunchError, LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
-#     NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras,
-#     Unauthorised, Unreachable, WrongContent
+# XaivaError: BadAnswer, BrokenBank, Cancelled, DeliveryRefused, HelperFailed, InsufficientRole, LaunchError,
+#     LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned, NotReady,
+#     OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras, Unauthorised,
+#     Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
+#   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError
 #   - EngineError: InvalidEngineSettings
 #   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidEngineSettings,

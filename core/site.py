@@ -62,6 +62,15 @@ class SyncSettings(_Section):
     mirrors: dict[str, str] = Field(default={}, description="a table: URL prefix → the prefix to try first")
 
 
+class CarrySettings(_Section):
+    """What is carried to other sites, and who signs it."""
+
+    signing_key: str = Field(
+        default=".xaiva/carry/signing_key",
+        description="the key that signs shipments, relative to the site; a `.pub` file names a key in an agent",
+    )
+
+
 class OperationSettings(_Section):
     """Limits on the logs and records of operations."""
 
@@ -79,6 +88,7 @@ class SiteSettings(_Section):
     engine: EngineSettings = EngineSettings()
     service: ServiceClientSettings = ServiceClientSettings()
     sync: SyncSettings = SyncSettings()
+    carry: CarrySettings = CarrySettings()
     operations: OperationSettings = OperationSettings()
 
 

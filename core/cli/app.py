@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logout": ("login", "Log out of the inference service."),
     "password": ("login", "Change your own password."),
     "ops": ("operations", "Long-running operations: list, show, follow, cancel, retry."),
+    "key": ("keys", "Keys that sign shipments: create, trust, revoke, change for a new one."),
     "audit": ("audit", "The audit log: what was packed, unpacked, built and launched, by whom."),
     "gpu": ("machine", "Show this machine's GPUs."),
     "process": ("processes", "Processes that use a GPU, and those of containers: list, kill."),
