@@ -64,14 +64,18 @@ def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` in one step when the block ends without an error; otherwise nothing changes."""
+def replace_atomically(path: Path, mode: int | None = 0o644) -> Iterator[BinaryIO]:
+    """A new file that replaces `path` in one step when the block ends without an error; otherwise nothing changes.
+
+    With `mode` None it is for its owner alone, and lies on file systems without permissions, such as FAT, too.
+    """
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
