@@ -311,7 +311,7 @@ def _error_chain(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _docker_config_folder(site: Site) -> Path:
+def docker_config_folder(site: Site) -> Path:
     """The folder of the docker client's configuration."""
     home = site.env.get("HOME", "") or str(Path.home())
     return Path(site.env.get("DOCKER_CONFIG", "") or Path(home) / ".docker")
@@ -323,7 +323,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
     For a broken file the client only warns and continues without it: with another engine, without logins and proxies.
     The SDK crashes.
     """
-    path = _docker_config_folder(site) / "config.json"
+    path = docker_config_folder(site) / "config.json"
     remedy = f"correct it, or move it away: mv {path} {path}.broken"
     try:
         text = path.read_text()
@@ -359,7 +359,7 @@ def _settings_error(settings: Any) -> str:
 def _context_endpoint(site: Site, name: str, named_by: str) -> Endpoint:
     if name == "default":
         return Endpoint(DEFAULT_HOST, "default")
-    contexts = _docker_config_folder(site) / "contexts"
+    contexts = docker_config_folder(site) / "contexts"
     identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client's name for the folder of a context
     what, remedy = f"Docker context {name} (named by {named_by})", f"look at it with: docker context inspect {name}"
     try:
@@ -383,7 +383,7 @@ def _environment_tls(site: Site) -> tuple[Path | None, bool]:
     folder = site.env.get("DOCKER_CERT_PATH", "")
     if not folder and not verify:
         return None, True
-    return Path(folder) if folder else _docker_config_folder(site), verify
+    return Path(folder) if folder else docker_config_folder(site), verify
 
 
 def _tls(target: Endpoint) -> Any:
