@@ -16,6 +16,7 @@ from core.errors import InputError
 if TYPE_CHECKING:
     from core.presets.compat import Facts, RatedChoice, TargetMachine
     from core.presets.store import Leftovers, PresetEntry
+    from core.site_report.model import SiteReport
 
 
 @click.group("preset", cls=Group)
@@ -160,15 +161,30 @@ def _print_leftovers(remains: Leftovers, as_json: bool) -> None:
         click.echo(f"its artifacts stay in {remains.artifacts}")
 
 
-def _named_target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMachine | None:
+def _named_target(gpu: tuple[str, ...], driver: str, report: SiteReport | None, facts: Facts) -> TargetMachine | None:
     """The machine in the options; None: use the preset's target, or this machine."""
     from core.presets.compat import named_target
+    from core.site_report.target import report_target
 
-    return named_target(list(gpu), driver, facts=facts) if gpu or driver else None
+    if gpu or driver:
+        return named_target(list(gpu), driver, facts=facts)
+    return report_target(report, facts) if report else None
+
+
+def _read_report(path: Path | None) -> SiteReport | None:
+    from core.site_report.files import read_report
+
+    return read_report(path) if path else None
 
 
 def target_options(command: Any) -> Any:
-    """Add `--gpu` and `--driver` to a command."""
+    """Add `--gpu`, `--driver` and `--report` to a command. GPU and driver given by hand win over the report's."""
+    command = click.option(
+        "--report",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The report of the site: its GPUs and driver, processor and engine.",
+    )(command)
     command = click.option("--driver", default="", help='The GPU driver of the site, e.g. "535.183".')(command)
     return click.option("--gpu", multiple=True, help='The site\'s GPU, e.g. "GTX 1060".')(command)
 
@@ -178,17 +194,22 @@ def target_options(command: Any) -> Any:
 @target_options
 @json_option
 @click.pass_obj
-def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+def check_command(
+    session: CliSession, preset: str, gpu: tuple[str, ...], driver: str, report: Path | None, as_json: bool
+) -> None:
     """Check whether the preset can work on the site's machine. The exit code is 3 when it cannot."""
     from core.artifacts.lock_check import check_preset
-    from core.findings import has_errors
+    from core.findings import Level, has_errors
     from core.presets.compat import site_facts, target_for
     from core.presets.store import load_named
+    from core.site_report.target import site_findings
 
-    loaded = load_named(session.site, preset)
+    loaded, there = load_named(session.site, preset), _read_report(report)
     facts = site_facts(session.site)
-    target = _named_target(gpu, driver, facts) or target_for(loaded, facts)
+    target = _named_target(gpu, driver, there, facts) or target_for(loaded, facts)
     findings = check_preset(session.site, preset, loaded, target)
+    if there:
+        findings = sorted([*site_findings(there, loaded), *findings], key=lambda one: list(Level).index(one.level))
     if as_json:
         output.print_json({"preset": preset, "target": target, "findings": findings})
     else:
@@ -204,7 +225,13 @@ def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver
 @json_option
 @click.pass_obj
 def choices_command(
-    session: CliSession, preset: str, field: str, gpu: tuple[str, ...], driver: str, as_json: bool
+    session: CliSession,
+    preset: str,
+    field: str,
+    gpu: tuple[str, ...],
+    driver: str,
+    report: Path | None,
+    as_json: bool,
 ) -> None:
     """List the known values of a field, such as base_image or pytorch.version, and which can work on the machine."""
     from core.presets.compat import FIELD_CHOICES, choices, rate_choices, target_for
@@ -215,7 +242,7 @@ def choices_command(
     if field not in rated_fields:
         raise InputError(f"Field {field!r}", "it has no known values", f"use one of: {', '.join(rated_fields)}")
     known = choices(session.site)
-    target = _named_target(gpu, driver, known.facts) or target_for(loaded, known.facts)
+    target = _named_target(gpu, driver, _read_report(report), known.facts) or target_for(loaded, known.facts)
     values = known.of_field(field, loaded.python_version)
     rated = rate_choices(loaded, field, values, target, site=session.site, name=preset)
     if as_json:
@@ -238,12 +265,12 @@ def _rating(choice: RatedChoice) -> tuple[str, str]:
 @target_options
 @json_option
 @click.pass_obj
-def suggest_command(session: CliSession, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+def suggest_command(session: CliSession, gpu: tuple[str, ...], driver: str, report: Path | None, as_json: bool) -> None:
     """Suggest the newest versions that work with a GPU and driver (default: this machine's)."""
     from core.presets.compat import host_target, site_facts, suggest
 
     facts = site_facts(session.site)
-    target = _named_target(gpu, driver, facts) or host_target(facts)
+    target = _named_target(gpu, driver, _read_report(report), facts) or host_target(facts)
     if target is None:
         raise InputError("No GPU to suggest for", "this machine has no working GPU", 'name one: --gpu "GTX 1060"')
     suggestions = suggest(target, site=session.site)

@@ -6,7 +6,7 @@ from core.presets.compat.choices import FIELD_CHOICES, Choices, choices
 from core.presets.compat.facts import Facts, load_facts
 from core.presets.compat.gpu_names import GpuModel, find_gpu
 from core.presets.compat.image_packages import LockedPackage, Resolved
-from core.presets.compat.machine import TargetMachine, host_target, named_target
+from core.presets.compat.machine import TargetMachine, host_target, named_target, nvml_gpu
 from core.presets.compat.suggest import Suggestion, suggest
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "host_target",
     "load_facts",
     "named_target",
+    "nvml_gpu",
     "rate_choices",
     "site_facts",
     "suggest",

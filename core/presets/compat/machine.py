@@ -132,13 +132,16 @@ def _nvml_gpus(facts: Facts) -> tuple[GpuModel, ...]:
     """The GPUs that NVML reports; empty when it does not answer."""
     with GpuSampler() as sampler:
         sample = sampler.sample()
-    return tuple(_nvml_gpu(gpu, facts) for gpu in sample.gpus)
+    return tuple(nvml_gpu(gpu, facts, platform.machine()) for gpu in sample.gpus)
 
 
-def _nvml_gpu(gpu: SampledGpu, facts: Facts) -> GpuModel:
-    """Architecture and memory come from the driver; the table adds the rest if it knows the same GPU."""
+def nvml_gpu(gpu: SampledGpu, facts: Facts, processor: str) -> GpuModel:
+    """A GPU in a machine with that `processor`, as `uname -m` names it.
+
+    Architecture and memory come from the driver; the table adds the rest if it knows the same GPU.
+    """
     name = gpu.name or f"GPU {gpu.index}"
-    aarch64 = platform.machine() in _ARM
+    aarch64 = processor in _ARM
     if not gpu.compute_capability:
         return GpuModel(name, note=gpu.detail or _NVML_SILENT, aarch64=aarch64)
     vram = round(gpu.memory_total / _GIB, 1) if gpu.memory_total and not gpu.mig else None  # a slice has less
