@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("builds", "Build a preset's image with the network off."),
     "load": ("builds", "Load a preset's packed image into the engine."),
     "builds": ("builds", "Past builds: list, show, compare."),
+    "site": ("site", "The report of a site for the office: write it, show it."),
+    "support": ("support", "A bundle for support: the facts of the site, and the logs that you choose."),
     "launch": ("containers", "Start a container from a preset's image."),
     "ps": ("containers", "List the engine's containers; those launched by xaiva are marked."),
     "logs": ("containers", "Show a container's log: follow, filter, search."),
