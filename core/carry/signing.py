@@ -65,10 +65,10 @@ def create_key(site: Site, comment: str = "") -> Signer:
     return signer
 
 
-def sign(site: Site, text: bytes) -> bytes:
+def sign(site: Site, text: bytes, namespace: str = NAMESPACE) -> bytes:
     """The signature of a text, armored as OpenSSH writes it. Asks nobody; an agent may. Raises XaivaError."""
     path = signing_key(site)
-    done = ssh_keygen.call("-Y", "sign", "-n", NAMESPACE, "-f", str(path), stdin=text)
+    done = ssh_keygen.call("-Y", "sign", "-n", namespace, "-f", str(path), stdin=text)
     if done.code or "BEGIN SSH SIGNATURE" not in done.out:
         raise _sign_error(path, done)
     return done.out.encode()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from core.carry.signing import create_key, sign
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.cli.conftest import Xaiva, command
+from tests.support import require
 from tests.support.pty_session import PtySession
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "XAIVA_SERVICE": "http://127.0.0.1:9"}
@@ -34,14 +37,44 @@ def test_the_report_at_the_site_and_at_the_office(xaiva: Xaiva, log: str, tmp_pa
     assert f"engine\nunknown: {UNKNOWN}" in preview.out
     assert f"{log.removeprefix('operation-')} lock absent, failed: " in preview.out
     assert not (tmp_path / "reports").exists()
+    written = xaiva("site", "report", str(tmp_path), env=NO_ENGINE)
+    assert written.err == "it is not signed: this site has no key; create one with: xaiva key create\n"
     document = xaiva("site", "report", str(tmp_path), "--json", env=NO_ENGINE).document
+    assert document["signed"] is False
     assert document["report"]["presets"]["value"][0]["name"] == "small"
     path = Path(document["path"])
     assert path.parent == tmp_path / "reports"
     shown = xaiva("site", "show", str(path))
     assert shown.code == 0
     assert f"engine\nunknown: {UNKNOWN}" in shown.out
+    assert shown.out.endswith("signature\nit is not signed\n")
     assert xaiva("site", "show", str(path), "--json").document["report"] == document["report"]
+
+
+def test_the_key_that_signed_a_report(xaiva: Xaiva, small_site: Site, tmp_path: Path) -> None:
+    require(shutil.which("ssh-keygen"), "ssh-keygen")
+    key = create_key(small_site, "line 3")
+    written = xaiva("site", "report", str(tmp_path), env=NO_ENGINE)
+    assert written.err == ""
+    path = Path(written.out.strip())
+
+    def state() -> tuple[int, str]:
+        return (shown := xaiva("site", "show", str(path), "--json")).code, shown.document["signature"]["state"]
+
+    assert state() == (0, "trusted key")
+    assert xaiva("site", "show", str(path)).out.endswith(f"by {key.fingerprint} line 3, which is trusted here\n")
+    trusted = small_site.state / "carry/allowed_signers"
+    trusted.unlink()
+    assert state() == (0, "unknown key")
+    assert f"by {key.fingerprint}, which is not trusted here" in xaiva("site", "show", str(path)).out
+    (small_site.state / "carry/revoked").write_text(f"{key.fingerprint} 2026-11-30 lost\n")
+    assert state() == (3, "revoked key")
+    path.write_bytes(path.read_bytes().replace(b'"small"', b'"large"'))
+    assert state() == (3, "wrong")
+    path.with_name(f"{path.name}.sig").write_bytes(b"no signature")
+    assert state() == (3, "wrong")
+    path.with_name(f"{path.name}.sig").write_bytes(sign(small_site, path.read_bytes()))
+    assert state() == (3, "wrong")  # a signature of a shipment
 
 
 def test_a_report_that_is_not_there(xaiva: Xaiva, tmp_path: Path) -> None:
