@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +61,21 @@ def test_a_signature_counts_for_reports_alone(make_report: MakeReport, tmp_path:
 
     assert verify(NAMESPACE) == 0
     assert verify("carry@xaiva") != 0
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_a_medium_without_permissions(
+    make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The kernel refuses them on FAT, and so does FAT behind FUSE."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    path = write_report(make_report(), tmp_path, lambda _text, _namespace: b"signature")
+    assert read_report(path) == make_report()
+    assert signature_path(path).read_bytes() == b"signature"
 
 
 def test_nothing_is_written_when_it_cannot_be_signed(make_report: MakeReport, tmp_path: Path) -> None:
