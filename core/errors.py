@@ -8,9 +8,9 @@ The tree, as `make docs` writes it:
 # cog.out(errors())
 # ]]]
 # XaivaError: BadAnswer, BrokenBank, Cancelled, DeliveryRefused, HelperFailed, InsufficientRole, LaunchError,
-#     LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned, NotReady,
-#     OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras, Unauthorised,
-#     Unreachable, WrongContent
+#     LoadFailed, LoginRefused, MediumGone, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
+#     NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras,
+#     Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError

@@ -1,0 +1,467 @@
+"""A medium: what is written to it is complete, durable and read back, on real file systems that get pulled out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import random
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.carry.medium import Medium
+from core.carry.medium_errors import MediumGone
+from core.carry.shipment import blob_path
+from core.carry.target import NEW, OpenAt
+from core.content import WrongContent
+from core.errors import Cancelled, XaivaError
+from tests.support import require
+from tests.support.disks import fill, small_disk
+from tests.support.media import EXFAT, EXT4, FAT32, MEBI, NTFS, FileSystem, StickMedium, medium_of, throttled
+
+ALL_KINDS = pytest.mark.parametrize("kind", [EXFAT, FAT32, NTFS, EXT4], ids=lambda kind: kind.name)
+BEHIND_FUSE = pytest.mark.parametrize("kind", [EXFAT, FAT32], ids=lambda kind: kind.name)
+
+
+@pytest.fixture
+def stick(kind: FileSystem, tmp_path: Path) -> Iterator[StickMedium]:
+    with medium_of(kind, tmp_path / "stick") as medium:
+        yield medium
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed * 1000 + size).randbytes(size)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def path_of(data: bytes) -> str:
+    return blob_path(sha256(data))
+
+
+def opener(data: bytes) -> OpenAt:
+    def open_at(offset: int) -> io.BytesIO:
+        source = io.BytesIO(data)
+        source.seek(offset)
+        return source
+
+    return open_at
+
+
+class CutSource(io.BytesIO):
+    """A source that calls `cut` once so many bytes were read."""
+
+    def __init__(self, data: bytes, after: int, cut: Callable[[], None]) -> None:
+        super().__init__(data)
+        self._after = after
+        self._cut = cut
+
+    def readinto(self, buffer: object, /) -> int:
+        if self.tell() >= self._after:
+            self._cut()
+        return super().readinto(buffer)  # type: ignore[call-overload, no-any-return]
+
+
+def ignore(_: int) -> None:
+    pass
+
+
+def put(medium: Medium, data: bytes) -> str:
+    medium.put(path_of(data), len(data), sha256(data), opener(data), ignore)
+    return path_of(data)
+
+
+def check(medium: Medium, *contents: bytes, suffix: str = "") -> dict[str, str]:
+    blobs = {path_of(data) + suffix: (sha256(data), len(data)) for data in contents}
+    return medium.check(blobs, ignore, lambda: False).problems
+
+
+@ALL_KINDS
+def test_what_was_put_is_there_after_it_was_plugged_in_again(kind: FileSystem, stick: StickMedium) -> None:
+    contents = [b"", b"x", content(3 * MEBI + 1), content(40 * MEBI)]
+    durable: list[int] = []
+    with Medium(stick.mount) as medium:
+        assert (medium.info.file_system, medium.info.through_fuse) == (kind.name, kind.fuse)
+        assert (medium.info.mount.device, medium.info.findings) == (stick.device, ())
+        medium.require_writable()
+        for data in contents:
+            medium.put(path_of(data), len(data), sha256(data), opener(data), durable.append)
+        medium.flush()
+        assert sum(durable) == sum(map(len, contents))
+        assert medium.names() == {path_of(data) + NEW: len(data) for data in contents}
+        read: list[int] = []
+        result = medium.check(
+            {path_of(data) + NEW: (sha256(data), len(data)) for data in contents}, read.append, lambda: False
+        )
+        assert (result.problems, result.from_medium, result.why_not) == ({}, True, "")
+        assert sum(read) == sum(map(len, contents))
+        medium.finish(path_of(data) for data in contents)
+        medium.finish(path_of(data) for data in contents)
+        medium.write_small("shipments/1/manifest.json", b"old")
+        medium.write_small("shipments/1/manifest.json", b"new")
+    stick.unmount()
+    stick.remount()
+    with Medium(stick.mount) as medium:
+        assert check(medium, *contents) == {}
+        assert medium.read_small("shipments/1/manifest.json", 3) == b"new"
+        assert medium.names() == {"shipments/1/manifest.json": 3, **{path_of(data): len(data) for data in contents}}
+        medium.remove(["shipments/1/manifest.json", "shipments/1/absent"])
+        assert os.listdir(stick.mount / "shipments") == []
+
+
+@pytest.mark.parametrize("kind", [EXFAT, NTFS, EXT4], ids=lambda kind: kind.name)
+def test_it_goes_on_inside_a_file(stick: StickMedium) -> None:
+    """Not on FAT32 here: fusefat damages a file that it appends to, so that it is written again."""
+    data = content(5 * MEBI)
+    offsets: list[int] = []
+
+    def open_at(offset: int) -> io.BytesIO:
+        offsets.append(offset)
+        return opener(data)(offset)  # type: ignore[return-value]
+
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    with Medium(stick.mount) as medium:
+        with pytest.raises(XaivaError, match="cannot be read: Input/output error"):
+            medium.put(path_of(data), len(data), sha256(data), lambda _: CutSource(data, 3 * MEBI, fail), ignore)
+        medium.put(path_of(data), len(data), sha256(data), open_at, ignore)
+        assert offsets == [3 * MEBI]
+        durable: list[int] = []
+        medium.put(path_of(data), len(data), sha256(data), open_at, durable.append)
+        medium.flush()
+        assert (offsets, durable) == ([3 * MEBI], [len(data)])
+        assert check(medium, data, suffix=NEW) == {}
+
+
+@pytest.mark.parametrize("start", [b"other", content(5 * MEBI, seed=1), content(9 * MEBI)], ids=len)
+def test_a_start_that_does_not_fit_is_written_again(start: bytes, tmp_path: Path) -> None:
+    data = content(5 * MEBI)
+    unfinished = tmp_path / (path_of(data) + NEW)
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(start)
+    durable: list[int] = []
+    with Medium(tmp_path) as medium:
+        medium.put(path_of(data), len(data), sha256(data), opener(data), durable.append)
+        medium.flush()
+    assert sum(durable) == len(data)
+    assert unfinished.read_bytes() == data
+
+
+@pytest.mark.parametrize(("source", "why"), [(b"abd", "has another content"), (b"ab", "ends after 2 of 3 bytes")])
+def test_a_source_that_has_changed_is_refused(source: bytes, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "source"
+    file.write_bytes(source)
+    target = tmp_path / "medium"
+    target.mkdir()
+    with Medium(target) as medium:
+        with pytest.raises(WrongContent, match=why) as raised:
+            medium.put(path_of(b"abc"), 3, sha256(b"abc"), lambda _: file.open("rb", buffering=0), ignore)
+        assert str(file) in raised.value.what
+        assert medium.names() == {}
+
+
+@pytest.mark.parametrize(("kind", "count"), [(EXFAT, 20_000), (FAT32, 500)], ids=lambda value: str(value)[:30])
+def test_many_small_files(kind: FileSystem, count: int, tmp_path: Path) -> None:
+    """FAT32 gets fewer, because fusefat takes 3 ms for each."""
+    with medium_of(kind, tmp_path / "stick", 1024 * MEBI) as stick:
+        put_many(stick, [b"%d" % number for number in range(count)])
+
+
+def put_many(stick: StickMedium, contents: list[bytes]) -> None:
+    durable: list[int] = []
+    with Medium(stick.mount) as medium:
+        for data in contents:
+            medium.put(path_of(data), len(data), sha256(data), opener(data), durable.append)
+        medium.finish(path_of(data) for data in contents)
+        assert sum(durable) == sum(map(len, contents))
+        assert check(medium, *contents) == {}
+    stick.unmount()
+    stick.remount()
+    with Medium(stick.mount) as medium:
+        assert medium.names() == {path_of(data): len(data) for data in contents}
+
+
+@ALL_KINDS
+def test_a_byte_that_changed_on_the_device_is_found(stick: StickMedium) -> None:
+    data, other = content(8 * MEBI), content(MEBI)
+    with Medium(stick.mount) as medium:
+        put(medium, other)
+        path = put(medium, data)
+        assert check(medium, data, other, suffix=NEW) == {}
+        assert (stick.mount / (path + NEW)).read_bytes() == data
+        change_byte(stick.backing, data[5 * MEBI : 5 * MEBI + 64])
+        assert (stick.mount / (path + NEW)).read_bytes() == data, "memory still has the old byte"
+        problems = check(medium, data, other, suffix=NEW)
+        assert list(problems) == [path + NEW]
+        assert "its content is damaged" in problems[path + NEW]
+        put(medium, data)
+        assert check(medium, data, other, suffix=NEW) == {}
+
+
+def change_byte(backing: Path, pattern: bytes) -> None:
+    with backing.open("r+b", buffering=0) as file:
+        position = backing.read_bytes().index(pattern)
+        file.seek(position)
+        file.write(bytes([pattern[0] ^ 1]))
+        os.fsync(file.fileno())
+
+
+def test_check_names_what_is_missing_short_or_no_file(tmp_path: Path) -> None:
+    good, short, folder = content(10), content(20), content(30)
+    with Medium(tmp_path) as medium:
+        medium.write_small(path_of(good), good)
+        medium.write_small(path_of(short), short[:-1])
+        (tmp_path / path_of(folder)).mkdir(parents=True)
+        problems = check(medium, good, short, folder, b"absent")
+    assert problems == {
+        path_of(short): "it has 19 bytes instead of 20",
+        path_of(folder): "it is not a file",
+        path_of(b"absent"): "it is missing",
+    }
+
+
+def test_check_stops_when_it_is_cancelled(tmp_path: Path) -> None:
+    with Medium(tmp_path) as medium:
+        path = put(medium, b"x")
+        with pytest.raises(Cancelled):
+            medium.check({path + NEW: (sha256(b"x"), 1)}, ignore, lambda: True)
+
+
+@pytest.mark.parametrize("kind", [EXFAT], ids=lambda kind: kind.name)
+def test_a_check_that_may_have_read_memory_says_so(stick: StickMedium) -> None:
+    with Medium(stick.mount) as medium:
+        path = put(medium, b"x")
+        os.seteuid(65534)
+        try:
+            result = medium.check({path + NEW: (sha256(b"x"), 1)}, ignore, lambda: False)
+        finally:
+            os.seteuid(0)
+    assert (result.problems, result.from_medium) == ({}, False)
+    assert result.why_not == f"it lies behind FUSE on {stick.device}, which this user may not read (Permission denied)"
+
+
+def test_a_disk_in_memory_says_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk, Medium(disk) as medium:
+        put(medium, b"x")
+        result = medium.check({}, ignore, lambda: False)
+        assert (medium.info.file_system, result.from_medium) == ("tmpfs", False)
+        assert "tmpfs has no device" in result.why_not
+
+
+@BEHIND_FUSE
+def test_pulled_out_at_any_point_no_final_name_is_short_and_the_next_run_completes(stick: StickMedium) -> None:
+    chance = random.Random(7)
+    sizes = (1, 200_000, 3 * MEBI, 70_000, 1_500_000)
+    steps = sum(math.ceil(size / MEBI) + 1 for size in sizes)
+    for attempt in range(20):
+        contents = [content(size, seed=attempt) for size in sizes]
+        with pytest.raises(XaivaError) as raised, Medium(stick.mount) as medium:
+            pack(medium, contents, chance.randrange(steps), stick.kill)
+        assert "goes on" in raised.value.remedy
+        stick.detach()
+        stick.remount()
+        with Medium(stick.mount) as medium:
+            final = [data for data in contents if path_of(data) in medium.names()]
+            assert check(medium, *final) == {}
+            pack(medium, contents, -1, stick.kill)
+            assert check(medium, *contents) == {}
+
+
+def pack(medium: Medium, contents: list[bytes], pull_at: int, pull_out: Callable[[], None]) -> None:
+    """Write and finish each content in turn; pull the medium out at that block read, or at that rename."""
+    steps = iter(range(1_000_000))
+
+    def step() -> None:
+        if next(steps) == pull_at:
+            pull_out()
+
+    for data in contents:
+        medium.put(
+            path_of(data),
+            len(data),
+            sha256(data),
+            lambda offset, data=data: CutSource(data[offset:], 0, step),  # type: ignore[misc]
+            ignore,
+        )
+        medium.flush()
+        step()
+        medium.finish([path_of(data)])
+    medium.sync()
+
+
+@ALL_KINDS
+def test_the_bare_mount_point_of_a_medium_that_is_gone_stays_empty(stick: StickMedium) -> None:
+    with Medium(stick.mount) as medium:
+        put(medium, b"before")
+        stick.detach()
+        for data in (b"after", content(2 * MEBI)):
+            with pytest.raises(MediumGone, match="is gone: it is mounted no longer") as raised:
+                put(medium, data)
+            assert "goes on" in raised.value.remedy
+    assert os.listdir(stick.mount) == []
+
+
+@pytest.mark.parametrize("kind", [EXFAT], ids=lambda kind: kind.name)
+def test_a_device_that_is_pulled_out_below_a_file_system_of_the_kernel_is_said(
+    stick: StickMedium, tmp_path: Path
+) -> None:
+    """The device of the ext4 medium is a file on an exFAT medium, which goes away."""
+    with medium_of(EXT4, tmp_path / "upper", 64 * MEBI, stick.mount / "device") as upper, Medium(upper.mount) as medium:
+        put_durably(medium, b"x")
+        stick.kill()
+        with pytest.raises(XaivaError, match=r"fails: reading or writing .* failed with an input/output error"):
+            put_durably(medium, content(MEBI))
+
+
+@ALL_KINDS
+def test_a_part_of_the_device_that_cannot_be_read_is_a_problem_of_its_files(stick: StickMedium) -> None:
+    """The loop device answers with an error where its file has ended."""
+    data = content(40 * MEBI)
+    with Medium(stick.mount) as medium:
+        put(medium, data)
+        medium.sync()
+        position = stick.backing.read_bytes().index(data[20 * MEBI : 20 * MEBI + 64])
+        size = stick.backing.stat().st_size
+        os.truncate(stick.backing, position)
+        problems = check(medium, data, suffix=NEW)
+        os.truncate(stick.backing, size)
+    assert problems[path_of(data) + NEW].startswith("it cannot be read: ")
+
+
+@BEHIND_FUSE
+def test_a_full_medium_says_so_and_goes_on(stick: StickMedium) -> None:
+    data = content(2 * MEBI)
+    (stick.mount / path_of(data)).parent.mkdir(parents=True)  # fusefat makes unusable folders when it is full
+    with Medium(stick.mount) as medium:
+        hog = fill(stick.mount)
+        with pytest.raises(
+            XaivaError, match=r"is full: .* does not fit; .* are free|also answer this when they are full"
+        ) as raised:
+            put_durably(medium, data)
+        assert "goes on" in raised.value.remedy
+        hog.unlink()
+        medium.finish([put(medium, data)])
+        assert check(medium, data) == {}
+
+
+def put_durably(medium: Medium, data: bytes) -> None:
+    put(medium, data)
+    medium.flush()
+
+
+@BEHIND_FUSE
+def test_a_limit_for_files_is_named(stick: StickMedium) -> None:
+    data = content(2 * MEBI)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Medium(stick.mount) as medium:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MEBI + 5, before[1]))
+        try:
+            with pytest.raises(XaivaError, match=r"is too long: this process may write files of 1\.0 MB at most"):
+                put(medium, data)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        put(medium, data)
+        assert check(medium, data, suffix=NEW) == {}
+
+
+@pytest.mark.parametrize("kind", [EXFAT, EXT4], ids=lambda kind: kind.name)
+def test_a_read_only_medium_is_said_and_can_be_read(stick: StickMedium) -> None:
+    with Medium(stick.mount) as medium:
+        medium.finish([put(medium, b"x")])
+    stick.unmount()
+    stick.remount("-o", "ro")
+    with Medium(stick.mount) as medium:
+        assert medium.info.read_only
+        assert check(medium, b"x") == {}
+        with pytest.raises(XaivaError, match="cannot be written: it is mounted read-only"):
+            medium.require_writable()
+        with pytest.raises(XaivaError, match="cannot be written: it is mounted read-only"):
+            put(medium, b"y")
+
+
+@pytest.mark.parametrize("kind", [EXFAT, EXT4], ids=lambda kind: kind.name)
+def test_on_a_slow_device_nothing_is_reported_before_it_is_there(stick: StickMedium) -> None:
+    data = content(80 * MEBI)
+    reports: list[tuple[int, int]] = []
+    with Medium(stick.mount) as medium:
+        medium.sync()
+        before = stick.written_bytes()
+
+        def on_durable(count: int) -> None:
+            reports.append((count, stick.written_bytes() - before))
+
+        with throttled(stick, 40 * MEBI):
+            medium.put(path_of(data), len(data), sha256(data), opener(data), on_durable)
+            medium.flush()
+    total = 0
+    for count, on_device in reports:
+        assert count <= 64_000_000 / 2
+        total += count
+        assert total <= on_device
+    assert total == len(data)
+
+
+def test_a_stream_is_stored_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.carry.medium.PART_BYTES", 2 * MEBI)
+    data = content(5 * MEBI)
+    with Medium(tmp_path) as medium:
+        stored = medium.put_stream(sha256(data), io.BytesIO(data), ignore)
+        assert [blob.size for blob in stored.blobs()] == [2 * MEBI, 2 * MEBI, MEBI]
+        assert (stored.sha256, stored.size) == (sha256(data), len(data))
+        exact = medium.put_stream(None, io.BytesIO(data[: 2 * MEBI]), ignore)
+        assert exact.blobs() == stored.blobs()[:1]
+        medium.finish(blob_path(blob.sha256) for blob in stored.blobs())
+        assert b"".join((tmp_path / blob_path(blob.sha256)).read_bytes() for blob in stored.blobs()) == data
+        before = medium.names()
+        with pytest.raises(WrongContent):
+            medium.put_stream(sha256(data), io.BytesIO(b"other"), ignore)
+        assert medium.names() == before
+
+
+def test_a_plain_folder_is_allowed_and_said(tmp_path: Path) -> None:
+    require(os.stat(tmp_path).st_dev == os.stat("/").st_dev, "a temporary folder on the root file system")
+    with Medium(tmp_path) as medium:
+        (finding,) = medium.info.findings
+    assert (finding.code, finding.what) == ("medium-not-mounted", f"Nothing is mounted at {tmp_path}")
+
+
+@pytest.mark.parametrize(("name", "why"), [("absent", "there is no such folder"), ("file", "it is not a folder")])
+def test_a_medium_is_a_folder(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(XaivaError, match=why):
+        Medium(tmp_path / name)
+
+
+def test_things_of_others_are_left_alone(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "medium"
+    elsewhere.mkdir()
+    (elsewhere / "secret").touch()
+    (folder / "shipments/Photos 2026").mkdir(parents=True)
+    (folder / "shipments/Photos 2026/á.jpg").write_bytes(b"12")
+    (folder / "shipments/link").symlink_to(elsewhere)
+    (folder / "blobs").symlink_to(elsewhere)
+    with Medium(folder) as medium:
+        assert medium.names() == {"shipments/Photos 2026/á.jpg": 2}
+        with pytest.raises(XaivaError, match="something else lies there"):
+            put(medium, b"x")
+        os.mkfifo(folder / "shipments/pipe")
+        with pytest.raises(XaivaError, match="it is a named pipe, not a file"):
+            medium.read_small("shipments/pipe", 1)
+        with pytest.raises(ValueError, match="not a path on a medium"):
+            medium.write_small("shipments/../../out", b"x")
+    assert [path.name for path in elsewhere.iterdir()] == ["secret"]
+
+
+def test_a_file_that_vanished_before_it_was_finished_is_said(tmp_path: Path) -> None:
+    with Medium(tmp_path) as medium:
+        path = put(medium, b"x")
+        (tmp_path / (path + NEW)).unlink()
+        with pytest.raises(XaivaError, match="another program has removed it"):
+            medium.finish([path])
