@@ -6,12 +6,16 @@ that every read has the client's time-out. The user's ssh configuration, keys an
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
+import re
 import shlex
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     import docker
 
 CONNECT_SECONDS = 10
+FORWARD_SECONDS = 30  # until a port is forwarded, after which something hangs
 STDERR_TAIL = 400  # bytes of ssh's output that go into an error
 
 
@@ -57,6 +62,15 @@ def _client(adapter: _SshAdapter, version: str, timeout: float) -> docker.Docker
 
 
 def _ssh_command(url: str) -> list[str]:
+    remote = ["docker"]
+    path = urlsplit(url).path
+    if path.strip("/"):
+        remote += ["--host", f"unix://{path}"]
+    return [*_ssh_target(url, "-T"), shlex.join([*remote, "system", "dial-stdio"])]
+
+
+def _ssh_target(url: str, *options: str) -> list[str]:
+    """The ssh command up to the host."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -65,15 +79,48 @@ def _ssh_command(url: str) -> list[str]:
     if not host or host.startswith("-"):
         raise InputError(f"Engine {url}", "it names no host", "write ssh://[user@]host[:port]")
     # BatchMode: otherwise ssh would ask for a password on the terminal that the console draws on
-    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-T"]
+    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *options]
     if parts.username:
         command += ["-l", parts.username]
     if port:
         command += ["-p", str(port)]
-    remote = ["docker"]
-    if parts.path.strip("/"):
-        remote += ["--host", f"unix://{parts.path}"]
-    return [*command, "--", host, shlex.join([*remote, "system", "dial-stdio"])]
+    return [*command, "--", host]
+
+
+@contextlib.contextmanager
+def reverse_forward(url: str, port: int, env: Mapping[str, str]) -> Iterator[int]:
+    """Forward a port on the loopback interface of `ssh://…`, which it gives, to `port` on this machine's.
+
+    Raises SshError when ssh cannot log in or the other side does not allow it.
+    """
+    # The other side chooses the port and ssh reports it at the level INFO. A shared connection would outlive this one.
+    options = ("-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-N", "-T")
+    command = _ssh_target(url, *options, "-R", f"127.0.0.1:0:127.0.0.1:{port}")
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+            )
+        except OSError as error:
+            raise SshError(f"cannot start ssh ({os_reason(error)})", "ssh -V") from error
+        try:
+            yield _allocated_port(process, output.fileno(), command)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _allocated_port(process: subprocess.Popen[bytes], output: int, command: list[str]) -> int:
+    deadline = time.monotonic() + FORWARD_SECONDS
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+        text = os.pread(output, 1 << 16, 0).decode(errors="replace")
+        if match := re.search(r"Allocated port (\d+) for remote forward", text):
+            return int(match[1])
+        if process.returncode is not None or time.monotonic() > deadline:
+            why = text.strip()[-STDERR_TAIL:] or "ssh forwards no port, and does not say why"
+            raise SshError(why, shlex.join(command))
 
 
 def resolve_host_name(url: str, env: Mapping[str, str]) -> str:

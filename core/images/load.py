@@ -1,29 +1,27 @@
-"""Loads images from the artifacts into the engine, without a registry."""
+"""Loads images into the engine, without a registry: the base images of a preset, or an archive of `docker save`."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from pydantic import JsonValue
 
 from core.artifacts import lock_store
-from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
 from core.engine import EngineError, docker_environment, require_engine_version
-from core.errors import Cancelled, XaivaError
+from core.errors import XaivaError
 from core.files import CHUNK_BYTES
-from core.images.docker_cli import docker_cli_errors, run_docker
-from core.images.image_archive import SAVE_REMEDY, check_image_archive
-from core.progress import Progress, Stage, StageState, stop_if_cancelled
+from core.images.build_recorder import LOAD_STAGE
+from core.images.delivery import deliver_images
+from core.images.docker_cli import run_docker
+from core.images.docker_load import docker_load
+from core.images.image_archive import check_image_archive
+from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource
+from core.images.transfer import TransferStage
+from core.progress import Progress
 from core.site import Site
-
-_REPORT_SECONDS = 0.2  # between reports of the bytes sent
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -31,25 +29,36 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
     Returns the tags that were loaded. Raises XaivaError when a file is missing or the engine refuses.
     """
-    env = docker_environment(site)
     if file := options.get("file"):
         path = site.root / str(file)
         check_image_archive(path)
         require_engine_version(site)
-        return {"loaded": list(_docker_load(path.name, path.stat().st_size, _read_chunks(path), env, progress))}
+        with TransferStage(progress, LOAD_STAGE, f"load {path.name}", path.stat().st_size) as transfer:
+            env = docker_environment(site)
+            names = docker_load(path.name, _read_chunks(path), env, progress, transfer.count, LOAD_STAGE)
+        return {"loaded": list(names)}
     lock = lock_store.read_lock(site, subject)
+    return {"loaded": list(load_bases(site, subject, lock, progress))}
+
+
+def load_bases(site: Site, preset: str, lock: Lock, progress: Progress) -> list[str]:
+    """Bring the base images of the lock into the engine, under xaiva's tags; returns the tags.
+
+    Raises XaivaError when a file is missing or damaged, EngineError, Cancelled.
+    """
+    env = docker_environment(site)
     require_engine_version(site)
-    return {"loaded": list(load_bases(site, subject, lock, env, progress))}
-
-
-def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], progress: Progress) -> list[str]:
-    """Load the base images of the lock that the engine does not have under xaiva's tag; returns all tags."""
-    images = [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
-    unique = {image.tag: image for image in images}
+    unique = {image.tag: image for image in (lock.base_image, lock.runtime_base_image) if image is not None}
     for image in unique.values():
-        if not _is_present(image, env):
-            stop_if_cancelled(progress)
-            _load_base(lock_store.artifacts_folder(site, preset), preset, image, env, progress)
+        if image_id(image.tag, env) in {image.config_digest, image.manifest_digest} - {""}:
+            continue  # even when the files are gone
+        folder = lock_store.artifacts_folder(site, preset) / image.folder
+        delivered = _read_layout(folder, preset, image)
+        try:
+            deliver_images(site, [delivered], FolderSource(folder / "blobs/sha256"), progress, LOAD_STAGE)
+        except DamagedBlob as error:
+            what, why = f"Base image {image.reference}", error.summary
+            raise XaivaError(what, why, f"see what is damaged: xaiva verify {preset}") from error
     return list(unique)
 
 
@@ -61,90 +70,27 @@ def image_id(reference: str, env: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
-def _is_present(image: LockedImage, env: Mapping[str, str]) -> bool:
-    """Whether xaiva's tag names that image. Its id is the config's digest, or the manifest's in containerd's store."""
-    return image_id(image.tag, env) in {image.config_digest, image.manifest_digest} - {""}
-
-
-def _load_base(folder: Path, preset: str, image: LockedImage, env: Mapping[str, str], progress: Progress) -> None:
+def _read_layout(folder: Path, preset: str, image: LockedImage) -> DeliveredImage:
+    """The image in an OCI layout. Raises XaivaError when it is not there."""
     what = f"Base image {image.reference}"
-    layout = folder / image.folder
-    if not image.folder or not (layout / "manifest.json").is_file():
-        raise XaivaError(what, f"it is not in {layout}", f"fetch it, online: xaiva sync {preset}")
-    total = sum(path.stat().st_size for path in layout.rglob("*") if path.is_file())
-    loaded = _docker_load(what, total, stream_image(folder, image), env, progress)
-    if loaded and loaded[-1] != image.tag:
-        run_docker("tag", loaded[-1], image.tag, env=env)
-    if not _is_present(image, env):
-        why = f"the loaded image is {image_id(image.tag, env) or 'missing'}, but the lock has {image.config_digest}"
-        raise XaivaError(what, why, f"find the damaged file: xaiva verify {preset}")
+    try:
+        [entry] = json.loads((folder / "manifest.json").read_text())
+        [reference] = json.loads((folder / "index.json").read_text())["manifests"]
+        return DeliveredImage(
+            tag=image.tag,
+            config=image.config_digest.removeprefix("sha256:"),
+            manifest=str(reference["digest"]).removeprefix("sha256:"),
+            layers=tuple(str(layer).rpartition("/")[2] for layer in entry["Layers"]),
+            platform=image.platform,
+        )
+    except FileNotFoundError as error:
+        raise XaivaError(what, f"it is not in {folder}", f"fetch it, online: xaiva sync {preset}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        remedy = f"see what is damaged: xaiva verify {preset}"
+        raise XaivaError(what, f"its description in {folder} cannot be read ({error})", remedy) from error
 
 
 def _read_chunks(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while data := file.read(CHUNK_BYTES):
             yield data
-
-
-def _docker_load(
-    what: str, total: int, chunks: Iterable[bytes], env: Mapping[str, str], progress: Progress
-) -> list[str]:
-    """Pipe an archive of about `total` bytes into `docker load`; returns the names of the loaded images."""
-    stage = Stage(
-        id="load", title=f"load {what}", state=StageState.RUNNING, total=total, unit="bytes", started=time.time()
-    )
-    progress.stage(stage)
-    state = StageState.FAILED
-    with tempfile.TemporaryFile() as output:
-        with docker_cli_errors():
-            child = subprocess.Popen(
-                ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
-            )
-        assert child.stdin is not None
-        try:
-            _write_chunks(child.stdin, chunks, stage, progress)
-            code = child.wait()
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-            if code:
-                raise EngineError(f"Loading {what}", *_explain_load_error(text.strip()))
-            state = StageState.DONE
-        except Cancelled:
-            state = StageState.CANCELLED
-            raise
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            progress.stage(stage.model_copy(update={"state": state, "done": total, "ended": time.time()}))
-    for line in text.splitlines():
-        progress.log(line, stage.id)
-    return re.findall(r"Loaded image(?: ID)?: (\S+)", text)
-
-
-def _explain_load_error(text: str) -> tuple[str, str]:
-    """Cause and remedy when the engine refuses an archive; `text` is its message."""
-    if "manifest.json" in text or "/docker-import-" in text:
-        why = "it is an OCI layout without a manifest.json, which this engine's image store cannot read"
-        return why, f"{SAVE_REMEDY}; or convert it: skopeo copy oci-archive:FILE docker-archive:NEW:NAME:TAG"
-    why = text[-500:]
-    if "no space left" in text.lower():
-        return why, "make room on the engine's disk: docker system df"
-    if re.search(r"unexpected EOF|invalid tar header|checksum|digest|flate|corrupt", text):
-        return why, "the file is damaged: copy it again; for the artifacts of a preset: xaiva verify PRESET"
-    return why, "see what is wrong with the engine: xaiva doctor"
-
-
-def _write_chunks(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progress: Progress) -> None:
-    sent_bytes, reported = 0, 0.0
-    try:
-        with pipe:
-            for data in chunks:
-                stop_if_cancelled(progress)
-                pipe.write(data)
-                sent_bytes += len(data)
-                if time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    progress.stage(stage.model_copy(update={"done": min(sent_bytes, stage.total)}))
-    except BrokenPipeError:
-        pass  # the engine refused in the middle: its message becomes the error

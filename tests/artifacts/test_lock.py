@@ -70,7 +70,8 @@ def install_in_container(engine: TestEngine, site: Site) -> None:
     """The locked files install without a network: with apt from `Packages`, and with pip and hashes."""
     folder = lock_store.artifacts_folder(site, NAME)
     base = lock_store.read_lock(site, NAME).base_image
-    engine.docker("load", input=b"".join(base_image.stream_image(folder, base)))
+    layout = subprocess.run(["tar", "-C", folder / base.folder, "-c", "."], capture_output=True, check=True).stdout
+    engine.docker("load", input=layout)
     script = (
         "set -e; rm -rf /etc/apt/sources.list*; echo 'deb [trusted=yes] file:/a/debs ./' > /etc/apt/sources.list; "
         "apt-get update -q; apt-get install -y -q --no-install-recommends hello python3.11 python3.11-venv; hello; "
