@@ -143,9 +143,11 @@ def _engine(site: Site) -> Iterator[Finding]:
         connect_engine,
         docker_environment,
         engine_errors,
-        engine_version_findings,
         resolve_endpoint,
     )
+    from core.engine_image import image_store
+    from core.engine_version import version_findings
+    from core.images.engine_checks import delivery_findings
 
     try:
         client = connect_engine(site)
@@ -153,12 +155,12 @@ def _engine(site: Site) -> Iterator[Finding]:
         yield _no_engine(site, error)
         return
     with closing(client), engine_errors("Engine's description"):
-        info = client.info()
-        version_findings, left_helpers = engine_version_findings(client), find_orphans(client)
+        info, version, left_helpers = client.info(), client.version(), find_orphans(client)
     local = resolve_endpoint(site).local
-    store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
-    yield Finding.note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
-    yield from version_findings
+    summary = f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {image_store(info)} image store"
+    yield Finding.note("engine", summary)
+    yield from version_findings(version)
+    yield from delivery_findings(site, info, version, docker_environment(site))
     if left_helpers:
         why = f"the process that started them was killed: {', '.join(left_helpers)}"
         remedy = f"run a lock, which removes them, or: docker rm -f {' '.join(left_helpers)}"

@@ -1,7 +1,8 @@
-"""What the engine says of one image."""
+"""What the engine says of one image, and of its image store."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.engine import engine_errors
@@ -25,3 +26,11 @@ def inspect_image(client: docker.DockerClient, tag: str) -> dict[str, Any] | Non
 def image_labels(description: dict[str, Any]) -> dict[str, str]:
     """The labels in the description of an image."""
     return dict((description.get("Config") or {}).get("Labels") or {})
+
+
+def image_store(info: Mapping[str, Any]) -> str:
+    """Which image store an engine has, from its description: `classic`, `containerd` or `unknown`."""
+    status = info.get("DriverStatus")
+    if not isinstance(status, list):
+        return "unknown"
+    return "containerd" if ["driver-type", "io.containerd.snapshotter.v1"] in status else "classic"

@@ -54,7 +54,7 @@ def deliver_images(
         moved: dict[str, int] = {}
         if missing:
             total = sum(image_size(source, image) for image in missing)
-            title = f"give the engine {', '.join(image.tag for image in missing)}"
+            title = f"bring {', '.join(image.tag for image in missing)} into the engine"
             with TransferStage(progress, stage, title, total) as transfer:
                 moved = _Deliverer(site, client, source, progress, transfer, stage).deliver(missing)
     return [Delivery(image.tag, image.tag not in moved, moved.get(image.tag, 0)) for image in images]
@@ -95,7 +95,7 @@ class _Deliverer:
         for image in images:
             stop_if_cancelled(self.progress)
             self.transfer.reach(done, image.tag)
-            moved[image.tag] = bring(image)
+            moved[image.tag] = 0 if _tag_present_image(self.client, image) else bring(image)
             if not _tag_present_image(self.client, image):
                 why = "it took everything, but does not have the image afterwards"
                 raise EngineError(f"Image {image.tag}", why, _ENGINE_REMEDY)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.engine import engine_errors, resolve_endpoint
+from core.engine_image import image_store
 from core.engine_ssh import SshError, reverse_forward
 from core.errors import XaivaError
 from core.files import write_atomic
@@ -42,8 +43,8 @@ class EngineWays:
         self._path: Path = site.state / "engine-ways.json"
         self._engine = str(info.get("ID") or "")
         registries = info.get("RegistryConfig") or {}
-        decisive = [resolve_endpoint(site).host, info.get("ServerVersion"), info.get("DriverStatus")]
-        decisive += [registries.get("InsecureRegistryCIDRs"), info.get("HttpProxy"), info.get("NoProxy")]
+        decisive = [resolve_endpoint(site).host, info.get("ServerVersion"), image_store(info)]
+        decisive.append(registries.get("InsecureRegistryCIDRs"))
         self._settings = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 
     @property
@@ -62,7 +63,8 @@ class EngineWays:
         entry = {"way": way.value, "why": why, "settings": self._settings}
         if self._engine and entry != self._entry():
             text = json.dumps({**self._read(), self._engine: entry}, indent=1)
-            write_atomic(self._path, text + "\n")
+            with contextlib.suppress(OSError):  # the next delivery then tries again
+                write_atomic(self._path, text + "\n")
 
     def _entry(self) -> dict[str, Any]:
         entry = self._read().get(self._engine)

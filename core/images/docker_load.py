@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import tarfile
@@ -15,6 +16,7 @@ from core.images.docker_cli import docker_cli_errors
 from core.images.image_archive import SAVE_REMEDY
 from core.images.image_blobs import BlobSource, DeliveredImage, blob_size, read_document, verified_chunks
 from core.progress import Progress, stop_if_cancelled
+from core.subprocesses import POLL_SECONDS
 
 
 def docker_load(
@@ -37,14 +39,17 @@ def docker_load(
         assert child.stdin is not None
         try:
             _write_chunks(child.stdin, chunks, progress, count)
-            code = child.wait()
+            while child.poll() is None:  # the engine unpacks
+                stop_if_cancelled(progress)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(POLL_SECONDS)
         finally:
             if child.poll() is None:
                 child.kill()
                 child.wait()
         output.seek(0)
         text = output.read().decode(errors="replace")
-    if code:
+    if child.returncode:
         raise EngineError(f"Loading {what}", *_explain_load_error(text.strip()))
     for line in text.splitlines():
         progress.log(line, stage)

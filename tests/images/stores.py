@@ -10,7 +10,7 @@ from pathlib import Path
 from core.site import Site
 from tests.support.engine import TestEngine, start_engine
 
-STORES = ("classic", "containerd")
+STORES = ("containerd", "classic")
 _SETTINGS: dict[str, dict[str, object]] = {
     "classic": {},
     "containerd": {"features": {"containerd-snapshotter": True}, "storage-driver": "native"},

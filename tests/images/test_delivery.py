@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from core.artifacts import lock_store
+from core.artifacts.image_layout import layout_documents
+from core.artifacts.lockfile import Lock, LockedImage
 from core.engine import EngineError
-from core.errors import Cancelled
+from core.errors import Cancelled, XaivaError
 from core.files import sha256_bytes
-from core.images import save
+from core.images import load, save
 from core.images.delivery import Delivery, deliver_images
 from core.images.docker_load import image_chunks
 from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource
@@ -146,9 +149,7 @@ def test_a_flipped_byte_is_named_and_nothing_is_tagged(bench: Bench, part: str) 
     assert bench.tags() == before
 
 
-@pytest.mark.parametrize(
-    "reachable", ["containerd"], indirect=True
-)  # the classic store waits 15 s between its attempts
+@pytest.mark.parametrize("reachable", STORES[:1], indirect=True, scope="module")  # the other one waits 15 s
 def test_a_flipped_byte_behind_a_cut_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = Cut(monkeypatch, bench.first.layers[0], 2 * MB)
     bench.layout.flip_byte(bench.first.layers[0], 4 * MB)
@@ -269,6 +270,28 @@ def test_an_engine_behind_ssh_pulls_through_it(tmp_path: Path, far_bench: Bench)
     assert recorder.lines == []
     assert far_bench.identity(far_bench.second.tag) in far_bench.second.ids
     assert deliveries[1].moved <= far_bench.size(far_bench.second.layers[2]) + MB
+
+
+def test_a_base_image_goes_the_same_way(tmp_path: Path, reachable: TestEngine) -> None:
+    site = site_for(tmp_path / "site", reachable)
+    folder = lock_store.artifacts_folder(site, "demo") / "images/base"
+    layout = Layout(folder / "blobs/sha256")
+    image = layout.image(f"xaiva-base/{random_name()}:1", [(random_name(), MB)])
+    manifest = (layout.folder / image.manifest).read_bytes()
+    for name, content in layout_documents(image.tag, image.config, image.layers, manifest).items():
+        (folder / name).write_bytes(content)
+    locked = LockedImage(
+        reference="base:1", tag=image.tag, config_digest=f"sha256:{image.config}", folder="images/base"
+    )
+    lock = Lock(preset="demo", preset_sha256="0" * 64, python_version="3.11", base_image=locked)
+    recorder = Recorder()
+    for _ in range(2):
+        assert load.load_bases(site, "demo", lock, recorder) == [image.tag]
+    assert recorder.stages["load"].state is StageState.DONE
+    reachable.docker("rmi", image.tag)
+    layout.flip_byte(image.layers[0], 100)
+    with pytest.raises(XaivaError, match=rf"Base image base:1: .*{image.layers[0]}[^→]*→.*xaiva verify demo"):
+        load.load_bases(site, "demo", lock, recorder)
 
 
 class FolderSink:
