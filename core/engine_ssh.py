@@ -14,9 +14,10 @@ import shlex
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 FORWARD_SECONDS = 30  # until a port is forwarded, after which something hangs
+_NOTICE_SECONDS = 1.0
+RESTART_SECONDS = 1.0  # before ssh is started again after it ended
+_KEEP_ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")  # notices a line that is dead
 STDERR_TAIL = 400  # bytes of ssh's output that go into an error
 
 
@@ -87,27 +91,73 @@ def _ssh_target(url: str, *options: str) -> list[str]:
     return [*command, "--", host]
 
 
-@contextlib.contextmanager
-def reverse_forward(url: str, port: int, env: Mapping[str, str]) -> Iterator[int]:
-    """Forward a port on the loopback interface of `ssh://…`, which it gives, to `port` on this machine's.
+class ReverseForward:
+    """Forwards a `port` on the loopback interface of `ssh://…`, which the other side chooses, to one on this machine's.
 
-    Raises SshError when ssh cannot log in or the other side does not allow it.
+    When ssh ends it is started again with the same port, until `close`. `cuts` counts how often it ended.
     """
-    # The other side chooses the port and ssh reports it at the level INFO. A shared connection would outlive this one.
-    options = ("-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-o", "ControlPath=none", "-N", "-T")
-    command = _ssh_target(url, *options, "-R", f"127.0.0.1:0:127.0.0.1:{port}")
-    with tempfile.TemporaryFile() as output:
+
+    def __init__(self, url: str, target: int, env: Mapping[str, str]) -> None:
+        """Start. Raises SshError when ssh cannot log in or the other side does not allow it."""
+        self._url, self._target, self._env = url, target, env
+        self.port = self.cuts = 0
+        self._closed = threading.Event()
+        with tempfile.TemporaryFile() as output:
+            self._process = self._start(output)
+            try:
+                self.port = _allocated_port(self._process, output.fileno(), self._command())
+            except SshError:
+                self._end()
+                raise
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+
+    def close(self) -> None:
+        """End the forwarding."""
+        self._closed.set()
+        self._end()
+        self._keeper.join()
+
+    def cut_since(self, count: int) -> bool:
+        """Whether ssh ended since `cuts` was that. It may end a moment after the connections that it carried."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.cuts == count:
+                self._process.wait(_NOTICE_SECONDS)
+                return True
+        return self.cuts > count
+
+    def _command(self) -> list[str]:
+        # ssh reports at the level INFO which port was chosen. A shared connection would outlive this one.
+        options = ("-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-o", "ControlPath=none", *_KEEP_ALIVE)
+        forward = f"127.0.0.1:{self.port}:127.0.0.1:{self._target}"
+        return _ssh_target(self._url, "-N", "-T", *options, "-R", forward)
+
+    def _start(self, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+            return subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._env,
+                start_new_session=True,
             )
         except OSError as error:
             raise SshError(f"cannot start ssh ({os_reason(error)})", "ssh -V") from error
-        try:
-            yield _allocated_port(process, output.fileno(), command)
-        finally:
-            process.terminate()
-            process.wait()
+
+    def _keep(self) -> None:
+        while True:
+            self._process.wait()
+            self.cuts += 1
+            if self._closed.wait(RESTART_SECONDS):
+                return
+            self._process = self._start(subprocess.DEVNULL)
+            if self._closed.is_set():
+                self._end()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
 
 
 def _allocated_port(process: subprocess.Popen[bytes], output: int, command: list[str]) -> int:

@@ -10,9 +10,9 @@ The tree, as `make docs` writes it:
 # XaivaError: BadAnswer, BrokenBank, Cancelled, DeliveryRefused, HelperFailed, InsufficientRole, LaunchError,
 #     LoadFailed, LoginRefused, MediumGone, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
 # XaivaError: BadAnswer, BrokenBank, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed, InsufficientRole,
-#     LaunchError, LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
-#     NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError, TooManyCameras,
-#     Unauthorised, Unreachable, WrongContent
+#     LaunchError, LayersMissing, LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom,
+#     NotLearned, NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError,
+#     TooManyCameras, Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError

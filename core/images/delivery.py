@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 from core.artifacts.engine_archive import EngineReader
 from core.engine import EngineError, connect_with_long_timeout, docker_environment, engine_errors
 from core.engine_image import inspect_image
-from core.images.delivery_way import EngineWays, Unreachable, Way, reachable_registry
+from core.images.delivery_way import EngineWays, Reach, Unreachable, Way
 from core.images.docker_load import docker_load, image_chunks
-from core.images.image_blobs import BlobSource, DeliveredImage, blob_size, diff_ids, image_size
+from core.images.image_blobs import (
+    BlobSource,
+    DeliveredImage,
+    LayersMissing,
+    absent_layers,
+    diff_ids,
+    present_size,
+)
 from core.images.registry import REPOSITORY, Registry
 from core.images.transfer import TransferStage
 from core.progress import Progress, stop_if_cancelled
@@ -46,14 +53,14 @@ def deliver_images(
 ) -> list[Delivery]:
     """Give the site's engine the images that it lacks, and ask it at the end whether it has them.
 
-    Reports one stage with the name `stage`, if anything is missing. Raises DamagedBlob naming the blob, EngineError,
-    Cancelled; images that were complete before stay.
+    The source need not have layers that the engine has. Reports one stage with the name `stage`, if images are missing.
+    Raises LayersMissing before anything moves, DamagedBlob naming the blob, EngineError, Cancelled.
     """
     with closing(connect_with_long_timeout(site)) as client:
         missing = [image for image in images if not _tag_present_image(client, image)]
         moved: dict[str, int] = {}
         if missing:
-            total = sum(image_size(source, image) for image in missing)
+            total = sum(present_size(source, image.blobs) for image in missing)
             title = f"bring {', '.join(image.tag for image in missing)} into the engine"
             with TransferStage(progress, stage, title, total) as transfer:
                 moved = _Deliverer(site, client, source, progress, transfer, stage).deliver(missing)
@@ -73,6 +80,10 @@ class _Deliverer:
 
     def deliver(self, images: Sequence[DeliveredImage]) -> dict[str, int]:
         """Returns tag → bytes that were moved."""
+        for image in images:
+            absent = absent_layers(self.source, image)
+            if absent and (missing := absent - self._present_layers(image)):
+                raise LayersMissing(image.tag, missing)
         self._env = docker_environment(self.site)
         with engine_errors("Engine's description"):
             ways = EngineWays(self.site, self.client.info())
@@ -81,9 +92,9 @@ class _Deliverer:
         else:
             with closing(Registry(images, self.source, self.transfer.count)) as registry:
                 try:
-                    with reachable_registry(self.site, self.client, registry, self._env) as address:
+                    with closing(Reach(self.site, self.client, registry, self._env)) as reach:
                         ways.remember(Way.PULL, "")
-                        return self._each(images, lambda image: self._pull(image, registry, address))
+                        return self._each(images, lambda image: self._pull(image, registry, reach))
                 except Unreachable as error:
                     ways.remember(Way.LOAD, error.summary)
                     self.progress.log(f"Images are loaded, not pulled: {error.summary}", self.stage)
@@ -99,27 +110,23 @@ class _Deliverer:
             if not _tag_present_image(self.client, image):
                 why = "it took everything, but does not have the image afterwards"
                 raise EngineError(f"Image {image.tag}", why, _ENGINE_REMEDY)
-            done += image_size(self.source, image)
+            done += present_size(self.source, image.blobs)
         return moved
 
-    def _pull(self, image: DeliveredImage, registry: Registry, address: str) -> int:
+    def _pull(self, image: DeliveredImage, registry: Registry, reach: Reach) -> int:
         """Let the engine pull; returns the bytes that it took."""
         layers_before = self._present_layers(image)
         sent_before = registry.sent.copy()
         try:
-            for event in self._pull_events(image, f"{address}/{registry.repository}"):
-                if registry.damage:
-                    break
-                if event.get("status") == "Already exists":
-                    self._count_present(image, str(event.get("id")))
-                if "error" in event:
-                    raise EngineError(f"Image {image.tag}", str(event["error"]), _ENGINE_REMEDY)
+            self._pull_through_cuts(image, registry, reach)
         except EngineError:
             if damage := registry.find_damage():
                 raise damage from None  # what the engine says of it names no file
-            raise
-        if registry.damage:
-            raise next(iter(registry.damage.values()))
+            if not registry.lacking:
+                raise
+            why = f"The engine has layers of {image.tag} that it cannot reuse in a pull, so it is loaded"
+            self.progress.log(why, self.stage)
+            return self._load_without(image, layers_before)
         moved = registry.sent - sent_before
         if again := layers_before & moved.keys():
             self.progress.log(
@@ -128,6 +135,27 @@ class _Deliverer:
                 self.stage,
             )
         return moved.total()
+
+    def _pull_through_cuts(self, image: DeliveredImage, registry: Registry, reach: Reach) -> None:
+        """Pull, and once more whenever ssh had to connect again: the engine keeps what it has."""
+        while True:
+            cuts = reach.cuts
+            try:
+                self._pull_once(image, registry, f"{reach.address}/{registry.repository}")
+                return
+            except EngineError:
+                if registry.damage or not reach.cut_since(cuts) or not reach.wait(self.progress):
+                    raise
+                self.progress.log("The connection over ssh was cut; the transfer goes on", self.stage)
+
+    def _pull_once(self, image: DeliveredImage, registry: Registry, repository: str) -> None:
+        for event in self._pull_events(image, repository):
+            if registry.damage:
+                raise next(iter(registry.damage.values()))
+            if event.get("status") == "Already exists":
+                self._count_present(image, str(event.get("id")))
+            if "error" in event:
+                raise EngineError(f"Image {image.tag}", str(event["error"]), _ENGINE_REMEDY)
 
     def _pull_events(self, image: DeliveredImage, repository: str) -> Iterator[dict[str, Any]]:
         def start() -> Iterator[bytes]:
@@ -144,7 +172,7 @@ class _Deliverer:
     def _count_present(self, image: DeliveredImage, short_id: str) -> None:
         for layer in set(image.layers):
             if layer[:_SHORT_ID] == short_id:
-                self.transfer.count(blob_size(self.source, layer))
+                self.transfer.count(present_size(self.source, [layer]))
 
     def _load(self, image: DeliveredImage) -> int:
         """Stream a `docker load` of the layers that the engine lacks, or of all if that does not work."""
@@ -153,11 +181,13 @@ class _Deliverer:
             try:
                 return self._load_without(image, present)
             except EngineError as error:
+                if absent_layers(self.source, image):
+                    raise
                 self.progress.log(f"{error.summary}; the image is loaded whole", self.stage)
         return self._load_without(image, set())
 
     def _load_without(self, image: DeliveredImage, left_out: set[str]) -> int:
-        self.transfer.count(sum(blob_size(self.source, layer) for layer in left_out))
+        self.transfer.count(present_size(self.source, left_out))
         moved = 0
 
         def count(size: int) -> None:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.engine import engine_errors, resolve_endpoint
 from core.engine_image import image_store
-from core.engine_ssh import SshError, reverse_forward
+from core.engine_ssh import ReverseForward, SshError
 from core.errors import XaivaError
 from core.files import write_atomic
 from core.images.registry import Registry
 from core.open_enum import OpenEnum
+from core.progress import Progress, stop_if_cancelled
 from core.site import Site
 
 if TYPE_CHECKING:
     import docker
 
+_RECONNECT_SECONDS = 120.0  # that an engine behind a cut connection is waited for
+_RETRY_SECONDS = 0.5
 _PROBE_TAG = "probe"  # there is no such image; the request for it is the proof
 
 
@@ -82,22 +86,52 @@ class Unreachable(XaivaError):
     """The engine cannot reach this machine's registry."""
 
 
-@contextlib.contextmanager
-def reachable_registry(
-    site: Site, client: docker.DockerClient, registry: Registry, env: Mapping[str, str]
-) -> Iterator[str]:
-    """The address of the registry as the engine reaches it. Raises Unreachable, EngineError."""
-    host = resolve_endpoint(site).host
-    with contextlib.ExitStack() as stack:
-        port = registry.port
+class Reach:
+    """How an engine reaches a registry here: at `address`, over ssh if it is behind that."""
+
+    def __init__(self, site: Site, client: docker.DockerClient, registry: Registry, env: Mapping[str, str]) -> None:
+        """Try it. Raises Unreachable, EngineError."""
+        self._client, self._registry = client, registry
+        self._forward: ReverseForward | None = None
+        host = resolve_endpoint(site).host
         if host.startswith("ssh://"):
             try:
-                port = stack.enter_context(reverse_forward(host, port, env))
+                self._forward = ReverseForward(host, registry.port, env)
             except SshError as error:
                 raise Unreachable("Forwarding a port over ssh", str(error)) from error
-        address = f"127.0.0.1:{port}"
-        _probe(client, registry, address)
-        yield address
+        self.address = f"127.0.0.1:{self._forward.port if self._forward else registry.port}"
+        try:
+            _probe(client, registry, self.address)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def cuts(self) -> int:
+        """How often the connection over ssh ended."""
+        return self._forward.cuts if self._forward else 0
+
+    def cut_since(self, count: int) -> bool:
+        """Whether the connection over ssh ended since `cuts` was that."""
+        return self._forward is not None and self._forward.cut_since(count)
+
+    def wait(self, progress: Progress) -> bool:
+        """Wait until the engine reaches the registry again; whether it does. Raises Cancelled, EngineError."""
+        deadline = time.monotonic() + _RECONNECT_SECONDS
+        while time.monotonic() < deadline:
+            stop_if_cancelled(progress)
+            self._registry.reached.clear()
+            try:
+                _probe(self._client, self._registry, self.address)
+                return True
+            except Unreachable:
+                time.sleep(_RETRY_SECONDS)
+        return False
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._forward:
+            self._forward.close()
 
 
 def _probe(client: docker.DockerClient, registry: Registry, address: str) -> None:

@@ -14,7 +14,7 @@ from core.artifacts.image_layout import layout_documents
 from core.engine import EngineError
 from core.images.docker_cli import docker_cli_errors
 from core.images.image_archive import SAVE_REMEDY
-from core.images.image_blobs import BlobSource, DeliveredImage, blob_size, read_document, verified_chunks
+from core.images.image_blobs import BlobSource, DeliveredImage, read_document, verified_chunks
 from core.progress import Progress, stop_if_cancelled
 from core.subprocesses import POLL_SECONDS
 
@@ -66,7 +66,7 @@ def image_chunks(source: BlobSource, image: DeliveredImage, left_out: Collection
     for name, content in documents.items():
         yield _tar_header(name, len(content)) + content + _padding(len(content))
     for sha256 in sorted(image.blobs - set(left_out)):
-        size = blob_size(source, sha256)
+        size = source.size(sha256)
         yield _tar_header(f"blobs/sha256/{sha256}", size)
         yield from verified_chunks(source, sha256)
         yield _padding(size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,16 @@ MAX_DOCUMENT_BYTES = 4 << 20  # of a manifest or a configuration; registries ref
 
 class DamagedBlob(XaivaError):
     """A blob of an image cannot be read, or is not what its name says."""
+
+
+class LayersMissing(XaivaError):
+    """Layers of an image are neither in the source nor in the engine."""
+
+    def __init__(self, tag: str, layers: Iterable[str]) -> None:
+        self.layers = sorted(layers)
+        names = ", ".join(f"sha256:{layer}" for layer in self.layers)
+        why = f"layers of it are neither here nor in the engine: {names}"
+        super().__init__(f"Image {tag}", why, "bring a copy that has all of its layers")
 
 
 @dataclass(frozen=True)
@@ -96,10 +106,9 @@ def damaged_blob(sha256: str, why: str) -> DamagedBlob:
 
 def read_document(source: BlobSource, sha256: str) -> bytes:
     """A manifest or a configuration. Raises DamagedBlob, also when there is none or it is too long; XaivaError."""
-    try:
-        size = source.size(sha256)
-    except KeyError as error:
-        raise damaged_blob(sha256, "it is missing") from error
+    size = _size(source, sha256)
+    if size is None:
+        raise damaged_blob(sha256, "it is missing")
     if size > MAX_DOCUMENT_BYTES:
         raise damaged_blob(sha256, f"it is {size} bytes long, too long for the description of an image")
     return b"".join(verified_chunks(source, sha256))
@@ -114,14 +123,18 @@ def diff_ids(source: BlobSource, image: DeliveredImage) -> list[str]:
         raise damaged_blob(image.config, "it is not the configuration of an image") from error
 
 
-def image_size(source: BlobSource, image: DeliveredImage) -> int:
-    """The bytes of all its blobs. Raises DamagedBlob when one is missing."""
-    return sum(blob_size(source, sha256) for sha256 in image.blobs)
+def absent_layers(source: BlobSource, image: DeliveredImage) -> set[str]:
+    """The layers that the source does not have."""
+    return {layer for layer in image.layers if _size(source, layer) is None}
 
 
-def blob_size(source: BlobSource, sha256: str) -> int:
-    """The size of a blob. Raises DamagedBlob when it is missing."""
+def present_size(source: BlobSource, blobs: Iterable[str]) -> int:
+    """The bytes of those of the blobs that the source has."""
+    return sum(_size(source, sha256) or 0 for sha256 in blobs)
+
+
+def _size(source: BlobSource, sha256: str) -> int | None:
     try:
         return source.size(sha256)
-    except KeyError as error:
-        raise damaged_blob(sha256, "it is missing") from error
+    except KeyError:
+        return None

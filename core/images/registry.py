@@ -47,6 +47,7 @@ class Registry:
         self._source, self._on_sent = source, on_sent
         self._images = {image.config: image.manifest for image in images}  # tag in the repository → manifest
         self._blobs = frozenset(sha256 for image in images for sha256 in image.blobs)
+        self.lacking: set[str] = set()  # layers that an engine asked for and the source does not have
         self._resumed: set[str] = set()  # not all of whose bytes were hashed on the way
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"registry": self}))
@@ -85,7 +86,11 @@ class Registry:
         """The size of a blob of the images. Raises KeyError for any other, and for a bad one."""
         if sha256 not in self._blobs or sha256 in self.damage:
             raise KeyError(sha256)
-        return self._source.size(sha256)
+        try:
+            return self._source.size(sha256)
+        except KeyError:
+            self.lacking.add(sha256)
+            raise
 
     def read_manifest(self, sha256: str) -> bytes:
         """A manifest. Raises XaivaError."""
@@ -189,6 +194,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_blob(route[3].removeprefix("sha256:"))
         except (XaivaError, OSError):
             self.close_connection = True  # before the end of the body, so that the engine takes nothing bad for whole
+        except Exception as error:  # of the source; the engine would only say that the connection broke
+            self.registry.damage[route[3]] = damaged_blob(
+                route[3].removeprefix("sha256:"), f"it cannot be read: {error!r}"
+            )
+            self.close_connection = True
 
     def _send_manifest(self, reference: str) -> None:
         try:

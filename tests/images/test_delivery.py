@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.artifacts import lock_store
@@ -20,7 +22,7 @@ from core.files import sha256_bytes
 from core.images import load, save
 from core.images.delivery import Delivery, deliver_images
 from core.images.docker_load import image_chunks
-from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource
+from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource, LayersMissing
 from core.images.registry import Registry
 from core.images.save import BlobStream, save_built_image
 from core.progress import StageState
@@ -159,10 +161,34 @@ def test_a_flipped_byte_behind_a_cut_is_named(bench: Bench, monkeypatch: pytest.
     assert bench.identity(bench.first.tag) == ""
 
 
-def test_a_missing_blob_is_named_before_anything_moves(bench: Bench) -> None:
+def test_missing_layers_are_named_before_anything_moves(bench: Bench) -> None:
     (bench.layout.folder / bench.first.layers[1]).unlink()
-    with pytest.raises(DamagedBlob, match=rf"{bench.first.layers[1]}.*missing"):
+    before = bench.tags()
+    with pytest.raises(LayersMissing, match=rf"{bench.first.tag}.*{bench.first.layers[1]}") as caught:
         bench.deliver(bench.first)
+    assert (caught.value.layers, bench.tags()) == ([bench.first.layers[1]], before)
+    (bench.layout.folder / bench.first.config).unlink()
+    with pytest.raises(DamagedBlob, match=f"{bench.first.config}: it is missing"):
+        bench.deliver(bench.first)
+
+
+def test_layers_that_the_engine_has_need_not_be_carried(bench: Bench) -> None:
+    bench.deliver(bench.first)
+    for layer in bench.first.layers:
+        (bench.layout.folder / layer).unlink()
+    [delivery], _ = bench.deliver(bench.second)
+    assert bench.identity(bench.second.tag) in bench.second.ids
+    assert delivery.moved <= bench.size(bench.second.layers[2]) + MB
+
+
+def test_loaded_layers_need_not_be_carried_either(bench: Bench) -> None:
+    """The classic store asks for them in a pull; a load can do without."""
+    bench.engine.docker("load", input=b"".join(image_chunks(bench.source, bench.first, ())))
+    for layer in bench.first.layers:
+        (bench.layout.folder / layer).unlink()
+    [delivery], _ = bench.deliver(bench.second)
+    assert bench.identity(bench.second.tag) in bench.second.ids
+    assert delivery.moved <= bench.size(bench.second.layers[2]) + MB
 
 
 def test_an_engine_that_was_loaded_before_fetches_again_once(bench: Bench) -> None:
@@ -252,8 +278,8 @@ def test_a_flipped_byte_cuts_a_load(far_bench: Bench) -> None:
     assert far_bench.tags() == before
 
 
-@pytest.mark.ssh
-def test_an_engine_behind_ssh_pulls_through_it(tmp_path: Path, far_bench: Bench) -> None:
+@pytest.fixture
+def ssh_bench(tmp_path: Path, far_bench: Bench) -> Iterator[Bench]:
     """The ssh server runs in the engine's network, from which nothing but the forwarded port leads here."""
     require(shutil.which("nsenter"), "nsenter")
     with serve_ssh(tmp_path / "ssh") as configuration:
@@ -266,10 +292,44 @@ def test_an_engine_behind_ssh_pulls_through_it(tmp_path: Path, far_bench: Bench)
         path = f"{script.parent}:{os.environ['PATH']}"
         host = far_bench.engine.host.removeprefix("unix://")
         far_bench.site = site_for(tmp_path / "ssh-site", far_bench.engine, DOCKER_HOST=f"ssh://here{host}", PATH=path)
-        deliveries, recorder = far_bench.deliver(far_bench.first, far_bench.second)
+        yield far_bench
+
+
+@pytest.mark.ssh
+def test_an_engine_behind_ssh_pulls_through_it(ssh_bench: Bench) -> None:
+    deliveries, recorder = ssh_bench.deliver(ssh_bench.first, ssh_bench.second)
     assert recorder.lines == []
-    assert far_bench.identity(far_bench.second.tag) in far_bench.second.ids
-    assert deliveries[1].moved <= far_bench.size(far_bench.second.layers[2]) + MB
+    assert ssh_bench.identity(ssh_bench.second.tag) in ssh_bench.second.ids
+    assert deliveries[1].moved <= ssh_bench.size(ssh_bench.second.layers[2]) + MB
+
+
+@pytest.mark.ssh
+def test_a_cut_of_ssh_is_survived(ssh_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = []
+    count = Registry.count
+
+    def counting(registry: Registry, sha256: str, size: int) -> None:
+        if sha256 == ssh_bench.first.layers[0] and not killed and registry.sent[sha256] > 2 * MB:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):  # one that has ended
+                    if "-R" in child.cmdline():
+                        child.kill()
+                        killed.append(child)
+        count(registry, sha256, size)
+
+    monkeypatch.setattr(Registry, "count", counting)
+    ssh_bench.deliver(ssh_bench.first)
+    assert len(killed) == 1
+    assert ssh_bench.identity(ssh_bench.first.tag) in ssh_bench.first.ids
+
+
+@pytest.mark.ssh
+def test_an_engine_whose_ssh_forwards_nothing_is_loaded(ssh_bench: Bench, tmp_path: Path) -> None:
+    with open(tmp_path / "ssh/server", "a") as configuration:
+        configuration.write("AllowTcpForwarding no\n")
+    _, recorder = ssh_bench.deliver(ssh_bench.first)
+    assert first_line(recorder).startswith("Images are loaded, not pulled: Forwarding a port over ssh: ")
+    assert ssh_bench.identity(ssh_bench.first.tag) in ssh_bench.first.ids
 
 
 def test_a_base_image_goes_the_same_way(tmp_path: Path, reachable: TestEngine) -> None:
