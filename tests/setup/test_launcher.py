@@ -5,29 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import require
-from tests.support.checkout import checkout, stick
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def _fetch_wheels(folder: Path) -> None:
-    """The console's wheels, by the machine's own client."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
-            *("--require-hashes", "-r", str(ROOT / "requirements/console.txt"), "-d", str(folder)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    require(done.returncode == 0, f"a reachable Python package index:\n{done.stderr}")
+from tests.support.checkout import checkout, fetch_wheels, stick
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +26,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Path) -> None:
     require(os.geteuid() == 0, "root, for a network namespace")
     folder = checkout(tmp_path / "stick with a space")
-    _fetch_wheels(folder / "wheelhouse")
+    fetch_wheels(folder / "wheelhouse")
 
     victim = next((folder / "wheelhouse").glob("click-*.whl"))
     wheel = victim.read_bytes()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import require
+from tests.support.cache import cached
 
 ROOT = Path(__file__).parent.parent.parent
 STICK_SIZE = "4G"  # of a sparse file
@@ -24,6 +26,26 @@ def checkout(folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
     return folder
+
+
+def fetch_wheels(folder: Path) -> None:
+    """The console's wheels for this Python, from an earlier run or by the machine's own client."""
+    requirements = ROOT / "requirements/console.txt"
+    key = f"{sys.version_info[:2]} {requirements.read_text()}"
+    shutil.copytree(cached("wheels", key, _download_wheels), folder, dirs_exist_ok=True)
+
+
+def _download_wheels(folder: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
+            *("--require-hashes", "-r", str(ROOT / "requirements/console.txt"), "-d", str(folder)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    require(done.returncode == 0, f"a reachable Python package index:\n{done.stderr}")
 
 
 @contextmanager
