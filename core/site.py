@@ -69,6 +69,12 @@ class CarrySettings(_Section):
         default=".xaiva/carry/signing_key",
         description="the key that signs shipments, relative to the site; a `.pub` file names a key in an agent",
     )
+    python: str = Field(
+        default="",
+        description="a tar file, relative to the site, with a relocatable Python in a folder `python/`: it is carried "
+        "for machines that have none; empty: none is carried",
+    )
+    python_sha256: str = Field(default="", description="the SHA-256 of that tar file, which must be right")
 
 
 class OperationSettings(_Section):
