@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "host": ("machine", "Show this machine's CPU, memory, disks and network."),
     "settings": ("settings", "The settings of the site (site.toml): list, set, reset."),
     "doctor": ("machine", "Check what this machine can and cannot do."),
+    "console": ("console", "The console that was installed from a medium: its releases, the way back."),
     "version": ("version", "Show the versions of xaiva, of its formats and of what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
