@@ -118,15 +118,19 @@ def _full_frame(start: Callable[[], PtySession], last: str) -> float:
     with start() as session:
         session.wait_for(last)
         session.wait_quiet(0.6)
-        settled = _filled(session.feed())
-        begun = session.started
-        chunks = list(session.chunks)
+        seconds = first_full_frame(session)
         session.press("q")
+    return seconds
+
+
+def first_full_frame(session: PtySession) -> float:
+    """Seconds from the start until 90 % of the cells were filled that the screen, which has settled, fills."""
+    settled = _filled(session.feed())
     replay = _Replay(160, 45)
-    for when, data in chunks:
+    for when, data in list(session.chunks):
         replay.feed(data)
         if len(settled & _filled(replay.screen)) >= 0.9 * len(settled):
-            return when - begun
+            return when - session.started
     raise AssertionError("the screen was never full")
 
 
