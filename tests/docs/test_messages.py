@@ -27,8 +27,9 @@ FOREIGN = {  # messages of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
 
 @cache
 def _texts() -> str:
-    """All texts of the code, one per line, and those of the launcher."""
-    script = (ROOT / "xaiva").read_text(encoding="utf-8").replace("\\`", "")
+    """All texts of the code, one per line, and those of the launchers."""
+    launchers = (ROOT / "xaiva", ROOT / "core/carry/stick/xaiva.sh")
+    script = "".join(path.read_text(encoding="utf-8").replace("\\`", "") for path in launchers)
     script += (ROOT / "requirements/pip_progress.py").read_text(encoding="utf-8")
     return "\n".join(piece.text for piece in texts()).replace("`", "") + script
 

@@ -12,6 +12,7 @@ from core.inference.settings import PREFIX, ServiceSettings, read_settings
 from core.site import SiteSettings
 from tests.docs.pages import ROOT, all_spans, check, matches
 
+MEDIUM_LAUNCHER = ROOT / "core/carry/stick/xaiva.sh"
 TEMPLATE = ROOT / "env.template"
 OTHER_TABLES = ("name", "tool.importlinter")  # of the form of a preset's indexes, of pyproject.toml
 INTERNAL = {  # xaiva sets them for its own child processes, click reads the last
@@ -56,7 +57,7 @@ def test_defaults_of_site_toml_are_right() -> None:
 
 def _in_the_code() -> set[str]:
     """The variables that the code names; the service derives the names of its own from its settings."""
-    files = [*(ROOT / "core").rglob("*.py"), *(ROOT / "tui").rglob("*.py"), ROOT / "xaiva"]
+    files = [*(ROOT / "core").rglob("*.py"), *(ROOT / "tui").rglob("*.py"), ROOT / "xaiva", MEDIUM_LAUNCHER]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     literal = set(re.findall(r"XAIVA_[A-Z_]*[A-Z]", text))
     return literal | {PREFIX + field.upper() for field in ServiceSettings.model_fields if field != "data"}
