@@ -25,6 +25,7 @@ KINDS: dict[str, str] = {
     "build": "core.images.build:run",
     "load": "core.images.load:run",
     "up": "core.up.run:run",
+    "clean": "core.clean.run:run",
 }
 
 

@@ -68,7 +68,7 @@ def take_inventory(
     _hash_unverified(result, to_read, lock, cache, on_read or _ignore_read, cancelled)
     generated = generated_files(lock)
     result.outdated = [name for name, content in generated.items() if not _has_content(folder / name, content)]
-    result.extra = _find_extra(folder, {*lock.by_path(), *generated})
+    result.extra = find_extra(folder, lock)
     return result
 
 
@@ -124,7 +124,9 @@ def _unreadable(error: OSError) -> None:
         raise InputError(f"Folder {error.filename}", os_reason(error), "check its permissions") from error
 
 
-def _find_extra(folder: Path, locked_paths: set[str]) -> list[str]:
+def find_extra(folder: Path, lock: Lock) -> list[str]:
+    """The files in the managed folders that are not the lock's. Raises InputError for a folder that cannot be read."""
+    locked_paths = {*lock.by_path(), *generated_files(lock)}
     extra = []
     for managed in MANAGED_FOLDERS:
         for root, folders, names in os.walk(folder / managed, onerror=_unreadable):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -14,11 +13,9 @@ from core.artifacts.inventory import Inventory, take_inventory
 from core.artifacts.lock_store import PARTIAL_FOLDER, artifacts_folder, locked_presets, read_lock
 from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.verification_cache import VerificationCache
-from core.errors import XaivaError
+from core.disk_space import FREE_SPACE_MARGIN, free_bytes, nearest_existing, no_space
 from core.progress import NullProgress, Progress
 from core.site import Site
-
-FREE_SPACE_MARGIN = 64 << 20  # bytes to leave free for the file system, journals and other programs
 
 
 class SyncPlan(BaseModel):
@@ -113,7 +110,7 @@ def summarize(site: Site, preset: str, details: SyncPlanDetails, cache: Verifica
         make_bytes=_bytes(details.make),
         corrupt=[f"{path} {problem}" for path, problem in sorted(details.inventory.problems.items())],
         extra=details.inventory.extra,
-        free_bytes=shutil.disk_usage(_existing(target)).free,
+        free_bytes=free_bytes(target),
         needed_bytes=needed,
         seconds=round((fetch - resumed) / speed, 1) if speed else None,
         unlocked=len(details.lock.unlocked),
@@ -123,13 +120,8 @@ def summarize(site: Site, preset: str, details: SyncPlanDetails, cache: Verifica
 def check_space(site: Site, sync_plan: SyncPlan) -> None:
     """Raise XaivaError when the files do not fit on the disk."""
     if not sync_plan.fits:
-        lacking = (sync_plan.needed_bytes + FREE_SPACE_MARGIN - sync_plan.free_bytes) / 1e6
-        raise XaivaError(
-            f"Not enough space for the artifacts of {sync_plan.preset}",
-            f"{sync_plan.needed_bytes / 1e6:.0f} MB are needed, {sync_plan.free_bytes / 1e6:.0f} MB are free "
-            f"on the disk of {site.artifacts}",
-            f"free at least {lacking:.0f} MB there, or remove artifacts of presets no longer needed",
-        )
+        purpose = f"the artifacts of {sync_plan.preset}"
+        raise no_space(purpose, sync_plan.needed_bytes, sync_plan.free_bytes, site.artifacts)
 
 
 def _twins(site: Site, preset: str, details: SyncPlanDetails, needed_sha256s: set[str]) -> dict[str, Path]:
@@ -155,13 +147,7 @@ def _may_be_good(file: LockedFile, path: Path) -> bool:
 
 
 def _same_disk(target: Path, twin: Path) -> bool:
-    return os.stat(_existing(target)).st_dev == os.stat(_existing(twin)).st_dev
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
+    return os.stat(nearest_existing(target)).st_dev == os.stat(nearest_existing(twin)).st_dev
 
 
 def _on_disk(path: Path) -> int:

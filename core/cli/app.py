@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpu": ("machine", "Show this machine's GPUs."),
     "process": ("processes", "Processes that use a GPU, and those of containers: list, kill."),
     "host": ("machine", "Show this machine's CPU, memory, disks and network."),
+    "clean": ("clean", "Show what takes space and is no longer needed, and remove it."),
     "settings": ("settings", "The settings of the site (site.toml): list, set, reset."),
     "doctor": ("machine", "Check what this machine can and cannot do."),
     "console": ("console", "The console that was installed from a medium: its releases, the way back."),

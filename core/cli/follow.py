@@ -34,10 +34,17 @@ def operation_options(command: CommandT) -> CommandT:
 
 
 def run_operation(
-    session: CliSession, kind: str, subject: str, options: dict[str, Any], *, detach: bool, as_json: bool
+    session: CliSession,
+    kind: str,
+    subject: str,
+    options: dict[str, Any],
+    *,
+    detach: bool,
+    as_json: bool,
+    key: str | None = None,
 ) -> None:
-    """Start an operation and follow it until it ends. Raises its error if it failed."""
-    operation = session.ledger.start(kind, subject, options)
+    """Start an operation and follow it until it ends; `key` as in `Ledger.start`. Raises its error if it failed."""
+    operation = session.ledger.start(kind, subject, options, key=key)
     if detach:
         if as_json:
             output.print_json({"operation": operation})

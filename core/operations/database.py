@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from core.errors import XaivaError, os_reason
@@ -61,6 +61,17 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row
     return connection
+
+
+def read_rows(path: Path, statement: str, values: Mapping[str, object]) -> list[sqlite3.Row]:
+    """The rows of a query; none when there is no ledger yet. Raises XaivaError."""
+    if not path.exists():
+        return []
+    if not os.access(path.parent, os.W_OK):
+        with contextlib.closing(connect_read_only(path)) as connection, ledger_errors(path):
+            return connection.execute(statement, values).fetchall()
+    with ledger_errors(path):
+        return shared_connection(path).execute(statement, values).fetchall()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ Any process may read it; a supervisor writes what its operation does.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import getpass
 import json
@@ -24,7 +23,7 @@ from core.errors import InputError, os_reason
 from core.files import write_remedy
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
-from core.operations.database import connect_read_only, ledger_errors, shared_connection, transaction
+from core.operations.database import ledger_errors, read_rows, shared_connection, transaction
 from core.operations.log import LogReader, draft_path, tail
 from core.operations.model import (
     LAST_OUTPUT,
@@ -192,13 +191,7 @@ class Ledger:
         return shared_connection(self.path)
 
     def _read(self, statement: str, values: Mapping[str, object]) -> Rows:
-        if not self.path.exists():
-            return []
-        if not os.access(self.path.parent, os.W_OK):
-            with contextlib.closing(connect_read_only(self.path)) as connection, ledger_errors(self.path):
-                return connection.execute(statement, values).fetchall()
-        with ledger_errors(self.path):
-            return self._connection().execute(statement, values).fetchall()
+        return read_rows(self.path, statement, values)
 
     def _read_row(self, identifier: int) -> sqlite3.Row:
         rows = self._read(sql.GET, {"id": identifier})

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress
 
+LEDGER_FILE = "ledger.sqlite"
 OperationFunction: TypeAlias = Callable[[Any, str, Mapping[str, JsonValue], Progress], dict[str, JsonValue]]
 
 
@@ -45,7 +46,7 @@ class Place:
     @property
     def ledger(self) -> Path:
         """The file of the ledger."""
-        return self.state / "ledger.sqlite"
+        return self.state / LEDGER_FILE
 
     def operation_file(self, identifier: int, suffix: str) -> Path:
         """A file that belongs to an operation: its log (`.log`) or its disk reserve (`.reserve`)."""

@@ -64,6 +64,8 @@ LIST = "SELECT * FROM operation ORDER BY id DESC LIMIT :limit"
 LIVE = "SELECT * FROM operation WHERE state IN ('queued','running') ORDER BY id DESC LIMIT :limit"
 HOLDER = "SELECT * FROM operation WHERE key = :key AND state IN ('queued','running')"
 
+EVERY_KEY = "SELECT id, kind, subject, key, state IN ('queued','running') AS live FROM operation"
+
 ACQUIRE = """
 UPDATE operation
 SET state = 'running', attempt = attempt + 1, started = :now, started_tick = :tick, ended = 0, seconds = 0,
