@@ -178,6 +178,8 @@ ACTIONS: tuple[Action, ...] = (
     # engine
     Action("engine.kind", "t", "Only one kind", "Kind", "Images, volumes, networks, build cache, then all again"),
     Action("engine.events", "l", "Events", "Events", "Go to the engine's events, to search and scroll them"),
+    Action("engine.remove", "X", "Remove image", "Remove", "The image under the cursor; asks first", changes=True),
+    Action("engine.clean", "c", "Clean up", "Clean", "Show what nothing needs any more, then remove it", changes=True),
     # cameras
     Action("cameras.add", "a", "Add a camera", "Add", "A form with a connection test", changes=True),
     Action("cameras.edit", "e", "Edit the camera", "Edit", "All settings, with a connection test", changes=True),

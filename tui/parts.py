@@ -13,6 +13,7 @@ from tui.sources import Sources
 from tui.store import Store
 
 if TYPE_CHECKING:
+    from core.clean.model import CleanPlan
     from core.service_client import ServiceClient
     from tui.container_log import ContainerLog
     from tui.engine_event_log import EngineEventLog
@@ -37,6 +38,12 @@ def _preview(kind: str) -> Preview | None:
     return PREVIEWS.get(kind)
 
 
+def _clean_plan(site: Site) -> CleanPlan:
+    from core.clean.plan import plan_clean
+
+    return plan_clean(site)
+
+
 @dataclass(frozen=True)
 class ConsoleParts:
     """What `tui.app.XaivaApp` is made of."""
@@ -57,3 +64,5 @@ class ConsoleParts:
     """Replaces the client of the site's inference service."""
     preview: Callable[[str], Preview | None] = _preview
     """What shows what an operation of that kind would do, None for a kind without a preview."""
+    clean_plan: Callable[[Site], CleanPlan] = _clean_plan
+    """What a clean-up would remove. Blocks."""

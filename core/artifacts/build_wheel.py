@@ -8,6 +8,7 @@ import shlex
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -27,7 +28,8 @@ from core.artifacts.network import Network
 from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.uv_compile import package_name
 from core.artifacts.wheel_contents import top_level_modules
-from core.engine import connect_with_long_timeout
+from core.disk_space import check_space
+from core.engine import connect_with_long_timeout, engine_root
 from core.errors import InputError, XaivaError, os_reason
 from core.files import write_atomic
 from core.presets.compat.layer_findings import UNNAMED_PRESET
@@ -41,7 +43,12 @@ from core.presets.store import load_named
 from core.progress import Progress, stage
 from core.site import Site
 
+if TYPE_CHECKING:
+    import docker
+
 _PIP_CONFIG = "pip.conf"
+_WHEEL_BYTES = 1 << 20  # at least, on the site's disk
+_CONTAINER_BYTES = 128 << 20  # at least, on the engine's disk: pip, package lists and headers, besides locked wheels
 
 # pip gets the machine's index settings and the preset's indexes as a file: they may contain tokens, which the
 # environment would reveal in `docker inspect`.
@@ -206,6 +213,7 @@ class _WheelBuild:
         }
         image, what = self.preset.base_image, f"A wheel of {self.requirement}"
         client = connect_with_long_timeout(self.site)
+        self._check_space(client, wheels)
         remove_orphans(client)
         with HelperContainer(client, image, WHEEL_SCRIPT, env, self.site.env) as container:
             container.write_file("/tmp", "authorities.pem", _read_authorities(ca_file(self.site.env)))
@@ -225,6 +233,14 @@ class _WheelBuild:
             if wrong:
                 raise InputError(f"Debian packages of {image}", wrong, WRONG_PACKAGES_REMEDY)
             return {name: data for name, data in container.read_files("/tmp/wheels").items() if name.endswith(".whl")}
+
+    def _check_space(self, client: docker.DockerClient, wheels: Sequence[LockedFile]) -> None:
+        """Check that the engine's disk has room for the container, and the site's for the wheel."""
+        needs = {artifacts_folder(self.site, self.name): _WHEEL_BYTES}
+        root = engine_root(self.site, client)
+        if root is not None and root.is_dir():
+            needs[root] = _CONTAINER_BYTES + sum(file.size for file in wheels)
+        check_space(needs, f"building a wheel of {self.requirement}")
 
     def _locked_wheels(self) -> list[LockedFile]:
         """The wheels of the lock. Raises XaivaError unless all are on disk."""

@@ -24,6 +24,7 @@ from core.artifacts.os_releases import guess_os_release, wheel_platform
 from core.artifacts.resolve import suggest_fix
 from core.artifacts.uv_errors import ResolutionConflict
 from core.artifacts.wheel_contents import refuse_service_packages
+from core.disk_space import check_space
 from core.engine import EngineError, connect_with_long_timeout
 from core.errors import XaivaError
 from core.files import list_files, sha256_bytes, sha256_file, write_atomic
@@ -38,6 +39,7 @@ from core.site import Site
 if TYPE_CHECKING:
     import docker
 
+_LOCK_BYTES = 16 << 20  # of a lock and its generated files, at most
 SERVICE_LAYER = "service"
 
 
@@ -50,6 +52,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     the previous lock then stays.
     """
     preset = load_named(site, subject)
+    check_space({site.artifacts: _LOCK_BYTES}, f"the lock of {subject}")
     old = _previous_lock(site, subject, progress)
     network = Network(site)
     lock_run = _LockRun(site, subject, preset, old, bool(options.get("upgrade")), network, progress)

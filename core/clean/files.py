@@ -42,7 +42,7 @@ def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:
         elif not holds.is_gone(name):
             _find_extra_files(site, name, findings)
         elif not (folder / LOCK_NAME).is_file():
-            findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", "it has no lock: xaiva may not have made it")
+            findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", "it has no lock, so it may be of another program")
         else:
             findings.offer(
                 Category.ARTIFACTS,
@@ -50,7 +50,7 @@ def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:
                 f"artifacts/{name}",
                 f"the preset {name} no longer exists",
                 size=freed_bytes([folder]),
-                loss="its lock and files; with the preset's file, get them again online: xaiva lock, xaiva sync",
+                loss="its lock and files; another lock and sync of such a preset need the network",
                 remove=partial(_remove_artifacts, folder),
             )
 

@@ -70,16 +70,17 @@ class _ImageLook:
             outcome = self._outcome(preset, image)
             is_way_back = newer[BuildOutcome.DONE] < GOOD_IMAGES and newer[outcome] < GOOD_IMAGES
             if reason := self._why_in_use(image, _OWN_PREFIX) or self._why_needed(preset, image, outcome, is_way_back):
-                self.findings.keep(Category.IMAGES, image.id, image.name, reason)
+                self.findings.keep(Category.IMAGES, image.id, _name(image), reason)
             else:
-                self._offer(image, self._why_free(preset, outcome), f"build it again: xaiva build {preset}")
+                again = "which cannot be built again" if self.holds.is_gone(preset) else f"until: xaiva build {preset}"
+                self._offer(image, self._why_free(preset, outcome), f"this image, {again}")
             newer[outcome] += 1
 
     def judge_base(self, image: Image, needed_tags: Mapping[str, str]) -> None:
         """Judge a base image; `needed_tags`: the tags of all locks → the preset that has it."""
         preset = next((needed_tags[tag] for tag in image.tags if tag in needed_tags), "")
         if reason := self._why_in_use(image, _BASE_PREFIX) or (f"the lock of {preset} needs it" if preset else ""):
-            self.findings.keep(Category.IMAGES, image.id, image.name, reason)
+            self.findings.keep(Category.IMAGES, image.id, _name(image), reason)
         else:
             loss = "nothing: a build loads its base image from the artifacts"
             self._offer(image, "no lock of this site needs this base image", loss)
@@ -126,7 +127,12 @@ class _ImageLook:
     def _offer(self, image: Image, why: str, loss: str) -> None:
         remove = partial(remove_image, self.client, image)
         size = image.unique_size
-        self.findings.offer(Category.IMAGES, image.id, image.name, why, size=size, loss=loss, remove=remove)
+        self.findings.offer(Category.IMAGES, image.id, _name(image), why, size=size, loss=loss, remove=remove)
+
+
+def _name(image: Image) -> str:
+    """Its name; without a tag, its preset's name as well."""
+    return image.name if image.tags else f"xaiva/{image.preset} {image.name}"
 
 
 def _candidate(preset: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.session import CliSession, json_option
+from core.cli.session import CliSession, confirm, json_option, yes_option
 from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def engine_command(context: click.Context, as_json: bool) -> None:
-    """The engine: its version and place, and what it holds. Nothing here changes anything.
+    """The engine: its version and place, and what it holds. Only `remove` changes anything.
 
     Sizes come from the engine, which may read all its volumes for them and take minutes.
     """
@@ -117,6 +117,29 @@ def images(session: CliSession, as_json: bool) -> None:
         ),
         "no images on this engine; build one with: xaiva build PRESET",
     )
+
+
+@engine_command.command("remove")
+@click.argument("image")
+@yes_option
+@json_option
+@click.pass_obj
+def remove(session: CliSession, image: str, yes: bool, as_json: bool) -> None:
+    """Remove one image, by tag or id, with all its tags. One that a container uses is refused."""
+    from contextlib import closing
+
+    from core.engine import connect_with_long_timeout
+    from core.engine_objects.listing import read_inventory
+    from core.engine_objects.removal import find_image, remove_image
+
+    with closing(connect_with_long_timeout(session.site)) as client:
+        item = find_image(read_inventory(client), image)
+        confirm(f"Remove the image {item.name}?", yes)
+        remove_image(client, item)
+    if as_json:
+        output.print_json({"removed": item.id})
+    else:
+        output.print_line(f"{item.name} removed")
 
 
 @engine_command.command("volumes")

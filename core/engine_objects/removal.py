@@ -6,10 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from core.engine import EngineError, engine_errors
 from core.engine_objects.listing import read_inventory
-from core.engine_objects.model import Image
+from core.engine_objects.model import Image, Inventory
+from core.errors import InputError
 
 if TYPE_CHECKING:
     import docker
+
+
+def find_image(inventory: Inventory, reference: str) -> Image:
+    """The image with that tag, that id, or an id that begins so. Raises InputError for none and for several."""
+    digits = reference.removeprefix("sha256:")
+    images = [image for image in inventory.images if {reference, f"{reference}:latest"} & set(image.tags)]
+    images = images or [
+        image for image in inventory.images if digits and image.id.removeprefix("sha256:").startswith(digits)
+    ]
+    if len(images) == 1:
+        return images[0]
+    why = f"{len(images)} images have ids that begin so" if images else "the engine has no such image"
+    raise InputError(f"Image {reference}", why, "list them with: xaiva engine images")
 
 
 def remove_image(client: docker.DockerClient, image: Image) -> None:

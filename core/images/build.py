@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from core import audit, labels, redaction
 from core.artifacts.lock_store import LockedPreset, lock_text, read_locked_preset
+from core.disk_space import check_space
 from core.engine import docker_environment, require_engine_version, resolve_endpoint
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.findings import Finding, Level, has_errors
@@ -19,6 +20,7 @@ from core.images.build_history import BuildOutcome, BuildRecord, StageRecord, St
 from core.images.build_recorder import LOAD_STAGE, SMOKE_STAGE, BuildRecorder
 from core.images.build_stages import CONTEXT_STAGE, EXPORT_STAGE, BuildStep, StageTree
 from core.images.docker_cli import run_docker
+from core.images.engine_space import check_build_space
 from core.images.load import image_id, load_bases
 from core.images.render import stage_names, write_build_context
 from core.images.smoke_test import COMPLETE_STAGES, run_smoke_test
@@ -26,6 +28,7 @@ from core.progress import OUTCOME, Progress, Stage, StageState, stage
 from core.site import Site
 
 CANDIDATE_TAG = "candidate"  # of a new image until it has passed the smoke test; a failed one keeps it for inspection
+_RECORD_BYTES = 1 << 20  # of a build's record, log and lock, on the site's disk
 _EXIT_CODE = re.compile(r"exit code: \d+$")  # the end of BuildKit's error of a RUN, after the whole command
 _OPTION_NAMES = {"target", "no_cache", "smoke"}
 
@@ -46,6 +49,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     build_checks.check_secrets(locked.preset, env)
     compatibility_findings = build_checks.check_compatibility(locked)
     require_engine_version(site)
+    check_space({build_history.builds_folder(site): _RECORD_BYTES}, "the record of the build")
+    early_findings = [*compatibility_findings, *check_build_space(site, locked.lock, build_options.target)]
     dockerfile = write_build_context(locked)
     record, log = build_history.start_record(site, subject, locked.lock, lock_text(locked.lock), build_options.target)
     secrets = [env[name] for name in locked.preset.build_secrets]
@@ -55,7 +60,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         try:
             build_history.keep_sbom(site, record.id, (locked.folder / "sbom.json").read_bytes())
             with recorder.heartbeat():
-                build.run_steps(dockerfile, compatibility_findings)
+                build.run_steps(dockerfile, early_findings)
         except XaivaError as error:
             cancelled = isinstance(error, Cancelled)
             build.finish_record(
@@ -110,13 +115,16 @@ class _Build:
     progress: BuildRecorder
     record: BuildRecord
 
-    def run_steps(self, dockerfile: str, compatibility_findings: list[Finding]) -> None:
+    def run_steps(self, dockerfile: str, early_findings: list[Finding]) -> None:
         """Load the base image, lint, build, run the smoke test, tag."""
         self._add_findings(compatibility_findings)
         load_bases(self.locked.site, self.locked.name, self.locked.lock, self.progress)
         findings = build_checks.check_dockerfile(dockerfile, str(self.locked.folder / "Dockerfile"), self.env)
         findings += build_checks.disk_findings(self.locked.lock, self._engine_root())
         self._add_findings(findings)
+        self._add_findings(early_findings)
+        load_bases(self.locked.site, self.locked.name, self.locked.lock, self.env, self.progress)
+        self._add_findings(build_checks.check_dockerfile(dockerfile, str(self.locked.folder / "Dockerfile"), self.env))
         candidate = f"xaiva/{self.locked.name}:{CANDIDATE_TAG}"
         self._build(candidate)
         if self.options.smoke and self.options.target in (
@@ -185,11 +193,6 @@ class _Build:
         for finding in findings:
             self.progress.log(f"{finding.level.value}: {finding.summary}", OUTCOME)
         self._update(findings=[*self.record.findings, *findings])
-
-    def _engine_root(self) -> str:
-        if not resolve_endpoint(self.locked.site).local:
-            return ""
-        return self._docker("info", "--format", "{{.DockerRootDir}}").strip()
 
     def _docker(self, *words: str) -> str:
         done = run_docker(*words, env=self.env, timeout=120)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from core.artifacts.lock_check import check_locked
 from core.artifacts.lock_store import LockedPreset, read_locked_preset
-from core.artifacts.lockfile import FileKind, Lock
+from core.artifacts.lockfile import FileKind
 from core.artifacts.verification_cache import VerificationCache
 from core.engine import docker_environment
 from core.errors import ChecksFailed, InputError, XaivaError
@@ -19,15 +17,6 @@ from core.images.load import image_id
 from core.images.render import stage_names
 from core.presets.model import Preset
 from core.site import Site
-
-# The disk space of a file in the image and the build cache, as a factor of its size.
-_INSTALLED_SIZE_FACTOR = {
-    FileKind.WHEEL: 3.0,
-    FileKind.DEB: 4.0,
-    FileKind.SOURCE: 6.0,
-    FileKind.MODEL: 1.0,
-    FileKind.IMAGE: 2.5,
-}
 
 
 def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[str]:
@@ -128,19 +117,3 @@ def check_dockerfile(text: str, file_name: str, env: Mapping[str, str]) -> list[
         first = findings[0]
         raise ChecksFailed(f"{first.where}: {first.what}", first.why, first.remedy)
     return findings
-
-
-def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
-    """A warning when the engine's disk may be too small; `engine_root` is empty for a remote engine."""
-    if not engine_root or not Path(engine_root).is_dir():
-        return
-    free_bytes = shutil.disk_usage(engine_root).free
-    needed_bytes = int(sum(file.size * _INSTALLED_SIZE_FACTOR[file.kind] for file in lock.files))
-    if free_bytes < needed_bytes:
-        yield Finding.warning(
-            code="build-disk",
-            what=f"{free_bytes / 2**30:.1f} GiB are free for the engine in {engine_root}",
-            why=f"a first build of this preset may take {needed_bytes / 2**30:.1f} GiB",
-            remedy="make room: docker builder prune, docker image prune",
-            where=engine_root,
-        )

@@ -23,6 +23,7 @@ from core.engine_image import image_labels, inspect_image
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, describe_errors, has_errors
 from core.images import build_checks
+from core.images.engine_space import check_build_space
 from core.images.render import stage_names
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
@@ -135,6 +136,7 @@ class Planner:
             build_checks.check_secrets(self.preset, docker_environment(self.site))
             if self._lock is not None:
                 build_checks.check_compatibility(LockedPreset(self.site, self.name, self.preset, self._lock))
+                check_build_space(self.site, self._lock, "runtime")
         except XaivaError as error:
             return _to_do("build", "build the image with the network off", [_finding("build", error)])
         if self._image[0] is not None:

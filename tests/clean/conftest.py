@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.site import Site
-from tests.support.engine import TestEngine
+from tests.support.engine import TestEngine, start_engine
 
 
 @pytest.fixture
@@ -25,3 +25,13 @@ def clean_engine(engine: TestEngine) -> Iterator[TestEngine]:
         engine.docker("rm", "-f", container)
     for image in set(engine.docker("images", "-aq", "--no-trunc").split()) - before:
         engine.docker("rmi", "-f", image, check=False)
+
+
+@pytest.fixture(params=["classic", "containerd"])
+def either_engine(request: pytest.FixtureRequest) -> Iterator[TestEngine]:
+    """An engine with each of the two image stores."""
+    if request.param == "classic":
+        yield request.getfixturevalue("clean_engine")
+        return
+    with start_engine(base=False, settings={"features": {"containerd-snapshotter": True}}) as running:
+        yield running

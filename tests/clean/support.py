@@ -49,7 +49,7 @@ def add_build(site: Site, number: int, preset: str, outcome: BuildOutcome) -> st
 
 
 def add_image(engine: TestEngine, preset: str, build: str, tag: str = "latest") -> str:
-    """A new image of a preset with that tag, which another image may lose; returns its id."""
+    """A new image of a preset, which gets its tag as a build gives it; returns its id."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         entry = tarfile.TarInfo("content")
@@ -57,7 +57,12 @@ def add_image(engine: TestEngine, preset: str, build: str, tag: str = "latest") 
         tar.addfile(entry, io.BytesIO(build.encode().ljust(50_000)))
     changes = [f"LABEL {labels.PRESET}={preset}", f"LABEL {labels.BUILD_ID}={build}", f"LABEL {labels.TARGET}=runtime"]
     words = [word for change in (*changes, 'CMD ["/content"]') for word in ("--change", change)]
-    return engine.docker("import", *words, "-", f"xaiva/{preset}:{tag}", input=buffer.getvalue()).strip()
+    candidate = f"xaiva/{preset}:candidate"
+    identity = engine.docker("import", *words, "-", candidate, input=buffer.getvalue()).strip()
+    if tag != "candidate":
+        engine.docker("tag", candidate, f"xaiva/{preset}:{tag}")
+        engine.docker("rmi", "--no-prune", candidate)
+    return identity
 
 
 def make_old(path: Path, days: float) -> Path:

@@ -43,7 +43,7 @@ def test_artifacts_of_a_preset_that_is_gone_can_go_and_others_stay(site: Site) -
     assert item.size is not None
     assert 100_000 <= item.size < 200_000
     assert "gone no longer exists" in item.why
-    assert "xaiva sync" in item.loss
+    assert "need the network" in item.loss
     assert any(item.what == "artifacts/pictures" and "no lock" in item.why for item in plan.kept)
     outcome = clean(site)
     assert outcome["freed_bytes"] == item.size

@@ -9,7 +9,7 @@ from core.engine_identity import EngineIdentity
 from core.log_lines import LineSpool
 from core.service_client import LoginIdentity
 from core.site import Site
-from tests.tui.sample_engine import SampleEngineEvents, disk_usage, engine_objects, image_layers
+from tests.tui.sample_engine import SampleEngineEvents, clean_plan, disk_usage, engine_objects, image_layers
 from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
 from tests.tui.sample_site import (
@@ -99,4 +99,5 @@ PARTS = ConsoleParts(
     tick=3600.0,
     service=SampleService(),  # type: ignore[arg-type]
     preview=previews().get,
+    clean_plan=lambda _: clean_plan(),
 )

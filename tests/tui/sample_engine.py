@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import labels
+from core.clean.model import Category, CleanItem, CleanPlan, KeptItem, UnknownPart
 from core.engine_objects.model import (
     CacheRecord,
     CacheType,
@@ -96,6 +97,26 @@ def disk_usage() -> DiskUsage:
                         created=NOON - 9 * DAY, last_used=NOON - 9 * DAY, usage_count=1),
         ],
     )  # fmt: skip
+
+
+def clean_plan() -> CleanPlan:
+    """What a clean-up of the sample's site would remove."""
+    untagged, name = engine_objects().images[2], "old-cuda12.1"
+    items = [
+        CleanItem(id=f"artifacts:{name}", category=Category.ARTIFACTS, what=f"artifacts/{name}", size=int(6.3 * GIB),
+                  why=f"the preset {name} no longer exists", loss="its lock and files"),
+        CleanItem(id=f"images:{untagged.id}", category=Category.IMAGES, what=untagged.name, size=int(2.7 * GIB),
+                  why="its preset has newer images to go back to",
+                  loss="this image, until: xaiva build dubbing-cuda13.0"),
+        CleanItem(id="containers:helpers", category=Category.CONTAINERS, what="helper containers: xaiva-helper-1f",
+                  size=None, why="the process that started them is gone", loss="nothing"),
+    ]  # fmt: skip
+    kept = [
+        KeptItem(id="images:sha256:1", category=Category.IMAGES, what="xaiva/cpu-debian12:latest",
+                 why=f"the container {CPU} uses it"),
+    ]  # fmt: skip
+    unknown = [UnknownPart(category=Category.CACHE, why="Disk usage of the engine: no answer in time")]
+    return CleanPlan(items=items, kept=kept, unknown=unknown)
 
 
 def image_layers() -> list[ImageLayer]:

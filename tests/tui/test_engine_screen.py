@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,27 +12,31 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from core.clean.model import CleanPlan
 from core.engine import EngineError
 from core.engine_objects.model import CacheRecord, DiskUsage, Image, ObjectKind
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.tui import sample
-from tests.tui.sample_engine import SampleEngineEvents, engine_objects
+from tests.tui.sample_engine import SampleEngineEvents, clean_plan, engine_objects
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
 from tui.formatters import engine as engine_format
 from tui.formatters.cells import plain_text
 from tui.navigation import SCREENS
 from tui.parts import ConsoleParts
+from tui.screens.base import ConsoleScreen
 from tui.widgets.choice_list import ChoiceList
 
 VOLUME, CONTAINER = "console-engine-volume", "console-engine-test"
 
 
 @asynccontextmanager
-async def engine_screen(site: Site, parts: ConsoleParts = sample.PARTS, size: tuple[int, int] = (160, 45)) -> Any:
+async def engine_screen(
+    site: Site, parts: ConsoleParts = sample.PARTS, size: tuple[int, int] = (160, 45), notifications: bool = False
+) -> Any:
     app = XaivaApp(site, parts=parts)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=notifications) as pilot:
         await pilot.press(*SCREENS["engine"].keys)
         await shows(pilot, "lines · follows")
         yield pilot
@@ -147,3 +152,51 @@ async def test_a_real_engine_with_its_events_before_and_after_a_restart(
         engine.docker("rm", CONTAINER)
         await shows(pilot, f"destroy {CONTAINER}")
         assert text(pilot).count(f"die {CONTAINER}") == 1
+
+
+async def test_a_clean_up_removes_what_was_shown_and_only_after_it_was(
+    bare_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(ConsoleScreen, "begin_operation", lambda _, *words, key: started.append((*words, key)))
+    ready = threading.Event()
+
+    def plan(_: Site) -> CleanPlan:
+        ready.wait()
+        return clean_plan()
+
+    async with engine_screen(bare_site, replace(sample.PARTS, clean_plan=plan)) as pilot:
+        await pilot.press("c")
+        await shows(pilot, "looking at what can go")
+        await pilot.press("enter")
+        ready.set()
+        await shows(pilot, "3 to remove: 9.0 GiB")
+        await shows(pilot, "? cache: Disk usage of the engine: no answer in time")
+        assert started == []
+        await pilot.press("y")  # a button takes no Enter for a moment after the first one
+        await until(pilot, lambda: started)
+    assert started == [("clean", "site", {"items": [item.id for item in clean_plan().items]}, "clean")]
+
+
+async def test_an_image_in_use_is_not_removed(bare_site: Site) -> None:
+    async with engine_screen(bare_site, notifications=True) as pilot:
+        pilot.app.screen.query_one("#choices", ChoiceList).move_cursor_to("image:sha256:1")
+        await pilot.press("X")
+        await shows(pilot, "xaiva-cpu-debian12 uses it")
+
+
+@pytest.mark.engine
+async def test_an_image_is_removed_after_a_question(engine_site: Site, engine: TestEngine) -> None:
+    engine.docker("import", "-", "console-removal:1", input=b"\0" * 1024)
+    parts = ConsoleParts(host=lambda: "gpu-box", engine_events=SampleEngineEvents)  # type: ignore[arg-type]
+    async with engine_screen(engine_site, parts) as pilot:
+        await pilot.press("slash", *"console-removal", "enter")
+        await until(pilot, lambda: len(keys(pilot)) == 1)
+        await pilot.press("X")
+        await shows(pilot, "Remove console-removal:1?")
+        await pilot.press("n")
+        assert engine.docker("images", "-q", "console-removal")
+        await pilot.press("X")
+        await shows(pilot, "Remove console-removal:1?")
+        await pilot.press("y")
+        await until(pilot, lambda: not engine.docker("images", "-q", "console-removal"))

@@ -38,6 +38,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
     "engine": (("comma", "n"), "4 lines · follows"),
+    "clean": (("comma", "n", "c"), "to remove"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
     "camera-form": (("6", "e"), "Decisions per second"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.api_schema import CameraStatus
     from core.artifacts.lockfile import Lock
     from core.artifacts.sync_plan import SyncPlan
+    from core.clean.model import CleanPlan
     from core.presets.model import Preset
     from core.up.plan import UpPlan
 
@@ -67,6 +68,24 @@ def up_preview(plan: UpPlan, width: int) -> list[Line]:
     for step in plan.steps:
         out += labelled_lines(f"{'≡' if step.done else '○'} {step.name}", step.text, LABEL_WIDTH, width)
         out += findings.lines(step.findings, width) if step.findings else []
+    return out
+
+
+def clean_preview(plan: CleanPlan, width: int) -> list[Line]:
+    """What a clean-up would remove, category by category; what could not be looked at; what stays."""
+    sizes = "" if not plan.items else f": {size(plan.size)}"
+    out = [line(Span(f"{len(plan.items)} to remove{sizes}", "title"))]
+    for part in plan.unknown:
+        text = f"? {part.category.value}: {part.why}" + (f" → {part.remedy}" if part.remedy else "")
+        out += wrap(text, width, "warn", indent="  ")
+    for item in plan.items:
+        freed = "?" if item.size is None else size(item.size)
+        out += labelled_lines(item.category.value, f"{freed}  {item.what}", LABEL_WIDTH, width)
+        reasons = wrap(f"{item.why}; lost: {item.loss}", max(width - LABEL_WIDTH, 1), "dim")
+        out += [(Span(" " * LABEL_WIDTH), *reason) for reason in reasons]
+    out += [line(), line(Span("What stays", "title"))]
+    for kept in plan.kept:
+        out += wrap(f"{kept.what}: {kept.why}", width, "dim", indent="  ")
     return out
 
 

@@ -234,8 +234,8 @@ class ConsoleScreen(PanelScreen):
         start = partial(self.begin_operation, kind, subject, options)
         self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)
 
-    def begin_operation(self, kind: str, subject: str, options: dict[str, Any] | None) -> None:
-        """Start an operation without asking. It runs on when the console closes."""
+    def begin_operation(self, kind: str, subject: str, options: dict[str, Any] | None, key: str | None = None) -> None:
+        """Start an operation without asking. It runs on when the console closes. `key` as in `Ledger.start`."""
         from core.site_operations import site_ledger
 
         def started(operation: Any) -> None:
@@ -243,7 +243,7 @@ class ConsoleScreen(PanelScreen):
             self.console.store.ask_now("operations")
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
-        self.background(lambda: site_ledger(self.site).start(kind, subject, options), started)
+        self.background(lambda: site_ledger(self.site).start(kind, subject, options, key=key), started)
 
     def ask_to_start(self, title: str, verb: str, preview: Callable[[], Formatter], start: Callable[[], None]) -> None:
         """Show what long work would do and start it at Enter; from the palette it starts at once."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.content import Content
 from textual.widget import Widget
 
-from core.engine_objects.model import DiskUsage, EngineObject, Inventory, ObjectKind
+from core.engine import connect_engine
+from core.engine_objects.model import DiskUsage, EngineObject, Image, Inventory, ObjectKind
+from core.engine_objects.removal import remove_image
 from core.terminal_text import escape_invisible
 from tui.actions import bindings
 from tui.engine_sources import image_layers
@@ -26,11 +29,12 @@ if TYPE_CHECKING:
     from tui.engine_event_log import EngineEventLog
 
 KINDS = (None, *ObjectKind)  # in the order in which the key shows them
+REMOVAL_SECONDS = 120.0  # an engine may need long to delete the layers of an image
 OLD_SECONDS = 90.0  # age from which the summary says how old the sizes are
 
 
 class EngineScreen(ListScreen):
-    """What the engine holds besides containers. Nothing here changes anything."""
+    """What the engine holds besides containers."""
 
     NAME = "engine"
     SOURCE = "engine_objects"
@@ -175,3 +179,38 @@ class EngineScreen(ListScreen):
 
     def action_events(self) -> None:
         self.focus_panel(self.query_one("#log"))
+
+    def action_remove(self) -> None:
+        """Ask, then remove the image under the cursor. One that a container uses is refused."""
+        item = self.selected()
+        if not isinstance(item, Image):
+            self.notify("only images are removed here: move to one, or press c to clean up")
+            return
+        if item.used_by:
+            use = item.used_by[0].container
+            self.notify(f"{item.name} stays: the container {use} uses it", severity="warning")
+            return
+
+        def work() -> None:
+            with closing(connect_engine(self.site, REMOVAL_SECONDS)) as client:
+                remove_image(client, item)
+
+        def done(_: None) -> None:
+            self.console.store.ask_now("engine_objects", "disk_usage")
+            self.notify(f"{item.name} removed")
+
+        text = "All its tags go with it. Layers that other images have stay." + (
+            f"\n\nIt can be built again: xaiva build {item.preset}" if item.preset else ""
+        )
+        self.confirm(f"Remove {item.name}?", text, "Remove", lambda: self.background(work, done))
+
+    def action_clean(self) -> None:
+        """Show what nothing needs any more, then remove it as an operation."""
+        from core.clean.holds import KEY, KIND
+        from tui.screens.clean import Clean
+
+        def chosen(items: list[str] | None) -> None:
+            if items:
+                self.begin_operation(KIND, "site", {"items": items}, key=KEY)
+
+        self.app.push_screen(Clean(self.site), chosen)
