@@ -42,7 +42,8 @@ def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:
         elif not holds.is_gone(name):
             _find_extra_files(site, name, findings)
         elif not (folder / LOCK_NAME).is_file():
-            findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", "it has no lock, so it may be of another program")
+            why = "it has no lock, so it may be of another program"
+            findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", why)
         else:
             findings.offer(
                 Category.ARTIFACTS,

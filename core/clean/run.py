@@ -19,8 +19,8 @@ from core.site import Site
 def run(site: Site, _subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Remove the items of the option `items` (ids of a plan) that a new plan has, too.
 
-    The outcome: `removed` and `kept` (objects with `what`, and `bytes` or `why`), `freed_bytes` as far as sizes are
-    known, and `findings`: an error for each item that could not be removed. Raises Cancelled.
+    The outcome: `removed` and `kept` (objects with `what` and `why`, and `bytes` of what was removed), `freed_bytes` as
+    far as sizes are known, and if some item could not be removed `findings`, an error for each. Raises Cancelled.
     """
     chosen = options.get("items")
     if not isinstance(chosen, list):
@@ -76,13 +76,13 @@ class _CleanUp:
 
     def outcome(self) -> dict[str, JsonValue]:
         """The outcome of the operation."""
-        removed: list[JsonValue] = [{"what": item.what, "bytes": freed} for item, freed in self.removed]
-        return {
-            "freed_bytes": sum(freed or 0 for _, freed in self.removed),
-            "removed": removed,
-            "kept": self.kept,
-            "findings": [finding.model_dump(mode="json") for finding in self.errors],
-        }
+        removed: list[JsonValue] = [
+            {"what": item.what, "why": _freed_text(freed), "bytes": freed} for item, freed in self.removed
+        ]
+        errors: list[JsonValue] = [finding.model_dump(mode="json") for finding in self.errors]
+        freed_bytes = sum(freed or 0 for _, freed in self.removed)
+        outcome: dict[str, JsonValue] = {"freed_bytes": freed_bytes, "removed": removed, "kept": self.kept}
+        return {**outcome, "findings": errors} if errors else outcome
 
     @staticmethod
     def _why_unlisted(name: str, findings: Findings) -> str:
@@ -95,3 +95,7 @@ class _CleanUp:
     def _fail(self, item: CleanItem, why: str, remedy: str) -> None:
         self._keep(item.what, why)
         self.errors.append(Finding.error("clean", f"{item.what} could not be removed", why, remedy))
+
+
+def _freed_text(size: int | None) -> str:
+    return "removed, of unknown size" if size is None else f"{size / 1e6:.1f} MB freed"
