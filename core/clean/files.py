@@ -41,6 +41,8 @@ def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:
             findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", f"{holder} uses it")
         elif not holds.is_gone(name):
             _find_extra_files(site, name, findings)
+        elif container := holds.user(folder):
+            findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", f"the container {container} mounts it")
         elif not (folder / LOCK_NAME).is_file():
             why = "it has no lock, so it may be of another program"
             findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", why)

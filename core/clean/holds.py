@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.errors import XaivaError
 from core.images.build_history import BuildOutcome, BuildRecord, list_builds
@@ -30,6 +31,15 @@ class Holds:
     operations: Sequence[RecordedOperation]
     builds: dict[str, BuildRecord]
     """By id, newest first."""
+    mounts: Mapping[str, str]
+    """Path that a container mounts, whether it runs or not → the container. Empty when the engine does not answer."""
+
+    def user(self, path: Path) -> str:
+        """A container that mounts a path, something below it or a folder above it; empty for none."""
+        for source, container in self.mounts.items():
+            if path == Path(source) or path in Path(source).parents or Path(source) in path.parents:
+                return container
+        return ""
 
     def is_gone(self, preset: str) -> bool:
         """Whether there certainly is no preset of that name."""
@@ -64,11 +74,11 @@ class Holds:
         return good
 
 
-def read_holds(site: Site) -> Holds:
+def read_holds(site: Site, mounts: Mapping[str, str]) -> Holds:
     """Read them. Raises XaivaError when the ledger cannot be read: nothing is then known to be free."""
     presets, problem = _read_presets(site)
     operations = recorded_operations(site.state / LEDGER_FILE)
-    return Holds(presets, problem, operations, {record.id: record for record in list_builds(site)})
+    return Holds(presets, problem, operations, {record.id: record for record in list_builds(site)}, mounts)
 
 
 def live_operations(site: Site) -> list[RecordedOperation]:

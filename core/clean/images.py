@@ -32,6 +32,18 @@ _OWN_PREFIX = "xaiva/"
 _NEVER_PRUNED = (CacheType.INTERNAL, CacheType.FRONTEND)  # by an engine that is not asked for everything
 
 
+def read_mounts(client: docker.DockerClient) -> dict[str, str]:
+    """Each path of the engine's machine that a container mounts → the container. Raises EngineError."""
+    with engine_errors("List of containers"):
+        rows = client.api.containers(all=True)
+    return {
+        mount["Source"]: str((row.get("Names") or [row.get("Id")])[0]).lstrip("/")
+        for row in rows
+        for mount in row.get("Mounts") or []
+        if mount.get("Type") == "bind" and mount.get("Source")
+    }
+
+
 def find_images(site: Site, client: docker.DockerClient, holds: Holds, findings: Findings) -> None:
     """Images of xaiva that nothing needs, and build cache that was not used for long."""
     inventory = read_inventory(client)

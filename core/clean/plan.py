@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from core.clean import files, images
 from core.clean.holds import Holds, read_holds
 from core.clean.model import Category, CleanPlan, Findings, UnknownPart
-from core.engine import connect_engine
+from core.engine import EngineError, connect_engine
 from core.errors import XaivaError
 from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
 
 _ENGINE_SECONDS = 120.0  # an engine may need long to measure its images
 _FILE_LOOKS: dict[Category, Callable[[Site, Holds, Findings], None]] = {
@@ -36,30 +40,46 @@ def plan_clean(site: Site) -> CleanPlan:
 @contextmanager
 def survey(site: Site) -> Iterator[Findings]:
     """What can go, with the functions that remove it, which work while the block runs. Raises as `plan_clean`."""
-    holds, findings = read_holds(site), Findings()
-    for category, look in _FILE_LOOKS.items():
-        try:
-            look(site, holds, findings)
-        except (XaivaError, OSError) as error:
-            _note_unknown(findings, category, error)
+    findings = Findings()
     try:
         client = connect_engine(site, _ENGINE_SECONDS)
     except XaivaError as error:
+        _look_at_files(site, read_holds(site, {}), findings)
         for category in _ENGINE_CATEGORIES:
             _note_unknown(findings, category, error)
         yield findings
         return
     with closing(client):
-        try:
-            images.find_images(site, client, holds, findings)
-        except XaivaError as error:
-            _note_unknown(findings, Category.IMAGES, error)
-            _note_unknown(findings, Category.CACHE, error)
-        try:
-            images.find_helpers(client, findings)
-        except XaivaError as error:
-            _note_unknown(findings, Category.CONTAINERS, error)
+        _look_at_everything(site, client, findings)
         yield findings
+
+
+def _look_at_everything(site: Site, client: docker.DockerClient, findings: Findings) -> None:
+    try:
+        holds = read_holds(site, images.read_mounts(client))
+    except EngineError as error:
+        _look_at_files(site, read_holds(site, {}), findings)
+        for category in (*_ENGINE_CATEGORIES, Category.ARTIFACTS):
+            _note_unknown(findings, category, error)
+        return
+    _look_at_files(site, holds, findings)
+    try:
+        images.find_images(site, client, holds, findings)
+    except XaivaError as error:
+        _note_unknown(findings, Category.IMAGES, error)
+        _note_unknown(findings, Category.CACHE, error)
+    try:
+        images.find_helpers(client, findings)
+    except XaivaError as error:
+        _note_unknown(findings, Category.CONTAINERS, error)
+
+
+def _look_at_files(site: Site, holds: Holds, findings: Findings) -> None:
+    for category, look in _FILE_LOOKS.items():
+        try:
+            look(site, holds, findings)
+        except (XaivaError, OSError) as error:
+            _note_unknown(findings, category, error)
 
 
 def _note_unknown(findings: Findings, category: Category, error: Exception) -> None:

@@ -192,6 +192,17 @@ def test_helper_containers_of_dead_processes_go_and_others_stay(engine_site: Sit
     assert clean_engine.docker("ps", "-a", "--format", "{{.Names}}").split() == ["helper-live"]
 
 
+def test_artifacts_that_a_container_mounts_stay(engine_site: Site, clean_engine: TestEngine) -> None:
+    add_preset(engine_site, "a")
+    models = add_artifacts(engine_site, "gone") / "models"
+    clean_engine.docker("create", "--name", "reader", "-v", f"{models}:/models:ro", "debian:bookworm-slim", "true")
+    plan = plan_clean(engine_site)
+    assert ids(plan, Category.ARTIFACTS) == set()
+    assert any("the container reader mounts it" in item.why for item in plan.kept)
+    clean_engine.docker("rm", "reader")
+    assert ids(plan_clean(engine_site), Category.ARTIFACTS) == {"gone"}
+
+
 def test_an_engine_that_does_not_answer_is_unknown_and_not_empty(engine_site: Site) -> None:
     add_preset(engine_site, "a")
     add_artifacts(engine_site, "gone")
