@@ -7,12 +7,10 @@ The tree, as `make docs` writes it:
 # from tools.architecture import errors
 # cog.out(errors())
 # ]]]
-# XaivaError: BadAnswer, BrokenBank, Cancelled, DeliveryRefused, HelperFailed, InsufficientRole, LaunchError,
-#     LoadFailed, LoginRefused, MediumGone, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom, NotLearned,
 # XaivaError: BadAnswer, BrokenBank, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed, InsufficientRole,
-#     LaunchError, LayersMissing, LoadFailed, LoginRefused, Misconfigured, ModelBusy, NoCores, NoPicture, NoRoom,
-#     NotLearned, NotReady, OperationBusy, Redirected, ResolutionConflict, SourceUnreachable, SpoolError,
-#     TooManyCameras, Unauthorised, Unreachable, WrongContent
+#     LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone, MediumProblem, Misconfigured, ModelBusy,
+#     NoCores, NoPicture, NoRoom, NotLearned, NotReady, OperationBusy, Redirected, ResolutionConflict, SecretFound,
+#     SourceUnreachable, SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError

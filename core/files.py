@@ -56,6 +56,19 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file_system(folder: Path) -> None:
+    """Make everything that was written to the file system of `folder` durable. Raises OSError."""
+    import ctypes  # seldom needed, and slow to import
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(handle)
+
+
 def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data` in one step; a reader or a crash sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import Self
 
 from core.errors import Cancelled
 from core.open_enum import OpenEnum
 
+REPORT_SECONDS = 0.2  # between two reports of one count
 OUTCOME = "outcome"  # the stage of log lines that are also in the outcome: followers show them only at the end
 
 
@@ -96,3 +99,34 @@ def stage(progress: Progress, name: str, title: str) -> Iterator[None]:
         raise
     finally:
         progress.stage(running.model_copy(update={"state": state, "ended": time.time()}))
+
+
+class ByteCounter:
+    """Reports the block as stage `name` that counts bytes: running, then done, failed or cancelled. Thread-safe."""
+
+    def __init__(self, progress: Progress, name: str, title: str, total: int) -> None:
+        self._progress = progress
+        self._stage = Stage(
+            id=name, title=title, state=StageState.RUNNING, total=total, unit="bytes", started=time.time()
+        )
+        self._done = 0
+        self._reported = 0.0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        stop_if_cancelled(self._progress)
+        self._progress.stage(self._stage)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        failed = StageState.CANCELLED if isinstance(error, Cancelled) else StageState.FAILED
+        state = StageState.DONE if error is None else failed
+        self._progress.stage(self._stage.model_copy(update={"state": state, "done": self._done, "ended": time.time()}))
+
+    def add(self, count: int, detail: str = "") -> None:
+        """Count bytes; `detail` is what they belong to. Some calls are not reported, so that there are not too many."""
+        with self._lock:
+            self._done += count
+            if time.monotonic() - self._reported > REPORT_SECONDS:
+                self._reported = time.monotonic()
+                self._progress.stage(self._stage.model_copy(update={"done": self._done, "detail": detail}))

@@ -26,6 +26,9 @@ KINDS: dict[str, str] = {
     "load": "core.images.load:run",
     "up": "core.up.run:run",
     "clean": "core.clean.run:run",
+    "pack": "core.carry.pack:run",
+    "unpack": "core.carry.unpack:run",
+    "check": "core.carry.medium_check:run",
 }
 
 
@@ -59,8 +62,13 @@ def open_site_place(root: str) -> Place:
 def _remove_leftovers(site: Site, key: str) -> None:
     """Remove temporary files in the artifacts that `key` locks, and in the folders of killed builds.
 
-    Partial downloads stay for the next sync.
+    Partial downloads stay for the next sync. An unpack that was killed while it moved its files completes the move.
     """
+    if key == "unpack":
+        from core.carry.incoming import finish_move
+
+        with contextlib.suppress(XaivaError):  # the next unpack reports it
+            finish_move(site)
     kind, _, preset = key.partition(":")
     if kind != "preset" or not preset or preset != os.path.basename(preset):
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -20,10 +19,9 @@ from core.content import WrongContent, find_wrong_content, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.store import load_named, preset_path, preset_sha256
-from core.progress import OUTCOME, NullProgress, Progress, Stage, StageState
+from core.progress import OUTCOME, ByteCounter, NullProgress, Progress
 from core.site import Site
 
-REPORT_SECONDS = 0.2
 MAX_NAMED_FINDINGS = 5
 _HEAD_BYTES = 4 << 10  # enough to recognise a pointer, an error response or an HTML page
 
@@ -63,11 +61,15 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
     progress = progress or NullProgress()
     lock = read_lock(site, preset)
     cache = VerificationCache(site, preset)
-    counter = _ReadProgress(progress, sum(file.size for file in lock.files))
-    result = take_inventory(
-        artifacts_folder(site, preset), lock, cache, progress.cancelled, counter.add, every_byte=True
-    )
-    counter.end()
+    with ByteCounter(progress, "verify", "read every byte", sum(file.size for file in lock.files)) as counter:
+        result = take_inventory(
+            artifacts_folder(site, preset),
+            lock,
+            cache,
+            progress.cancelled,
+            lambda path, count: counter.add(count, path.name),
+            every_byte=True,
+        )
     cache.save({file.path for file in lock.files})
     wrong = [
         Finding.error(code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
@@ -124,43 +126,3 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
         why = f"it cannot be used, so it is unknown whether the lock still matches it: {error.why}"
         findings.append(warning(code="lock-outdated", what=what, why=why, remedy=error.remedy))
     return findings
-
-
-class _ReadProgress:
-    """Reports the bytes read so far, every REPORT_SECONDS. Thread-safe."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._started = time.time()
-        self._reported = 0.0
-        self._lock = threading.Lock()
-
-    def add(self, path: Path, count: int) -> None:
-        """Count bytes that were read from `path`."""
-        with self._lock:
-            self._done += count
-            if time.monotonic() - self._reported > REPORT_SECONDS:
-                self._reported = time.monotonic()
-                self._report(StageState.RUNNING, path.name)
-
-    def end(self) -> None:
-        """Report that everything is read."""
-        self._report(StageState.DONE, "")
-
-    def _report(self, state: StageState, detail: str) -> None:
-        ended = time.time() if state is StageState.DONE else 0.0
-        self._progress.stage(
-            Stage(
-                id="verify",
-                title="read every byte",
-                state=state,
-                done=self._done,
-                total=self._total,
-                unit="bytes",
-                detail=detail,
-                started=self._started,
-                ended=ended,
-            )
-        )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from packaging.utils import canonicalize_name
 
@@ -44,7 +43,7 @@ class ConsoleFile:
     path: str
     size: int
     sha256: str
-    open: Callable[[], BinaryIO]
+    open: Callable[[], io.BufferedIOBase]
 
 
 def console_files(site: Site, root: Path = CHECKOUT) -> list[ConsoleFile]:
@@ -66,7 +65,7 @@ def console_list_text(files: list[ConsoleFile]) -> bytes:
     return "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files).encode()
 
 
-def read_console_list(text: bytes, open_blob: Callable[[str, int], BinaryIO]) -> list[ConsoleFile]:
+def read_console_list(text: bytes, open_blob: Callable[[str, int], io.BufferedIOBase]) -> list[ConsoleFile]:
     """The files of a verified `console.list`; `open_blob` opens the blob with a SHA-256 and a size.
 
     Raises InputError for another line.

@@ -67,6 +67,11 @@ class Medium:
         """How messages name it."""
         return f"{self.path}"
 
+    @property
+    def summary(self) -> str:
+        """What it is, in words: file system, mount point, device."""
+        return self.info.summary
+
     def __enter__(self) -> Self:
         return self
 

@@ -3,7 +3,7 @@
 Layout of a medium:
 
     START-HERE.txt, xaiva, SHA256SUMS     for the person who holds it; the manifest has the hashes of the first two
-    blobs/sha256/ab/<hex>                 every content once, whatever shipment needs it; `<hex>.new` until it is complete
+    blobs/sha256/ab/<hex>                 every content once, for all shipments; `<hex>.new` until it is complete
     shipments/<id>/manifest.json          the signed text
     shipments/<id>/manifest.sig           its signature, of `ssh-keygen -Y sign`
     shipments/<id>/index.json, …          the documents that the manifest names
@@ -33,6 +33,7 @@ FORMAT = 1
 PART_BYTES = 1 << 30  # of a stored blob at most; FAT32 holds files of up to 2**32 - 1 bytes
 BLOBS = "blobs/sha256"
 SHIPMENTS = "shipments"
+UNFINISHED = ".new"  # the suffix of a file until it is complete and durable
 MANIFEST, SIGNATURE, INDEX, CONSOLE_LIST = "manifest.json", "manifest.sig", "index.json", "console.list"
 SITE_FOLDERS = ("presets", "artifacts", "docker")  # where a shipment may put files below a site
 
@@ -70,7 +71,8 @@ def _utc(moment: datetime) -> datetime:
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
 SitePath = Annotated[str, AfterValidator(_safe_path)]
-ShipmentId = Annotated[str, Field(pattern="^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$")]
+_SHIPMENT_ID = "[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
+ShipmentId = Annotated[str, Field(pattern=f"^{_SHIPMENT_ID}$")]
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 ImageTag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]{0,200}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")]
 
@@ -191,7 +193,7 @@ class Index(_Part):
 
 
 class Manifest(_Part):
-    """`manifest.json`, the signed text. Whoever signs it vouches for everything that it names by hash."""
+    """`manifest.json`, the signed text. The signature vouches for everything that it names by hash."""
 
     format: Literal[1] = 1
     shipment: ShipmentId
@@ -258,6 +260,11 @@ def blob_path(sha256: str) -> str:
 def is_blob_name(name: str) -> bool:
     """Whether a file of the store has a blob's final name."""
     return re.fullmatch("[0-9a-f]{64}", name) is not None
+
+
+def is_shipment_id(name: str) -> bool:
+    """Whether a folder has the name of a shipment: the time at which it was packed, and six random digits."""
+    return re.fullmatch(_SHIPMENT_ID, name) is not None
 
 
 def unique_contents(contents: Iterable[Content]) -> list[Content]:

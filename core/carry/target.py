@@ -54,6 +54,10 @@ class Target(Protocol):
     def name(self) -> str:
         """How messages name it."""
 
+    @property
+    def summary(self) -> str:
+        """What it is, in words: `exFAT (through FUSE) at /media/stick on /dev/sdb1`."""
+
     def require_writable(self) -> None:
         """Raise XaivaError when nothing can be written there; leaves nothing behind."""
 

@@ -117,13 +117,8 @@ class _Build:
 
     def run_steps(self, dockerfile: str, early_findings: list[Finding]) -> None:
         """Load the base image, lint, build, run the smoke test, tag."""
-        self._add_findings(compatibility_findings)
-        load_bases(self.locked.site, self.locked.name, self.locked.lock, self.progress)
-        findings = build_checks.check_dockerfile(dockerfile, str(self.locked.folder / "Dockerfile"), self.env)
-        findings += build_checks.disk_findings(self.locked.lock, self._engine_root())
-        self._add_findings(findings)
         self._add_findings(early_findings)
-        load_bases(self.locked.site, self.locked.name, self.locked.lock, self.env, self.progress)
+        load_bases(self.locked.site, self.locked.name, self.locked.lock, self.progress)
         self._add_findings(build_checks.check_dockerfile(dockerfile, str(self.locked.folder / "Dockerfile"), self.env))
         candidate = f"xaiva/{self.locked.name}:{CANDIDATE_TAG}"
         self._build(candidate)

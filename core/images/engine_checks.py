@@ -15,7 +15,7 @@ from core.images.docker_cli import run_docker
 from core.site import Site
 
 LOOPBACK = "127.0.0.0/8"
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION_NUMBER = re.compile(r"(\d+)\.(\d+)")
 
 
 def delivery_findings(
@@ -65,7 +65,7 @@ def client_api(env: Mapping[str, str]) -> str:
 def _api_finding(version: Mapping[str, Any], client: str) -> Finding:
     oldest, newest = str(version.get("MinAPIVersion") or ""), str(version.get("ApiVersion") or "")
     summary = f"Engine API {oldest or 'unknown'} to {newest or 'unknown'}, docker client up to {client or 'unknown'}"
-    floor, ceiling = _VERSION.fullmatch(oldest), _VERSION.fullmatch(client)
+    floor, ceiling = _VERSION_NUMBER.fullmatch(oldest), _VERSION_NUMBER.fullmatch(client)
     if floor and ceiling and _pair(ceiling) < _pair(floor):
         why = f"it speaks API {client} at most, and the engine answers from {oldest} on"
         remedy = "install a docker client of the engine's version (docker-cli)"

@@ -17,14 +17,11 @@ from core.images.build_recorder import LOAD_STAGE
 from core.images.delivery import deliver_images
 from core.images.docker_cli import run_docker
 from core.images.docker_load import docker_load
+from core.images.engine_space import check_engine_space
 from core.images.image_archive import check_image_archive
 from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource
 from core.images.transfer import TransferStage
 from core.progress import Progress
-from core.images.docker_cli import docker_cli_errors, run_docker
-from core.images.engine_space import check_engine_space
-from core.images.image_archive import SAVE_REMEDY, check_image_archive
-from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
 
 
@@ -37,12 +34,11 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         path = site.root / str(file)
         check_image_archive(path)
         require_engine_version(site)
+        check_engine_space(site, path.stat().st_size, f"the images of {path.name}")
         with TransferStage(progress, LOAD_STAGE, f"load {path.name}", path.stat().st_size) as transfer:
             env = docker_environment(site)
             names = docker_load(path.name, _read_chunks(path), env, progress, transfer.count, LOAD_STAGE)
         return {"loaded": list(names)}
-        check_engine_space(site, path.stat().st_size, f"the images of {path.name}")
-        return {"loaded": list(_docker_load(path.name, path.stat().st_size, _read_chunks(path), env, progress))}
     lock = lock_store.read_lock(site, subject)
     return {"loaded": list(load_bases(site, subject, lock, progress))}
 
@@ -55,29 +51,18 @@ def load_bases(site: Site, preset: str, lock: Lock, progress: Progress) -> list[
     env = docker_environment(site)
     require_engine_version(site)
     unique = {image.tag: image for image in (lock.base_image, lock.runtime_base_image) if image is not None}
-    for image in unique.values():
-        if image_id(image.tag, env) in {image.config_digest, image.manifest_digest} - {""}:
-            continue  # even when the files are gone
-        folder = lock_store.artifacts_folder(site, preset) / image.folder
+    missing = [image for image in unique.values() if not _is_present(image, env)]  # present, even if the files are gone
+    artifacts = lock_store.artifacts_folder(site, preset)
+    needed_bytes = sum(_layout_bytes(artifacts, image) for image in missing)
+    check_engine_space(site, needed_bytes, f"the base images of {preset}")
+    for image in missing:
+        folder = artifacts / image.folder
         delivered = _read_layout(folder, preset, image)
         try:
             deliver_images(site, [delivered], FolderSource(folder / "blobs/sha256"), progress, LOAD_STAGE)
         except DamagedBlob as error:
             what, why = f"Base image {image.reference}", error.summary
             raise XaivaError(what, why, f"see what is damaged: xaiva verify {preset}") from error
-    return {"loaded": list(load_bases(site, subject, lock, env, progress))}
-
-
-def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], progress: Progress) -> list[str]:
-    """Load the base images of the lock that the engine does not have under xaiva's tag; returns all tags."""
-    images = [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
-    unique = {image.tag: image for image in images}
-    folder = lock_store.artifacts_folder(site, preset)
-    missing = [image for image in unique.values() if not _is_present(image, env)]
-    check_engine_space(site, sum(_layout_bytes(folder, image) for image in missing), f"the base images of {preset}")
-    for image in missing:
-        stop_if_cancelled(progress)
-        _load_base(folder, preset, image, env, progress)
     return list(unique)
 
 
@@ -107,15 +92,10 @@ def _read_layout(folder: Path, preset: str, image: LockedImage) -> DeliveredImag
     except (ValueError, LookupError, TypeError) as error:
         remedy = f"see what is damaged: xaiva verify {preset}"
         raise XaivaError(what, f"its description in {folder} cannot be read ({error})", remedy) from error
-    layout = folder / image.folder
-    if not image.folder or not (layout / "manifest.json").is_file():
-        raise XaivaError(what, f"it is not in {layout}", f"fetch it, online: xaiva sync {preset}")
-    loaded = _docker_load(what, _layout_bytes(folder, image), stream_image(folder, image), env, progress)
-    if loaded and loaded[-1] != image.tag:
-        run_docker("tag", loaded[-1], image.tag, env=env)
-    if not _is_present(image, env):
-        why = f"the loaded image is {image_id(image.tag, env) or 'missing'}, but the lock has {image.config_digest}"
-        raise XaivaError(what, why, f"find the damaged file: xaiva verify {preset}")
+
+
+def _is_present(image: LockedImage, env: Mapping[str, str]) -> bool:
+    return image_id(image.tag, env) in {image.config_digest, image.manifest_digest} - {""}
 
 
 def _layout_bytes(folder: Path, image: LockedImage) -> int:

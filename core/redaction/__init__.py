@@ -15,7 +15,9 @@ from core.redaction.addresses import (
 )
 from core.redaction.texts import (
     add_secrets,
+    has_token,
     is_secret_name,
+    known_secrets,
     redact_arguments,
     redact_document,
     redact_text,
@@ -27,8 +29,10 @@ __all__ = [
     "HIDDEN",
     "add_secrets",
     "has_placeholder",
+    "has_token",
     "host_of",
     "is_secret_name",
+    "known_secrets",
     "login_of",
     "matches_redacted",
     "redact_address",

@@ -172,6 +172,16 @@ def add_secrets(environment: Mapping[str, str]) -> None:
     _site_pattern = _compile_pattern(_site_secrets)
 
 
+def known_secrets() -> frozenset[str]:
+    """The secrets that `redact_text` hides wherever they occur."""
+    return frozenset(_site_secrets)
+
+
+def has_token(text: str) -> bool:
+    """Whether the text holds a token with a known prefix, or a private key."""
+    return _TOKEN.search(text) is not None
+
+
 def secrets_of(data: Any) -> re.Pattern[str] | None:
     """A pattern of the values under secret names in a JSON document; None without any."""
     return _compile_pattern(set(_secrets_in(data)))

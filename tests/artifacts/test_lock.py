@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from core import labels
-from core.artifacts import base_image, build_wheel, lock_store, service_wheel, sync, verify
+from core.artifacts import build_wheel, lock_store, service_wheel, sync, verify
 from core.artifacts.lockfile import FileKind
 from core.artifacts.resolve import ResolveRequest, resolve
 from core.errors import XaivaError

@@ -1,0 +1,73 @@
+"""What lies on a medium: its shipments in words, each with who signed it. Reads no blob."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from core.carry.medium_info import describe_medium
+from core.carry.opened_shipment import read_index, shipment_ids, verify_signed
+from core.carry.shipment import SHIPMENTS, SIGNATURE
+from core.errors import XaivaError
+from core.site import Site
+
+
+class ShipmentSummary(BaseModel):
+    """One shipment. What could not be trusted has only its id and its state."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: str
+    """`signed by a trusted key`, or why it cannot be used."""
+    created: str = ""
+    office: str = ""
+    presets: list[str] = []
+    images: list[str] = []
+    files: int = 0
+    bytes: int = 0
+    """Of its contents, each once."""
+    signer: str = ""
+
+
+class MediumContents(BaseModel):
+    """A medium and its shipments, the newest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    medium: str
+    free_bytes: int
+    total_bytes: int
+    shipments: list[ShipmentSummary]
+
+
+def describe_shipments(site: Site, medium: Path) -> MediumContents:
+    """Look at every shipment. Raises XaivaError when the medium itself cannot be read."""
+    info = describe_medium(medium)
+    shipments = [_summary(site, medium, shipment) for shipment in reversed(shipment_ids(medium))]
+    return MediumContents(medium=info.summary, free_bytes=info.free, total_bytes=info.total, shipments=shipments)
+
+
+def _summary(site: Site, medium: Path, shipment: str) -> ShipmentSummary:
+    folder = medium / SHIPMENTS / shipment
+    if not os.path.lexists(folder / SIGNATURE):
+        return ShipmentSummary(id=shipment, state="its packing did not finish")
+    try:
+        verified = verify_signed(site, folder, allow_older=True)
+        index = read_index(medium, verified.manifest)
+    except XaivaError as error:
+        return ShipmentSummary(id=shipment, state=f"cannot be used: {error.summary}")
+    manifest = verified.manifest
+    return ShipmentSummary(
+        id=shipment,
+        state="signed by a trusted key",
+        created=manifest.created.isoformat(),
+        office=manifest.office,
+        presets=manifest.presets,
+        images=[image.tag for image in index.images],
+        files=len(index.files),
+        bytes=sum(content.size for content in index.contents),
+        signer=verified.signer.fingerprint,
+    )
