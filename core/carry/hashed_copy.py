@@ -1,20 +1,26 @@
-"""Copies bytes and hashes them on the way: while one block is hashed, it is written and the next one is read."""
+"""Copies bytes and hashes them on the way: while one block is hashed and written, the next one is read."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import itertools
+import mmap
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Protocol
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import NamedTuple, Protocol
 
 from typing_extensions import Buffer
 
-from core.carry.target import CHUNK_BYTES, Source
+from core.carry.target import CHUNK_BYTES, OnBytes, Source
 from core.content import WrongContent
 from core.errors import XaivaError, os_reason
 
-_INLINE_BYTES = 128 << 10  # below it, handing a block to another thread costs more than hashing it
+DIRECT_UNIT = 4096  # what direct writes are whole numbers of
+_BUFFERS = 3
+_INLINE_BYTES = 128 << 10
 
 
 class Digest(Protocol):
@@ -38,43 +44,80 @@ class Both:
 
 
 class HashedCopy:
-    """Copies with two buffers that are used again and again."""
+    """Copies with buffers that are used again and again, each read while those before it are hashed and written."""
 
-    def __init__(self, hasher: Executor) -> None:
-        self._hasher = hasher
-        self._buffers = [memoryview(bytearray(CHUNK_BYTES)) for _ in range(2)]
+    def __init__(self) -> None:
+        self._hasher = ThreadPoolExecutor(1, "hash")
+        self._writer = ThreadPoolExecutor(1, "write")
+        self._buffers = [memoryview(mmap.mmap(-1, CHUNK_BYTES)) for _ in range(_BUFFERS)]  # aligned for direct writes
 
-    def copy(self, source: Source, name: str, length: int, digest: Digest, write: Callable[[memoryview], None]) -> int:
+    def close(self) -> None:
+        """End the threads."""
+        self._hasher.shutdown()
+        self._writer.shutdown()
+
+    def copy(self, source: Source, name: str, length: int, digest: Digest, handle: int, wrote: OnBytes) -> int:
         """Copy up to `length` bytes; returns how many there were. Raises XaivaError when the source `name` fails."""
-        done, turn = 0, 0
-        pending: list[Future[None] | None] = [None, None]
+        if length <= _INLINE_BYTES:
+            return self._copy_inline(source, name, length, digest, handle, wrote)
+        done = 0
+        pending: deque[_Block] = deque()
         try:
-            while done < length:
-                if (before := pending[turn]) is not None:
-                    before.result()  # its buffer is still being hashed
-                count = _read(source, name, self._buffers[turn][: length - done])
-                if not count:
+            for turn in itertools.cycle(range(_BUFFERS)):
+                if len(pending) == _BUFFERS:
+                    pending.popleft().wait(wrote)
+                block = read_block(source, name, self._buffers[turn][: length - done])
+                pending.append(
+                    _Block(
+                        len(block),
+                        self._hasher.submit(digest.update, block),
+                        self._writer.submit(write_all, handle, block),
+                    )
+                )
+                done += len(block)
+                if done == length or len(block) < CHUNK_BYTES:
                     break
-                block = self._buffers[turn][:count]
-                if count < _INLINE_BYTES and not any(pending):
-                    digest.update(block)
-                else:
-                    pending[turn] = self._hasher.submit(digest.update, block)
-                write(block)
-                done += count
-                turn ^= 1
+            while pending:
+                pending.popleft().wait(wrote)
         finally:
-            for future in pending:
-                if future is not None:
-                    future.result()
+            for left in pending:  # after an error: they use the buffers and the handle
+                wait([left.hashed, left.written])
         return done
 
+    def _copy_inline(self, source: Source, name: str, length: int, digest: Digest, handle: int, wrote: OnBytes) -> int:
+        """Of a small file; handing it to other threads would cost more than hashing it."""
+        block = read_block(source, name, self._buffers[0][:length])
+        digest.update(block)
+        write_all(handle, block)
+        wrote(len(block))
+        return len(block)
 
-def _read(source: Source, name: str, buffer: memoryview) -> int:
+
+class _Block(NamedTuple):
+    """A block on its way."""
+
+    size: int
+    hashed: Future[None]
+    written: Future[None]
+
+    def wait(self, wrote: OnBytes) -> None:
+        self.hashed.result()
+        self.written.result()
+        wrote(self.size)
+
+
+def read_block(source: Source, name: str, buffer: memoryview) -> memoryview:
+    """The next bytes of a source: as many as fit, fewer only at the end. Raises XaivaError when it fails."""
+    count = 0
     try:
-        return source.readinto(buffer) or 0
+        while count < len(buffer):
+            more = source.readinto(buffer[count:])
+            if not more:
+                break
+            count += more
     except OSError as error:
         raise XaivaError(f"{name} cannot be read", os_reason(error), "nothing of it was finished") from error
+    return buffer[:count]
 
 
 def hash_start(handle: int, length: int) -> hashlib._Hash:
@@ -92,10 +135,22 @@ def hash_start(handle: int, length: int) -> hashlib._Hash:
 
 
 def write_all(handle: int, block: Buffer) -> None:
-    """Write the whole block, also where the system takes it in pieces."""
+    """Write the whole block, also where the system takes it in pieces. Only its end goes through memory."""
     rest = memoryview(block)
     while rest:
-        rest = rest[os.write(handle, rest) :]
+        whole = len(rest) // DIRECT_UNIT * DIRECT_UNIT
+        if not whole:
+            set_direct(handle, False)
+        rest = rest[os.write(handle, rest[:whole] if whole else rest) :]
+
+
+def set_direct(handle: int, direct: bool) -> None:
+    """Let writes go around this machine's memory, where the file system can do that, or not."""
+    flags = fcntl.fcntl(handle, fcntl.F_GETFL)
+    new_flags = flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT
+    if new_flags != flags:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_SETFL, new_flags)
 
 
 def source_name(source: Source, path: str) -> str:

@@ -12,14 +12,23 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from typing_extensions import Self
 
 from core.carry.durable import DurableWrites
-from core.carry.hashed_copy import Both, Digest, HashedCopy, hash_start, source_name, write_all, wrong_source
+from core.carry.hashed_copy import (
+    DIRECT_UNIT,
+    Both,
+    Digest,
+    HashedCopy,
+    hash_start,
+    set_direct,
+    source_name,
+    write_all,
+    wrong_source,
+)
 from core.carry.medium_errors import MediumGone, explain_medium_error, read_only_error
 from core.carry.medium_info import MediumInfo, describe_medium, free_bytes
 from core.carry.read_back import read_back
@@ -30,6 +39,7 @@ from core.files import describe_irregular_file
 
 _STREAM = f"{BLOBS}/stream"  # a blob whose name is not known yet, because it is its hash
 _PROBE = "xaiva-probe"
+_DIRECT_BYTES = 4 << 20  # from this length on, writes go around memory: faster, because nothing is copied into it first
 _CANNOT_APPEND = ("fuse.fusefat",)  # fusefat 0.1a writes what is appended over the file's start
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the medium may hold links and pipes of others
@@ -58,8 +68,7 @@ class Medium:
             raise explain_medium_error(error, f"{folder}", "", None) from error
         self._identity = _identity(os.fstat(self._root))
         self._folders: set[str] = set()  # that are there, and are no links
-        self._hasher = ThreadPoolExecutor(1, "hash")
-        self._copier = HashedCopy(self._hasher)
+        self._copier = HashedCopy()
         self._writes = DurableWrites(self._root, self.info.mount)
 
     @property
@@ -81,7 +90,7 @@ class Medium:
     def close(self) -> None:
         """Give back what it holds. Until then the medium cannot be unmounted."""
         self._writes.close()
-        self._hasher.shutdown()
+        self._copier.close()
         os.close(self._root)
 
     def require_writable(self) -> None:
@@ -176,19 +185,15 @@ class Medium:
             source = file.open_at(offset)
         except OSError as error:
             raise XaivaError(f"{error.filename or file.path} cannot be read", os_reason(error)) from error
-        name = source_name(source, file.path)
+        name, length = source_name(source, file.path), file.size - offset
+        set_direct(handle, length >= _DIRECT_BYTES and offset % DIRECT_UNIT == 0)
         with contextlib.closing(source):
-            writer = self._writer(file.path, handle, file.on_durable)
-            return self._copier.copy(source, name, file.size - offset, digest, writer), name
+            wrote = self._writer(file.path, handle, file.on_durable)
+            return self._copier.copy(source, name, length, digest, handle, wrote), name
 
-    def _writer(self, path: str, handle: int, on_durable: OnBytes) -> Callable[[memoryview], None]:
+    def _writer(self, path: str, handle: int, on_durable: OnBytes) -> OnBytes:
         self._writes.add(path, handle, 0, on_durable)  # also an empty file has to be made durable
-
-        def write(block: memoryview) -> None:
-            write_all(handle, block)
-            self._writes.add(path, handle, len(block), on_durable)
-
-        return write
+        return lambda count: self._writes.add(path, handle, count, on_durable)
 
     def put_stream(self, sha256: str | None, source: Source, on_durable: OnBytes) -> Content:
         """Write what can be read only once as blobs `….new` of a part each; the result names them."""
@@ -207,8 +212,10 @@ class Medium:
     def _put_part(self, source: Source, whole: Digest, on_durable: OnBytes) -> Blob:
         part = hashlib.sha256()
         with self._explained(_STREAM), self._new_file(_STREAM + NEW) as handle:
-            writer = self._writer(_STREAM, handle, on_durable)
-            size = self._copier.copy(source, source_name(source, "the stream"), PART_BYTES, Both(whole, part), writer)
+            set_direct(handle, True)
+            wrote = self._writer(_STREAM, handle, on_durable)
+            digest = Both(whole, part)
+            size = self._copier.copy(source, source_name(source, "the stream"), PART_BYTES, digest, handle, wrote)
             path = blob_path(part.hexdigest())
             self._make_folders(path)
             self._rename(_STREAM + NEW, path + NEW)
