@@ -33,6 +33,7 @@ from core.carry.medium_errors import MediumGone, explain_medium_error, read_only
 from core.carry.medium_info import MediumInfo, describe_medium, free_bytes
 from core.carry.read_back import read_back
 from core.carry.shipment import BLOBS, PART_BYTES, SHIPMENTS, Blob, Content, blob_path
+from core.carry.stream_parts import put_parts
 from core.carry.target import GOES_ON, NEW, OnBytes, OpenAt, ReadBack, Source, require_plain_path
 from core.errors import XaivaError, os_reason
 from core.files import describe_irregular_file
@@ -197,25 +198,18 @@ class Medium:
 
     def put_stream(self, sha256: str | None, source: Source, on_durable: OnBytes) -> Content:
         """Write what can be read only once as blobs `….new` of a part each; the result names them."""
-        whole, parts = hashlib.sha256(), list[Blob]()
-        while not parts or parts[-1].size == PART_BYTES:
-            blob = self._put_part(source, whole, on_durable)
-            if parts and not blob.size:
-                break
-            parts.append(blob)
-        size = sum(part.size for part in parts)
-        if sha256 is not None and whole.hexdigest() != sha256:
-            self.remove(blob_path(part.sha256) + NEW for part in parts)
-            raise wrong_source(source_name(source, sha256), sha256, whole.hexdigest(), size, size)
-        return Content(sha256=whole.hexdigest(), size=size, parts=parts if len(parts) > 1 else [])
+        name = source_name(source, sha256 or "the stream")
+        return put_parts(
+            sha256, name, PART_BYTES, lambda whole: self._put_part(source, name, whole, on_durable), self.remove
+        )
 
-    def _put_part(self, source: Source, whole: Digest, on_durable: OnBytes) -> Blob:
+    def _put_part(self, source: Source, name: str, whole: Digest, on_durable: OnBytes) -> Blob:
         part = hashlib.sha256()
         with self._explained(_STREAM), self._new_file(_STREAM + NEW) as handle:
             set_direct(handle, True)
             wrote = self._writer(_STREAM, handle, on_durable)
             digest = Both(whole, part)
-            size = self._copier.copy(source, source_name(source, "the stream"), PART_BYTES, digest, handle, wrote)
+            size = self._copier.copy(source, name, PART_BYTES, digest, handle, wrote)
             path = blob_path(part.hexdigest())
             self._make_folders(path)
             self._rename(_STREAM + NEW, path + NEW)

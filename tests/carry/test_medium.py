@@ -15,6 +15,7 @@ import pytest
 
 from core.carry.medium import Medium
 from core.carry.medium_errors import MediumGone
+from core.carry.open_target import open_target
 from core.carry.shipment import blob_path
 from core.carry.target import NEW, OpenAt
 from core.content import WrongContent
@@ -427,7 +428,8 @@ def test_a_stream_is_stored_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_plain_folder_is_allowed_and_said(tmp_path: Path) -> None:
     require(os.stat(tmp_path).st_dev == os.stat("/").st_dev, "a temporary folder on the root file system")
-    with Medium(tmp_path) as medium:
+    with open_target(f"{tmp_path}") as medium:
+        assert isinstance(medium, Medium)
         (finding,) = medium.info.findings
     assert (finding.code, finding.what) == ("medium-not-mounted", f"Nothing is mounted at {tmp_path}")
 
