@@ -88,6 +88,7 @@ class DurableWrites:
             else:
                 _sync_file_system(self._root)
             return
+        sync_device(self._mount.device)  # first: while the program syncs, it takes no more writes
         try:
             os.fsync(handle)
         except OSError as error:

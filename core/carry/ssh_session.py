@@ -108,7 +108,12 @@ class SshAddress:
             self.folder = self.folder[3:]
         options = {"BatchMode": "yes", "ConnectTimeout": CONNECT_SECONDS, "ServerAliveInterval": _ALIVE_SECONDS}
         self.ssh = ["ssh", "-T", *(part for key, value in options.items() for part in ("-o", f"{key}={value}"))]
-        self.ssh += ["-o", "ServerAliveCountMax=4", "-o", "ControlPath=none"]  # it is cut and made anew by itself
+        self.ssh += [
+            "-o",
+            "ServerAliveCountMax=4",
+            "-o",
+            "ControlPath=none",
+        ]  # a connection of its own, which is made again after a cut
         if parts.username:
             self.ssh += ["-l", parts.username]
         if port:
