@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.artifacts import Row
 from core.carry.medium import Medium
 from core.carry.shipment import blob_path
-from core.carry.target import NEW
+from core.carry.target import UNFINISHED
 from tests.support.media import EXFAT, MEBI, medium_of
 
 FILES = 8
@@ -151,7 +151,7 @@ def opener(path: Path) -> Callable[[int], object]:
 
 def check(target: Medium, sources: dict[Path, str]) -> None:
     """All files, from the medium."""
-    blobs = {blob_path(sha256) + NEW: (sha256, FILE_BYTES) for sha256 in sources.values()}
+    blobs = {blob_path(sha256) + UNFINISHED: (sha256, FILE_BYTES) for sha256 in sources.values()}
     result = target.check(blobs, lambda _: None, lambda: False)
     assert not result.problems, result.problems
     assert result.from_medium, result.why_not

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from core.artifacts.lock_store import artifacts_folder, read_lock
 from core.artifacts.lockfile import Lock
-from core.carry.console_parts import ConsoleFile, ConsolePart, console_part
+from core.carry.console_files import ConsoleFile
+from core.carry.console_parts import ConsolePart, console_part
 from core.carry.licence import Licence, State
 from core.carry.licence_cache import read_cache, write_cache
 from core.carry.licence_list import LicenceRow, licence_list

@@ -43,7 +43,7 @@ class ConsoleFile:
     path: str
     size: int
     sha256: str
-    open: Callable[[], io.BufferedIOBase]
+    open: Callable[[], io.BufferedReader | io.BytesIO]
 
 
 def console_files(site: Site, root: Path = CHECKOUT) -> list[ConsoleFile]:
@@ -65,7 +65,9 @@ def console_list_text(files: list[ConsoleFile]) -> bytes:
     return "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files).encode()
 
 
-def read_console_list(text: bytes, open_blob: Callable[[str, int], io.BufferedIOBase]) -> list[ConsoleFile]:
+def read_console_list(
+    text: bytes, open_blob: Callable[[str, int], io.BufferedReader | io.BytesIO]
+) -> list[ConsoleFile]:
     """The files of a verified `console.list`; `open_blob` opens the blob with a SHA-256 and a size.
 
     Raises InputError for another line.

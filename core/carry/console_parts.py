@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from core.carry.console_files import CODE, PYTHON, ConsoleFile
 from core.carry.licence import DAMAGE, Licence, not_stated, stated, unreadable
 from core.carry.wheel_licence import read_wheel
 from core.images.sbom import Component, generic_purl, sha256_hashes, wheel_purl
 from core.toml import tomllib
 
-_CODE, _PYTHON = "console.tar", "python.tar"
 _PROJECT = "pyproject.toml"
 _MAX_PROJECT_BYTES = 1 << 20
-
-
-class ConsoleFile(Protocol):
-    """A file of the console that a medium brings."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def open(self) -> Callable[[], BinaryIO]: ...
 
 
 @dataclass(frozen=True)
@@ -55,10 +43,10 @@ def console_part(file: ConsoleFile) -> ConsolePart:
     if name.endswith(".whl"):
         wheel, version = _wheel_name(name)
         return ConsolePart("library", wheel, version, file.sha256, _wheel_licence(file))
-    if name == _CODE:
+    if name == CODE:
         version, licence = _read_project(file)
         return ConsolePart("application", "xaiva", version, file.sha256, licence)
-    kind = "platform" if name == _PYTHON else "file"
+    kind = "platform" if name == PYTHON else "file"
     return ConsolePart(kind, name, "", file.sha256, not_stated("an archive has no field for it; see the files in it"))
 
 
@@ -80,7 +68,7 @@ def _wheel_licence(file: ConsoleFile) -> Licence:
 
 def _read_project(file: ConsoleFile) -> tuple[str, Licence]:
     """The version and the licence in the code's `pyproject.toml`."""
-    where = f"{_PROJECT} in {_CODE}"
+    where = f"{_PROJECT} in {CODE}"
     try:
         with file.open() as tar, tarfile.open(fileobj=tar) as archive:
             content = archive.extractfile(_PROJECT)

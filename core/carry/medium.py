@@ -34,7 +34,7 @@ from core.carry.medium_info import MediumInfo, describe_medium, free_bytes
 from core.carry.read_back import read_back
 from core.carry.shipment import BLOBS, PART_BYTES, SHIPMENTS, Blob, Content, blob_path
 from core.carry.stream_parts import put_parts
-from core.carry.target import GOES_ON, NEW, OnBytes, OpenAt, ReadBack, Source, require_plain_path
+from core.carry.target import GOES_ON, UNFINISHED, OnBytes, OpenAt, ReadBack, Source, require_plain_path
 from core.errors import XaivaError, os_reason
 from core.files import describe_irregular_file
 
@@ -146,7 +146,7 @@ class Medium:
         digest, start = self._read_start(file)
         if not start or (start < file.size and self.info.mount.kind in _CANNOT_APPEND):
             return False
-        copied, handle = 0, os.open(file.path + NEW, os.O_WRONLY | _FILE_FLAGS, dir_fd=self._root)
+        copied, handle = 0, os.open(file.path + UNFINISHED, os.O_WRONLY | _FILE_FLAGS, dir_fd=self._root)
         try:
             if start < file.size:
                 os.lseek(handle, start, os.SEEK_SET)
@@ -160,7 +160,7 @@ class Medium:
     def _read_start(self, file: _Writing) -> tuple[hashlib._Hash, int]:
         """The hash and the length of the start; 0 when there is none."""
         try:
-            handle = os.open(file.path + NEW, os.O_RDONLY | _FILE_FLAGS, dir_fd=self._root)
+            handle = os.open(file.path + UNFINISHED, os.O_RDONLY | _FILE_FLAGS, dir_fd=self._root)
         except FileNotFoundError:
             return hashlib.sha256(), 0
         try:
@@ -174,10 +174,10 @@ class Medium:
 
     def _write(self, file: _Writing) -> None:
         digest = hashlib.sha256()
-        with self._new_file(file.path + NEW) as handle:
+        with self._new_file(file.path + UNFINISHED) as handle:
             copied, name = self._copy(file, handle, 0, digest)
         if copied != file.size or digest.hexdigest() != file.sha256:
-            self.remove([file.path + NEW])
+            self.remove([file.path + UNFINISHED])
             raise wrong_source(name, file.sha256, digest.hexdigest(), file.size, copied)
 
     def _copy(self, file: _Writing, handle: int, offset: int, digest: Digest) -> tuple[int, str]:
@@ -205,14 +205,14 @@ class Medium:
 
     def _put_part(self, source: Source, name: str, whole: Digest, on_durable: OnBytes) -> Blob:
         part = hashlib.sha256()
-        with self._explained(_STREAM), self._new_file(_STREAM + NEW) as handle:
+        with self._explained(_STREAM), self._new_file(_STREAM + UNFINISHED) as handle:
             set_direct(handle, True)
             wrote = self._writer(_STREAM, handle, on_durable)
             digest = Both(whole, part)
             size = self._copier.copy(source, name, PART_BYTES, digest, handle, wrote)
             path = blob_path(part.hexdigest())
             self._make_folders(path)
-            self._rename(_STREAM + NEW, path + NEW)
+            self._rename(_STREAM + UNFINISHED, path + UNFINISHED)
         return Blob(sha256=part.hexdigest(), size=size)
 
     def flush(self) -> None:
@@ -237,11 +237,11 @@ class Medium:
 
     def _finish(self, path: str) -> None:
         try:
-            self._rename(path + NEW, path)
+            self._rename(path + UNFINISHED, path)
         except FileNotFoundError as error:
             if self._is_there(path):
                 return  # an interrupted run has done it
-            why = f"{path}{NEW} is not there: another program has removed it"
+            why = f"{path}{UNFINISHED} is not there: another program has removed it"
             raise XaivaError(f"{path} on {self.name} cannot be finished", why, GOES_ON) from error
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -258,7 +258,7 @@ class Medium:
 
     def write_small(self, path: str, data: bytes) -> None:
         """Write a whole small file in one step, durably."""
-        new = require_plain_path(path) + NEW
+        new = require_plain_path(path) + UNFINISHED
         with self._explained(path):
             self._require_mounted()
             with self._new_file(new) as handle:

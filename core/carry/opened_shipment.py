@@ -168,7 +168,7 @@ def read_blob(medium: Path, blob: Blob) -> Iterator[bytes]:
         raise MediumProblem(f"{path}", "its bytes have changed: their SHA-256 is not its name")
 
 
-def open_regular(path: Path) -> io.BufferedIOBase:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file without following a link and without blocking on a pipe. Raises OSError for others."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):

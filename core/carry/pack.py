@@ -19,6 +19,7 @@ from core.audit import record
 from core.carry import signing
 from core.carry.earlier_contents import earlier_contents
 from core.carry.medium import Medium
+from core.carry.open_target import open_target
 from core.carry.opened_shipment import CHECKSUMS, checksums_text, open_shipment
 from core.carry.pack_images import pack_images
 from core.carry.pack_plan import PackPlan, check_fits, shipments_in
@@ -42,7 +43,6 @@ from core.carry.shipment import (
     unique_contents,
 )
 from core.carry.target import ReadBack, Target
-from core.carry.targets import open_target
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
 from core.findings import Finding
@@ -57,7 +57,7 @@ def plan_pack(site: Site, medium: str, options: Mapping[str, JsonValue]) -> Pack
     """What a pack would write; writes nothing. Raises XaivaError for what would stop it."""
     signing.public_key(site)
     preparation = prepare(site, options)
-    with open_target(medium) as target:
+    with open_target(medium, site.env) as target:
         names = target.names()
         return preparation.plan(target, names, earlier_contents(target, names))
 
@@ -76,7 +76,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     signing.public_key(site)
     with stage(progress, "gather", "list the files"):
         preparation = prepare(site, options)
-    with open_target(subject) as target:
+    with open_target(subject, site.env) as target:
         target.require_writable()
         return _Packing(site, preparation, target, progress).run()
 
@@ -112,8 +112,10 @@ class _Packing:
         self._contents |= images.contents
         index = self._index(images.images)
         read_back = self._read_back(index)
+        with stage(self._progress, "materials", "list components and licences"):
+            documents = {INDEX: document_text(index), **self._preparation.documents(self._site)}
         with stage(self._progress, "sign", "sign and complete the shipment"):
-            manifest = self._complete(index)
+            manifest = self._complete(index, documents)
         findings = [*self._prove(manifest), *_memory_findings(self._target, read_back)]
         details: dict[str, JsonValue] = {"medium": self._target.name, "presets": list(manifest.presets)}
         record(self._site, "pack", manifest.shipment, details)
@@ -198,11 +200,10 @@ class _Packing:
         with ByteCounter(self._progress, name, title, _total(blobs)) as counter:
             return self._target.check(blobs, counter.add, self._progress.cancelled)
 
-    def _complete(self, index: Index) -> Manifest:
+    def _complete(self, index: Index, documents: Mapping[str, bytes]) -> Manifest:
         """Write the documents, sign, and give everything its name."""
         created = _later_than(self._names)
         shipment = f"{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        documents = {INDEX: document_text(index), **self._preparation.documents()}
         root = self._preparation.root(shipment, created)
         signers, revoked = signing.signers_for_manifest(self._site)
         earlier = shipments_in(self._names)

@@ -47,12 +47,13 @@ class PackPlan(BaseModel):
     """What the site has already, by its report."""
     needed_bytes: int
     """The space that the rest takes, in whole clusters of the file system, and a reserve."""
-    free_bytes: int
+    free_bytes: int | None
+    """None when nobody can tell, as on some machines over ssh."""
 
     @property
     def fits(self) -> bool:
         """Whether the free space is sufficient."""
-        return self.needed_bytes <= self.free_bytes
+        return self.free_bytes is None or self.needed_bytes <= self.free_bytes
 
 
 class PlanCounter:
@@ -112,7 +113,7 @@ class PlanCounter:
 
 def check_fits(plan: PackPlan) -> None:
     """Raise XaivaError, with numbers, when the medium is too small."""
-    if not plan.fits:
+    if plan.free_bytes is not None and not plan.fits:
         lacking = (plan.needed_bytes - plan.free_bytes) / 1e6
         raise XaivaError(
             f"Not enough space on {plan.medium}",

@@ -11,6 +11,7 @@ from typing import Any
 
 from core import labels
 from core.artifacts.service_wheel import version
+from core.carry import bill_of_materials
 from core.carry.console_files import (
     LAUNCHER,
     START_HERE,
@@ -57,9 +58,10 @@ class Preparation:
         """Who packs, and where."""
         return f"{current_user()}@{socket.gethostname()}"
 
-    def documents(self) -> dict[str, bytes]:
+    def documents(self, site: Site) -> dict[str, bytes]:
         """The documents beside the index: name → text."""
-        return {CONSOLE_LIST: console_list_text(self.console)}
+        materials = bill_of_materials.documents(site, self.presets, self.console)
+        return {CONSOLE_LIST: console_list_text(self.console), **materials}
 
     def root(self, shipment: str, created: datetime) -> dict[str, bytes]:
         """The files of the medium's top folder: name → text."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.carry.hashed_copy import read_block, source_name, wrong_source
 from core.carry.ssh_session import SshSession
-from core.carry.target import NEW, OnBytes, OpenAt, Source
+from core.carry.target import UNFINISHED, OnBytes, OpenAt, Source
 from core.errors import XaivaError, os_reason
 
 SYNC_BYTES = 30 << 20  # of a long file, until it is made durable
@@ -41,16 +41,16 @@ class SendingBatch:
         """Send what is missing there."""
         missing = self._contents
         if not self._first:
-            sizes = ask_all(session, "size", [file.path + NEW for file, _ in missing])
+            sizes = ask_all(session, "size", [file.path + UNFINISHED for file, _ in missing])
             pairs = zip(missing, sizes, strict=True)
             missing = [item for item, size in pairs if int(size) != item[0].size or not item[0].size]
             self.arrived = len(self._contents) - len(missing)
         else:
-            ask_all(session, "remove", [file.path + NEW for file, _ in missing])
+            ask_all(session, "remove", [file.path + UNFINISHED for file, _ in missing])
             self._first = False
         window = _Window(session)
         for file, data in missing:
-            window.write(file.path + NEW, 0, memoryview(data))
+            window.write(file.path + UNFINISHED, 0, memoryview(data))
         window.drain()
 
 
@@ -134,7 +134,7 @@ class SendingFile:
 
     def send(self, session: SshSession) -> None:
         """Send what is missing there."""
-        path = self._file.path + NEW
+        path = self._file.path + UNFINISHED
         if self._restart:
             session.ask("remove", path)
             self._restart = False

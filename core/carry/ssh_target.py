@@ -18,7 +18,7 @@ from core.carry.shipment import BLOBS, PART_BYTES, Blob, Content, blob_path
 from core.carry.ssh_sending import SYNC_BYTES, Put, SendingBatch, SendingFile, SendingPiece, ask_all, open_source
 from core.carry.ssh_session import SshAddress, SshCut, SshRefused, SshSession
 from core.carry.stream_parts import put_parts
-from core.carry.target import CHUNK_BYTES, GOES_ON, NEW, OnBytes, OpenAt, ReadBack, Source, require_plain_path
+from core.carry.target import CHUNK_BYTES, GOES_ON, UNFINISHED, OnBytes, OpenAt, ReadBack, Source, require_plain_path
 from core.errors import Cancelled, XaivaError
 
 _SMALL_BYTES = 64 << 10  # up to here files are sent without waiting for the answer to each
@@ -53,6 +53,11 @@ class SshTarget:
     def name(self) -> str:
         """How messages name it."""
         return self._address.url
+
+    @property
+    def summary(self) -> str:
+        """What it is, in words."""
+        return f"a folder of another machine, {self.name}"
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +106,7 @@ class SshTarget:
 
     def _put_part(self, source: Source, name: str, whole: Digest, on_durable: OnBytes) -> Blob:
         """Send a part in pieces that stay in memory until they are durable there: they cannot be read again."""
-        new, part, position = _STREAM + NEW, hashlib.sha256(), 0
+        new, part, position = _STREAM + UNFINISHED, hashlib.sha256(), 0
         self._run(lambda session: session.ask("remove", new))
         piece = memoryview(bytearray(SYNC_BYTES))
         while position < PART_BYTES:
@@ -113,7 +118,7 @@ class SshTarget:
             on_durable(len(block))
             if len(block) < len(piece):
                 break
-        self._run(lambda session: session.ask("adopt", blob_path(part.hexdigest()) + NEW))
+        self._run(lambda session: session.ask("adopt", blob_path(part.hexdigest()) + UNFINISHED))
         return Blob(sha256=part.hexdigest(), size=position)
 
     def flush(self) -> None:
@@ -152,7 +157,7 @@ class SshTarget:
             answers = self._run(lambda session, group=group: ask_all(session, "finish", group))  # type: ignore[misc]
             for path, answer in zip(group, answers, strict=True):
                 if answer != "ok":
-                    why = f"{path}{NEW} is not there: another program has removed it"
+                    why = f"{path}{UNFINISHED} is not there: another program has removed it"
                     raise XaivaError(f"{path} on {self.name} cannot be finished", why, GOES_ON)
         self.sync()
 
@@ -165,7 +170,7 @@ class SshTarget:
 
     def write_small(self, path: str, data: bytes) -> None:
         """Write a whole small file in one step, durably."""
-        new = require_plain_path(path) + NEW
+        new = require_plain_path(path) + UNFINISHED
 
         def write(session: SshSession) -> None:
             session.send("write", new, 0, len(data))
@@ -212,15 +217,15 @@ class SshTarget:
 
     def _put_large(self, file: Put) -> None:
         if self._unfinished is None:
-            self._unfinished = {path: size for path, size in self.names().items() if path.endswith(NEW)}
+            self._unfinished = {path: size for path, size in self.names().items() if path.endswith(UNFINISHED)}
         sending = SendingFile(file, self._buffer)
-        before = self._unfinished.pop(file.path + NEW, 0)
+        before = self._unfinished.pop(file.path + UNFINISHED, 0)
         if 0 < before <= file.size:
-            answer = self._run(lambda session: session.ask("sum", file.path + NEW)).split()
+            answer = self._run(lambda session: session.ask("sum", file.path + UNFINISHED)).split()
             sending.start_after(before, answer[0])
         self._run(sending.send, lambda: sending.arrived)
         if sending.digest.hexdigest() != file.sha256:
-            self.remove([file.path + NEW])
+            self.remove([file.path + UNFINISHED])
             raise wrong_source(sending.name, file.sha256, sending.digest.hexdigest(), file.size, file.size)
 
     def _run(self, work: Callable[[SshSession], ResultT], progress: Callable[[], int] = lambda: 0) -> ResultT:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from core.carry.hashed_copy import Digest, wrong_source
 from core.carry.shipment import Blob, Content, blob_path
-from core.carry.target import NEW
+from core.carry.target import UNFINISHED
 
 
 def put_parts(
@@ -25,11 +25,11 @@ def put_parts(
     while not parts or parts[-1].size == part_bytes:
         blob = put_part(whole)
         if parts and not blob.size:
-            remove([blob_path(blob.sha256) + NEW])
+            remove([blob_path(blob.sha256) + UNFINISHED])
             break
         parts.append(blob)
     size = sum(part.size for part in parts)
     if sha256 is not None and whole.hexdigest() != sha256:
-        remove(blob_path(part.sha256) + NEW for part in parts)
+        remove(blob_path(part.sha256) + UNFINISHED for part in parts)
         raise wrong_source(name, sha256, whole.hexdigest(), size, size)
     return Content(sha256=whole.hexdigest(), size=size, parts=parts if len(parts) > 1 else [])

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from typing_extensions import Buffer, Self
 
+from core.carry.shipment import UNFINISHED as UNFINISHED
 from core.carry.shipment import Content
 
-NEW = ".new"  # the suffix of a file until it is complete, durable and finished
 CHUNK_BYTES = 1 << 20
 BATCH_BYTES = 30 << 20  # written until they are made durable; twice as much is on its way at most: below 64 MB
 BATCH_FILES = 2000

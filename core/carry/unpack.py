@@ -26,7 +26,8 @@ from core.carry.incoming import Incoming, link_or_copy
 from core.carry.opened_shipment import OpenedShipment, open_regular, open_shipment
 from core.carry.shipment import CONSOLE_LIST, Kind, blob_path
 from core.carry.shipment_blobs import ShipmentBlobs
-from core.carry.unpack_plan import FileState, PlannedFile, UnpackPlan, check_fits, plan_unpack
+from core.carry.unpack_plan import FileState, PlannedFile, UnpackPlan, plan_unpack
+from core.disk_space import check_space
 from core.engine import EngineError
 from core.findings import Finding
 from core.images.delivery import Delivery, deliver_images
@@ -58,7 +59,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         progress.log(line)
     with stage(progress, "compare", "compare with what is here"):
         plan = plan_unpack(site, shipment, progress.cancelled)
-        check_fits(site, plan)
+        check_space({site.artifacts: plan.needed_bytes}, f"shipment {shipment.manifest.shipment}")
     incoming = Incoming(site)
     _copy(shipment, plan, incoming, progress)
     image_findings, images = _deliver(site, shipment, progress)
@@ -166,7 +167,7 @@ def _update_console(site: Site, shipment: OpenedShipment, progress: Progress) ->
     return f"{update.release} is installed; start it again to use it, or go back: xaiva console back"
 
 
-def _open_blob(shipment: OpenedShipment, sha256: str, _size: int) -> io.BufferedIOBase:
+def _open_blob(shipment: OpenedShipment, sha256: str, _size: int) -> io.BufferedReader:
     return open_regular(shipment.medium / blob_path(sha256))
 
 

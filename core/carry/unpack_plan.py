@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from core.carry.shipment import CarriedFile, Content, Kind
 from core.errors import InputError, XaivaError
 from core.open_enum import OpenEnum
 from core.site import Site
-
-FREE_SPACE_MARGIN = 64 << 20  # bytes to leave free for the file system, journals and other programs
 
 
 class FileState(OpenEnum):
@@ -46,7 +43,6 @@ class UnpackPlan:
     files: list[PlannedFile] = field(default_factory=list)
     twins: dict[str, Path] = field(default_factory=dict)
     """SHA-256 of a missing content → a file of the site that should have it."""
-    free_bytes: int = 0
 
     @property
     def missing(self) -> list[PlannedFile]:
@@ -72,7 +68,7 @@ def plan_unpack(site: Site, shipment: OpenedShipment, cancelled: Callable[[], bo
     contents = shipment.index.by_sha256()
     states, to_read = _look(site, shipment, contents)
     hashes = _hash(list(to_read.values()), cancelled)
-    plan = UnpackPlan(free_bytes=shutil.disk_usage(_existing(site.artifacts)).free)
+    plan = UnpackPlan()
     for file in shipment.index.files:
         state = states[file.path]
         if file.path in to_read and hashes.get(to_read[file.path]) == file.sha256:
@@ -88,17 +84,6 @@ def plan_unpack(site: Site, shipment: OpenedShipment, cancelled: Callable[[], bo
             "pack a medium for this site: without --for, or with a new site report",
         )
     return plan
-
-
-def check_fits(site: Site, plan: UnpackPlan) -> None:
-    """Raise XaivaError when the site's disk is too small."""
-    lacking = plan.needed_bytes + FREE_SPACE_MARGIN - plan.free_bytes
-    if plan.needed_bytes and lacking > 0:
-        raise XaivaError(
-            f"Not enough space in {site.artifacts}",
-            f"{plan.needed_bytes / 1e6:.0f} MB are needed, {plan.free_bytes / 1e6:.0f} MB are free on its disk",
-            f"free at least {lacking / 1e6:.0f} MB there; what can go: xaiva clean --plan",
-        )
 
 
 def _look(
@@ -174,9 +159,3 @@ def _has_size(path: Path, size: int) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size == size
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -82,8 +82,8 @@ def print_plan(plan: PackPlan) -> None:
     for what, size in rows:
         if size:
             click.echo(f"  {what:<56}{output.size(size):>10}")
-    room = "" if plan.fits else ": it does not fit"
-    click.echo(f"  needs {output.size(plan.needed_bytes)} of {output.size(plan.free_bytes)} free{room}")
+    free = "an unknown amount" if plan.free_bytes is None else output.size(plan.free_bytes)
+    click.echo(f"  needs {output.size(plan.needed_bytes)} of {free} free{'' if plan.fits else ': it does not fit'}")
     for shipment in plan.shipments:
         click.echo(f"  shipment {shipment} is there, and stays")
 

@@ -17,7 +17,7 @@ from core.carry.medium import Medium
 from core.carry.medium_errors import MediumGone
 from core.carry.open_target import open_target
 from core.carry.shipment import blob_path
-from core.carry.target import NEW, OpenAt
+from core.carry.target import UNFINISHED, OpenAt
 from core.content import WrongContent
 from core.errors import Cancelled, XaivaError
 from tests.support import require
@@ -95,10 +95,10 @@ def test_what_was_put_is_there_after_it_was_plugged_in_again(kind: FileSystem, s
             medium.put(path_of(data), len(data), sha256(data), opener(data), durable.append)
         medium.flush()
         assert sum(durable) == sum(map(len, contents))
-        assert medium.names() == {path_of(data) + NEW: len(data) for data in contents}
+        assert medium.names() == {path_of(data) + UNFINISHED: len(data) for data in contents}
         read: list[int] = []
         result = medium.check(
-            {path_of(data) + NEW: (sha256(data), len(data)) for data in contents}, read.append, lambda: False
+            {path_of(data) + UNFINISHED: (sha256(data), len(data)) for data in contents}, read.append, lambda: False
         )
         assert (result.problems, result.from_medium, result.why_not) == ({}, True, "")
         assert sum(read) == sum(map(len, contents))
@@ -138,13 +138,13 @@ def test_it_goes_on_inside_a_file(stick: StickMedium) -> None:
         medium.put(path_of(data), len(data), sha256(data), open_at, durable.append)
         medium.flush()
         assert (offsets, durable) == ([3 * MEBI], [len(data)])
-        assert check(medium, data, suffix=NEW) == {}
+        assert check(medium, data, suffix=UNFINISHED) == {}
 
 
 @pytest.mark.parametrize("start", [b"other", content(5 * MEBI, seed=1), content(9 * MEBI)], ids=len)
 def test_a_start_that_does_not_fit_is_written_again(start: bytes, tmp_path: Path) -> None:
     data = content(5 * MEBI)
-    unfinished = tmp_path / (path_of(data) + NEW)
+    unfinished = tmp_path / (path_of(data) + UNFINISHED)
     unfinished.parent.mkdir(parents=True)
     unfinished.write_bytes(start)
     durable: list[int] = []
@@ -195,15 +195,15 @@ def test_a_byte_that_changed_on_the_device_is_found(stick: StickMedium) -> None:
     with Medium(stick.mount) as medium:
         put(medium, other)
         path = put(medium, data)
-        assert check(medium, data, other, suffix=NEW) == {}
-        assert (stick.mount / (path + NEW)).read_bytes() == data
+        assert check(medium, data, other, suffix=UNFINISHED) == {}
+        assert (stick.mount / (path + UNFINISHED)).read_bytes() == data
         change_byte(stick.backing, data[5 * MEBI : 5 * MEBI + 64])
-        assert (stick.mount / (path + NEW)).read_bytes() == data, "memory still has the old byte"
-        problems = check(medium, data, other, suffix=NEW)
-        assert list(problems) == [path + NEW]
-        assert "its content is damaged" in problems[path + NEW]
+        assert (stick.mount / (path + UNFINISHED)).read_bytes() == data, "memory still has the old byte"
+        problems = check(medium, data, other, suffix=UNFINISHED)
+        assert list(problems) == [path + UNFINISHED]
+        assert "its content is damaged" in problems[path + UNFINISHED]
         put(medium, data)
-        assert check(medium, data, other, suffix=NEW) == {}
+        assert check(medium, data, other, suffix=UNFINISHED) == {}
 
 
 def change_byte(backing: Path, pattern: bytes) -> None:
@@ -232,7 +232,7 @@ def test_check_stops_when_it_is_cancelled(tmp_path: Path) -> None:
     with Medium(tmp_path) as medium:
         path = put(medium, b"x")
         with pytest.raises(Cancelled):
-            medium.check({path + NEW: (sha256(b"x"), 1)}, ignore, lambda: True)
+            medium.check({path + UNFINISHED: (sha256(b"x"), 1)}, ignore, lambda: True)
 
 
 @pytest.mark.parametrize("kind", [EXFAT], ids=lambda kind: kind.name)
@@ -241,7 +241,7 @@ def test_a_check_that_may_have_read_memory_says_so(stick: StickMedium) -> None:
         path = put(medium, b"x")
         os.seteuid(65534)
         try:
-            result = medium.check({path + NEW: (sha256(b"x"), 1)}, ignore, lambda: False)
+            result = medium.check({path + UNFINISHED: (sha256(b"x"), 1)}, ignore, lambda: False)
         finally:
             os.seteuid(0)
     assert (result.problems, result.from_medium) == ({}, False)
@@ -331,9 +331,9 @@ def test_a_part_of_the_device_that_cannot_be_read_is_a_problem_of_its_files(stic
         position = stick.backing.read_bytes().index(data[20 * MEBI : 20 * MEBI + 64])
         size = stick.backing.stat().st_size
         os.truncate(stick.backing, position)
-        problems = check(medium, data, suffix=NEW)
+        problems = check(medium, data, suffix=UNFINISHED)
         os.truncate(stick.backing, size)
-    assert problems[path_of(data) + NEW].startswith("it cannot be read: ")
+    assert problems[path_of(data) + UNFINISHED].startswith("it cannot be read: ")
 
 
 @BEHIND_FUSE
@@ -369,7 +369,7 @@ def test_a_limit_for_files_is_named(stick: StickMedium) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         put(medium, data)
-        assert check(medium, data, suffix=NEW) == {}
+        assert check(medium, data, suffix=UNFINISHED) == {}
 
 
 @pytest.mark.parametrize("kind", [EXFAT, EXT4], ids=lambda kind: kind.name)
@@ -464,6 +464,6 @@ def test_things_of_others_are_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_vanished_before_it_was_finished_is_said(tmp_path: Path) -> None:
     with Medium(tmp_path) as medium:
         path = put(medium, b"x")
-        (tmp_path / (path + NEW)).unlink()
+        (tmp_path / (path + UNFINISHED)).unlink()
         with pytest.raises(XaivaError, match="another program has removed it"):
             medium.finish([path])

@@ -14,7 +14,7 @@ import pytest
 from core.carry.open_target import open_target
 from core.carry.shipment import blob_path
 from core.carry.ssh_target import SshTarget
-from core.carry.target import NEW, Target
+from core.carry.target import UNFINISHED, Target
 from core.content import WrongContent
 from core.errors import Cancelled, InputError, XaivaError
 from tests.carry.test_medium import content, ignore, opener, path_of, sha256
@@ -81,8 +81,8 @@ def test_what_was_put_is_there(line: Line) -> None:
             target.put(path_of(data), len(data), sha256(data), opener(data), durable.append)
         target.flush()
         assert sum(durable) == sum(map(len, contents))
-        assert target.names() == {path_of(data) + NEW: len(data) for data in contents}
-        assert check(target, *contents, suffix=NEW) == {}
+        assert target.names() == {path_of(data) + UNFINISHED: len(data) for data in contents}
+        assert check(target, *contents, suffix=UNFINISHED) == {}
         target.finish(path_of(data) for data in contents)
         target.finish(path_of(data) for data in contents)
         target.write_small("shipments/1/manifest.json", b"old")
@@ -130,7 +130,7 @@ def test_a_stream_survives_cuts_and_is_stored_in_parts(line: Line, monkeypatch: 
 )
 def test_the_next_run_goes_on_inside_a_file(there: bytes, offset: int, line: Line) -> None:
     data = content(5 * MEBI)
-    unfinished = line.folder / (path_of(data) + NEW)
+    unfinished = line.folder / (path_of(data) + UNFINISHED)
     unfinished.parent.mkdir(parents=True)
     unfinished.write_bytes(there)
     offsets: list[int] = []

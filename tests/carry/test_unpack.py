@@ -188,7 +188,7 @@ def test_a_disk_that_is_too_small_is_said_with_numbers(
     medium: Path, shipment: HandMade, run_unpack: Unpack, monkeypatch: pytest.MonkeyPatch, there: Site
 ) -> None:
     shipment.write(medium)
-    monkeypatch.setattr("core.carry.unpack_plan.FREE_SPACE_MARGIN", 1 << 60)
+    monkeypatch.setattr("core.disk_space.FREE_SPACE_MARGIN", 1 << 60)
     with pytest.raises(XaivaError, match="MB are needed"):
         run_unpack()
     assert tree(there.root) == {}
