@@ -24,6 +24,7 @@ from core.progress import NullProgress
 from core.site import Site
 from tests.support import require
 from tests.support.artifacts import RecordingProgress, random_file, wheel_file
+from tests.support.disks import small_disk
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.index import serve
 from tests.support.small_preset import NAME, PRESET, lock_bytes, run_lock, without_engine, write_preset
@@ -282,7 +283,8 @@ def test_a_full_disk_is_reported_and_the_old_lock_stays(engine_site: Site) -> No
     require(os.geteuid() == 0, "root, to mount a small tmpfs")
     write_preset(engine_site, layers=[], pins=[])
     mount = engine_site.artifacts
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], check=True)
+    size = "size=100m"  # enough for a lock, not for the base image, whose size nobody knows before
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(mount)], check=True)
     try:
         with pytest.raises(OSError, match="No space left"):
             run_lock(engine_site)
@@ -290,6 +292,15 @@ def test_a_full_disk_is_reported_and_the_old_lock_stays(engine_site: Site) -> No
         assert [name for name in files if name == lock_store.LOCK_NAME or name.startswith(TEMPORARY_PREFIX)] == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_disk_without_room_for_a_lock_is_refused_first(site: Site, tmp_path: Path) -> None:
+    write_preset(site, layers=[], pins=[])
+    site.artifacts.rmdir()
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        site.artifacts.symlink_to(disk)
+        with pytest.raises(XaivaError, match="Not enough space for the lock of small: 17 MB are needed"):
+            run_lock(site)
 
 
 @pytest.mark.parametrize(
