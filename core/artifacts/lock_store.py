@@ -20,6 +20,8 @@ from core.validation_errors import first_problem
 
 LOCK_NAME = "lock.json"
 PARTIAL_FOLDER = ".partial"  # unfinished downloads, resumed by the next sync
+INCOMING_FOLDER = ".incoming"  # of all presets: files that an unpack has copied and not moved to their places yet
+INCOMING_JOURNAL = "journal.json"  # in it, once the move has begun
 LOCAL_WHEELS = "local-wheels"  # wheels of packages that no index has a wheel of; the next lock uses them
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from core.artifacts.hashing import hash_files
+from core.artifacts.lock_store import INCOMING_FOLDER, INCOMING_JOURNAL
 from core.carry.opened_shipment import OpenedShipment
 from core.carry.shipment import Content, is_blob_name
 from core.errors import XaivaError, os_reason
@@ -29,8 +30,6 @@ from core.files import (
 )
 from core.site import Site
 
-_FOLDER = ".incoming"  # in the artifacts, so that moving a file to its place copies nothing
-_JOURNAL = "journal.json"
 _PART = ".part"
 
 
@@ -39,7 +38,7 @@ class Incoming:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.folder = site.artifacts / _FOLDER
+        self.folder = site.artifacts / INCOMING_FOLDER  # so that moving a file to its place copies nothing
 
     def verified(self, cancelled: Callable[[], bool]) -> set[str]:
         """The contents that an earlier unpack left here complete; reads them. Others are removed. Raises Cancelled."""
@@ -104,12 +103,12 @@ class Incoming:
         self.folder.mkdir(parents=True, exist_ok=True)
         sync_file_system(self.folder)
         entries = [[sha256, path.relative_to(self._site.root).as_posix()] for sha256, path in files]
-        write_atomic(self.folder / _JOURNAL, json.dumps(entries))
+        write_atomic(self.folder / INCOMING_JOURNAL, json.dumps(entries))
         self.finish()
 
     def finish(self) -> bool:
         """Complete a move that was begun, and remove the folder. Returns whether there was one. Raises XaivaError."""
-        journal = self.folder / _JOURNAL
+        journal = self.folder / INCOMING_JOURNAL
         try:
             entries = json.loads(journal.read_text())
         except (FileNotFoundError, NotADirectoryError):
@@ -127,7 +126,7 @@ class Incoming:
 
     def remove(self) -> None:
         """Remove what was copied, when nothing of it is needed any more."""
-        if not (self.folder / _JOURNAL).exists():
+        if not (self.folder / INCOMING_JOURNAL).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _place(self, source: Path, target: Path) -> None:

@@ -13,7 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from core.artifacts.inventory import find_extra
-from core.artifacts.lock_store import LOCK_NAME, PARTIAL_FOLDER, artifacts_folder, find_lock
+from core.artifacts.lock_store import (
+    INCOMING_FOLDER,
+    INCOMING_JOURNAL,
+    LOCK_NAME,
+    PARTIAL_FOLDER,
+    artifacts_folder,
+    find_lock,
+)
 from core.artifacts.lockfile import Lock
 from core.artifacts.partial_download import stale_files
 from core.clean.holds import Holds
@@ -24,7 +31,7 @@ from core.images.build_history import BuildOutcome, builds_folder
 from core.site import Site
 
 TEMPORARY_SECONDS = 86400.0  # age from which no program can still be writing a temporary file
-STAGING_SECONDS = 7 * 86400.0  # age from which nobody goes on with an interrupted unpack or upgrade
+STAGING_SECONDS = 7 * 86400.0  # age from which nobody goes on with an interrupted unpack
 COPY_SECONDS = 7 * 86400.0  # age from which nobody looks for a copied text any more
 _BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _OPERATION_FILE = re.compile(r"(\d+)\.(log|reserve)")
@@ -37,6 +44,8 @@ def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:
         return
     for folder in _folders(site.artifacts):
         name = folder.name
+        if name == INCOMING_FOLDER:
+            continue  # a leftover, if anything
         if holder := holds.holder(name):
             findings.keep(Category.ARTIFACTS, name, f"artifacts/{name}", f"{holder} uses it")
         elif not holds.is_gone(name):
@@ -141,15 +150,10 @@ def find_leftovers(site: Site, holds: Holds, findings: Findings) -> None:
         return
     for path in _temporary_files(site, holds):
         _offer_path(site, findings, Category.LEFTOVERS, path, "the program that wrote it was killed", "nothing")
-    for path in _entries(staging_folder(site)):
-        if _age(path) > STAGING_SECONDS:
-            why = "an unpack or upgrade left it, and no operation goes on with it"
-            _offer_path(site, findings, Category.LEFTOVERS, path, why, "what it had copied already")
-
-
-def staging_folder(site: Site) -> Path:
-    """Where an unpack or upgrade collects what is not complete."""
-    return site.state / "carry" / "staging"
+    incoming = site.artifacts / INCOMING_FOLDER
+    if incoming.is_dir() and _age(incoming) > STAGING_SECONDS and not (incoming / INCOMING_JOURNAL).exists():
+        why = "an unpack left it, and no operation goes on with it"
+        _offer_path(site, findings, Category.LEFTOVERS, incoming, why, "what it had copied already")
 
 
 def find_clips(site: Site, _holds: Holds, findings: Findings) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.artifacts.lock_store import INCOMING_FOLDER, INCOMING_JOURNAL
 from core.clean import run as clean_run
-from core.clean.files import freed_bytes, staging_folder
+from core.clean.files import freed_bytes
 from core.clean.model import Category
 from core.clean.plan import plan_clean
 from core.errors import XaivaError
@@ -148,22 +149,32 @@ def test_logs_without_an_operation_go(site: Site) -> None:
     assert sorted(os.listdir(folder)) == [f"{operation.id}.log", "notes.txt"]
 
 
-def test_old_temporary_files_and_staging_go_and_new_ones_and_keys_stay(site: Site) -> None:
+def test_old_temporary_files_go_and_new_ones_and_keys_stay(site: Site) -> None:
     add_preset(site, "a")
     old = [
         make_old(_write(folder / f"{TEMPORARY_PREFIX}old"), 2)
         for folder in (site.root, site.presets, add_artifacts(site, "a"), site.state / "clips")
     ]
     new = [_write(site.presets / f"{TEMPORARY_PREFIX}new"), _write(site.state / "carry" / "signers")]
-    for days, name in ((8, "unpack-1"), (1, "unpack-2")):
-        make_old(_write(staging_folder(site) / name / "blob"), days)
-        make_old(staging_folder(site) / name, days)
     make_old(new[1], 100)
     copied = make_old(_write(site.state / "clips" / "text.txt"), 30)
-    assert len(ids(plan_clean(site), Category.LEFTOVERS)) == 5
+    assert len(ids(plan_clean(site), Category.LEFTOVERS)) == 4
     clean(site)
-    assert not any(path.exists() for path in [*old, copied, staging_folder(site) / "unpack-1"])
-    assert all(path.exists() for path in [*new, staging_folder(site) / "unpack-2" / "blob"])
+    assert not any(path.exists() for path in [*old, copied])
+    assert all(path.exists() for path in new)
+
+
+@pytest.mark.parametrize(("days", "journal", "goes"), [(8, False, True), (1, False, False), (8, True, False)])
+def test_what_an_unpack_left_goes_unless_it_goes_on(site: Site, days: int, journal: bool, goes: bool) -> None:
+    """With the journal the files are on the way to their places, and the site is not whole without them."""
+    add_preset(site, "a")
+    incoming = site.artifacts / INCOMING_FOLDER
+    make_old(_write(incoming / "blob"), days)
+    if journal:
+        make_old(_write(incoming / INCOMING_JOURNAL), days)
+    make_old(incoming, days)
+    clean(site)
+    assert incoming.exists() == (not goes)
 
 
 def test_a_failing_item_does_not_stop_the_others_and_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
