@@ -69,10 +69,12 @@ def measure(name: str, medium: Path, sources: dict[Path, str]) -> list[Row]:
     """Write and check by turns, so that both sides meet the same machine."""
     writes, copies, checks, sums = [], [], [], []
     for _ in range(RUNS):
+        warm(sources)
         with emptied(medium) as folder:
             copies.append(seconds(lambda folder=folder: copy_and_sync(folder, sources)))
             forget(folder)
             sums.append(seconds(lambda folder=folder: sum_on_all_cores(folder)))
+        warm(sources)
         with emptied(medium) as folder, ExitStack() as stack:
             target = stack.enter_context(Medium(folder))
             writes.append(seconds(lambda target=target: write(target, sources)))
@@ -128,6 +130,14 @@ def forget(folder: Path) -> None:
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("1")
     assert folder.is_dir()
+
+
+def warm(sources: dict[Path, str]) -> None:
+    """Let memory hold the sources, so that both sides are measured by how they write."""
+    for path in sources:
+        with path.open("rb") as file:
+            while file.read(MEBI):
+                pass
 
 
 def write(target: Medium, sources: dict[Path, str]) -> None:
