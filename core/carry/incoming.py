@@ -17,7 +17,7 @@ from pathlib import Path
 from core.artifacts.hashing import hash_files
 from core.artifacts.lock_store import INCOMING_FOLDER, INCOMING_JOURNAL
 from core.carry.opened_shipment import OpenedShipment
-from core.carry.shipment import Content, is_blob_name
+from core.carry.shipment import Blob, Content, is_blob_name
 from core.errors import XaivaError, os_reason
 from core.files import (
     CHUNK_BYTES,
@@ -67,21 +67,18 @@ class Incoming:
                 other.unlink()  # of a shipment that is no longer unpacked
         try:
             with open(partial, "r+b" if partial.exists() else "w+b") as file:
-                digest, blobs = hashlib.sha256(), content.blobs()
-                while blobs and _has_blob(file.fileno(), file.tell(), blobs[0].sha256, blobs[0].size):
+                blobs = content.blobs()
+                while blobs and _has_blob(file.fileno(), file.tell(), blobs[0]):
                     part = blobs.pop(0)
-                    for data in _read_range(file.fileno(), file.tell(), part.size):
-                        digest.update(data)
                     file.seek(part.size, os.SEEK_CUR)
                     yield part.size
                 file.truncate()
                 for data in shipment.read(blobs):
-                    digest.update(data)
                     file.write(data)
                     yield len(data)
         except OSError as error:
             raise disk_error(error) or XaivaError(f"{partial}", os_reason(error), "check the site's disk") from error
-        if digest.hexdigest() != content.sha256:
+        if content.parts and sha256_file(partial) != content.sha256:
             partial.unlink()
             raise XaivaError(f"Content {content.sha256}", "its parts do not give its SHA-256", "pack it again")
         os.replace(partial, self.folder / content.sha256)
@@ -158,18 +155,13 @@ def link_or_copy(source: Path, target: Path) -> None:
             os.replace(temporary, target)
 
 
-def _has_blob(handle: int, offset: int, sha256: str, size: int) -> bool:
+def _has_blob(handle: int, offset: int, blob: Blob) -> bool:
     """Whether the bytes of a blob are there."""
-    if os.fstat(handle).st_size < offset + size:
+    end = offset + blob.size
+    if os.fstat(handle).st_size < end:
         return False
     digest = hashlib.sha256()
-    for data in _read_range(handle, offset, size):
+    while offset < end and (data := os.pread(handle, min(CHUNK_BYTES, end - offset), offset)):
         digest.update(data)
-    return digest.hexdigest() == sha256
-
-
-def _read_range(handle: int, offset: int, size: int) -> Iterator[bytes]:
-    while size > 0 and (data := os.pread(handle, min(CHUNK_BYTES, size), offset)):
-        yield data
         offset += len(data)
-        size -= len(data)
+    return digest.hexdigest() == blob.sha256

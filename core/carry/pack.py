@@ -42,7 +42,7 @@ from core.carry.shipment import (
     is_shipment_id,
     unique_contents,
 )
-from core.carry.target import ReadBack, Target
+from core.carry.target import OnBytes, ReadBack, Target
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
 from core.findings import Finding
@@ -117,8 +117,7 @@ class _Packing:
         with stage(self._progress, "sign", "sign and complete the shipment"):
             manifest = self._complete(index, documents)
         findings = [*self._prove(manifest), *_memory_findings(self._target, read_back)]
-        details: dict[str, JsonValue] = {"medium": self._target.name, "presets": list(manifest.presets)}
-        record(self._site, "pack", manifest.shipment, details)
+        self._record(manifest)
         return {
             "shipment": manifest.shipment,
             "medium": self._target.name,
@@ -160,10 +159,19 @@ class _Packing:
         path = blob_path(piece.blob.sha256)
         try:
             open_at = scanned(piece.name, piece.open_at)
-            self._target.put(path, piece.blob.size, piece.blob.sha256, open_at, counter.add)
+            self._target.put(path, piece.blob.size, piece.blob.sha256, open_at, self._count(counter))
         except SecretFound:
             self._target.remove([f"{path}{UNFINISHED}"])
             raise
+
+    def _count(self, counter: ByteCounter) -> OnBytes:
+        """Counts durable bytes, and stops a long file when the pack is cancelled."""
+
+        def count(size: int) -> None:
+            stop_if_cancelled(self._progress)
+            counter.add(size)
+
+        return count
 
     def _index(self, images: Sequence[CarriedImage]) -> Index:
         return Index(
@@ -245,6 +253,13 @@ class _Packing:
                 why = f"it opens as shipment {opened.manifest.shipment}, which says that it is newer"
                 raise XaivaError(f"{self._target.name}", why, "check the clock of this machine and of the one before")
             return opened.findings
+
+    def _record(self, manifest: Manifest) -> None:
+        """Note the pack in the audit logs of the site and of the medium."""
+        details: dict[str, JsonValue] = {"medium": self._target.name, "presets": list(manifest.presets)}
+        medium = self._target.path if isinstance(self._target, Medium) else None
+        record(self._site, "pack", manifest.shipment, details, medium)
+        self._target.sync()
 
 
 def _later_than(names: Mapping[str, int]) -> datetime:

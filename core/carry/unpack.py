@@ -66,7 +66,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     with stage(progress, "place", "put the files into their places"):
         _place(site, shipment, plan, incoming)
     trust.accept(site, shipment.verified)
-    record(site, "unpack", shipment.manifest.shipment, {"medium": subject, "signer": shipment.signer})
+    medium = shipment.medium if os.access(shipment.medium, os.W_OK) else None  # it may be mounted read-only
+    record(site, "unpack", shipment.manifest.shipment, {"medium": subject, "signer": shipment.signer}, medium)
     missing = plan.missing
     findings = [*shipment.findings, *image_findings]
     return {
