@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "screenshots"
 SIZES = ((160, 45), (80, 24))
 PNG_WIDTH = {160: 1200, 80: 760}
+KEYS = {":": "colon", "/": "slash", ".": "full_stop", "@": "at"}
+ADDRESS = [KEYS.get(character, character) for character in "rtsp://user:password@10.0.0.7/stream1"]
 VIEWS: dict[str, tuple[str, ...]] = {
     "overview": ("1",),
     "first-steps": ("1", "f"),
@@ -29,6 +31,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "engine": ("comma", "n", "down"),
     "cameras": ("6",),
     "camera-form": ("6", "e"),
+    "camera-add": ("6", "a", *"gate", "tab", *ADDRESS, "ctrl+t"),
     "operations": ("7",),
     "events": ("8",),
     "event-filter": ("8", "f"),
