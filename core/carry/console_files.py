@@ -28,7 +28,7 @@ LAUNCHER, START_HERE = "xaiva", "START-HERE.txt"
 CHECKOUT = Path(core.__file__).parent.parent
 STICK = Path(__file__).with_name("stick")
 _CODE_FOLDERS = ("core", "tui", "docs", "docker", "requirements")
-_CODE_FILES = ("pyproject.toml", "xaiva", "README.md", "LICENSE", "CHANGELOG.md", "env.template")
+_CODE_FILES = ("pyproject.toml", "xaiva", "README.md", "README.ko.md", "LICENSE", "CHANGELOG.md", "env.template")
 _LEFT_OUT = {"__pycache__", "screenshots"}
 _LINE = re.compile(
     r"([0-9a-f]{64}) ([0-9]{1,14}) (console\.tar|python\.tar|wheelhouse/[A-Za-z0-9][A-Za-z0-9._+-]*\.whl)"

@@ -49,6 +49,7 @@ def test_a_console_has_its_code_and_its_wheels_and_nothing_that_a_site_made(site
                 "core/carry/stick/site_xaiva.sh",
                 "LICENSE",
                 "README.md",
+                "README.ko.md",
                 "CHANGELOG.md",
                 "env.template",
                 "pyproject.toml",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -104,7 +105,7 @@ class Page:
                 spans.append(self._piece(token, child.content, lines))
             elif child.type in ("link_open", "image"):
                 target = child.attrs.get("href") or child.attrs["src"]
-                self.links.append(self._piece(token, str(target), lines))
+                self.links.append(self._piece(token, unquote(str(target)), lines))
         self.spans += spans
         return spans
 

@@ -51,8 +51,9 @@ def small_checkout(folder: Path, version: str = "0.1.0") -> Path:
         (folder / name).mkdir(parents=True)
     for name in ("xaiva", "requirements/pip_progress.py", "core/carry/stick/site_xaiva.sh", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("README.md", "CHANGELOG.md", "env.template", "requirements/demo.txt", "tui/__init__.py"):
+    for name in ("README.md", "README.ko.md", "CHANGELOG.md", "env.template", "requirements/demo.txt"):
         (folder / name).touch()
+    (folder / "tui/__init__.py").touch()
     (folder / "pyproject.toml").write_text(f'[project]\nversion = "{version}"\n')
     (folder / "tui/__main__.py").write_text(_PROGRAM)
     wheel_file(folder / "wheelhouse/tool-1.0-py3-none-any.whl", "tool", "1.0")
