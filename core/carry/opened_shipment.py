@@ -128,7 +128,7 @@ def open_shipment(site: Site, medium: Path, *, trusted: str = "", allow_older: b
         raise MediumProblem(
             f"The shipment on {medium}", why, "pack it again at the office, with the same command: it goes on"
         )
-    why = f"it has no folder {SHIPMENTS} with a shipment"
+    why = f"it has no folder {SHIPMENTS} with a shipment" if medium.is_dir() else "there is no such folder"
     raise InputError(f"Medium {medium}", why, "name the folder where the medium is mounted: findmnt -D shows all")
 
 

@@ -89,7 +89,7 @@ def print_plan(plan: PackPlan) -> None:
 
 
 @click.command("unpack", cls=Command)
-@click.argument("medium", type=click.Path(exists=True, file_okay=False))
+@click.argument("medium")
 @_TRUST
 @click.option("--allow-older", is_flag=True, help="Take it although a newer shipment was unpacked here before.")
 @operation_options
@@ -111,7 +111,7 @@ def medium_command() -> None:
 
 
 @medium_command.command("check")
-@click.argument("medium", type=click.Path(exists=True, file_okay=False))
+@click.argument("medium")
 @_TRUST
 @operation_options
 @click.pass_obj
@@ -122,7 +122,7 @@ def medium_check(session: CliSession, medium: str, trust: str, detach: bool, as_
 
 
 @medium_command.command("show")
-@click.argument("medium", type=click.Path(exists=True, file_okay=False))
+@click.argument("medium")
 @json_option
 @click.pass_obj
 def medium_show(session: CliSession, medium: str, as_json: bool) -> None:
