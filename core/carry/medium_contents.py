@@ -38,8 +38,9 @@ class MediumContents(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     medium: str
-    free_bytes: int
-    total_bytes: int
+    free_bytes: int | None
+    """None, as in `total_bytes`, when its file system does not say."""
+    total_bytes: int | None
     shipments: list[ShipmentSummary]
 
 
