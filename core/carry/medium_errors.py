@@ -53,6 +53,17 @@ def explain_medium_error(error: OSError, name: str, path: str, free: int | None)
     return XaivaError(f"{file} cannot be used", os_reason(error))
 
 
+def lost_medium(error: OSError, path: str) -> XaivaError | None:
+    """The error when reading `path` failed because of the medium, and not because of that file; else None."""
+    number = error.errno or 0
+    if number in _GONE:
+        return MediumGone(f"{path} cannot be read", _GONE[number], f"plug the medium in and mount it, then {GOES_ON}")
+    if number == errno.EIO:
+        why = "it failed with an input/output error: the medium was pulled out, or it is broken"
+        return XaivaError(f"{path} cannot be read", why, f"plug it in again, or take another copy; then {GOES_ON}")
+    return None
+
+
 def read_only_error(name: str) -> XaivaError:
     """For a medium that may only be read; a kernel also turns one on which it has met errors into that."""
     why = "it is mounted read-only: on purpose, by a switch on it, or by the kernel after errors on it"

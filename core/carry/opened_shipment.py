@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.carry import trust
+from core.carry.medium_errors import lost_medium
 from core.carry.shipment import (
     BLOBS,
     INDEX,
@@ -96,7 +97,8 @@ def shipment_ids(medium: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise MediumProblem(f"{folder}", os_reason(error), "check the medium and where it is mounted") from error
+        remedy = "check the medium and where it is mounted"
+        raise lost_medium(error, f"{folder}") or MediumProblem(f"{folder}", os_reason(error), remedy) from error
     return sorted(name for name in names if is_shipment_id(name))
 
 
@@ -149,7 +151,7 @@ def checksums_text(manifest: Manifest, manifest_text: bytes, signature: bytes, i
 
 
 def read_blob(medium: Path, blob: Blob) -> Iterator[bytes]:
-    """The bytes of a blob. Raises MediumProblem at its end when size or hash are wrong, or when it cannot be read."""
+    """The bytes of a blob. Raises MediumProblem at its end when size or hash are wrong; XaivaError."""
     path = medium / blob_path(blob.sha256)
     digest, count = hashlib.sha256(), 0
     try:
@@ -161,7 +163,8 @@ def read_blob(medium: Path, blob: Blob) -> Iterator[bytes]:
                 digest.update(data)
                 yield data
     except OSError as error:
-        raise MediumProblem(f"{path}", f"it cannot be read: {os_reason(error)}") from error
+        why = f"it cannot be read: {os_reason(error)}"
+        raise lost_medium(error, f"{path}") or MediumProblem(f"{path}", why) from error
     if count != blob.size:
         raise MediumProblem(f"{path}", f"it has not the {blob.size} bytes that the index says")
     if digest.hexdigest() != blob.sha256:
@@ -183,9 +186,8 @@ def read_small(path: Path, limit: int) -> bytes:
         with open_regular(path) as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise MediumProblem(
-            f"{path}", "it is missing" if isinstance(error, FileNotFoundError) else str(error)
-        ) from error
+        why = "it is missing" if isinstance(error, FileNotFoundError) else os_reason(error)
+        raise lost_medium(error, f"{path}") or MediumProblem(f"{path}", why) from error
     if len(data) > limit:
         raise MediumProblem(f"{path}", f"it is longer than {limit} bytes, and so it is something else")
     return data
@@ -250,7 +252,8 @@ def _list_blobs(medium: Path) -> dict[str, int]:
     except FileNotFoundError:
         pass  # a shipment without any blob; the index says otherwise if not
     except OSError as error:
-        raise MediumProblem(f"{store}", f"it cannot be read: {os_reason(error)}") from error
+        why = f"it cannot be read: {os_reason(error)}"
+        raise lost_medium(error, f"{store}") or MediumProblem(f"{store}", why) from error
     return listing
 
 
@@ -260,7 +263,7 @@ def _check_folder(folder: Path, manifest: Manifest) -> None:
     try:
         present = {entry.name for entry in os.scandir(folder)}
     except OSError as error:
-        raise MediumProblem(f"{folder}", os_reason(error)) from error
+        raise lost_medium(error, f"{folder}") or MediumProblem(f"{folder}", os_reason(error)) from error
     for name in sorted(present - expected):
         raise MediumProblem(f"{folder / name}", "it is not in the signed manifest")
     for name in sorted(manifest.documents):
