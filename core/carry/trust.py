@@ -241,14 +241,17 @@ def _paper(fingerprint: str) -> str:
 def _without_trust(text: bytes, signature: bytes, envelope: _Envelope) -> str:
     """The fingerprint of the key whose signature fits the text, trusted or not. Raises ShipmentRefused."""
     if envelope.namespace != NAMESPACE:
-        why = f"it was made for {envelope.namespace}, and that of a shipment is made for {NAMESPACE}"
+        why = f"{SIGNATURE} was made for {envelope.namespace}, and that of a shipment is made for {NAMESPACE}"
         raise ShipmentRefused("namespace", _WHAT, why, _NOTHING_TAKEN)
     with _scratch_folder() as folder:
         (folder / "signature").write_bytes(signature)
         done = ssh_keygen.call("-Y", "check-novalidate", "-n", NAMESPACE, "-s", f"{folder}/signature", stdin=text)
     good = _GOOD.search(done.out)
     if done.code or good is None or good[1] != key_fingerprint(envelope.key):
-        why = "text and signature do not fit together: one of them was changed, or belongs to another shipment"
+        why = (
+            "manifest.json and manifest.sig do not fit together: one of them was changed, "
+            "or belongs to another shipment"
+        )
         raise ShipmentRefused("changed", _WHAT, why, f"copy the shipment again, or pack it again; {_NOTHING_TAKEN}")
     return good[1]
 

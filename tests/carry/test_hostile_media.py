@@ -111,7 +111,7 @@ def test_a_bit_of_the_signed_text_or_its_signature(
 ) -> None:
     shipment.write(medium)
     flip(folder(medium) / name, 200)
-    with pytest.raises(XaivaError):
+    with pytest.raises(XaivaError, match=name):
         run_unpack()
     assert tree(there.root) == {}
 

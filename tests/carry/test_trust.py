@@ -70,7 +70,7 @@ def test_a_signature_for_another_purpose_isrefused(pair: Pair, namespace: str) -
     signature = sign_with(signing.signing_key(pair.office), text, namespace)
     refusal = refused(pair.site, text, signature)
     assert refusal.cause == "namespace"
-    assert f"it was made for {namespace}" in refusal.why
+    assert f"manifest.sig was made for {namespace}" in refusal.why
 
 
 def test_an_unknown_signer_is_named_with_what_to_do(pair: Pair, tmp_path: Path) -> None:
