@@ -114,7 +114,8 @@ def _deliver(site: Site, shipment: OpenedShipment, progress: Progress) -> tuple[
         deliveries = deliver_images(site, images, ShipmentBlobs(shipment), progress)
     except EngineError as error:
         remedy = f"{error.remedy}; then unpack again: only the images are left to do"
-        what = f"{len(images)} images were not brought into the engine"
+        tags = ", ".join(image.tag for image in images)
+        what = f"{tags} {'was' if len(images) == 1 else 'were'} not brought into the engine"
         return [Finding.error(code="images-not-delivered", what=what, why=error.summary, remedy=remedy)], []
     return [], [_image_line(delivery) for delivery in deliveries]
 

@@ -10,35 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.generated_files import generated_files
 from core.carry import medium_check, pack, signing
 from core.carry.medium import Medium
 from core.carry.opened_shipment import open_shipment, shipment_ids
 from core.carry.secret_scan import SecretFound
 from core.carry.shipment import MANIFEST, SHIPMENTS, SIGNATURE, UNFINISHED, blob_path
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
-from core.files import sha256_bytes, write_atomic
+from core.files import sha256_bytes
 from core.site import Site
 from tests.carry.conftest import Unpack
-from tests.support.artifacts import RecordingProgress, locked, random_file, write_lock_of
+from tests.support.artifacts import SMALL_PRESET, RecordingProgress, locked, write_lock_of, write_preset
 from tests.support.shipments import tree
 
 NAME = "small"
-PRESET = {"base_image": "debian:test", "python_version": "3.11", "inference_service": False}
 Pack = Callable[..., dict[str, object]]
-
-
-def write_preset(site: Site, name: str = NAME, count: int = 6, size: int = 50_000) -> None:
-    """A preset with its lock and `count` wheels; the same numbers give the same wheels."""
-    folder = site.artifacts / name
-    wheels = [
-        random_file(folder / f"layers/common/wheels/w{number}-1.0-py3-none-any.whl", size + number, number)
-        for number in range(count)
-    ]
-    lock = write_lock_of(site, name, [locked(path, "file:x") for path in wheels])
-    for path, data in generated_files(lock).items():
-        write_atomic(folder / path, data)
-    (site.presets / f"{name}.json").write_text(json.dumps(PRESET))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +35,7 @@ def _no_console(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run_pack(office: Site, medium: Path) -> Pack:
     """Pack the preset onto the medium."""
-    write_preset(office)
+    write_preset(office, NAME)
 
     def run(progress: RecordingProgress | None = None, **options: object) -> dict[str, object]:
         return dict(pack.run(office, str(medium), {"presets": [NAME], **options}, progress or RecordingProgress()))  # type: ignore[arg-type,dict-item]
@@ -213,10 +198,10 @@ def test_a_secret_stops_the_pack_and_is_not_shown(
         path = office.presets / "layers.txt"
         path.write_text(f"# {secret}\nidna\n")
         layers = [{"name": "common", "file": "layers.txt"}]
-        (office.presets / f"{NAME}.json").write_text(json.dumps({**PRESET, "layers": layers}))
+        (office.presets / f"{NAME}.json").write_text(json.dumps({**SMALL_PRESET, "layers": layers}))
     else:
         path = office.presets / f"{NAME}.json"
-        path.write_text(json.dumps({**PRESET, "metadata": {"description": f"with {secret}"}}))
+        path.write_text(json.dumps({**SMALL_PRESET, "metadata": {"description": f"with {secret}"}}))
     with pytest.raises(SecretFound) as caught:
         run_pack()
     assert path.name in caught.value.what
@@ -240,7 +225,7 @@ def test_a_medium_that_is_too_small_is_refused_with_numbers_before_anything_is_w
 
 
 def test_without_a_key_nothing_is_read_or_written(there: Site, medium: Path) -> None:
-    write_preset(there)
+    write_preset(there, NAME)
     with pytest.raises(XaivaError, match="key create"):
         pack.run(there, str(medium), {"presets": [NAME]}, RecordingProgress())
     assert not list(medium.iterdir())

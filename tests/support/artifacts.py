@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import threading
 import zipfile
 from pathlib import Path
 
+from core.artifacts.generated_files import generated_files
 from core.artifacts.lock_store import write_lock
 from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
+from core.files import write_atomic
 from core.progress import Stage
 from core.site import Site, SiteSettings, SyncSettings
 
+SMALL_PRESET = {"base_image": "debian:test", "python_version": "3.11", "inference_service": False}
 QUICK = SyncSettings(connections=8, per_host=8, stall_seconds=0.4, retries=3)
 
 
@@ -95,3 +99,16 @@ def wheel_file(path: Path, name: str, version: str, content: str = "", more: str
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
+
+
+def write_preset(site: Site, name: str, count: int = 6, size: int = 50_000) -> None:
+    """A preset with its lock and `count` wheels; the same numbers give the same wheels."""
+    folder = site.artifacts / name
+    wheels = [
+        random_file(folder / f"layers/common/wheels/w{number}-1.0-py3-none-any.whl", size + number, number)
+        for number in range(count)
+    ]
+    lock = write_lock_of(site, name, [locked(path, "file:x") for path in wheels])
+    for path, data in generated_files(lock).items():
+        write_atomic(folder / path, data)
+    (site.presets / f"{name}.json").write_text(json.dumps(SMALL_PRESET))
