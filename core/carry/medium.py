@@ -32,7 +32,7 @@ from core.carry.hashed_copy import (
 from core.carry.medium_errors import MediumGone, explain_medium_error, read_only_error
 from core.carry.medium_info import MediumInfo, describe_medium, free_bytes
 from core.carry.read_back import read_back
-from core.carry.shipment import BLOBS, PART_BYTES, SHIPMENTS, Blob, Content, blob_path
+from core.carry.shipment import BLOBS, PART_BYTES, SHIPMENTS, Blob, Content, blob_path, is_shipment_id
 from core.carry.stream_parts import put_parts
 from core.carry.target import GOES_ON, UNFINISHED, OnBytes, OpenAt, ReadBack, Source, require_plain_path
 from core.errors import XaivaError, os_reason
@@ -245,16 +245,22 @@ class Medium:
             raise XaivaError(f"{path} on {self.name} cannot be finished", why, GOES_ON) from error
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files that may be there, and the folders of shipments that get empty."""
+        """Remove files that may be there, and the folders of shipments that are empty, also those of a cut-off pack."""
         for path in paths:
             with self._explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(require_plain_path(path), dir_fd=self._root)
-            folder = PurePosixPath(path).parent
-            if folder.parts[:1] == (SHIPMENTS,) and len(folder.parts) > 1:
-                with contextlib.suppress(OSError):  # it holds more, or is gone
-                    os.rmdir(f"{folder}", dir_fd=self._root)
-                    self._folders.discard(f"{folder}")
+        with contextlib.suppress(OSError):  # no shipments are there, or something that is not ours
+            for folder in self._empty_shipments():
+                os.rmdir(folder, dir_fd=self._root)
+                self._folders.discard(folder)
         self.sync()
+
+    def _empty_shipments(self) -> list[str]:
+        handle = os.open(SHIPMENTS, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=self._root)
+        try:
+            return [f"{SHIPMENTS}/{name}" for name in os.listdir(handle) if _is_empty_shipment(name, handle)]
+        finally:
+            os.close(handle)
 
     def write_small(self, path: str, data: bytes) -> None:
         """Write a whole small file in one step, durably."""
@@ -355,6 +361,20 @@ class Medium:
             with contextlib.suppress(OSError):
                 free = free_bytes(os.fstatvfs(self._root))
             raise explain_medium_error(error, self.name, path, free) from error
+
+
+def _is_empty_shipment(name: str, shipments: int) -> bool:
+    """Whether the folder of that name in `shipments` is a shipment's, and empty."""
+    if not is_shipment_id(name):
+        return False
+    try:
+        handle = os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=shipments)
+    except OSError:
+        return False  # no folder
+    try:
+        return not os.listdir(handle)
+    finally:
+        os.close(handle)
 
 
 def _identity(state: os.stat_result) -> tuple[int, int]:

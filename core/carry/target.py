@@ -87,7 +87,7 @@ class Target(Protocol):
         """Give complete files their final names, durably. Those that have them already stay."""
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files that may be there, and the folders of shipments that get empty."""
+        """Remove files that may be there, and the folders of shipments that are empty."""
 
     def write_small(self, path: str, data: bytes) -> None:
         """Write a whole small file in one step, durably."""

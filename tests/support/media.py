@@ -62,6 +62,9 @@ class StickMedium:
         """Unmount it properly; the program that serves it has ended afterwards."""
         process = self.fuse_process()
         _run(["umount", f"{self.mount}"])
+        if process:  # it would go on as long as an engine that was started meanwhile has a copy of the mount
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
         until(lambda: not _is_running(process))
         self._detach_device()
 
@@ -78,6 +81,15 @@ class StickMedium:
             self.kill()
         _run(["umount", "--lazy", f"{self.mount}"])
         self._detach_device()
+
+    def pull_out(self) -> None:
+        """Pull it out: what has not reached its file by then is lost."""
+        if self.fuse_process():
+            self.kill()
+        reached = self.backing.with_name("reached")
+        shutil.copyfile(self.backing, reached)
+        self.detach()
+        reached.replace(self.backing)
 
     def fuse_process(self) -> int:
         """The process that serves it; 0 when the kernel does, or it has ended."""

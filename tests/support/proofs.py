@@ -35,6 +35,11 @@ PROOFS = {
         usual="",
         inputs=("docker", "core/images", "core/artifacts", "core/presets", "tests/images"),
     ),
+    "carry": Proof(
+        full="a pack is cut off at 20 points on each file system, killed and pulled out; 20,000 files on exFAT",
+        usual="at two points; 2,000 files",
+        inputs=("core/carry", "tests/carry", "tests/support/media.py", "tests/support/cut_pack.py"),
+    ),
     "kills": Proof(
         full="the event logger is killed 200 times on each database",
         usual="100 times",
