@@ -1,7 +1,7 @@
 """The whole line: the build guide's commands as they stand there, then a camera, at a site without a route.
 
 The office's engine makes the base image known; the site's engine lives in a network namespace with no way out, knows
-no image, and gets nothing but what the guide puts on the stick.
+no image, has not even the console, and gets nothing but what the guide puts on the stick.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.camera, pytest.
 
 PRESET = "cpu-debian12"
 MOUNT_POINT = "/media/stick"  # in the guide; here it is another folder
+FINGERPRINT = "SHA256:FINGERPRINT"  # there, too
 LIVE_SECONDS = 60.0
 OFFICE, SITE = (block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick")
 
@@ -75,14 +76,18 @@ def test_the_whole_line(office: Place, site: Place, tmp_path: Path) -> None:
     image, mount_point = tmp_path / "stick.img", tmp_path / "stick"
     with stick(image, mount_point):
         office.run(["sh", "-euc", OFFICE.replace(MOUNT_POINT, str(mount_point))], office.folder)
+    paper = office.json("key", "show")["key"]["fingerprint"]
     with stick(image, mount_point):
         assert site.home is not None
-        site.run(["sh", "-euc", SITE.replace(MOUNT_POINT, str(mount_point))], site.home)
+        assert not any(site.home.iterdir())
+        assert not site.run(["ip", "route", "show", "default"], site.home)
+        commands = SITE.replace(MOUNT_POINT, str(mount_point)).replace(FINGERPRINT, paper)
+        site.run(["sh", "-euc", commands], site.home)
 
     build = site.json("builds", "list")["builds"][0]
     assert build["outcome"] == "done"
     ours = [container for container in site.json("ps")["containers"] if container["preset"] == PRESET]
-    assert [one["state"] for one in ours] == ["running"]
+    assert [(one["state"], one["health"]) for one in ours] == [("running", "healthy")]
 
     server = rtsp.RtspServer({"gate": rtsp.Live()}, address=site.engine.gateway, prefix=site.engine.inside([]))
     with server:
