@@ -65,7 +65,7 @@ while read -r verb first second path; do
         echo "= ok" ;;
     remove)
         rm -f -- "$path" || exit 1
-        case $path in shipments/*/*) rmdir -- "${path%/*}" 2>/dev/null ;; esac
+        rmdir -- shipments/[0-9]*-[0-9]*-[0-9a-f]* 2>/dev/null  # the empty ones
         echo "= ok" ;;
     read)
         if [ -f "$path" ]; then echo "= $(size "$path")"; cat -- "$path" || exit 1; else echo "= absent"; fi ;;

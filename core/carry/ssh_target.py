@@ -162,7 +162,7 @@ class SshTarget:
         self.sync()
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files that may be there, and the folders of shipments that get empty."""
+        """Remove files that may be there, and the folders of shipments that are empty, also those of a cut-off pack."""
         for path in paths:
             require_plain_path(path)
             self._run(lambda session, path=path: session.ask("remove", path))  # type: ignore[misc]

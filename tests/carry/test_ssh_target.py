@@ -17,7 +17,7 @@ from core.carry.ssh_target import SshTarget
 from core.carry.target import UNFINISHED, Target
 from core.content import WrongContent
 from core.errors import Cancelled, InputError, XaivaError
-from tests.carry.test_medium import content, ignore, opener, path_of, sha256
+from tests.carry.test_medium import FOLDER, content, ignore, opener, path_of, sha256
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.disks import small_disk
 from tests.support.media import MEBI
@@ -85,16 +85,16 @@ def test_what_was_put_is_there(line: Line) -> None:
         assert check(target, *contents, suffix=UNFINISHED) == {}
         target.finish(path_of(data) for data in contents)
         target.finish(path_of(data) for data in contents)
-        target.write_small("shipments/1/manifest.json", b"old")
-        target.write_small("shipments/1/manifest.json", b"new")
-        assert target.read_small("shipments/1/manifest.json", 3) == b"new"
-        assert target.read_small("shipments/1/absent", 3) is None
+        target.write_small(f"{FOLDER}/manifest.json", b"old")
+        target.write_small(f"{FOLDER}/manifest.json", b"new")
+        assert target.read_small(f"{FOLDER}/manifest.json", 3) == b"new"
+        assert target.read_small(f"{FOLDER}/absent", 3) is None
         with pytest.raises(XaivaError, match="longer than 2 bytes"):
-            target.read_small("shipments/1/manifest.json", 2)
-        target.remove(["shipments/1/manifest.json"])
+            target.read_small(f"{FOLDER}/manifest.json", 2)
+        target.remove([f"{FOLDER}/manifest.json"])
         assert target.names() == {path_of(data): len(data) for data in contents}
     assert [(line.folder / path_of(data)).read_bytes() for data in contents] == contents
-    assert not (line.folder / "shipments/1").exists()
+    assert not (line.folder / FOLDER).exists()
 
 
 def test_a_line_that_is_cut_every_4_mb_moves_at_most_1_05_times_the_content(line: Line) -> None:
@@ -197,3 +197,17 @@ def test_who_cannot_be_reached_is_said(line: Line, tmp_path: Path) -> None:
 def test_an_address_names_a_host_and_a_folder(url: str) -> None:
     with pytest.raises(InputError, match="Target ssh://"):
         SshTarget(url)
+
+
+def test_the_empty_folder_of_a_pack_that_was_cut_off_goes(line: Line) -> None:
+    for name in ("20261130-120000-abcdef", "20261130-120001-abcdef", "Photos 2026"):
+        (line.folder / "shipments" / name).mkdir(parents=True)
+    (line.folder / "shipments/20261130-120001-abcdef/manifest.json").touch()
+    with line.target() as target:
+        target.require_writable()
+        assert {path.name for path in (line.folder / "shipments").iterdir()} == {
+            "20261130-120001-abcdef",
+            "Photos 2026",
+        }
+        target.remove(["shipments/20261130-120001-abcdef/manifest.json"])
+    assert [path.name for path in (line.folder / "shipments").iterdir()] == ["Photos 2026"]
