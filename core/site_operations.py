@@ -29,6 +29,7 @@ KINDS: dict[str, str] = {
     "pack": "core.carry.pack:run",
     "unpack": "core.carry.unpack:run",
     "check": "core.carry.medium_check:run",
+    "rehearse": "core.carry.rehearsal:run",
 }
 
 
@@ -63,12 +64,18 @@ def _remove_leftovers(site: Site, key: str) -> None:
     """Remove temporary files in the artifacts that `key` locks, and in the folders of killed builds.
 
     Partial downloads stay for the next sync. An unpack that was killed while it moved its files completes the move.
+    A rehearsal leaves its folder.
     """
     if key == "unpack":
         from core.carry.incoming import finish_move
 
         with contextlib.suppress(XaivaError):  # the next unpack reports it
             finish_move(site)
+    if key == "rehearsal":
+        from core.carry.rehearsal import remove_leftovers
+
+        with contextlib.suppress(XaivaError):  # the next rehearsal reports it
+            remove_leftovers(site)
     kind, _, preset = key.partition(":")
     if kind != "preset" or not preset or preset != os.path.basename(preset):
         return

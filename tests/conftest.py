@@ -47,6 +47,7 @@ FIRST = (
     "artifacts with an engine",
     "images with an engine",
     "containers with an engine",
+    "carry with an engine",
     "e2e with an engine",
     "up with an engine",
     "tui/test_screens.py",

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pack": ("carry", "Put presets, images and xaiva itself onto a USB stick, signed."),
     "unpack": ("carry", "Take a shipment from a USB stick into the site; check every byte."),
     "medium": ("carry", "What is on a USB stick, and whether every byte is right."),
+    "rehearse": ("carry", "At the office: what a site would do from a stick, without a network."),
     "launch": ("containers", "Start a container from a preset's image."),
     "ps": ("containers", "List the engine's containers; those launched by xaiva are marked."),
     "logs": ("containers", "Show a container's log: follow, filter, search."),

@@ -1,4 +1,4 @@
-"""`xaiva pack`, `unpack`, `medium`: shipments on a USB stick, in a folder or over ssh."""
+"""`xaiva pack`, `unpack`, `medium`, `rehearse`: shipments on a USB stick, in a folder or over ssh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
-from core.cli.session import CliSession, PresetName, json_option
+from core.cli.session import CliSession, PresetName, json_option, preset_argument
 from core.cli.single_use_options import Command, Group
 
 if TYPE_CHECKING:
@@ -103,6 +103,29 @@ def unpack_command(
     """
     options = {"trust": trust, "allow_older": allow_older}
     run_operation(session, "unpack", os.path.abspath(medium), options, detach=detach, as_json=as_json, key="unpack")
+
+
+@click.command("rehearse", cls=Command)
+@preset_argument
+@click.option("--images", is_flag=True, help="Carry the built image, so that the site need not build.")
+@click.option(
+    "--medium",
+    type=click.Path(exists=True, file_okay=False),
+    help="A medium that is packed already, which is only read (default: pack one for the rehearsal).",
+)
+@operation_options
+@click.pass_obj
+def rehearse_command(
+    session: CliSession, preset: str, images: bool, medium: str | None, detach: bool, as_json: bool
+) -> None:
+    """Do at the office what the site will do: install from a medium, unpack, verify, check, build and launch PRESET.
+
+    It happens without a network, and without the artifacts, caches and engine of this machine. What would fail there
+    is listed. Root is needed for the engine; without it, building and launching are left out, and this is said.
+    """
+    options: dict[str, Any] = {"images": images}
+    options |= {"medium": os.path.abspath(medium)} if medium else {}
+    run_operation(session, "rehearse", preset, options, detach=detach, as_json=as_json, key="rehearsal")
 
 
 @click.group("medium", cls=Group)
