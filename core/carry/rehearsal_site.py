@@ -33,7 +33,7 @@ STAGE_MARK = "\x1estage "  # before a stage; programs do not print this characte
 _IMAGES_NOT_DELIVERED = "images-not-delivered"  # the code of unpack's finding
 _SHARED_VARIABLES = ("PATH", "LANG", "LC_ALL")  # of the office's environment: those that every site has, too
 _HARMLESS = (Level.WARNING, Level.NOTE)
-_LAST_LINES = 6  # of a program that gave no reason in another form
+_LAST_LINES = 6  # before the remedy, of a program that gave its reason in no other form
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
@@ -118,7 +118,7 @@ class _Rehearsal:
         actions: dict[str, tuple[str, Callable[[], None]]] = {
             INSTALL: ("install xaiva from the medium, and unpack it", self._install),
             VERIFY: ("check every byte of the artifacts", lambda: self._operation(VERIFY, self._request.preset)),
-            CHECK: ("check the preset", lambda: self._command("preset", "check", self._request.preset)),
+            CHECK: ("check the preset", lambda: self._command(CHECK, "preset", "check", self._request.preset)),
             BUILD: ("build with no network", lambda: self._operation(BUILD, self._request.preset)),
             IMAGE: ("look for the image that the medium brings", self._find_image),
             LAUNCH: ("start the container, and wait until it is healthy", self._launch),
@@ -158,7 +158,9 @@ class _Rehearsal:
             self._outcome.passed.append(name)
         except StepFailed as failure:
             state = StageState.FAILED
-            self._outcome.findings += failure.findings
+            self._outcome.findings += [
+                finding.model_copy(update={"where": finding.where or f"step {name}"}) for finding in failure.findings
+            ]
             needs_it = {INSTALL: {*steps_of(self._request.images)}, BUILD: {LAUNCH}, IMAGE: {LAUNCH}}.get(name, set())
             self._skip(needs_it - {name}, f"step {name} failed")
         _report(stage.model_copy(update={"state": state, "ended": time.time()}))
@@ -174,7 +176,7 @@ class _Rehearsal:
         if (self._site / "xaiva").exists():
             self._judge_operation(INSTALL, "unpack", lines)
         else:
-            raise StepFailed([_launcher_finding(lines)])
+            raise StepFailed([_printed_error(INSTALL, lines)])
 
     def _operation(self, kind: str, *arguments: str) -> None:
         code, lines = self._follow([f"{self._site}/xaiva", kind, *arguments])
@@ -189,14 +191,14 @@ class _Rehearsal:
         findings = _errors_of({"error": newest.get("failure"), **(newest.get("result") or {})}, step)
         if self._engine is None and findings and all(item.code == _IMAGES_NOT_DELIVERED for item in findings):
             return  # there is an engine at the site; the steps that need one are skipped
-        raise StepFailed(findings or [_last_words(step, lines)])
+        raise StepFailed(findings or [_printed_error(step, lines)])
 
-    def _command(self, *words: str) -> None:
+    def _command(self, step: str, *words: str) -> None:
         """A command that is no operation: it prints its reasons as JSON."""
         done = self._capture(*words, "--json")
         if done.returncode:
             lines = f"{done.stdout}\n{done.stderr}".splitlines()
-            raise StepFailed(_errors_of(_document(done.stdout), words[-1]) or [_last_words(" ".join(words), lines)])
+            raise StepFailed(_errors_of(_document(done.stdout), step) or [_printed_error(step, lines)])
 
     def _find_image(self) -> None:
         tag = image_tag(self._request.preset)
@@ -206,7 +208,7 @@ class _Rehearsal:
             raise StepFailed([Finding.error("rehearsal-image", f"Image {tag}", why, remedy)])
 
     def _launch(self) -> None:
-        self._command("launch", self._request.preset, "--create-folders", "--wait")
+        self._command(LAUNCH, "launch", self._request.preset, "--create-folders", "--wait")
 
     def _capture(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self._run([f"{self._site}/xaiva", *words])
@@ -270,17 +272,13 @@ def _errors_of(document: dict[str, Any], step: str) -> list[Finding]:
     return [item for item in map(read_finding, document.get("findings") or []) if item.level not in _HARMLESS]
 
 
-def _launcher_finding(lines: list[str]) -> Finding:
-    """What the launcher printed: its reason, and after an arrow its remedy."""
-    texts = [line.removeprefix("xaiva: ") for line in lines]
-    arrow = max((number for number, text in enumerate(texts) if text.startswith("→ ")), default=len(texts))
+def _printed_error(step: str, lines: list[str]) -> Finding:
+    """What launcher and console print at the end: the reason, and after an arrow the remedy."""
+    texts = [line.removeprefix("xaiva: ").removeprefix("error: ") for line in lines]
+    arrow = max((number for number, text in enumerate(texts) if text.lstrip().startswith("→ ")), default=len(texts))
     why = "\n".join(texts[:arrow][-_LAST_LINES:])
-    remedy = " ".join(text.removeprefix("→ ").strip() for text in texts[arrow:])
-    return Finding.error("rehearsal-install", "The first install", why, remedy)
-
-
-def _last_words(step: str, lines: list[str]) -> Finding:
-    return Finding.error("rehearsal-step", f"Step {step}", "\n".join(lines[-_LAST_LINES:]))
+    remedy = " ".join(text.strip().removeprefix("→ ") for text in texts[arrow:])
+    return Finding.error(f"rehearsal-{step}", f"Step {step}", why, remedy)
 
 
 if __name__ == "__main__":
