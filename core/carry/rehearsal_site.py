@@ -34,6 +34,14 @@ _IMAGES_NOT_DELIVERED = "images-not-delivered"  # the code of unpack's finding
 _SHARED_VARIABLES = ("PATH", "LANG", "LC_ALL")  # of the office's environment: those that every site has, too
 _HARMLESS = (Level.WARNING, Level.NOTE)
 _LAST_LINES = 6  # before the remedy, of a program that gave its reason in no other form
+_MOUNT_FLAGS = {
+    "nosuid": os.ST_NOSUID,
+    "nodev": os.ST_NODEV,
+    "noexec": os.ST_NOEXEC,
+    "noatime": os.ST_NOATIME,
+    "nodiratime": os.ST_NODIRATIME,
+    "relatime": os.ST_RELATIME,
+}
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 
@@ -86,9 +94,17 @@ def main() -> None:
 def _hide_the_office(request: Request) -> None:
     """Mount empty folders over what only the office has. /run has the sockets of its engine."""
     if request.medium:
-        _mount("--rbind", request.medium, f"{request.folder}/medium")
+        _mount_read_only(request.medium, f"{request.folder}/medium")
     for path in [*request.hidden, "/run", *([] if os.path.samefile("/run", "/var/run") else ["/var/run"])]:
         _mount("-t", "tmpfs", "none", path)
+
+
+def _mount_read_only(source: str, target: str) -> None:
+    """Show a folder at another place, where nothing can be written. A user's namespace must keep the other options."""
+    _mount("--rbind", source, target)
+    flags = os.statvfs(target).f_flag
+    options = ["remount", "bind", "ro", *(name for name, flag in _MOUNT_FLAGS.items() if flags & flag)]
+    _mount("-o", ",".join(options), target)
 
 
 def _mount(*words: str) -> None:

@@ -201,7 +201,9 @@ def test_without_an_engine_it_says_what_nobody_knows(
     rehearse: Rehearse, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", path_without("dockerd", tmp_path / "bin"))
+    before = sorted(packed.rglob("*"))
     result = rehearse(medium=str(packed))
+    assert sorted(packed.rglob("*")) == before, "a medium is only read"
     assert (result["passed"], result["complete"]) == (["install", "verify", "check"], False)
     warning = only_finding(result, "warning")
     assert warning["what"] == "Not rehearsed: build, launch"
