@@ -14,6 +14,8 @@ from core.errors import ChecksFailed
 from core.progress import OUTCOME, ByteCounter, Progress, stage
 from core.site import Site
 
+FROM_MEDIUM = "from the medium"
+"""How an outcome says that every byte came from the medium, and not from this machine's memory."""
 _MOST_NAMED = 5
 
 
@@ -47,6 +49,6 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "presets": list(shipment.manifest.presets),
         "files": len(shipment.index.files),
         "bytes": sum(blobs.values()),
-        "read_back": "from the medium" if result.from_medium else f"perhaps from memory: {result.why_not}",
+        "read_back": FROM_MEDIUM if result.from_medium else f"perhaps from memory: {result.why_not}",
         "findings": [finding.model_dump(mode="json") for finding in shipment.findings],
     }

@@ -11,7 +11,11 @@ from core.carry.medium_info import describe_medium
 from core.carry.opened_shipment import read_index, shipment_ids, verify_signed
 from core.carry.shipment import SHIPMENTS, SIGNATURE
 from core.errors import XaivaError
+from core.findings import Finding
 from core.site import Site
+
+PACKING_UNFINISHED = "its packing did not finish"
+"""The state of a shipment whose packing was interrupted."""
 
 
 class ShipmentSummary(BaseModel):
@@ -21,7 +25,7 @@ class ShipmentSummary(BaseModel):
 
     id: str
     state: str
-    """`signed by a trusted key`, or why it cannot be used."""
+    """`signed by a trusted key`, PACKING_UNFINISHED, or why it cannot be used."""
     created: str = ""
     office: str = ""
     presets: list[str] = []
@@ -30,6 +34,7 @@ class ShipmentSummary(BaseModel):
     bytes: int = 0
     """Of its contents, each once."""
     signer: str = ""
+    """The fingerprint of the trusted key; empty for a shipment that cannot be used."""
 
 
 class MediumContents(BaseModel):
@@ -38,23 +43,34 @@ class MediumContents(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     medium: str
+    """One line, with its file system, where it is mounted, and its device."""
+    file_system: str
     free_bytes: int | None
     """None, as in `total_bytes`, when its file system does not say."""
     total_bytes: int | None
     shipments: list[ShipmentSummary]
+    findings: list[Finding] = []
+    """About the medium itself: that nothing is mounted there."""
 
 
 def describe_shipments(site: Site, medium: Path) -> MediumContents:
     """Look at every shipment. Raises XaivaError when the medium itself cannot be read."""
     info = describe_medium(medium)
     shipments = [_summary(site, medium, shipment) for shipment in reversed(shipment_ids(medium))]
-    return MediumContents(medium=info.summary, free_bytes=info.free, total_bytes=info.total, shipments=shipments)
+    return MediumContents(
+        medium=info.summary,
+        file_system=info.file_system,
+        free_bytes=info.free,
+        total_bytes=info.total,
+        shipments=shipments,
+        findings=list(info.findings),
+    )
 
 
 def _summary(site: Site, medium: Path, shipment: str) -> ShipmentSummary:
     folder = medium / SHIPMENTS / shipment
     if not os.path.lexists(folder / SIGNATURE):
-        return ShipmentSummary(id=shipment, state="its packing did not finish")
+        return ShipmentSummary(id=shipment, state=PACKING_UNFINISHED)
     try:
         verified = verify_signed(site, folder, allow_older=True)
         index = read_index(medium, verified.manifest)

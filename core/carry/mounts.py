@@ -1,10 +1,11 @@
-"""Finds the mount that a folder lies on, and the device below it, also through FUSE."""
+"""Reads the mount table, and finds the mount that a folder lies on and the device below it, also through FUSE."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,19 +21,27 @@ class Mount(NamedTuple):
     """The type of the file system, as the kernel names it."""
     device: str
     """The path of the device or image below; empty when there is none, or this user cannot learn it."""
+    number: str
+    """The number of its file system, as `8:17`; every mount of one file system has the same."""
+
+
+def read_mounts() -> Iterator[Mount]:
+    """Every mount in the order of the table, with its source for a device. Touches no file system, so never waits."""
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (kind, source) = before.split(), after.split()[:2]
+        yield Mount(Path(_unescape(fields[4])), kind, _unescape(source), fields[2])
 
 
 def find_mount(folder: Path) -> Mount:
     """The mount that holds `folder`. Of several on one mount point the last one hides the others."""
     target = os.fspath(folder.resolve())
-    best = Mount(Path("/"), "", "")
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, (kind, source) = before.split(), after.split()[:2]
-        mount_point = _unescape(fields[4])
+    best = Mount(Path("/"), "", "", "")
+    for mount in read_mounts():
+        mount_point = os.fspath(mount.mount_point)
         inside = target == mount_point or target.startswith(mount_point.rstrip("/") + "/")
         if inside and len(mount_point) >= len(os.fspath(best.mount_point)):
-            best = Mount(Path(mount_point), kind, _unescape(source))
+            best = mount
     return best._replace(device=_find_device(best))
 
 
