@@ -27,6 +27,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "editor": ("2", "down", "e"),
     "artifacts": ("3", "down"),
     "builds": ("4", "down"),
+    "carry": ("comma", "y"),
     "containers": ("5",),
     "engine": ("comma", "n", "down"),
     "cameras": ("6",),

@@ -165,6 +165,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("builds.stages", "t", "Stages and log", "Stages", "The stages of this build and its log"),
     Action("builds.compare", "m", "Compare", "Compare", "With the marked build (space): what made it slower?"),
     Action("builds.build", "b", "Build again", "Build", "Build this preset's image again", changes=True),
+    # carry
+    Action("carry.pack", "p", "Pack", "Pack", "Put presets with all they need onto the medium", changes=True),
+    Action("carry.unpack", "u", "Unpack", "Unpack", "Take the newest shipment into this site", changes=True),
+    Action("carry.check", "v", "Check", "Check", "Read every byte of the newest shipment", changes=True),
+    Action("carry.name", "a", "Name a folder", "Folder", "List a folder, or ssh://…, as a medium"),
+    Action("carry.create_key", "c", "Create a signing key", "Key", "The key that signs shipments", changes=True),
+    Action("carry.follow", "f,enter", "Follow the operation", "Follow", "Open the newest operation of this medium"),
     # containers
     Action("containers.logs", "l", "Logs", "Logs", "Follow the container's log"),
     Action("containers.inspect", "i", "Inspect", "Inspect", "Everything the engine knows about the container"),

@@ -65,6 +65,11 @@ _ENTRIES = (
         "every kept build with its stages and log; compare two builds",
     ),
     ScreenEntry(
+        "carry", "Carry", "", "prepare", "y",
+        "media for sites without a network: pack, unpack, check; whether one may be pulled out",
+        ("media", "stick", "usb"),
+    ),
+    ScreenEntry(
         "containers", "Containers", "5", "run", "t",
         "all containers of the engine; log, shell, stop, restart, remove",
         ("ps",),

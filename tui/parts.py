@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.site import Site
 from tui.sources import Sources
 from tui.store import Store
 
 if TYPE_CHECKING:
+    from core.carry.pack_plan import PackPlan
     from core.clean.model import CleanPlan
     from core.service_client import ServiceClient
     from tui.container_log import ContainerLog
@@ -44,6 +45,12 @@ def _clean_plan(site: Site) -> CleanPlan:
     return plan_clean(site)
 
 
+def _pack_plan(site: Site, medium: str, options: Mapping[str, Any]) -> PackPlan:
+    from core.carry.pack import plan_pack
+
+    return plan_pack(site, medium, options)
+
+
 @dataclass(frozen=True)
 class ConsoleParts:
     """What `tui.app.XaivaApp` is made of."""
@@ -66,3 +73,5 @@ class ConsoleParts:
     """What shows what an operation of that kind would do, None for a kind without a preview."""
     clean_plan: Callable[[Site], CleanPlan] = _clean_plan
     """What a clean-up would remove. Blocks."""
+    pack_plan: Callable[[Site, str, Mapping[str, Any]], PackPlan] = _pack_plan
+    """What a pack onto that medium would write, with the options of the operation. Blocks."""

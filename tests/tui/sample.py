@@ -9,6 +9,7 @@ from core.engine_identity import EngineIdentity
 from core.log_lines import LineSpool
 from core.service_client import LoginIdentity
 from core.site import Site
+from tests.tui.sample_carry import media, pack_plan
 from tests.tui.sample_engine import SampleEngineEvents, clean_plan, disk_usage, engine_objects, image_layers
 from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
@@ -67,7 +68,7 @@ class SampleSources:
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
-        names += (engine_objects, disk_usage, image_layers)
+        names += (engine_objects, disk_usage, image_layers, media)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {
             "operation": stages(),
@@ -100,4 +101,5 @@ PARTS = ConsoleParts(
     service=SampleService(),  # type: ignore[arg-type]
     preview=previews().get,
     clean_plan=lambda _: clean_plan(),
+    pack_plan=lambda *_: pack_plan(),
 )

@@ -23,6 +23,7 @@ from core.progress import Stage, StageState
 from core.site import Site
 from core.site_settings import Setting, SettingsFile, SettingSource, Variable, read_settings
 from core.up.plan import UpPlan, UpStep
+from tests.tui.sample_carry import SHIPMENT, STICK
 from tests.tui.sample_machine import GIB, MIB, NOON
 from tui.formatters import previews as preview_format
 from tui.screens.start_operation import Preview
@@ -67,6 +68,17 @@ def operations() -> list[Operation]:
         operation(11, "verify", "cpu-debian12", OperationState.DONE, 3),
         operation(10, "sync", "cpu-debian12", OperationState.DONE, 41),
         operation(9, "lock", "cpu-debian12", OperationState.DONE, 12),
+        operation(
+            8,
+            "pack",
+            STICK,
+            OperationState.DONE,
+            1204,
+            key=f"medium:{STICK}",
+            started=NOON - 9000,
+            ended=NOON - 7796,
+            result={"shipment": SHIPMENT, "safe_to_remove": True, "files": 412},
+        ),
     ]
 
 

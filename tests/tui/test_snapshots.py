@@ -35,6 +35,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "up": (("2", "U"), "start the container"),
     "launch": (("2", "L"), "ports"),
     "artifacts": (("3", "down"), "Plan"),
+    "carry": (("comma", "y"), "SAFE TO REMOVE"),
+    "carry-pack": (("comma", "y", "p"), "needs 106 MiB"),
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
     "engine": (("comma", "n"), "4 lines · follows"),

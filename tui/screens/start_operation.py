@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from core.errors import XaivaError
 from core.site import Site
 from tui.app_protocol import console_of
-from tui.formatters import previews
+from tui.formatters import carry, previews
 from tui.formatters.cells import Span, line
 from tui.screens.form import Form
 from tui.widgets.panel import Formatter
@@ -77,10 +78,40 @@ def _up_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
     return partial(previews.up_preview, plan_up(UpRequest(site, name, **options)))
 
 
+def _pack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
+    from core.carry.pack import plan_pack
+
+    return partial(carry.pack_preview, plan_pack(site, medium, options))
+
+
+def _unpack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
+    """With a fingerprint in `trust`, that key is trusted from now on."""
+    from core.carry.opened_shipment import open_shipment
+    from core.carry.unpack_plan import check_fits, plan_unpack
+
+    older, trusted = bool(options.get("allow_older")), str(options.get("trust") or "")
+    shipment = open_shipment(site, Path(medium), trusted=trusted, allow_older=older)
+    plan = plan_unpack(site, shipment, lambda: False)
+    check_fits(site, plan)
+    return partial(carry.unpack_preview, plan, shipment.manifest.shipment)
+
+
+def _check_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
+    """With a fingerprint in `trust`, that key is trusted from now on."""
+    from core.carry.opened_shipment import open_shipment
+
+    shipment = open_shipment(site, Path(medium), trusted=str(options.get("trust") or ""), allow_older=True)
+    blobs = shipment.index.needed_blobs()
+    return partial(carry.check_preview, shipment.manifest.shipment, len(blobs), sum(blobs.values()))
+
+
 PREVIEWS: dict[str, Preview] = {
     "lock": _lock_preview,
     "sync": _sync_preview,
     "verify": _verify_preview,
     "build": _build_preview,
     "up": _up_preview,
+    "pack": _pack_preview,
+    "unpack": _unpack_preview,
+    "check": _check_preview,
 }
