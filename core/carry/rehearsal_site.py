@@ -294,7 +294,7 @@ def _printed_error(step: str, lines: list[str]) -> Finding:
     arrow = max((number for number, text in enumerate(texts) if text.lstrip().startswith("→ ")), default=len(texts))
     why = "\n".join(texts[:arrow][-_LAST_LINES:])
     remedy = " ".join(text.strip().removeprefix("→ ") for text in texts[arrow:])
-    return Finding.error(f"rehearsal-{step}", f"Step {step}", why, remedy)
+    return Finding.error(f"rehearsal-{step}", "The command failed", why, remedy)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_a_wheelhouse_without_a_wheel(rehearse: Rehearse, shared: Site, tmp_path
     office = Office(signing.signing_key(shared), signing.fingerprint(shared))
     lacking = f'absent==1.0 ; python_version >= "3.10" --hash=sha256:{"0" * 64}\n'
     finding = only_finding(rehearse(medium=str(small_medium(tmp_path, office, shared, lacking))))
-    assert finding["what"] == "Step install"
+    assert (finding["what"], finding["where"]) == ("The command failed", "step install")
     assert "absent" in finding["why"]
     assert "the wheelhouse lacks a file" in finding["remedy"]
 
