@@ -17,10 +17,10 @@ from core.carry.ssh_target import SshTarget
 from core.carry.target import UNFINISHED, Target
 from core.content import WrongContent
 from core.errors import Cancelled, InputError, XaivaError
-from tests.carry.test_medium import FOLDER, content, ignore, opener, path_of, sha256
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.disks import small_disk
 from tests.support.media import MEBI
+from tests.support.medium_contents import FOLDER, content, ignore, opener, path_of, sha256
 from tests.support.sshd import serve_ssh
 
 pytestmark = pytest.mark.ssh

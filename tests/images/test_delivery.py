@@ -340,9 +340,8 @@ def test_a_base_image_goes_the_same_way(tmp_path: Path, reachable: TestEngine) -
     manifest = (layout.folder / image.manifest).read_bytes()
     for name, content in layout_documents(image.tag, image.config, image.layers, manifest).items():
         (folder / name).write_bytes(content)
-    locked = LockedImage(
-        reference="base:1", tag=image.tag, config_digest=f"sha256:{image.config}", folder="images/base"
-    )
+    digest = f"sha256:{image.config}"
+    locked = LockedImage(reference="base:1", tag=image.tag, config_digest=digest, folder="images/base")
     lock = Lock(preset="demo", preset_sha256="0" * 64, python_version="3.11", base_image=locked)
     recorder = Recorder()
     for _ in range(2):
@@ -358,16 +357,14 @@ class FolderSink:
     """Keeps what it is given; has what is named."""
 
     def __init__(self, folder: Path, present: set[str]) -> None:
-        folder.mkdir()
         self.folder, self.present = folder, present
+        folder.mkdir()
 
     def has(self, sha256: str) -> bool:
         return sha256 in self.present
 
     def write(self, sha256: str, size: int, stream: BlobStream) -> None:
-        with open(self.folder / sha256, "wb") as file:
-            while data := stream.read(1 << 16):
-                file.write(data)
+        (self.folder / sha256).write_bytes(b"".join(iter(lambda: stream.read(1 << 16), b"")))
         assert (self.folder / sha256).stat().st_size == size
 
     def digests(self) -> set[str]:
