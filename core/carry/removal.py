@@ -71,7 +71,8 @@ def judge_removal(operations: Sequence[Operation], contents: MediumContents | No
             return Removal(RemovalState.UNKNOWN, why)
     if newest.kind == "unpack":
         written = [operation for operation in operations[1:] if operation.kind != "unpack"]
-        return judge_removal(written, contents) if written else Removal(RemovalState.SAFE, "it was only read")
+        why = "it was read, and nothing but a line of its audit log was written to it"
+        return judge_removal(written, contents) if written else Removal(RemovalState.SAFE, why)
     return _by_reading_back(newest, shipment)
 
 

@@ -16,6 +16,7 @@ from core.carry.mounts import Mount
 from core.carry.signing import create_key, public_key
 from core.carry.trust_store import add_signer, revoke_signer
 from core.site import Site
+from tests.support import until
 from tests.support.media import EXFAT, FAT32, MEBI, StickMedium, medium_of
 from tests.support.shipments import HandMade
 
@@ -27,7 +28,9 @@ def listed(lister: MediaLister, path: Path) -> ListedMedium:
 @contextmanager
 def hanging(stick: StickMedium) -> Iterator[None]:
     """Every access to the stick waits."""
+    until(stick.fuse_process)
     process = stick.fuse_process()
+    assert process  # 0 would stop the tests themselves
     os.kill(process, signal.SIGSTOP)
     try:
         yield

@@ -62,7 +62,7 @@ UNPACKED = operation("unpack", result={"shipment": SHIPMENT})
         ([DAMAGED, PACKED], RemovalState.UNPROVEN, "damaged"),
         ([operation("check", OperationState.CANCELLED), PACKED], RemovalState.SAFE, SHIPMENT),
         ([CUT_OFF, PACKED], RemovalState.UNPROVEN, "did not finish"),
-        ([UNPACKED], RemovalState.SAFE, "only read"),
+        ([UNPACKED], RemovalState.SAFE, "nothing but a line"),
         ([UNPACKED, CUT_OFF], RemovalState.UNPROVEN, "did not finish"),
         ([UNPACKED, PACKED_IN_MEMORY], RemovalState.UNPROVEN, "no direct reads"),
         ([operation("pack", result={"shipment": SHIPMENT})], RemovalState.UNPROVEN, "not read back"),

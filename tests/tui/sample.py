@@ -30,7 +30,8 @@ from tui.store import Store
 
 __all__ = [
     "NOON", "PARTS", "SampleLog", "SampleService", "SampleSources", "SampleStore", "builds", "cameras", "containers",
-    "events", "gpus", "host", "lock", "operations", "picture", "plan", "presets", "previews", "processes", "service",
+    "events", "gpus", "host", "lock", "media", "operations",
+    "pack_plan", "picture", "plan", "presets", "previews", "processes", "service",
     "site_settings", "stages", "statistics", "write_logs",
 ]  # fmt: skip
 

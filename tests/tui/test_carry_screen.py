@@ -17,17 +17,22 @@ from core.artifacts.generated_files import generated_files
 from core.carry import pack, signing
 from core.carry.medium_check import FROM_MEDIUM
 from core.carry.opened_shipment import open_shipment
+from core.carry.removal import judge_removal
 from core.carry.trust_store import read_trust
 from core.files import write_atomic
-from core.progress import NullProgress
+from core.operations.model import OperationState
+from core.progress import NullProgress, Stage, StageState
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.support import require
 from tests.support.artifacts import locked, random_file, write_lock_of
 from tests.support.shipments import HandMade, small_files
 from tests.tui import sample
+from tests.tui.sample_site import operation
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
+from tui.formatters import carry as carry_format
+from tui.formatters.cells import plain_text
 from tui.navigation import SCREENS
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
@@ -158,7 +163,7 @@ async def test_the_first_unpack_asks_for_what_only_the_paper_says(bare_site: Sit
         await pilot.press("y")
         await until(pilot, lambda: (bare_site.presets / "small.json").exists())
         await shows(pilot, "✓ SAFE TO REMOVE")
-        await shows(pilot, "it was only read")
+        await shows(pilot, "nothing but a line of its audit log")
         await pilot.press("v")
         await shows(pilot, "are read in full")
         await pilot.press("escape", "u")
@@ -207,3 +212,37 @@ async def test_a_plan_that_does_not_fit_is_refused_with_numbers(bare_site: Site)
         await pilot.press("enter")
         await pilot.pause()
         assert isinstance(app.screen, Pack)
+
+
+def test_unknown_free_space_never_reads_as_room() -> None:
+    lines = carry_format.pack_preview(sample.pack_plan().model_copy(update={"free_bytes": None}), 80)
+    assert plain_text(lines[0]).startswith("? needs 106 MiB; how much is free there is not known")
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "words"),
+    [
+        (0, 60, ""),
+        (500 << 20, 1, ""),  # too early to say
+        (500 << 20, 50, "about 2 min left to write to the medium, at 10.0 MiB/s"),
+    ],
+)
+def test_the_time_left_comes_from_the_bytes_so_far(done: int, seconds: int, words: str) -> None:
+    finished = Stage(
+        id="split", title="split", state=StageState.DONE, done=9, total=9, unit="bytes", started=1, ended=2
+    )
+    running = Stage(id="write", title="write to the medium", state=StageState.RUNNING, done=done, total=2000 << 20)
+    stages = [finished, running.model_copy(update={"unit": "bytes", "started": 1000.0})]
+    assert carry_format.time_left(stages, 1000.0 + seconds) == words
+
+
+def test_an_operation_in_work_shows_its_stages_and_forbids_to_remove_it() -> None:
+    medium = sample.media().media[0]
+    live = operation(9, "pack", medium.path, OperationState.RUNNING, 0)
+    removal = judge_removal([live], medium.contents)
+    lines = carry_format.detail(medium, sample.media(), removal, live, sample.stages(), sample.NOON, 100)
+    words = "\n".join(plain_text(line) for line in lines)
+    assert "! DO NOT REMOVE\npack, operation 9, is using it" in words
+    assert "512 MiB of 821 MiB" in words
+    assert "SAFE" not in words
+    assert "▶ pack, operation 9" in plain_text(carry_format.row(medium, live)[-1])

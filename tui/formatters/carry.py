@@ -160,13 +160,7 @@ def shipment_lines(shipment: ShipmentSummary, width: int) -> list[Line]:
 
 def pack_preview(plan: PackPlan, width: int) -> list[Line]:
     """What a pack would write, by group, and whether it fits."""
-    room = f"needs {size(plan.needed_bytes)} of {size(plan.free_bytes)} free"
-    if plan.fits:
-        out = [line(Span("✓ ", "ok"), room)]
-    else:
-        lacking = size(plan.needed_bytes - plan.free_bytes)
-        remedy = f"→ free at least {lacking} on it, use a larger medium, or pack fewer presets"
-        out = [*wrap(f"✗ {room}: it does not fit", width, "error"), *wrap(remedy, width, "accent", indent="  ")]
+    out = _room_lines(plan, width)
     out += [*wrap(f"on {plan.medium}", width, "dim"), line()]
     rows: list[tuple[Cell, ...]] = [
         (group.name, str(group.files), size(group.bytes), size(group.new_bytes)) for group in plan.groups
@@ -185,14 +179,26 @@ def pack_preview(plan: PackPlan, width: int) -> list[Line]:
     return out
 
 
-def unpack_preview(plan: UnpackPlan, shipment: str, width: int) -> list[Line]:
+def _room_lines(plan: PackPlan, width: int) -> list[Line]:
+    """Whether it fits."""
+    if plan.free_bytes is None:
+        return wrap(f"? needs {size(plan.needed_bytes)}; how much is free there is not known", width, "warn")
+    room = f"needs {size(plan.needed_bytes)} of {size(plan.free_bytes)} free"
+    if plan.fits:
+        return [line(Span("✓ ", "ok"), room)]
+    lacking = size(plan.needed_bytes - plan.free_bytes)
+    remedy = f"→ free at least {lacking} on it, use a larger medium, or pack fewer presets"
+    return [*wrap(f"✗ {room}: it does not fit", width, "error"), *wrap(remedy, width, "accent", indent="  ")]
+
+
+def unpack_preview(plan: UnpackPlan, shipment: str, free: int, width: int) -> list[Line]:
     """What an unpack would write, file by file, the presets first, and what it needs."""
     missing = sorted(plan.missing, key=lambda item: item.file.kind is Kind.ARTIFACT)
     out = [line(Span(f"shipment {shipment}", "title"))]
     out += wrap(f"{len(plan.files)} files: {len(plan.files) - len(missing)} are here already", width)
     if not missing:
         return [*out, line(Span("✓ ", "ok"), "no file is new; images are compared by the operation itself")]
-    room = f"{size(plan.needed_bytes)} come from the medium; {size(plan.free_bytes)} are free here"
+    room = f"{size(plan.needed_bytes)} come from the medium; {size(free)} are free here"
     out += [*wrap(room, width), line()]
     for item in missing[:MOST_FILES]:
         out.append(line(Span(f"{item.state.word:<9}", "dim"), item.file.path))

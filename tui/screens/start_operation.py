@@ -87,13 +87,14 @@ def _pack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Format
 def _unpack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
     """With a fingerprint in `trust`, that key is trusted from now on."""
     from core.carry.opened_shipment import open_shipment
-    from core.carry.unpack_plan import check_fits, plan_unpack
+    from core.carry.unpack_plan import plan_unpack
+    from core.disk_space import check_space, free_bytes
 
     older, trusted = bool(options.get("allow_older")), str(options.get("trust") or "")
     shipment = open_shipment(site, Path(medium), trusted=trusted, allow_older=older)
     plan = plan_unpack(site, shipment, lambda: False)
-    check_fits(site, plan)
-    return partial(carry.unpack_preview, plan, shipment.manifest.shipment)
+    check_space({site.artifacts: plan.needed_bytes}, f"shipment {shipment.manifest.shipment}")
+    return partial(carry.unpack_preview, plan, shipment.manifest.shipment, free_bytes(site.artifacts))
 
 
 def _check_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
