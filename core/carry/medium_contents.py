@@ -26,7 +26,8 @@ class ShipmentSummary(BaseModel):
     id: str
     state: str
     """`signed by a trusted key`, PACKING_UNFINISHED, or why it cannot be used."""
-    created: str = ""
+    created: float = 0
+    """When it was packed, by the office's clock: a Unix time in seconds; 0 when that cannot be trusted."""
     office: str = ""
     presets: list[str] = []
     images: list[str] = []
@@ -80,7 +81,7 @@ def _summary(site: Site, medium: Path, shipment: str) -> ShipmentSummary:
     return ShipmentSummary(
         id=shipment,
         state="signed by a trusted key",
-        created=manifest.created.isoformat(),
+        created=manifest.created.timestamp(),
         office=manifest.office,
         presets=manifest.presets,
         images=[image.tag for image in index.images],

@@ -162,7 +162,7 @@ def medium_show(session: CliSession, medium: str, as_json: bool) -> None:
     for shipment in described.shipments:
         output.print_line(f"{shipment.id}  {shipment.state}")
         details: list[tuple[str, Any]] = [
-            ("packed", f"{shipment.created} by {shipment.office}" if shipment.created else ""),
+            ("packed", f"{output.moment(shipment.created)} by {shipment.office}" if shipment.created else ""),
             ("presets", ", ".join(shipment.presets)),
             ("images", ", ".join(shipment.images)),
             ("files", f"{shipment.files}, {output.size(shipment.bytes)}" if shipment.files else ""),

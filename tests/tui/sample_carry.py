@@ -18,7 +18,7 @@ def media() -> CarryView:
     packed = ShipmentSummary(
         id=SHIPMENT,
         state="signed by a trusted key",
-        created="2026-11-28T09:15:00+00:00",
+        created=1795857300.0,
         office="ana@gpu-box",
         presets=["ubuntu22.04-cuda12.6", "cpu-debian12"],
         images=["xaiva/ubuntu22.04-cuda12.6"],

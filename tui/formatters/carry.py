@@ -14,7 +14,7 @@ from core.progress import Stage, StageState
 from tui.formatters import findings as finding_format
 from tui.formatters import operations as operation_format
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, labelled_lines, line, table, wrap
-from tui.formatters.numbers import coarse_duration, size
+from tui.formatters.numbers import coarse_duration, local_time, size
 
 if TYPE_CHECKING:
     from core.carry.pack_plan import PackPlan
@@ -147,7 +147,7 @@ def shipment_lines(shipment: ShipmentSummary, width: int) -> list[Line]:
     state = shipment_state(shipment)
     out = [line(Span(shipment.id, "title")), *wrap(state.text, width, state.role)]
     facts = [
-        ("packed", f"{shipment.created} by {shipment.office}" if shipment.created else ""),
+        ("packed", f"{local_time(shipment.created)} by {shipment.office}" if shipment.created else ""),
         ("presets", ", ".join(shipment.presets)),
         ("images", ", ".join(shipment.images)),
         ("files", f"{shipment.files}, {size(shipment.bytes)}" if shipment.files else ""),
