@@ -94,10 +94,8 @@ class StickMedium:
     def fuse_process(self) -> int:
         """The process that serves it; 0 when the kernel does, or it has ended."""
         for process in Path("/proc").glob("[0-9]*") if self.kind.fuse and self.device else ():
-            with suppress(OSError):
-                targets = {os.readlink(handle) for handle in (process / "fd").iterdir()}
-                if {"/dev/fuse", self.device} <= targets:
-                    return int(process.name)
+            if {"/dev/fuse", self.device} <= _open_files(process):
+                return int(process.name)
         return 0
 
     def written_bytes(self) -> int:
@@ -151,6 +149,16 @@ def throttled(medium: StickMedium, bytes_a_second: int) -> Iterator[None]:
         yield
     finally:
         throttle.write_text(f"{device} 0")
+
+
+def _open_files(process: Path) -> set[str]:
+    """What a process has open. A handle that is closed meanwhile does not hide the others."""
+    targets = set()
+    with suppress(OSError):
+        for handle in (process / "fd").iterdir():
+            with suppress(OSError):
+                targets.add(os.readlink(handle))
+    return targets
 
 
 def _is_running(process: int) -> bool:
