@@ -137,8 +137,10 @@ def _place(site: Site, shipment: OpenedShipment, plan: UnpackPlan, incoming: Inc
         incoming.move_into_place([(item.content.sha256, item.path) for item in missing])
     else:
         incoming.remove()
-    for preset in sorted({item.file.preset for item in plan.files if item.file.kind is Kind.ARTIFACT}):
-        _settle(site, preset, plan.files)
+    paths = {item.file.path for item in plan.files}
+    for preset in sorted({item.file.preset for item in plan.files}):
+        if f"artifacts/{preset}/{LOCK_NAME}" in paths:
+            _settle(site, preset, plan.files)
 
 
 def _settle(site: Site, preset: str, files: list[PlannedFile]) -> None:

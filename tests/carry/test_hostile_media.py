@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
 from core.site import Site
 from tests.carry.conftest import Unpack
+from tests.support.proofs import full
 from tests.support.shipments import HandMade, tree, write
 
 ALPHA = b"alpha" * 1000
@@ -197,10 +201,10 @@ FIELDS = st.dictionaries(
     JSON,
     max_size=4,
 )
-HOSTILE = {"max_examples": 1000, "deadline": None, "suppress_health_check": list(HealthCheck)}
+HOSTILE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(**HOSTILE)
+@settings(max_examples=1000, **HOSTILE)
 @given(index=FIELDS, files=st.lists(st.text(max_size=30), max_size=3))
 def test_a_thousand_indexes_are_refused_or_stay_inside(index: dict[str, Any], files: list[str]) -> None:
     """Whatever an index says: it is refused with a message, or all of its paths are below the site's folders."""
@@ -211,8 +215,64 @@ def test_a_thousand_indexes_are_refused_or_stay_inside(index: dict[str, Any], fi
         parsed = read_document(Index, text, INDEX)
     except InputError:
         return
-    root = Path("/site")
     for file in parsed.files:
-        path = Path(os.path.normpath(root / file.path))
-        assert path.is_relative_to(root / file.path.split("/")[0])
-        assert file.path.split("/")[0] in ("presets", "artifacts", "docker")
+        top = file.path.split("/")[0]
+        assert top in ("presets", "artifacts", "docker")
+        assert Path(os.path.normpath(Path("/site") / file.path)).is_relative_to(Path("/site") / top)
+
+
+PARTS = st.sampled_from(
+    [
+        "..",
+        ".",
+        "",
+        "presets",
+        "artifacts",
+        "docker",
+        "outside",
+        "~",
+        "link",
+        ".xaiva",
+        "C:",
+        "a",
+        "\\..",
+        "\u2024\u2024",
+    ]
+)
+HOSTILE_PATHS = st.builds(
+    lambda start, parts: start + "/".join(parts), st.sampled_from(["", "/", "//", "./"]), st.lists(PARTS, max_size=5)
+)
+
+
+@pytest.mark.proof("carry")
+def test_a_thousand_signed_shipments_write_nothing_outside(
+    office: Site, there: Site, medium: Path, run_unpack: Unpack, tmp_path: Path
+) -> None:
+    """Signed by a key that the site trusts, with paths that lead out of it, also through a link that stands there."""
+    (tmp_path / "outside").mkdir()
+    (there.presets / "link").symlink_to(tmp_path / "outside")
+    before = _outside(tmp_path)
+    number = itertools.count()
+
+    @settings(max_examples=1000 if full("carry") else 50, database=None, **HOSTILE)
+    @given(st.lists(HOSTILE_PATHS, min_size=1, max_size=3, unique=True))
+    def unpack(paths: list[str]) -> None:
+        shutil.rmtree(medium)
+        created = f"2026-11-01T{next(number) // 3600:02}:{next(number) // 60 % 60:02}:{next(number) % 60:02}Z"
+        shipment = HandMade(office, {}, created=created)
+        entries = [{"path": path, "kind": "artifact", "sha256": sha256_bytes(ALPHA)} for path in paths]
+        shipment.index = {"contents": [{"sha256": sha256_bytes(ALPHA), "size": len(ALPHA)}], "files": entries}
+        shipment.extra_blobs = [ALPHA]
+        shipment.write(medium)
+        with contextlib.suppress(XaivaError):
+            run_unpack(allow_older=True)
+        assert _outside(tmp_path) == before
+        assert {path.name for path in there.root.iterdir()} <= {"presets", "artifacts", "docker", ".xaiva"}
+
+    unpack()
+
+
+def _outside(folder: Path) -> set[str]:
+    """Everything that is there besides the site's own folders and the medium."""
+    own = {"medium", "there"}
+    return {f"{path.relative_to(folder)}" for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in own}

@@ -179,6 +179,14 @@ def test_an_older_shipment_needs_to_be_asked_for(
     assert tree(there.root) == shipment.files
 
 
+def test_artifacts_without_a_lock_are_taken_as_they_are(
+    office: Site, there: Site, medium: Path, run_unpack: Unpack
+) -> None:
+    HandMade(office, {"artifacts/other/notes.txt": b"notes"}).write(medium)
+    assert run_unpack()["new"] == 1
+    assert tree(there.root) == {"artifacts/other/notes.txt": b"notes"}
+
+
 def test_no_shipment_is_said(medium: Path, run_unpack: Unpack) -> None:
     with pytest.raises(InputError, match="shipments"):
         run_unpack()
