@@ -97,11 +97,6 @@ def launcher_text() -> bytes:
     return (STICK / "xaiva.sh").read_bytes()
 
 
-def site_launcher_text() -> bytes:
-    """The script `xaiva` in the folder of a site with an installed console."""
-    return (STICK / "site_xaiva.sh").read_bytes()
-
-
 def start_here_text(*, shipment: str, created: datetime, office: str, version: str) -> bytes:
     """`START-HERE.txt`: what a person does with the medium, in English and Korean. It does not show a fingerprint."""
     text = (STICK / START_HERE).read_text(encoding="utf-8")

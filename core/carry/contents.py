@@ -48,11 +48,6 @@ class Contents:
         self.files.append(CarriedFile(path=path, kind=kind, sha256=sha256, preset=preset))
         self.sources.setdefault(sha256, source)
 
-    @property
-    def total_bytes(self) -> int:
-        """The size of all files, equal ones counted each time."""
-        return sum(self.sources[file.sha256].content.size for file in self.files)
-
 
 def gather(site: Site, presets: Iterable[str]) -> Contents:
     """The files of these presets and of the site itself. Reads the small ones; the locks have the hashes of the others.

@@ -44,11 +44,6 @@ def public_key(site: Site) -> Signer:
     return _read_public(_public_file(signing_key(site)))
 
 
-def public_key_line(site: Site) -> str:
-    """The line of the `.pub` file."""
-    return public_key(site).public_line
-
-
 def fingerprint(site: Site) -> str:
     """The fingerprint of the signing key, `SHA256:…`."""
     return public_key(site).fingerprint

@@ -38,7 +38,7 @@ def test_a_signature_is_one_that_ssh_keygen_verifies_with_the_sites_own_file(off
     assert done.returncode == 0
     assert signer.fingerprint in done.stdout.decode()
     assert signing.fingerprint(office) == signer.fingerprint
-    assert signing.public_key_line(office) == (office.state / "carry/signing_key.pub").read_text().strip()
+    assert signing.public_key(office).public_line == (office.state / "carry/signing_key.pub").read_text().strip()
     assert (office.state / "carry/signing_key").stat().st_mode & 0o777 == 0o600
 
 
