@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from core.carry.trust_store import add_signer
 from core.site import Site
 from tests.support import require
 from tests.support.artifacts import RecordingProgress
+from tests.support.media import FileSystem, StickMedium, medium_of
 from tests.support.shipments import HandMade, small_files
 
 Unpack = Callable[..., dict[str, object]]
@@ -46,6 +47,13 @@ def medium(tmp_path: Path) -> Path:
     """An empty folder in the place of a medium."""
     (tmp_path / "medium").mkdir()
     return tmp_path / "medium"
+
+
+@pytest.fixture
+def stick(kind: FileSystem, tmp_path: Path) -> Iterator[StickMedium]:
+    """A real medium of the file system that the test names as `kind`."""
+    with medium_of(kind, tmp_path / "stick") as medium:
+        yield medium
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,12 +30,6 @@ from tests.support.medium_contents import (
     sha256,
 )
 from tests.support.proofs import full
-
-
-@pytest.fixture
-def stick(kind: FileSystem, tmp_path: Path) -> Iterator[StickMedium]:
-    with medium_of(kind, tmp_path / "stick") as medium:
-        yield medium
 
 
 @ALL_KINDS

@@ -6,7 +6,7 @@ import math
 import os
 import random
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from core.carry.medium_errors import MediumGone
 from core.carry.target import UNFINISHED
 from core.errors import XaivaError
 from tests.support.disks import fill
-from tests.support.media import EXFAT, EXT4, MEBI, FileSystem, StickMedium, medium_of, throttled
+from tests.support.media import EXFAT, EXT4, MEBI, StickMedium, medium_of, throttled
 from tests.support.medium_contents import (
     ALL_KINDS,
     BEHIND_FUSE,
@@ -29,12 +29,6 @@ from tests.support.medium_contents import (
     put,
     sha256,
 )
-
-
-@pytest.fixture
-def stick(kind: FileSystem, tmp_path: Path) -> Iterator[StickMedium]:
-    with medium_of(kind, tmp_path / "stick") as medium:
-        yield medium
 
 
 @BEHIND_FUSE
