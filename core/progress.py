@@ -115,18 +115,34 @@ class ByteCounter:
 
     def __enter__(self) -> Self:
         stop_if_cancelled(self._progress)
-        self._progress.stage(self._stage)
+        self._report()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         failed = StageState.CANCELLED if isinstance(error, Cancelled) else StageState.FAILED
-        state = StageState.DONE if error is None else failed
-        self._progress.stage(self._stage.model_copy(update={"state": state, "done": self._done, "ended": time.time()}))
+        end = {"state": StageState.DONE if error is None else failed, "detail": "", "ended": time.time()}
+        if error is None:
+            self._done = max(self._done, int(self._stage.total))
+        self._stage = self._stage.model_copy(update=end)
+        self._report()
 
     def add(self, count: int, detail: str = "") -> None:
         """Count bytes; `detail` is what they belong to. Some calls are not reported, so that there are not too many."""
         with self._lock:
             self._done += count
+            if detail and detail != self._stage.detail:
+                self._stage = self._stage.model_copy(update={"detail": detail})
             if time.monotonic() - self._reported > REPORT_SECONDS:
                 self._reported = time.monotonic()
-                self._progress.stage(self._stage.model_copy(update={"done": self._done, "detail": detail}))
+                self._report()
+
+    def reach(self, done: int, detail: str) -> None:
+        """Set the bytes that are done, and say what comes next."""
+        with self._lock:
+            self._done = done
+            self._stage = self._stage.model_copy(update={"detail": detail})
+            self._report()
+
+    def _report(self) -> None:
+        done = min(self._done, self._stage.total) if self._stage.total else self._done
+        self._progress.stage(self._stage.model_copy(update={"done": done}))

@@ -29,6 +29,7 @@ from core.carry.secret_scan import SecretFound, scanned
 from core.carry.shipment import (
     INDEX,
     MANIFEST,
+    PART_BYTES,
     SHIPMENTS,
     SIGNATURE,
     UNFINISHED,
@@ -133,7 +134,7 @@ class _Packing:
     def _split(self) -> None:
         """Find the parts of long files, for which they are read."""
         sources = self._preparation.sources().values()
-        total = sum(source.content.size for source in sources)
+        total = sum(source.content.size for source in sources if source.content.size > PART_BYTES)
         with ByteCounter(self._progress, "split", "divide long files into parts", total) as counter:
             for source in sources:
                 stop_if_cancelled(self._progress)

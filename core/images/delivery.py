@@ -26,8 +26,7 @@ from core.images.image_blobs import (
     present_size,
 )
 from core.images.registry import REPOSITORY, Registry
-from core.images.transfer import TransferStage
-from core.progress import Progress, stop_if_cancelled
+from core.progress import ByteCounter, Progress, stop_if_cancelled
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def deliver_images(
         if missing:
             total = sum(present_size(source, image.blobs) for image in missing)
             title = f"bring {', '.join(image.tag for image in missing)} into the engine"
-            with TransferStage(progress, stage, title, total) as transfer:
+            with ByteCounter(progress, stage, title, total) as transfer:
                 moved = _Deliverer(site, client, source, progress, transfer, stage).deliver(missing)
     return [Delivery(image.tag, image.tag not in moved, moved.get(image.tag, 0)) for image in images]
 
@@ -75,7 +74,7 @@ class _Deliverer:
     client: docker.DockerClient
     source: BlobSource
     progress: Progress
-    transfer: TransferStage
+    transfer: ByteCounter
     stage: str
 
     def deliver(self, images: Sequence[DeliveredImage]) -> dict[str, int]:
@@ -90,7 +89,7 @@ class _Deliverer:
         if ways.must_load:
             self.progress.log(f"Images are loaded, not pulled: {ways.why}", self.stage)
         else:
-            with closing(Registry(images, self.source, self.transfer.count)) as registry:
+            with closing(Registry(images, self.source, self.transfer.add)) as registry:
                 try:
                     with closing(Reach(self.site, self.client, registry, self._env)) as reach:
                         ways.remember(Way.PULL, "")
@@ -172,7 +171,7 @@ class _Deliverer:
     def _count_present(self, image: DeliveredImage, short_id: str) -> None:
         for layer in set(image.layers):
             if layer[:_SHORT_ID] == short_id:
-                self.transfer.count(present_size(self.source, [layer]))
+                self.transfer.add(present_size(self.source, [layer]))
 
     def _load(self, image: DeliveredImage) -> int:
         """Stream a `docker load` of the layers that the engine lacks, or of all if that does not work."""
@@ -187,13 +186,13 @@ class _Deliverer:
         return self._load_without(image, set())
 
     def _load_without(self, image: DeliveredImage, left_out: set[str]) -> int:
-        self.transfer.count(present_size(self.source, left_out))
+        self.transfer.add(present_size(self.source, left_out))
         moved = 0
 
         def count(size: int) -> None:
             nonlocal moved
             moved += size
-            self.transfer.count(size)
+            self.transfer.add(size)
 
         chunks = image_chunks(self.source, image, left_out)
         docker_load(image.tag, chunks, self._env, self.progress, count, self.stage)

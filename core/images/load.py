@@ -20,8 +20,7 @@ from core.images.docker_load import docker_load
 from core.images.engine_space import check_engine_space
 from core.images.image_archive import check_image_archive
 from core.images.image_blobs import DamagedBlob, DeliveredImage, FolderSource
-from core.images.transfer import TransferStage
-from core.progress import Progress
+from core.progress import ByteCounter, Progress
 from core.site import Site
 
 
@@ -35,9 +34,9 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         check_image_archive(path)
         require_engine_version(site)
         check_engine_space(site, path.stat().st_size, f"the images of {path.name}")
-        with TransferStage(progress, LOAD_STAGE, f"load {path.name}", path.stat().st_size) as transfer:
+        with ByteCounter(progress, LOAD_STAGE, f"load {path.name}", path.stat().st_size) as transfer:
             env = docker_environment(site)
-            names = docker_load(path.name, _read_chunks(path), env, progress, transfer.count, LOAD_STAGE)
+            names = docker_load(path.name, _read_chunks(path), env, progress, transfer.add, LOAD_STAGE)
         return {"loaded": list(names)}
     lock = lock_store.read_lock(site, subject)
     return {"loaded": list(load_bases(site, subject, lock, progress))}
