@@ -7,10 +7,11 @@ The tree, as `make docs` writes it:
 # from tools.architecture import errors
 # cog.out(errors())
 # ]]]
-# XaivaError: BadAnswer, BrokenBank, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed, InsufficientRole,
-#     LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone, MediumProblem, Misconfigured, ModelBusy,
-#     NoCores, NoPicture, NoRoom, NotLearned, NotReady, OperationBusy, Redirected, ResolutionConflict, SecretFound,
-#     SourceUnreachable, SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent
+# XaivaError: BadAnswer, BrokenBank, BrokenGeneration, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed,
+#     InsufficientRole, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone, MediumProblem,
+#     Misconfigured, ModelBusy, NoCores, NoGeneration, NoObject, NoPicture, NoRoom, NotLearned, NotReady,
+#     OperationBusy, Redirected, ResolutionConflict, SecretFound, SourceUnreachable, SpoolError, StorageRefused,
+#     TooManyCameras, Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError
@@ -20,6 +21,7 @@ The tree, as `make docs` writes it:
 #       SettingsEditConflict, UnknownCamera, UnknownRule, UnknownUser, UserExists
 #   - ServiceError: BrokenConnection, Forbidden, NoService, NotLoggedIn, VersionMismatch
 #   - TooManyRequests: TooManyLogins
+#   - TransientError: StorageDown
 # [[[end]]]
 
 from __future__ import annotations
@@ -68,6 +70,10 @@ class ChecksFailed(XaivaError):
     """A check completed and found errors."""
 
     exit_code = 3
+
+
+class TransientError(XaivaError):
+    """A failure that may pass by itself, such as of a network: trying again later is worth it."""
 
 
 class Cancelled(XaivaError):

@@ -23,7 +23,8 @@ DISTRIBUTION = "xaiva-inference"
 EXTRA = "inference"
 TOP_PACKAGE = "core"
 SERVICE = "inference"  # the folder of the service below TOP_PACKAGE
-SCRIPTS = ("telemetry/nvml_child.py",)  # run by path: no module imports them
+# No module imports these: they run as processes of their own.
+SCRIPTS = ("telemetry/nvml_child.py", "operations/supervisor.py", "operations/worker.py")
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day
 REGULAR_FILE = 0o100644 << 16
 

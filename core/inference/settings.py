@@ -62,10 +62,35 @@ class ServiceSettings(BaseModel):
     smtp_url: str = ""
     mail_from: str = "xaiva@localhost"
     flows: Path | None = None
+    storage_url: str = ""
+    """Where the pictures of inspections lie; empty: the folder `images` in `data`."""
+    jobs: Path | None = None
+    """Folder of the jobs' ledger, on a local disk; None: `jobs` in `data`."""
+    jobs_keep: Annotated[int, Field(ge=10)] = 500
+    """Jobs that have ended and stay in the history."""
+    jobs_days: Annotated[float, Field(gt=0)] = 365
+    jobs_findings: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """The share of pictures that may be unusable before a job fails."""
+    encoder: str = ""
+    """The image encoder of the indexes: a file in the models folder; empty: the one that xaiva ships."""
+    inspect_folder: Path | None = None
+    """Pictures put there are inspected."""
+    inspections_days: Annotated[float, Field(gt=0)] = 365
+    inspections_gb: Annotated[float, Field(gt=0)] = 20
+    """The most that pictures of inspections may take."""
 
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'xaiva.db'}"
+
+    @property
+    def jobs_folder(self) -> Path:
+        return self.jobs or self.data / "jobs"
+
+    @property
+    def inspection_folder(self) -> Path:
+        """Folder of indexes, memory banks, embeddings and pictures of inspections."""
+        return self.data / "inspection"
 
 
 def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings:

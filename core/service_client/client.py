@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel
 
 from core.api_schema import (
     Acknowledge,
@@ -41,17 +38,18 @@ from core.api_schema.event_types import SINCE_API, old_event_types
 from core.errors import InputError
 from core.natural_order import natural_key
 from core.service_client.address import ServiceAddress, named_or_default_address
+from core.service_client.calls import Calls
 from core.service_client.download import ProgressCallback, save
-from core.service_client.errors import ServiceError, unknown_settings_error
+from core.service_client.errors import unknown_settings_error
+from core.service_client.job_calls import JobCalls
 from core.service_client.login_session import LoginSession
+from core.service_client.product_calls import ProductCalls
+from core.service_client.storage_calls import StorageCalls
 from core.service_client.text_formats import build_request
 from core.service_client.transport import HttpTransport
 from core.site import TOKEN_VARIABLE, Site
 
 SESSION_FILE = "service-session.json"  # in the site's state folder
-STREAM_SILENCE = 10.0  # seconds without a line that mean a broken stream; the service sends one more often
-
-AnswerT = TypeVar("AnswerT")
 
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 _EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -83,7 +81,7 @@ def _event_path(event: str, *parts: str) -> str:
     return _path("events", event, *parts)
 
 
-class ServiceClient:
+class ServiceClient(Calls):
     """A client of one service, authenticated by a login (`session`) or else by the service's `token`.
 
     No call waits longer than `timeout` seconds for the service. All methods raise ServiceError (with the subclasses
@@ -101,7 +99,10 @@ class ServiceClient:
         ca: str = "",
     ) -> None:
         address = url if isinstance(url, ServiceAddress) else ServiceAddress(url)
-        self._transport = HttpTransport(address, timeout, token, session, ca)
+        super().__init__(HttpTransport(address, timeout, token, session, ca))
+        self.jobs = JobCalls(self._transport)
+        self.products = ProductCalls(self._transport)
+        self.storage = StorageCalls(self._transport)
 
     @classmethod
     def for_site(
@@ -366,25 +367,3 @@ class ServiceClient:
         """The newest messages in the outbox."""
         text = self._transport.send("GET", "/deliveries", query={"limit": limit}).text
         return self._transport.read_leniently(text, list[Delivery])
-
-    # ------------------------------------------------------------------------------------------------------------------
-
-    def _get(self, path: str, kind: type[AnswerT], query: BaseModel | None = None) -> AnswerT:
-        parameters = query.model_dump(mode="json", exclude_defaults=True) if query else None
-        return self._transport.read_leniently(self._transport.send("GET", path, query=parameters).text, kind)
-
-    def _request(
-        self, method: str, path: str, kind: type[AnswerT], body: BaseModel | None = None, *, wait: float = 0
-    ) -> AnswerT:
-        return self._transport.read_leniently(self._transport.send(method, path, body, wait=wait).text, kind)
-
-    def _stream(self, path: str, query: dict[str, float]) -> Iterator[str]:
-        """Yield the data of server-sent events. When the access token ends the stream, it is reopened."""
-        while True:
-            with self._transport.stream(path, query, {}, STREAM_SILENCE) as response:
-                for line in response.iter_lines():
-                    if line.startswith("data:"):
-                        yield line[5:].strip()
-            if not self._transport.login_expires_soon():
-                remedy = "try again; its log says more: xaiva logs CONTAINER"
-                raise ServiceError(f"Inference service {self.url}", "it closed the stream", remedy)

@@ -1,0 +1,1 @@
+"""Visual inspection: products, indexes, memory banks, and the inspection of pictures."""

@@ -1,0 +1,1 @@
+"""Object storage: buckets and folders behind one class."""

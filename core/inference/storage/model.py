@@ -1,0 +1,70 @@
+"""What every object storage offers, and what it says about an object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from core.errors import TransientError, XaivaError
+
+
+class StorageDown(TransientError):
+    """The storage does not answer, or answers with a fault that may pass: trying again later is worth it."""
+
+
+class StorageRefused(XaivaError):
+    """The storage refuses: wrong credentials, no such bucket, no permission."""
+
+
+class NoObject(XaivaError):
+    """There is no object with that key."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One object. `etag` is opaque: equal means unchanged; it is no checksum."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime | None
+
+
+@dataclass(frozen=True)
+class NameFinding:
+    """An object or a name that cannot be used, and why."""
+
+    key: str
+    why: str
+
+
+class ObjectStorage(Protocol):
+    """A bucket with a prefix, or a folder. Keys are relative to it. Thread-safe.
+
+    Every method raises StorageDown, StorageRefused or XaivaError.
+    """
+
+    @property
+    def shown(self) -> str:
+        """Its address without credentials."""
+
+    def list_objects(self, prefix: str = "") -> Iterator[ObjectInfo | NameFinding]:
+        """All objects below the prefix, in pages behind the scenes. A bad name is a finding and stops nothing."""
+
+    def create_folder(self, prefix: str) -> None:
+        """Make `prefix/` show up in listings although it is empty."""
+
+    def upload_file(self, key: str, source: Path) -> ObjectInfo:
+        """Store a file, replacing an object of that key in one step."""
+
+    def download_file(self, key: str, target: Path) -> ObjectInfo:
+        """Fetch an object into a file, whole or not at all. Raises NoObject."""
+
+    def delete_file(self, key: str) -> None:
+        """Delete an object; one that does not exist is fine."""
+
+    def get_url(self, key: str, expires: timedelta) -> str:
+        """An address that gives the object to anybody until it expires."""
