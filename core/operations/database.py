@@ -20,14 +20,15 @@ MAX_OPEN_LEDGERS = 4  # per thread
 _local = threading.local()
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, network_remedy: str = "") -> sqlite3.Connection:
     """Open the ledger for reading and writing, creating it and its folder when absent.
 
-    Raises XaivaError when it is on a network file system, cannot be written, is damaged or is from a newer xaiva.
+    `network_remedy` says what to do when it is on a network file system; "" for the advice for a site. Raises
+    XaivaError when it is on one, cannot be written, is damaged or is from a newer xaiva.
     """
     with ledger_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        refuse_network_file_system(path.parent)
+        refuse_network_file_system(path.parent, network_remedy)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
@@ -37,8 +38,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def shared_connection(path: Path) -> sqlite3.Connection:
-    """This thread's connection to the ledger. It stays open, because opening one costs more than a query.
+def shared_connection(path: Path, network_remedy: str = "") -> sqlite3.Connection:
+    """This thread's connection to the ledger, as `connect` opens it. It stays open: opening costs more than a query.
 
     A ledger that was moved or removed is opened again; a forked child never uses its parent's connection.
     """
@@ -47,7 +48,7 @@ def shared_connection(path: Path) -> sqlite3.Connection:
     connections: dict[Path, tuple[int, sqlite3.Connection]] = _local.connections
     inode, connection = connections.pop(path, (0, None))
     if connection is None or not path.exists() or path.stat().st_ino != inode:
-        connection = connect(path)
+        connection = connect(path, network_remedy)
         inode = path.stat().st_ino
     connections[path] = (inode, connection)
     if len(connections) > MAX_OPEN_LEDGERS:
@@ -56,14 +57,23 @@ def shared_connection(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger on a read-only medium, which no other process can write either."""
+    """Open a ledger on a read-only medium, which no other process can write either.
+
+    One of an older xaiva is copied into memory and brought up to date there.
+    """
     with ledger_errors(path):
         connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
+        if 0 < _version(connection) < sql.VERSION:
+            copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            with contextlib.closing(connection):
+                connection.backup(copy)
+            _migrate(copy, path)
+            connection = copy
         connection.row_factory = sqlite3.Row
     return connection
 
 
-def read_rows(path: Path, statement: str, values: Mapping[str, object]) -> list[sqlite3.Row]:
+def read_rows(path: Path, statement: str, values: Mapping[str, object], network_remedy: str = "") -> list[sqlite3.Row]:
     """The rows of a query; none when there is no ledger yet. Raises XaivaError."""
     if not path.exists():
         return []
@@ -71,7 +81,7 @@ def read_rows(path: Path, statement: str, values: Mapping[str, object]) -> list[
         with contextlib.closing(connect_read_only(path)) as connection, ledger_errors(path):
             return connection.execute(statement, values).fetchall()
     with ledger_errors(path):
-        return shared_connection(path).execute(statement, values).fetchall()
+        return shared_connection(path, network_remedy).execute(statement, values).fetchall()
 
 
 @contextlib.contextmanager
@@ -125,19 +135,24 @@ def _disk_is_full(folder: Path) -> bool:
     return False
 
 
-def refuse_network_file_system(folder: Path) -> None:
-    """Raise XaivaError when the folder is on a network file system."""
+def refuse_network_file_system(folder: Path, remedy: str = "") -> None:
+    """Raise XaivaError when the folder is on a network file system. `remedy` is "" for that of a site."""
     kind = file_system_type(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise XaivaError(
             f"Ledger in {folder}",
             f"it is on a network file system ({kind}), where file locks are not reliable",
-            f"put the site on a local disk, or make {folder} a symbolic link to a folder on a local disk",
+            remedy or f"put the site on a local disk, or make {folder} a symbolic link to a folder on a local disk",
         )
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    """Create the tables, or bring those of an older xaiva up to date, in one transaction."""
+    version = _version(connection)
     if version > sql.VERSION:
         raise XaivaError(
             f"Ledger {path}",
@@ -147,7 +162,9 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if version == sql.VERSION:
         return
     with transaction(connection):
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
-            for statement in sql.SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {sql.VERSION}")
+        version = _version(connection)  # another process may have been faster
+        if version == sql.VERSION:
+            return
+        for statement in (sql.MIGRATION_TO_2 if version else sql.SCHEMA).split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {sql.VERSION}")

@@ -58,7 +58,7 @@ class Lease:
     def cancel_requested(self) -> bool:
         """Whether somebody has asked to cancel the operation."""
         try:
-            row = self._connection.execute(sql.CANCEL_REQUESTED, {"id": self.id}).fetchone()
+            row = self._connection.execute(sql.REQUESTS, {"id": self.id}).fetchone()
         except sqlite3.Error:
             return False
         return row is None or bool(row[0])

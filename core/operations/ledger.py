@@ -5,7 +5,6 @@ Any process may read it; a supervisor writes what its operation does.
 
 from __future__ import annotations
 
-import errno
 import getpass
 import json
 import os
@@ -19,32 +18,34 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from core.errors import InputError, os_reason
-from core.files import write_remedy
-from core.open_enum import describe_misfit
-from core.operations import processes, sql
+from core.errors import InputError
+from core.operations import dispatcher, processes, sql
 from core.operations.database import ledger_errors, read_rows, shared_connection, transaction
-from core.operations.log import LogReader, draft_path, tail
+from core.operations.dispatch import lacking_resource
+from core.operations.endings import STOPPED_EVENT, back_to_queue
+from core.operations.liveness import shares_pid_namespace
+from core.operations.log import LogReader
 from core.operations.model import (
-    LAST_OUTPUT,
     Operation,
     OperationBusy,
     OperationEvent,
     OperationFailure,
     OperationState,
+    StoredEvent,
     Update,
 )
 from core.operations.place import Place
-from core.operations.spawn import spawn_supervisor
-from core.progress import Stage, StageState
+from core.operations.rows import parse_operation, parse_stage, record_event, title_of
+from core.progress import Stage
 
-START_SECONDS = 30.0  # how long a supervisor may take to acquire its operation before that counts as crashed
 POLL_SECONDS = 0.25  # how often a follower reads the ledger
-CRASH_LOG_LINES = 12  # lines of the log that explain a crash
+STOP_SECONDS = 1.5  # how long a planned stop waits for running operations
+_DAY_SECONDS = 86400.0
 # Named here because `list` is a method below.
 Operations: TypeAlias = list[Operation]
 Stages: TypeAlias = list[Stage]
 Events: TypeAlias = list[OperationEvent]
+StoredEvents: TypeAlias = list[StoredEvent]
 Rows: TypeAlias = list[sqlite3.Row]
 
 
@@ -56,46 +57,69 @@ class Ledger:
         self._place = place
 
     def start(
-        self, kind: str, subject: str, options: Mapping[str, JsonValue] | None = None, *, key: str | None = None
+        self,
+        kind: str,
+        subject: str,
+        options: Mapping[str, JsonValue] | None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
+        by: str | None = None,
+        request_key: str = "",
     ) -> Operation:
-        """Start an operation in a process of its own and return at once.
+        """Start an operation in a process of its own, or queue it until its resources have room; return at once.
 
-        `key` names the resource it needs exclusively (default `preset:<subject>`). `options` are plain JSON without
-        secrets. Raises OperationBusy when a live operation holds the key, InputError for an unknown kind.
+        `key` names what it needs exclusively (default `preset:<subject>`). `options` are plain JSON without secrets.
+        The highest `priority` starts first. `by` is who requests it (default: this process's user). A `request_key`
+        that is known already starts nothing: its operation is returned, whatever its state.
+
+        Raises OperationBusy when a live operation holds the key; InputError for an unknown kind, or one that needs
+        more of a resource than there is.
         """
-        target = self._place.kinds.get(kind)
-        if target is None:
-            raise InputError(
-                f"Operation {kind}",
-                "there is no operation of this kind",
-                f"use one of: {', '.join(sorted(self._place.kinds))}",
-            )
+        target, resources = self._target(kind), self._resources(kind)
+        who = current_user() if by is None else by
         values = {
             "kind": kind,
             "subject": subject,
             "key": key or f"preset:{subject}",
             "target": target,
             "options": json.dumps(dict(options or {})),
+            "priority": priority,
+            "resources": json.dumps(resources),
+            "request_key": request_key,
+            "token": uuid.uuid4().hex,
+            "now": time.time(),
+            "by": who,
         }
 
         def insert(connection: sqlite3.Connection) -> int:
-            identifier = connection.execute(sql.INSERT, {**values, **_queued_values()}).lastrowid or 0
-            _record_event(connection, identifier, "requested", by=current_user())
+            known = connection.execute(sql.REQUESTED_BY, values).fetchone()
+            if known is not None:
+                return int(known["id"])
+            identifier = connection.execute(sql.INSERT, values).lastrowid or 0
+            record_event(connection, identifier, "requested", by=who)
             return identifier
 
         self._prune()  # before the row exists: a failure here must not leave a row without a supervisor
-        return self._spawn(self._take_key(values["key"], insert))
+        return self._launch(self._take_key(str(values["key"]), insert))
 
-    def retry(self, identifier: int) -> Operation:
+    def retry(self, identifier: int, *, by: str | None = None) -> Operation:
         """Start an operation that failed, crashed or was cancelled again, with the same options."""
         row = self._read_row(identifier)
-        target = self._place.kinds.get(row["kind"], row["target"])  # an older xaiva may have had it in another module
+        who = current_user() if by is None else by
+        values = {
+            "id": identifier,
+            "target": self._place.kinds.get(row["kind"], row["target"]),  # an older xaiva may have had it elsewhere
+            "resources": json.dumps(self._resources(row["kind"])),
+            "token": uuid.uuid4().hex,
+            "by": who,
+        }
 
         def requeue(connection: sqlite3.Connection) -> int:
-            changed = connection.execute(sql.REQUEUE, {**_queued_values(), "id": identifier, "target": target}).rowcount
+            changed = connection.execute(sql.REQUEUE, values).rowcount
             if changed:
-                connection.execute(sql.CLEAR_STAGES, {"id": identifier})
-                _record_event(connection, identifier, "requested again", by=current_user())
+                connection.execute(sql.CLEAR_STAGES, values)
+                record_event(connection, identifier, "requested again", by=who)
             return changed
 
         if not self._take_key(row["key"], requeue):
@@ -104,52 +128,108 @@ class Ledger:
                 f"it is {row['state']}",
                 "retry only operations that failed, crashed or were cancelled",
             )
-        return self._spawn(identifier)
+        return self._launch(identifier)
+
+    def dispatch(self) -> None:
+        """Start what has room: for the start of a service or console. This also ends what `requeue_live` began.
+
+        Nothing happens, and no file is created, when there is no ledger yet.
+        """
+        if not self.path.exists() or not os.access(self.path.parent, os.W_OK):
+            return
+        self._prune()
+        dispatcher.reap(self._place)
+        if self._read(sql.QUEUE_HELD):
+            with ledger_errors(self.path), transaction(self._connection()) as connection:
+                connection.execute(sql.SET_QUEUE_HELD, {"value": 0})
+        dispatcher.dispatch(self._place)
+
+    def requeue_live(self) -> None:
+        """Stop all running operations and put them back into the queue, for a planned stop of a service.
+
+        Nothing starts any more until the next `dispatch`. It returns when all have stopped, after 1.5 s at most; what
+        has not stopped by then goes back into the queue at the next start.
+        """
+        if not self.path.exists():
+            return
+        with ledger_errors(self.path), transaction(self._connection()) as connection:
+            connection.execute(sql.SET_QUEUE_HELD, {"value": 1})
+            connection.execute(sql.REQUEST_STOP)
+        for row in self._read(sql.HELD):
+            if row["state"] == OperationState.QUEUED.value:  # a supervisor on its way finds that it is not needed
+                back_to_queue(self._place, row, STOPPED_EVENT, failed=False)
+            else:
+                self._wake(row)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._read(sql.HELD) and time.monotonic() < deadline:
+            dispatcher.reap(self._place)
+            time.sleep(0.02)
 
     def get(self, identifier: int) -> Operation:
         """The operation's current state. Raises InputError when there is none with that id."""
-        self._reap_crashed()
-        return self._parse_operation(self._read_row(identifier))
+        reasons = self._look_after()
+        return parse_operation(self._place, self._read_row(identifier), reasons.get(identifier, ""))
 
     def list(self, limit: int = 50, live_only: bool = False) -> Operations:
         """Operations, newest first."""
-        self._reap_crashed()
-        rows = self._read(sql.LIVE if live_only else sql.LIST, {"limit": limit})
-        return [self._parse_operation(row) for row in rows]
+        return self._select(sql.LIVE if live_only else sql.LIST, {"limit": limit})
+
+    def page(
+        self,
+        *,
+        kind: str = "",
+        state: str | None = None,
+        subject: str | None = None,
+        since: float = 0,
+        until: float = 0,
+        before: int = 0,
+        limit: int = 50,
+    ) -> Operations:
+        """A page of operations, newest first: those that match every filter that is set.
+
+        `since` and `until` are Unix times of the request, the latter exclusive; 0 for no limit. `before` is the id
+        of the last operation of the previous page.
+        """
+        filters = {"kind": kind, "subject": subject, "since": since, "until": until, "before": before, "limit": limit}
+        word = state.value if isinstance(state, OperationState) else state
+        return self._select(sql.PAGE, {**filters, "state": word})
 
     def stages(self, identifier: int) -> Stages:
         """The operation's stages in the order in which they were first reported."""
-        return [_parse_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
+        return [parse_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
 
     def events(self, identifier: int) -> Events:
         """The operation's events, oldest first."""
-        return [
-            OperationEvent(time=row["time"], what=row["what"], by=row["by"])
-            for row in self._read(sql.EVENTS, {"id": identifier})
-        ]
+        rows = self._read(sql.EVENTS, {"id": identifier})
+        return [OperationEvent(time=row["time"], what=row["what"], by=row["by"]) for row in rows]
+
+    def stored_events(self, after: int, limit: int, operation: int = 0) -> StoredEvents:
+        """Events of all operations (or of one) with a `seq` above `after`, oldest first, at most `limit`."""
+        rows = self._read(sql.STORED_EVENTS, {"after": after, "limit": limit, "operation": operation})
+        return [StoredEvent(**dict(row)) for row in rows]
+
+    def event_range(self) -> tuple[int, int]:
+        """The `seq` from which on no event is missing, and that of the newest event ever; (1, 0) before the first."""
+        oldest, newest = self._read(sql.OLDEST_EVENT), self._read(sql.NEWEST_EVENT)
+        return (int(oldest[0][0]) if oldest else 1), (int(newest[0][0]) if newest else 0)
 
     def log_path(self, identifier: int) -> Path:
         """The operation's log file, in the format of `core.operations.log`."""
         return self._place.operation_file(identifier, ".log")
 
-    def cancel(self, identifier: int) -> Operation:
+    def cancel(self, identifier: int, *, by: str | None = None) -> Operation:
         """Cancel the operation, which takes a second at most. One that has ended stays unchanged."""
         row = self._read_row(identifier)
-        failure = OperationFailure(
-            what=f"{row['kind']} {row['subject']} was cancelled before it started", exit_code=130
-        )
+        failure = OperationFailure(what=f"{title_of(row)} was cancelled before it started", exit_code=130)
         with ledger_errors(self.path), transaction(self._connection()) as connection:
             values = {"id": identifier, "now": time.time(), "failure": failure.model_dump_json()}
             if connection.execute(sql.REQUEST_CANCEL, {"id": identifier}).rowcount:
-                _record_event(connection, identifier, "cancel requested", by=current_user())
-            connection.execute(sql.CANCEL_QUEUED, values)
+                record_event(connection, identifier, "cancel requested", by=current_user() if by is None else by)
+            if connection.execute(sql.CANCEL_QUEUED, values).rowcount:
+                record_event(connection, identifier, OperationState.CANCELLED.value)
         row = self._read_row(identifier)
-        if (
-            row["state"] == OperationState.RUNNING.value
-            and self._shares_pid_namespace(row)
-            and processes.is_alive(row["pid"], row["pid_start"])
-        ):
-            processes.send_signal({row["pid"]}, signal.SIGTERM)  # it would look by itself soon: this only wakes it
+        if row["state"] == OperationState.RUNNING.value:
+            self._wake(row)
         return self.get(identifier)
 
     def follow(self, identifier: int, offset: int = 0, poll: float = POLL_SECONDS) -> Iterator[Update]:
@@ -188,152 +268,87 @@ class Ledger:
     # -- the rows ---------------------------------------------------------------------------------------------------
 
     def _connection(self) -> sqlite3.Connection:
-        return shared_connection(self.path)
+        return shared_connection(self.path, self._place.network_remedy)
 
-    def _read(self, statement: str, values: Mapping[str, object]) -> Rows:
-        return read_rows(self.path, statement, values)
+    def _read(self, statement: str, values: Mapping[str, object] | None = None) -> Rows:
+        return read_rows(self.path, statement, values or {}, self._place.network_remedy)
 
     def _read_row(self, identifier: int) -> sqlite3.Row:
         rows = self._read(sql.GET, {"id": identifier})
         if not rows:
             raise InputError(
-                f"Operation {identifier}", "there is no operation with that number", "list them with: xaiva ops list"
+                f"Operation {identifier}",
+                "there is no operation with that number",
+                f"list them with: {self._place.command} list",
             )
         return rows[0]
 
-    def _parse_operation(self, row: sqlite3.Row) -> Operation:
-        values = {name: row[name] for name in row.keys() if name in Operation.model_fields}  # noqa: SIM118 - a Row
-        values |= {"seconds": self._seconds_worked(row) or row["seconds"], "log": os.fspath(self.log_path(row["id"]))}
-        try:
-            values["options"] = json.loads(row["options"])
-            values["result"] = json.loads(row["result"]) if row["result"] else None
-            values["failure"] = OperationFailure.model_validate_json(row["failure"]) if row["failure"] else None
-            return Operation(**values)
-        except ValueError as error:  # written by a newer xaiva, or truncated: the other rows are still readable
-            why = f"the ledger's row cannot be read: {describe_misfit(error)}"
-            unreadable = OperationFailure(
-                what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva for this site"
-            )
-            return Operation(**{**values, "options": {}, "result": None, "failure": unreadable})
+    def _select(self, statement: str, values: Mapping[str, object]) -> Operations:
+        reasons = self._look_after()
+        rows = self._read(statement, values)
+        return [parse_operation(self._place, row, reasons.get(row["id"], "")) for row in rows]
+
+    def _look_after(self) -> dict[int, str]:
+        """End what has died and start what has room; returns why the others wait."""
+        dispatcher.reap(self._place)
+        return dispatcher.reasons(self._place)
+
+    @staticmethod
+    def _wake(row: sqlite3.Row) -> None:
+        """Wake the supervisor of a running operation. It would look for requests by itself soon."""
+        if shares_pid_namespace(row) and processes.is_alive(row["pid"], row["pid_start"]):
+            processes.send_signal({row["pid"]}, signal.SIGTERM)
 
     # -- starting ---------------------------------------------------------------------------------------------------
+
+    def _target(self, kind: str) -> str:
+        target = self._place.kinds.get(kind)
+        if target is None:
+            raise InputError(
+                f"Operation {kind}",
+                "there is no operation of this kind",
+                f"use one of: {', '.join(sorted(self._place.kinds))}",
+            )
+        return target
+
+    def _resources(self, kind: str) -> tuple[str, ...]:
+        resources, capacity = self._place.rule(kind).resources, self._place.capacity
+        lacking = lacking_resource(resources, capacity)
+        if lacking:
+            raise InputError(
+                f"Operation {kind}",
+                f"it needs {resources.count(lacking)} of {lacking}, and there is room for {capacity.get(lacking, 1)}",
+            )
+        return resources
 
     def _take_key(self, key: str, change: Callable[[sqlite3.Connection], int]) -> int:
         """Run `change`, by which an operation takes its key. Raises OperationBusy when another one holds it."""
         while True:
-            self._reap_crashed()
+            dispatcher.reap(self._place)
             try:
                 with ledger_errors(self.path), transaction(self._connection()) as connection:
                     return change(connection)
             except sqlite3.IntegrityError:
                 holder = self._read(sql.HOLDER, {"key": key})
                 if holder:  # otherwise it has just ended: try again
-                    raise OperationBusy(self._parse_operation(holder[0])) from None
+                    raise OperationBusy(parse_operation(self._place, holder[0]), self._place.command) from None
 
-    def _spawn(self, identifier: int) -> Operation:
-        row = self._read_row(identifier)
-        log = self.log_path(identifier)
-        try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            spawn_supervisor(self._place, identifier, row["token"], log)
-        except OSError as error:
-            failure = OperationFailure(
-                what=f"{row['kind']} {row['subject']} could not be started",
-                why=os_reason(error),
-                remedy=_spawn_remedy(error),
-            )
-            self._finish(row, OperationState.FAILED, failure)
-            raise failure.error() from error
-        return self._parse_operation(self._read_row(identifier))
+    def _launch(self, identifier: int) -> Operation:
+        """Start what has room. Raises the failure when this operation was to start and could not."""
+        failure = dispatcher.dispatch(self._place).get(identifier)
+        operation = self.get(identifier)
+        if failure is not None and not operation.state.live:
+            raise failure.error()
+        return operation
 
     def _prune(self) -> None:
-        """Delete the oldest operations beyond the number to keep, with their logs."""
-        old = self._read(sql.EXPIRED, {"keep": self._place.keep})
-        for row in old:
+        """Delete operations that are older or more than are to be kept, with their logs."""
+        oldest = time.time() - self._place.keep_days * _DAY_SECONDS
+        for row in self._read(sql.EXPIRED, {"keep": self._place.keep, "oldest": oldest}):
             self.log_path(row["id"]).unlink(missing_ok=True)
             with ledger_errors(self.path), transaction(self._connection(), durable=False) as connection:
+                connection.execute(sql.COUNT_DELETED_EVENTS, {"id": row["id"]})
                 connection.execute(sql.DELETE, {"id": row["id"]})
-
-    # -- crashes ----------------------------------------------------------------------------------------------------
-
-    def _reap_crashed(self) -> None:
-        """Mark live operations whose supervisor is gone as crashed, and clean up after them."""
-        for row in self._read(sql.LIVE, {"limit": -1}):
-            if self._has_died(row) and os.access(self.path.parent, os.W_OK):
-                self._mark_crashed(row)
-
-    def _has_died(self, row: sqlite3.Row) -> bool:
-        if row["boot"] != processes.boot_id():
-            return True  # the machine was restarted in the meantime, or this is another machine
-        expired = bool(time.monotonic() > row["lease"])
-        if row["state"] == OperationState.QUEUED.value or not self._shares_pid_namespace(row):
-            return expired
-        return not processes.is_alive(row["pid"], row["pid_start"])
-
-    @staticmethod
-    def _shares_pid_namespace(row: sqlite3.Row) -> bool:
-        """Whether the row's pid is valid in this process's pid namespace."""
-        return bool(row["namespace"] == processes.pid_namespace() and row["boot"] == processes.boot_id())
-
-    def _mark_crashed(self, row: sqlite3.Row) -> None:
-        words = "\n".join(tail(self.log_path(row["id"]), CRASH_LOG_LINES))
-        failure = OperationFailure(
-            what=f"{row['kind']} {row['subject']} crashed",
-            why="its process is gone: it was killed, ran out of memory, or the machine went down"
-            + (LAST_OUTPUT + words if words else ""),
-            remedy=f"start it again; it continues from what is complete: xaiva ops retry {row['id']}",
-        )
-        self._finish(row, OperationState.CRASHED, failure)
-
-    def _finish(self, row: sqlite3.Row, state: OperationState, failure: OperationFailure) -> None:
-        """End an operation whose supervisor is gone. Its leftovers are removed before its key becomes free."""
-        with ledger_errors(self.path), transaction(self._connection()) as connection:
-            now = connection.execute(sql.GET, {"id": row["id"]}).fetchone()
-            if now is None or (now["state"], now["attempt"]) != (row["state"], row["attempt"]):
-                return  # another process was faster
-            processes.kill_token_holders(row["token"])
-            self._place.clean_up(row["key"], row["temporary"])
-            for path in (self._place.operation_file(row["id"], ".reserve"), draft_path(self.log_path(row["id"]))):
-                path.unlink(missing_ok=True)
-            values = {
-                "id": row["id"],
-                "attempt": row["attempt"],
-                "state": state.value,
-                "now": time.time(),
-                "seconds": self._seconds_worked(row),
-                "result": None,
-                "failure": failure.model_dump_json(),
-            }
-            connection.execute(sql.FINISH, values)
-            for stage in self.stages(row["id"]):
-                if stage.state is StageState.RUNNING:
-                    ended = stage.model_copy(update={"state": StageState.FAILED, "ended": time.time()})
-                    connection.execute(
-                        sql.SET_STAGE, {"operation": row["id"], "id": ended.id, "body": ended.model_dump_json()}
-                    )
-            _record_event(connection, row["id"], state.value)
-
-    @staticmethod
-    def _seconds_worked(row: sqlite3.Row) -> float:
-        """How many seconds a live operation has worked, up to its last sign of life."""
-        if row["state"] != OperationState.RUNNING.value or row["boot"] != processes.boot_id():
-            return 0.0
-        return max(min(time.monotonic(), float(row["lease"])) - float(row["started_tick"]), 0.0)
-
-
-def _parse_stage(identifier: str, body: str) -> Stage:
-    """A stage from its JSON; an unreadable one becomes a stage whose title says so."""
-    try:
-        return Stage.model_validate_json(body)
-    except ValueError as error:
-        title = f"{identifier}: this stage cannot be read: {describe_misfit(error)}"
-        return Stage(id=identifier, title=title, state=StageState(""))
-
-
-def _spawn_remedy(error: OSError) -> str:
-    if error.errno in (errno.EAGAIN, errno.ENOMEM):
-        return "close other programs: this machine has no memory or no processes left to start another one"
-    return write_remedy(error)
 
 
 def raise_for_failure(operation: Operation) -> None:
@@ -350,17 +365,3 @@ def current_user() -> str:
         name = str(os.getuid())
     client = os.environ.get("SSH_CLIENT", "").split(" ")[0]
     return f"{name} from {client}" if client else name
-
-
-def _queued_values() -> dict[str, object]:
-    return {
-        "token": uuid.uuid4().hex,
-        "created": time.time(),
-        "boot": processes.boot_id(),
-        "lease": time.monotonic() + START_SECONDS,
-        "by": current_user(),
-    }
-
-
-def _record_event(connection: sqlite3.Connection, identifier: int, what: str, by: str = "") -> None:
-    connection.execute(sql.PUT_EVENT, {"id": identifier, "now": time.time(), "what": what, "by": by})

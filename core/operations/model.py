@@ -76,6 +76,25 @@ class OperationEvent(Snapshot):
     """The user who requested it; empty when no user did."""
 
 
+class StoredEvent(Snapshot):
+    """One entry in the history of all operations."""
+
+    seq: int
+    """Grows with every event and is never used twice."""
+    time: float
+    """Unix time in seconds."""
+    operation: int
+    what: str
+    by: str
+    state: str
+    """The state of the operation after it; empty when that is not known."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the operation had ended with it."""
+        return self.state != "" and not OperationState(self.state).live
+
+
 class Operation(Snapshot):
     """One row of the ledger. Times are Unix times in seconds, 0 for not yet."""
 
@@ -101,6 +120,14 @@ class Operation(Snapshot):
     """The path of its log file."""
     result: dict[str, JsonValue] | None = None
     failure: OperationFailure | None = None
+    priority: int = 0
+    """Of those that wait, the one with the highest priority starts first."""
+    resources: list[str] = []
+    """What it uses while it runs, such as `gpu:0`."""
+    why_queued: str = ""
+    """Why it does not run yet, in words; empty unless it waits."""
+    request_key: str = ""
+    """Names the request that started it: the same key never starts another operation."""
 
     def title(self) -> str:
         """Kind and subject, as in `sync cpu-debian12`."""
@@ -128,14 +155,14 @@ class OperationLogLine(Snapshot):
 
 
 class OperationBusy(XaivaError):
-    """Another live operation holds the key."""
+    """Another live operation holds the key. `command` shows, follows and cancels operations of its place."""
 
-    def __init__(self, holder: Operation) -> None:
+    def __init__(self, holder: Operation, command: str = "xaiva ops") -> None:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started or holder.created))
         by = f", started by {holder.by}" if holder.by else ""
         super().__init__(
-            f"{holder.subject} is busy",
+            f"{holder.subject or holder.kind} is busy",
             f"operation {holder.id} ({holder.title()}) has been using it since {since}{by}",
-            f"watch it: xaiva ops follow {holder.id}; or cancel it: xaiva ops cancel {holder.id}",
+            f"watch it: {command} follow {holder.id}; or cancel it: {command} cancel {holder.id}",
         )
         self.holder = holder

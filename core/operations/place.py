@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import JsonValue
 
 from core.files import TEMPORARY_PREFIX
+from core.operations.queue import NO_RULE, QueueRule
 from core.progress import Progress
 
 LEDGER_FILE = "ledger.sqlite"
@@ -42,11 +44,25 @@ class Place:
     """Removes the files that a killed operation left in what its key, the argument, still locks."""
     remove_helpers: Callable[[], None]
     """Removes what else may still work for a killed operation, such as containers. May take long."""
+    rules: Mapping[str, QueueRule] = field(default_factory=dict)
+    """Kind → what it uses and how often it is tried; a kind that is not here starts at once and is tried once."""
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    """Resource → how many operations may use it at once; 1 for a resource that is not here."""
+    keep_days: float = math.inf
+    """How many days operations that have ended stay in the ledger."""
+    network_remedy: str = ""
+    """What to do when the ledger is on a network file system; "" for the advice for a site."""
+    command: str = "xaiva ops"
+    """The command line that shows, follows, cancels and retries these operations, for remedies."""
 
     @property
     def ledger(self) -> Path:
         """The file of the ledger."""
         return self.state / LEDGER_FILE
+
+    def rule(self, kind: str) -> QueueRule:
+        """How operations of a kind queue and are tried."""
+        return self.rules.get(kind, NO_RULE)
 
     def operation_file(self, identifier: int, suffix: str) -> Path:
         """A file that belongs to an operation: its log (`.log`) or its disk reserve (`.reserve`)."""

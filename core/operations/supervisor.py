@@ -18,7 +18,7 @@ import time
 
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
-from core.operations import processes
+from core.operations import dispatcher, processes
 from core.operations.lease import LEASE_SECONDS, Lease, acquire_lease
 from core.operations.log import LogWriter
 from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
@@ -57,7 +57,12 @@ def main() -> None:
     log = LogWriter(place.operation_file(identifier, ".log"), place.log_limit)
     if lease.attempt > 1:
         log.write([("", f"-- attempt {lease.attempt} --")])
-    Supervisor(place, lease, log).run()
+    supervisor = Supervisor(place, lease, log)
+    supervisor.run()
+    with contextlib.suppress(XaivaError):  # the next reader of the ledger starts it
+        dispatcher.dispatch(place)
+    if supervisor.worker_was_lost:  # last, because the engine may be slow to answer
+        place.remove_helpers()
 
 
 class Supervisor:
@@ -253,8 +258,11 @@ class Supervisor:
         held_key = self._lease.key if self._lease.renew() else ""
         self._place.clean_up(held_key, self._lease.temporary)
         self._lease.finish(outcome.state, outcome.result, outcome.failure)
-        if self._worker_outcome is None:  # last, because the engine may be slow to answer
-            self._place.remove_helpers()
+
+    @property
+    def worker_was_lost(self) -> bool:
+        """Whether the worker ended without an outcome."""
+        return self._worker_outcome is None
 
     def _outcome(self) -> WorkerOutcome:
         # Do not trust the report of work whose child processes we have terminated: it may not have noticed.

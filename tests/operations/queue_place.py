@@ -1,0 +1,53 @@
+"""A place whose operations queue: the sample kinds with rules and capacities that the test chooses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from core.operations.ledger import Ledger
+from core.operations.place import Place
+from core.operations.queue import QueueRule
+from core.site import Site
+from core.site_operations import site_place
+from tests.operations.sample_kinds import KINDS
+
+_SETTINGS = "queue.json"
+QUICK_PAUSES = (0.05, 0.1)
+
+
+def queue_ledger(
+    root: Path, rules: Mapping[str, QueueRule], capacity: Mapping[str, int] | None = None, **more: Any
+) -> Ledger:
+    """The ledger of a place in `root` with these rules, which its supervisors see as well."""
+    settings = {
+        "rules": {kind: asdict(rule) for kind, rule in rules.items()},
+        "capacity": dict(capacity or {}),
+        "temporary": os.fspath(root.parent / "temporary"),
+        "more": more,
+    }
+    (root.parent / "temporary").mkdir(exist_ok=True)
+    (root / _SETTINGS).write_text(json.dumps(settings))
+    return Ledger(open_queue_place(os.fspath(root)))
+
+
+def open_queue_place(root: str) -> Place:
+    """Open the place as `queue_ledger` described it."""
+    settings = json.loads(Path(root, _SETTINGS).read_text())
+    site = Site.open(root)
+    site = Site(site.root, site.settings, {**site.env, "TMPDIR": settings["temporary"]})
+    rules = {
+        kind: QueueRule(**{name: tuple(value) if isinstance(value, list) else value for name, value in rule.items()})
+        for kind, rule in settings["rules"].items()
+    }
+    return replace(
+        site_place(site, KINDS),
+        opener=f"{__name__}:open_queue_place",
+        rules=rules,
+        capacity=settings["capacity"],
+        **settings["more"],
+    )
