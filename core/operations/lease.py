@@ -6,19 +6,23 @@ replaces them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from core.operations import processes, sql
+from core.operations import processes, rows, sql
 from core.operations.database import connect, ledger_errors, transaction
 from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place
+from core.operations.retries import Requests
+from core.operations.rows import title_of
 from core.progress import Stage
 
 LEASE_SECONDS = 10.0
@@ -32,12 +36,17 @@ class Lease:
 
     def __init__(self, place: Place, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
         self.id: int = row["id"]
+        self.kind: str = row["kind"]
         self.subject: str = row["subject"]
-        self.title = f"{row['kind']} {self.subject}".strip()
+        self.title = title_of(row)
         self.key: str = row["key"]
         self.target: str = row["target"]
         self.options: dict[str, JsonValue] = json.loads(row["options"])
         self.attempt: int = row["attempt"]
+        self.failures: int = row["failures"]
+        """Attempts that failed since somebody requested the operation."""
+        self.crashes: int = row["crashes"]
+        """How many of these were crashes."""
         self.token: str = row["token"]
         self.temporary: str = row["temporary"]
         self._connection = connection
@@ -55,17 +64,58 @@ class Lease:
         except sqlite3.Error:
             return True  # a full disk or a long lock does not mean that the lease is lost
 
-    def cancel_requested(self) -> bool:
-        """Whether somebody has asked to cancel the operation."""
+    def requests(self) -> Requests:
+        """What somebody has asked of the operation. One that is no longer in the ledger is to be cancelled."""
         try:
             row = self._connection.execute(sql.REQUESTS, {"id": self.id}).fetchone()
         except sqlite3.Error:
+            return Requests()
+        return Requests(cancel=True) if row is None else Requests(bool(row[0]), bool(row[1]))
+
+    def record_event(self, what: str) -> None:
+        """Add an entry to the history, if the ledger can be written now."""
+        with contextlib.suppress(sqlite3.Error), transaction(self._connection) as connection:
+            rows.record_event(connection, self.id, what)
+
+    def count(self, failures: int, crashes: int) -> None:
+        """Set how many attempts have failed so far; it is written with the next change of the state."""
+        self.failures, self.crashes = failures, crashes
+
+    def begin_next_attempt(self, temporary: str) -> bool:
+        """Begin another attempt under this lease; False when somebody has ended this one or asks it to end."""
+        values = {**self._values(), "temporary": temporary, "lease": time.monotonic() + LEASE_SECONDS}
+
+        def change(connection: sqlite3.Connection) -> bool:
+            if not connection.execute(sql.NEXT_ATTEMPT, values).rowcount:
+                return False
+            connection.execute(sql.CLEAR_STAGES, values)
+            rows.record_event(connection, self.id, f"started, attempt {self.attempt + 1}")
+            return True
+
+        if not self._write(change):
+            os.rmdir(temporary)
             return False
-        return row is None or bool(row[0])
+        self.attempt += 1
+        self.temporary = temporary
+        self._positions.clear()
+        return True
+
+    def back_to_queue(self, what: str) -> None:
+        """Put the operation back to its place in the queue. `what` goes into its history. Raises TimeoutError."""
+
+        def change(connection: sqlite3.Connection) -> bool:
+            if not connection.execute(sql.BACK_TO_QUEUE, {**self._values(), "token": uuid.uuid4().hex}).rowcount:
+                return False
+            connection.execute(sql.CLEAR_STAGES, self._values())
+            rows.record_event(connection, self.id, what)
+            return True
+
+        self._write(change)
+        self._reserve.unlink(missing_ok=True)
 
     def write_stages(self, stages: Iterable[Stage]) -> bool:
         """Write the newest state of these stages; False when the ledger could not be written now."""
-        rows = [
+        records = [
             {
                 "operation": self.id,
                 "id": stage.id,
@@ -76,7 +126,7 @@ class Lease:
         ]
         try:
             with transaction(self._connection, durable=False) as connection:
-                connection.executemany(sql.PUT_STAGE, rows)
+                connection.executemany(sql.PUT_STAGE, records)
         except sqlite3.Error:
             return False
         return True
@@ -89,36 +139,43 @@ class Lease:
         Raises TimeoutError after RETRY_SECONDS.
         """
         values = {
-            "id": self.id,
-            "attempt": self.attempt,
+            **self._values(),
             "state": state.value,
             "now": time.time(),
             "seconds": time.monotonic() - self._tick,
             "result": None if result is None else json.dumps(result),
             "failure": failure.model_dump_json() if failure else None,
         }
-        deadline = time.monotonic() + RETRY_SECONDS
-        while not self._try_finish(values):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the outcome of operation {self.id} could not be written")
-            self._reserve.unlink(missing_ok=True)
-            time.sleep(RETRY_PAUSE)
+
+        def change(connection: sqlite3.Connection) -> bool:
+            if not connection.execute(sql.FINISH, values).rowcount:
+                return False
+            rows.record_event(connection, self.id, state.value)
+            return True
+
+        self._write(change)
         self._reserve.unlink(missing_ok=True)
 
-    def _try_finish(self, outcome: Mapping[str, object]) -> bool:
-        try:
-            with transaction(self._connection) as connection:
-                if connection.execute(sql.FINISH, outcome).rowcount:
-                    event = {"id": self.id, "now": time.time(), "what": outcome["state"], "by": ""}
-                    connection.execute(sql.PUT_EVENT, event)
-        except sqlite3.OperationalError:
-            return False
-        return True
+    def _values(self) -> dict[str, object]:
+        return {"id": self.id, "attempt": self.attempt, "failures": self.failures, "crashes": self.crashes}
+
+    def _write(self, change: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Make a durable change of the state, retrying while the disk is full; returns what `change` returns."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                with transaction(self._connection) as connection:
+                    return change(connection)
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the outcome of operation {self.id} could not be written") from None
+            self._reserve.unlink(missing_ok=True)
+            time.sleep(RETRY_PAUSE)
 
 
 def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> Lease | None:
     """Take a queued operation; None when it was cancelled or another supervisor has taken it. Raises XaivaError."""
-    connection = connect(place.ledger)
+    connection = connect(place.ledger, place.network_remedy)
     tick = time.monotonic()
     values = {
         "id": identifier,
@@ -136,10 +193,7 @@ def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> 
         if not connection.execute(sql.ACQUIRE, values).rowcount:
             return None
         row = connection.execute(sql.GET, values).fetchone()
-        connection.execute(
-            sql.PUT_EVENT,
-            {"id": identifier, "now": time.time(), "what": f"started, attempt {row['attempt']}", "by": ""},
-        )
+        rows.record_event(connection, identifier, f"started, attempt {row['attempt']}")
     return Lease(place, row, connection, tick)
 
 

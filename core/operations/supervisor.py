@@ -1,17 +1,13 @@
-"""The supervisor process of one operation: starts the worker, writes ledger and log, cancels, records the outcome.
+"""The supervisor process of one operation: attempt after attempt, until one of them is final or the queue has it back.
 
-It does no work of its own. So whatever happens to the worker (out of memory, a crash in native code, a child that
-ignores SIGTERM), the ledger gets the true outcome.
+It does no work of its own. When it ends, it starts the operations that waited for its resources.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,20 +15,14 @@ import time
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import dispatcher, processes
-from core.operations.lease import LEASE_SECONDS, Lease, acquire_lease
+from core.operations.attempt import CANCEL_POLL_SECONDS, LEASE_RENEW_SECONDS, Attempt
+from core.operations.endings import STOPPED_EVENT
+from core.operations.lease import Lease, acquire_lease
 from core.operations.log import LogWriter
-from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
+from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place, open_place
-from core.operations.spawn import interpreter_command
-from core.operations.worker import SIGKILL_SECONDS, SIGTERM_SECONDS, WorkerOutcome, WorkerTask
-from core.progress import Stage, StageState
-from core.redaction import redact_text
-
-CANCEL_POLL_SECONDS = 0.25  # how often the cancel flag is read, in case the signal that wakes us gets lost
-STAGE_WRITE_SECONDS = 0.1
-LEASE_RENEW_SECONDS = LEASE_SECONDS / 5
-CRASH_OUTPUT_LINES = 12
-READ_SIZE = 1 << 16
+from core.operations.retries import AttemptEnd, NextStep, next_step, pause_before
+from core.operations.worker import WorkerOutcome
 
 
 def main() -> None:
@@ -45,7 +35,7 @@ def main() -> None:
     # the worker would inherit an ignored signal.
     signal.signal(signal.SIGTERM, lambda *_: None)
     place = open_place(opener, root)
-    temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
+    temporary = _temporary_folder(identifier)
     lease, error_text = None, ""
     try:
         lease = acquire_lease(place, identifier, token, temporary)
@@ -54,260 +44,93 @@ def main() -> None:
     if lease is None:  # it was cancelled in the meantime, or the ledger cannot be written: then stderr says why
         os.rmdir(temporary)
         sys.exit(error_text or None)
-    log = LogWriter(place.operation_file(identifier, ".log"), place.log_limit)
-    if lease.attempt > 1:
-        log.write([("", f"-- attempt {lease.attempt} --")])
-    supervisor = Supervisor(place, lease, log)
-    supervisor.run()
-    with contextlib.suppress(XaivaError):  # the next reader of the ledger starts it
-        dispatcher.dispatch(place)
-    if supervisor.worker_was_lost:  # last, because the engine may be slow to answer
-        place.remove_helpers()
+    processes.become_subreaper()
+    Supervisor(place, lease).run()
 
 
 class Supervisor:
-    """One attempt at one operation, from its start to its outcome."""
+    """One operation, from its first attempt until its outcome is written or it is in the queue again."""
 
-    def __init__(self, place: Place, lease: Lease, log: LogWriter) -> None:
+    def __init__(self, place: Place, lease: Lease) -> None:
         self._place = place
         self._lease = lease
-        self._log = log
-        self._selector = selectors.DefaultSelector()
-        self._buffers: dict[str, bytes] = {"report": b"", "output": b""}
-        self._stages: dict[str, Stage] = {}
-        self._unsaved_stages: set[str] = set()
-        self._last_output: list[str] = []
-        self._worker_outcome: WorkerOutcome | None = None
-        self._exit_status: int | None = None  # the worker's wait status
-        self._cancelled_at: float | None = None
-        self._fenced = False
-        self._sigterm_sent = False
+        self._log = LogWriter(place.operation_file(lease.id, ".log"), place.log_limit)
+        self._terminated = False  # SIGTERM while no attempt ran
+        self._stopped = False  # it went back into the queue
 
     def run(self) -> None:
-        """Supervise until the worker and all its descendants are gone, then write the outcome."""
-        processes.become_subreaper()
-        self._start_worker()
-        self._wake_on_signals()
-        renew = flush = flag = 0.0
-        while self._exit_status is None:
-            for key, _ in self._selector.select(self._poll_timeout()):
-                self._read(key.data, key.fd)
-            now = time.monotonic()
-            self._reap()
+        """Try until an attempt is final, write the outcome, and start what waited for the resources."""
+        while True:
+            if self._lease.attempt > 1:
+                self._log.write([("", f"-- attempt {self._lease.attempt} --")])
+            end = Attempt(self._place, self._lease, self._log).run()
+            signal.signal(signal.SIGTERM, self._remember_sigterm)
+            if not self._tries_again(end):
+                break
+        if not self._stopped:  # otherwise the service or the machine is going down
+            with contextlib.suppress(XaivaError):  # the next reader of the ledger starts it
+                dispatcher.dispatch(self._place)
+        if end.lost:  # last, because the engine may be slow to answer
+            self._place.remove_helpers()
+
+    def _remember_sigterm(self, *_: object) -> None:
+        self._terminated = True
+
+    def _tries_again(self, end: AttemptEnd) -> bool:
+        """Do what follows an attempt; True when the next one has begun."""
+        lease, rule = self._lease, self._place.rule(self._lease.kind)
+        step = next_step(rule, end, lease.requests(), lease.failures, lease.crashes)
+        # A fenced attempt no longer holds the key: another operation may be working there.
+        self._place.clean_up(lease.key if lease.renew() else "", lease.temporary)
+        if step is NextStep.TRY_AGAIN:
+            failures = lease.failures + 1
+            pause = pause_before(rule, failures)
+            self._note(f"attempt {lease.attempt} failed: {_reason(end)}; tried again in {pause:.2g} s")
+            if end.lost:
+                self._place.remove_helpers()
+            crashes = lease.crashes + (end.outcome.state is OperationState.CRASHED)
+            lease.count(failures, crashes)
+            if self._wait(pause) and lease.begin_next_attempt(_temporary_folder(lease.id)):
+                return True
+            end = self._interrupted_pause(end)
+            step = NextStep.END if lease.requests().cancel else NextStep.QUEUE
+        self._log.close()
+        self._stopped = step is NextStep.QUEUE
+        if self._stopped:
+            lease.back_to_queue(STOPPED_EVENT)
+        else:
+            lease.finish(end.outcome.state, end.outcome.result, end.outcome.failure)
+        return False
+
+    def _note(self, what: str) -> None:
+        self._lease.record_event(what)
+        self._log.write([("", what)])
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait before the next attempt; False when somebody asks in the meantime to end."""
+        until, renew = time.monotonic() + seconds, 0.0
+        while (now := time.monotonic()) < until:
             if now >= renew:
                 renew = now + LEASE_RENEW_SECONDS
-                self._fenced = self._fenced or not self._lease.renew()
-            if now >= flag:
-                flag = now + CANCEL_POLL_SECONDS
-                if self._fenced or self._lease.cancel_requested():
-                    self._cancel()
-            if self._unsaved_stages and now >= flush:
-                flush = now + STAGE_WRITE_SECONDS
-                self._write_stages()
-            self._escalate()
-        self._finish()
-
-    # -- the worker -------------------------------------------------------------------------------------------------
-
-    def _start_worker(self) -> None:
-        report, report_end = os.pipe()
-        control_end, self._control = os.pipe()
-        output, output_end = os.pipe()
-        # Kept as an attribute: a Popen that is garbage-collected would take the exit status.
-        self._worker = subprocess.Popen(
-            interpreter_command("core.operations.worker", str(report_end), str(control_end)),
-            stdin=subprocess.DEVNULL,
-            stdout=output_end,
-            stderr=output_end,
-            pass_fds=(report_end, control_end),
-            env={**os.environ, "TMPDIR": self._lease.temporary},
-            start_new_session=True,
-        )
-        for end in (report_end, control_end, output_end):
-            os.close(end)
-        task = WorkerTask(
-            opener=self._place.opener,
-            root=os.fspath(self._place.root),
-            target=self._lease.target,
-            subject=self._lease.subject,
-            options=self._lease.options,
-            token=self._lease.token,
-        )
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._control, task.model_dump_json().encode() + b"\n")
-        for name, end in (("report", report), ("output", output)):
-            os.set_blocking(end, False)
-            self._selector.register(end, selectors.EVENT_READ, name)
-
-    def _wake_on_signals(self) -> None:
-        """Make SIGCHLD and SIGTERM (sent by a cancel, or when the machine shuts down) end the wait at once."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        os.set_blocking(writer, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self._cancel())
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self._selector.register(reader, selectors.EVENT_READ, "signal")
-
-    def _reap(self) -> None:
-        """Collect the exit status of the worker and of orphans that were re-parented to this process."""
-        with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._worker.pid:
-                    self._exit_status = ended[1]
-
-    # -- what the worker reports ------------------------------------------------------------------------------------
-
-    def _read(self, name: str, handle: int) -> bool:
-        """Read at most one buffer from a pipe; False when it is empty or closed."""
-        try:
-            data = os.read(handle, READ_SIZE)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._selector.unregister(handle)
-            return False
-        if name == "signal":
-            return True
-        *lines, self._buffers[name] = (self._buffers[name] + data).split(b"\n")
-        if name == "report":
-            self._handle_reports(lines)
-        elif len(self._buffers[name]) > READ_SIZE:  # split a line that does not end, so that the buffer stays small
-            lines.append(self._buffers[name])
-            self._buffers[name] = b""
-        if name == "output":
-            self._handle_output(lines)
+                if not self._lease.renew():
+                    return False
+            if self._terminated or self._lease.requests().any:
+                return False
+            time.sleep(min(CANCEL_POLL_SECONDS / 2, until - now))
         return True
 
-    def _handle_reports(self, lines: list[bytes]) -> None:
-        rows: list[tuple[str, str]] = []
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:  # a signal interrupted the worker while it wrote this message
-                continue
-            if "log" in message:
-                stage, text = message["log"]
-                rows.append((stage, redact_text(text)))
-            elif "stage" in message:
-                stage = Stage.model_validate(message["stage"])
-                self._stages[stage.id] = stage.model_copy(update={"detail": redact_text(stage.detail)})
-                self._unsaved_stages.add(stage.id)
-            else:
-                self._worker_outcome = WorkerOutcome.model_validate(message["end"])
-        if rows:
-            self._log.write(rows)
-
-    def _handle_output(self, lines: list[bytes]) -> None:
-        texts = [redact_text(line.decode(errors="replace")) for line in lines]
-        if texts:
-            self._last_output = (self._last_output + texts)[-CRASH_OUTPUT_LINES:]
-            self._log.write([("", text) for text in texts])
-
-    def _write_stages(self) -> None:
-        if self._lease.write_stages([stage for stage in self._stages.values() if stage.id in self._unsaved_stages]):
-            self._unsaved_stages.clear()
-
-    # -- the end of the worker --------------------------------------------------------------------------------------
-
-    def _cancel(self) -> None:
-        if self._cancelled_at is None:
-            self._cancelled_at = time.monotonic()
-            with contextlib.suppress(OSError):
-                os.write(self._control, b"cancel\n")
-
-    def _escalate(self) -> None:
-        """After the cancel flag: send SIGTERM to all descendants, then SIGKILL until none is left."""
-        if self._cancelled_at is None:
-            return
-        waited = time.monotonic() - self._cancelled_at
-        if waited >= SIGKILL_SECONDS:
-            processes.send_signal(self._remaining_processes(), signal.SIGKILL)
-        elif waited >= SIGTERM_SECONDS and not self._sigterm_sent and self._worker_outcome is None:
-            self._sigterm_sent = True
-            processes.send_signal(self._remaining_processes(), signal.SIGTERM)
-
-    def _remaining_processes(self) -> set[int]:
-        return processes.descendants(os.getpid()) | processes.token_holders(self._lease.token)
-
-    def _poll_timeout(self) -> float:
-        """How many seconds the loop may sleep."""
-        if self._cancelled_at is not None and time.monotonic() - self._cancelled_at < 2 * SIGKILL_SECONDS:
-            return 0.05
-        return STAGE_WRITE_SECONDS if self._unsaved_stages else CANCEL_POLL_SECONDS
-
-    def _finish(self) -> None:
-        pause = 0.01
-        while (
-            remaining := self._remaining_processes()
-        ):  # processes that the worker left running; one that hangs in the kernel keeps the key taken until it ends
-            processes.send_signal(remaining, signal.SIGKILL)
-            self._reap()
-            self._lease.renew()
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
-        for key in list(self._selector.get_map().values()):
-            while key.data != "signal" and self._read(key.data, key.fd):
-                pass
-        if self._buffers["output"]:
-            self._handle_output([self._buffers["output"]])
-        outcome = self._outcome()
-        self._close_stages(outcome.state)
-        self._log.close()
-        # A fenced attempt no longer holds the key: another operation may be working there.
-        held_key = self._lease.key if self._lease.renew() else ""
-        self._place.clean_up(held_key, self._lease.temporary)
-        self._lease.finish(outcome.state, outcome.result, outcome.failure)
-
-    @property
-    def worker_was_lost(self) -> bool:
-        """Whether the worker ended without an outcome."""
-        return self._worker_outcome is None
-
-    def _outcome(self) -> WorkerOutcome:
-        # Do not trust the report of work whose child processes we have terminated: it may not have noticed.
-        if self._worker_outcome is not None and (
-            self._worker_outcome.state is OperationState.CANCELLED or not self._sigterm_sent
-        ):
-            failure = self._worker_outcome.failure
-            if failure is None:
-                return self._worker_outcome
-            if self._worker_outcome.state is OperationState.CANCELLED:
-                failure = failure.model_copy(update={"what": f"{self._lease.title} was cancelled"})
-            redacted = {name: redact_text(getattr(failure, name)) for name in ("what", "why", "remedy")}
-            return self._worker_outcome.model_copy(update={"failure": failure.model_copy(update=redacted)})
-        title = self._lease.title
-        if self._cancelled_at is not None:
-            failure = OperationFailure(
-                what=f"{title} was cancelled", why="it did not stop by itself and was killed", exit_code=130
-            )
-            return WorkerOutcome(state=OperationState.CANCELLED, failure=failure)
-        last_output = "\n".join(self._last_output)
+    def _interrupted_pause(self, end: AttemptEnd) -> AttemptEnd:
         failure = OperationFailure(
-            what=f"{title} crashed",
-            why=_describe_exit(self._exit_status or 0) + (LAST_OUTPUT + last_output if last_output else ""),
-            remedy=f"start it again; it continues from what is complete: xaiva ops retry {self._lease.id}",
+            what=f"{self._lease.title} was cancelled",
+            why=f"it waited to be tried again; attempt {self._lease.attempt} had failed: {_reason(end)}",
+            exit_code=130,
         )
-        self._log.write([("", failure.what), *(("", line) for line in failure.why.split("\n")[:1])])
-        return WorkerOutcome(state=OperationState.CRASHED, failure=failure)
-
-    def _close_stages(self, state: OperationState) -> None:
-        """Mark stages that were still running when the work ended as failed or cancelled."""
-        if state is not OperationState.DONE:
-            ended = StageState.CANCELLED if state is OperationState.CANCELLED else StageState.FAILED
-            for stage in self._stages.values():
-                if stage.state is StageState.RUNNING:
-                    closed = stage.model_copy(update={"state": ended, "ended": stage.ended or time.time()})
-                    self._stages[stage.id] = closed
-                    self._unsaved_stages.add(stage.id)
-        self._write_stages()
+        return AttemptEnd(WorkerOutcome(state=OperationState.CANCELLED, failure=failure))
 
 
-def _describe_exit(status: int) -> str:
-    if not os.WIFSIGNALED(status):
-        return f"its process ended with exit code {os.waitstatus_to_exitcode(status)} without reporting an outcome"
-    number = os.WTERMSIG(status)
-    name = signal.Signals(number).name
-    if number == signal.SIGKILL:
-        return f"its process was killed ({name}), usually by the kernel because memory ran out (see: dmesg)"
-    return f"its process died of {name}"
+def _reason(end: AttemptEnd) -> str:
+    return end.outcome.failure.headline if end.outcome.failure else end.outcome.state.value
+
+
+def _temporary_folder(identifier: int) -> str:
+    return tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")

@@ -19,7 +19,7 @@ from types import FrameType
 
 from pydantic import BaseModel, JsonValue
 
-from core.errors import Cancelled, XaivaError
+from core.errors import Cancelled, TransientError, XaivaError
 from core.files import disk_error
 from core.operations import processes
 from core.operations.model import TRACEBACK, OperationFailure, OperationState
@@ -41,6 +41,7 @@ class WorkerTask(BaseModel):
     subject: str
     options: dict[str, JsonValue]
     token: str
+    niceness: int = 0
 
 
 class WorkerOutcome(BaseModel):
@@ -49,6 +50,8 @@ class WorkerOutcome(BaseModel):
     state: OperationState
     result: dict[str, JsonValue] | None = None
     failure: OperationFailure | None = None
+    transient: bool = False
+    """Whether the failure may pass by itself."""
 
 
 class PipeProgress:
@@ -137,6 +140,7 @@ def main() -> None:
 
     threading.Thread(target=listen_for_cancel, daemon=True).start()
     threading.Thread(target=flush_periodically, daemon=True).start()
+    os.nice(task.niceness)  # of this thread and what it starts: the two above still answer at once
     end = _run_task(task, progress)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt the report of the outcome
     progress.report_outcome(end)
@@ -154,7 +158,9 @@ def _run_task(task: WorkerTask, progress: PipeProgress) -> WorkerOutcome:
     except Cancelled as error:
         return WorkerOutcome(state=OperationState.CANCELLED, failure=_failure(error))
     except XaivaError as error:
-        return WorkerOutcome(state=OperationState.FAILED, failure=_failure(error))
+        return WorkerOutcome(
+            state=OperationState.FAILED, failure=_failure(error), transient=isinstance(error, TransientError)
+        )
     except OSError as error:
         disk_failure = disk_error(error)
         return (

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.operations.ledger import Ledger
 from core.site import Site
 from core.site_operations import site_ledger
+from tests.operations.queue_place import queue_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.support import disks
+
+MakeLedger = Callable[..., Ledger]
 
 
 @pytest.fixture
@@ -31,6 +35,24 @@ def ledger(site: Site, temporary: Path) -> Iterator[Ledger]:
     for operation in opened.list(live_only=True):
         opened.cancel(operation.id)
         opened.wait(operation.id, 10)
+
+
+@pytest.fixture
+def make(site: Site, temporary: Path) -> Iterator[MakeLedger]:
+    """Makes a ledger whose operations queue, as `queue_ledger` does; they are ended after the test."""
+    ledgers: list[Ledger] = []
+
+    def make_ledger(*words: Any, **more: Any) -> Ledger:
+        ledgers.append(queue_ledger(site.root, temporary, *words, **more))
+        return ledgers[-1]
+
+    yield make_ledger
+    for ledger in ledgers:
+        live = ledger.list(limit=1000, live_only=True)
+        for operation in live:
+            ledger.cancel(operation.id)
+        for operation in live:
+            ledger.wait(operation.id, 10)
 
 
 @pytest.fixture

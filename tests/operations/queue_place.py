@@ -21,16 +21,15 @@ QUICK_PAUSES = (0.05, 0.1)
 
 
 def queue_ledger(
-    root: Path, rules: Mapping[str, QueueRule], capacity: Mapping[str, int] | None = None, **more: Any
+    root: Path, temporary: Path, rules: Mapping[str, QueueRule], capacity: Mapping[str, int] | None = None, **more: Any
 ) -> Ledger:
     """The ledger of a place in `root` with these rules, which its supervisors see as well."""
     settings = {
         "rules": {kind: asdict(rule) for kind, rule in rules.items()},
         "capacity": dict(capacity or {}),
-        "temporary": os.fspath(root.parent / "temporary"),
+        "temporary": os.fspath(temporary),
         "more": more,
     }
-    (root.parent / "temporary").mkdir(exist_ok=True)
     (root / _SETTINGS).write_text(json.dumps(settings))
     return Ledger(open_queue_place(os.fspath(root)))
 

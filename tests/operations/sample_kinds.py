@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from core.errors import ChecksFailed, InputError
+from core.errors import ChecksFailed, InputError, TransientError
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
@@ -38,6 +38,11 @@ KINDS = {
         "strays",
         "full",
         "helper",
+        "flaky",
+        "segfault",
+        "silent",
+        "chatty",
+        "polite",
     )
 }
 
@@ -161,6 +166,60 @@ def die(site: Site, subject: str, options: Options, progress: Progress) -> Resul
     print("my last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+def _begin_attempt(site: Site, subject: str) -> int:
+    """Count the attempts at a subject in a file; the number of this one."""
+    path = Path(site.root, f"attempts-{subject}")
+    number = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(number))
+    return number
+
+
+def flaky(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Fails as often as the option `failures` says, in a way that may pass, and leaves temporary files."""
+    number = _begin_attempt(site, subject)
+    tempfile.mkdtemp()
+    progress.stage(Stage(id=f"try-{number}", title=f"Try {number}", state=StageState.RUNNING))
+    failures = options.get("failures", 1)
+    assert isinstance(failures, int)
+    if number <= failures:
+        raise TransientError("Storage s3://pictures", f"answer 503, number {number}", "try again later")
+    progress.stage(Stage(id=f"try-{number}", title=f"Try {number}", state=StageState.DONE))
+    return {"attempt": number}
+
+
+def segfault(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Crashes in native code, as often as the option `failures` says."""
+    number = _begin_attempt(site, subject)
+    failures = options.get("failures", 1)
+    assert isinstance(failures, int)
+    if number <= failures:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return {"attempt": number}
+
+
+def silent(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Reports once, then computes without end at the first attempt."""
+    if _begin_attempt(site, subject) > 1:
+        return {}
+    progress.stage(Stage(id="loop", title="Loop", state=StageState.RUNNING))
+    progress.log(f"looping as {os.getpid()}")
+    while True:
+        pass
+
+
+def chatty(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Reports for longer than its rule lets it be silent."""
+    for number in range(30):
+        progress.stage(Stage(id="talk", title="Talk", state=StageState.RUNNING, done=number))
+        time.sleep(0.1)
+    return {}
+
+
+def polite(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Tells how nice it is."""
+    return {"niceness": os.nice(0)}
 
 
 def helper(site: Site, subject: str, options: Options, progress: Progress) -> Result:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,31 +18,11 @@ from core.operations.ledger import Ledger
 from core.operations.model import OperationBusy, OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
-from tests.operations.queue_place import queue_ledger
+from tests.operations.conftest import MakeLedger
 from tests.operations.support import first_line
 from tests.support import until
 
 ROOT = os.fspath(Path(__file__).parents[2])
-MakeLedger = Callable[..., Ledger]
-
-
-@pytest.fixture
-def make(site: Site) -> Iterator[MakeLedger]:
-    """Makes ledgers whose operations are ended after the test."""
-    ledgers: list[Ledger] = []
-
-    def make_ledger(*words: object, **more: object) -> Ledger:
-        ledgers.append(queue_ledger(site.root, *words, **more))  # type: ignore[arg-type]
-        return ledgers[-1]
-
-    yield make_ledger
-    for ledger in ledgers[-1:]:
-        for operation in ledger.list(limit=1000, live_only=True):
-            ledger.cancel(operation.id)
-        for operation in ledger.list(limit=1000, live_only=True):
-            ledger.wait(operation.id, 10)
-
-
 CPU = QueueRule(resources=("cpu",))
 
 

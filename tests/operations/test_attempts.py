@@ -1,0 +1,171 @@
+"""Attempts: a failure that may pass is tried again, work that is silent is killed, a planned stop queues again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from core.operations import processes
+from core.operations.ledger import Ledger
+from core.operations.model import Operation, OperationState
+from core.operations.queue import QueueRule
+from core.site import Site
+from tests.operations.conftest import MakeLedger
+from tests.operations.queue_place import QUICK_PAUSES
+from tests.operations.support import first_line, leftovers, processes_of
+from tests.support import until
+
+THRICE = QueueRule(attempts=3, pauses=QUICK_PAUSES)
+PATIENT = QueueRule(resources=("cpu",), attempts=3, pauses=(600.0,))
+
+
+def _history(ledger: Ledger, operation: Operation) -> list[str]:
+    return [event.what for event in ledger.events(operation.id)]
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_told(make: MakeLedger, site: Site, temporary: Path) -> None:
+    ledger = make({"flaky": THRICE})
+    ended = ledger.wait(ledger.start("flaky", "thing", {"failures": 2}).id, 30)
+    assert ended.state is OperationState.DONE
+    assert ended.attempt == 3
+    assert ended.result == {"attempt": 3}
+    events = _history(ledger, ended)
+    assert [words.split("; tried again in ")[0] for words in events] == [
+        *("requested", "started, attempt 1"),
+        *("attempt 1 failed: Storage s3://pictures: answer 503, number 1", "started, attempt 2"),
+        *("attempt 2 failed: Storage s3://pictures: answer 503, number 2", "started, attempt 3"),
+        "done",
+    ]
+    assert events[2].endswith(" s")
+    assert [stage.id for stage in ledger.stages(ended.id)] == ["try-3"]
+    assert list(temporary.iterdir()) == []
+    assert leftovers(site.root) == []
+
+
+def test_the_last_attempt_that_fails_is_the_outcome(make: MakeLedger) -> None:
+    ledger = make({"flaky": THRICE})
+    ended = ledger.wait(ledger.start("flaky", "thing", {"failures": 9}).id, 30)
+    assert ended.state is OperationState.FAILED
+    assert ended.attempt == 3
+    assert ended.failure is not None
+    assert ended.failure.why == "answer 503, number 3"
+    again = ledger.wait(ledger.retry(ended.id, by="somebody else").id, 30)
+    assert again.attempt == 6, "who asks again gets all attempts again"
+    assert again.by == "somebody else"
+
+
+@pytest.mark.parametrize(("kind", "state"), [("refused", OperationState.FAILED), ("broken", OperationState.FAILED)])
+def test_what_will_not_pass_is_not_tried_again(make: MakeLedger, kind: str, state: OperationState) -> None:
+    ledger = make({kind: THRICE})
+    ended = ledger.wait(ledger.start(kind, "thing").id, 30)
+    assert (ended.state, ended.attempt) == (state, 1)
+
+
+@pytest.mark.parametrize(("failures", "state"), [(1, OperationState.DONE), (9, OperationState.CRASHED)])
+def test_a_crash_of_its_own_is_tried_again_once(make: MakeLedger, failures: int, state: OperationState) -> None:
+    ledger = make({"segfault": QueueRule(attempts=5, pauses=QUICK_PAUSES)})
+    ended = ledger.wait(ledger.start("segfault", "thing", {"failures": failures}).id, 30)
+    assert (ended.state, ended.attempt) == (state, 2)
+    assert "attempt 1 failed: segfault thing crashed: its process died of SIGSEGV" in _history(ledger, ended)[2]
+
+
+def test_without_a_rule_nothing_is_tried_again(make: MakeLedger) -> None:
+    ledger = make({})
+    assert ledger.wait(ledger.start("flaky", "thing").id, 30).attempt == 1
+    assert ledger.wait(ledger.start("segfault", "other").id, 30).state is OperationState.CRASHED
+
+
+def test_a_cancel_works_while_it_waits_to_be_tried_again(make: MakeLedger) -> None:
+    ledger = make({"flaky": PATIENT, "quick": PATIENT})
+    operation = ledger.start("flaky", "thing")
+    next_one = ledger.start("quick", "other")
+    until(lambda: any("tried again" in words for words in _history(ledger, operation)))
+    assert ledger.get(operation.id).state is OperationState.RUNNING
+    assert "uses it" in ledger.get(next_one.id).why_queued
+    ledger.cancel(operation.id)
+    ended = ledger.wait(operation.id, 30)
+    assert ended.state is OperationState.CANCELLED
+    assert ended.failure is not None
+    assert "attempt 1 had failed: Storage s3://pictures" in ended.failure.why
+    assert ledger.wait(next_one.id, 30).state is OperationState.DONE
+
+
+def test_work_that_is_silent_is_killed_and_tried_again(make: MakeLedger, site: Site) -> None:
+    ledger = make({"silent": QueueRule(attempts=2, silence=1.0, pauses=QUICK_PAUSES)})
+    operation = ledger.start("silent", "thing")
+    pid = int(first_line(ledger, operation, "looping").split()[-1])
+    ended = ledger.wait(operation.id, 30)
+    assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
+    assert not processes.start_time(pid)
+    assert "attempt 1 failed: silent thing was killed: no sign of progress for 1 s" in _history(ledger, ended)[2]
+
+
+def test_a_stopped_process_counts_as_silent(make: MakeLedger, site: Site) -> None:
+    ledger = make({"wait": QueueRule(silence=1.0)})
+    operation = ledger.start("wait", "thing")
+    os.kill(int(first_line(ledger, operation, "waiting").split()[-1]), signal.SIGSTOP)
+    ended = ledger.wait(operation.id, 30)
+    assert ended.state is OperationState.FAILED
+    assert ended.failure is not None
+    assert ended.failure.why == "no sign of progress for 1 s"
+    until(lambda: not processes_of(ended, site.root))
+    assert leftovers(site.root) == []
+
+
+def test_work_that_reports_is_not_silent(make: MakeLedger) -> None:
+    ledger = make({"chatty": QueueRule(silence=1.0)})
+    assert ledger.wait(ledger.start("chatty", "thing").id, 30).state is OperationState.DONE
+
+
+def test_work_is_as_nice_as_its_rule_says(make: MakeLedger) -> None:
+    ledger = make({"polite": QueueRule(niceness=7)})
+    assert ledger.wait(ledger.start("polite", "thing").id, 30).result == {"niceness": os.nice(0) + 7}
+
+
+def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLedger, site: Site) -> None:
+    rule = QueueRule(resources=("cpu",), attempts=3)
+    kinds = ("wait", "stuck", "deaf", "nested")
+    ledger = make(dict.fromkeys((*kinds, "quick"), rule), {"cpu": 4})
+    running = [ledger.start(kind, kind) for kind in kinds]
+    for operation, sign in zip(running, ("waiting", "stuck", "deaf", "child"), strict=True):
+        first_line(ledger, operation, sign)
+    waiting = ledger.start("quick", "waiting")
+    pids = [processes_of(ledger.get(operation.id), site.root) for operation in running]
+    ledger.requeue_live()
+    after = [ledger.get(operation.id) for operation in (*running, waiting)]
+    assert {operation.state for operation in after} == {OperationState.QUEUED}
+    assert {operation.why_queued for operation in after} == {"waits for the next start of the service"}
+    until(lambda: not any(processes.start_time(pid) for group in pids for pid in group - {os.getpid()}))
+    for operation in running:
+        assert _history(ledger, operation)[-1] == "stopped with the service; queued again"
+    assert leftovers(site.root) == []
+    ledger.start("quick", "another")
+    assert ledger.get(waiting.id).state is OperationState.QUEUED
+    (site.root / "go").touch()
+    ledger.dispatch()
+    ended = ledger.wait(running[0].id, 30)
+    assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
+    assert ledger.wait(waiting.id, 30).state is OperationState.DONE
+
+
+def test_a_cancel_before_a_planned_stop_stays_a_cancel(make: MakeLedger) -> None:
+    ledger = make({"deaf": THRICE})
+    operation = ledger.start("deaf", "thing")
+    first_line(ledger, operation, "deaf")
+    ledger.cancel(operation.id)
+    ledger.requeue_live()
+    assert ledger.wait(operation.id, 30).state is OperationState.CANCELLED
+
+
+def test_a_lost_supervisor_is_an_attempt_and_the_queue_goes_on(make: MakeLedger, site: Site) -> None:
+    ledger = make({"wait": THRICE})
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    os.kill(ledger.get(operation.id).pid, signal.SIGKILL)
+    (site.root / "go").touch()
+    until(lambda: ledger.get(operation.id).attempt == 2)
+    assert ledger.wait(operation.id, 30).state is OperationState.DONE
+    assert "attempt 1 was lost: its processes were killed; queued again" in _history(ledger, operation)
