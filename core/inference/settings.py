@@ -25,6 +25,12 @@ def _check_zone(name: str) -> str:
     return name
 
 
+def _check_prefix(prefix: str) -> str:
+    if any(part in ("", ".", "..") for part in prefix.split("/")):
+        raise ValueError("write folders such as inspection/good, without a / at either end")
+    return prefix
+
+
 class ServiceSettings(BaseModel):
     """Each field is read from the variable XAIVA_<FIELD>; an empty variable counts as unset."""
 
@@ -64,6 +70,9 @@ class ServiceSettings(BaseModel):
     flows: Path | None = None
     storage_url: str = ""
     """Where the pictures of inspections lie; empty: the folder `images` in `data`."""
+    normal_prefix: Annotated[str, AfterValidator(_check_prefix)] = "normal"
+    """The folder of normal pictures there; so is `defect_prefix`."""
+    defect_prefix: Annotated[str, AfterValidator(_check_prefix)] = "defect"
     jobs: Path | None = None
     """Folder of the jobs' ledger, on a local disk; None: `jobs` in `data`."""
     jobs_keep: Annotated[int, Field(ge=10)] = 500

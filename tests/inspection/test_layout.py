@@ -1,0 +1,49 @@
+"""Where pictures lie: the folders of the layout, and what a key says about its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, PictureKey, is_ignored
+from core.inference.settings import ServiceSettings, read_settings
+
+
+def test_a_key_tells_product_and_label() -> None:
+    layout = Layout()
+    assert layout.parse_key("normal/bolt m8/2026/a.jpg") == PictureKey("bolt m8", NORMAL, "normal/bolt m8/2026/a.jpg")
+    assert layout.parse_key("defect/나사/긁힘/b.png") == PictureKey("나사", "긁힘", "defect/나사/긁힘/b.png")
+
+
+@pytest.mark.parametrize(
+    "key", ["normal/a.jpg", "defect/bolt/a.jpg", "other/bolt/a.jpg", "normalbolt/a.jpg", "normal//a.jpg", "normal/b/"]
+)
+def test_a_key_outside_of_the_layout_has_neither(key: str) -> None:
+    assert Layout().parse_key(key) is None
+
+
+def test_prefixes_lead_to_keys_of_the_same_product() -> None:
+    layout = Layout.of(ServiceSettings(data=Path("/data"), normal_prefix="line 1/good", defect_prefix="line 1/bad"))
+    assert layout.parse_key(layout.normal_prefix("bolt") + "a.jpg") == PictureKey(
+        "bolt", NORMAL, "line 1/good/bolt/a.jpg"
+    )
+    found = layout.parse_key(layout.defect_prefix("bolt", "scratch") + "a.jpg")
+    assert found is not None
+    assert (found.product, found.label) == ("bolt", "scratch")
+    assert layout.defect_prefix("bolt").startswith(layout.prefix(DEFECT))
+    assert layout.normal_prefix("bolt").startswith(layout.prefix(NORMAL))
+
+
+@pytest.mark.parametrize("prefix", ["/normal", "normal/", "a//b", "../normal", "."])
+def test_a_prefix_that_leads_elsewhere_is_refused(prefix: str) -> None:
+    with pytest.raises(InputError, match="XAIVA_NORMAL_PREFIX"):
+        read_settings({"XAIVA_NORMAL_PREFIX": prefix}, Path("/data"))
+
+
+def test_what_systems_leave_in_folders_is_ignored() -> None:
+    assert all(
+        is_ignored(key) for key in ("normal/bolt/", "normal/bolt/.DS_Store", "normal/.trash/a.jpg", "a/Thumbs.db")
+    )
+    assert not is_ignored("normal/bolt/notes.txt")
