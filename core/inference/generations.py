@@ -1,33 +1,43 @@
 """Generations: folders that are written whole, published by moving a pointer, and kept so that there is a way back.
 
     <folder>/000012/…      one generation: its files, and `manifest.json`
-    <folder>/current       the pointer: a symbolic link to the generation that answers
+    <folder>/current       the pointer: the name of the generation that answers
+    <folder>/lock          held by the process that publishes
 
-A reader resolves the pointer once and opens everything below that folder. The two newest good generations stay.
+The pointer is a file, not a link, because some file systems have no links. A reader reads it once and opens everything
+below that folder. Two generations stay: the one that answers, and the good one that answered before it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from core.errors import XaivaError, os_reason
-from core.files import TEMPORARY_PREFIX, fsync_folder, sha256_file, write_remedy
+from core.files import TEMPORARY_PREFIX, fsync_folder, replace_atomically, sha256_file, write_remedy
+
+logger = logging.getLogger(__name__)
 
 POINTER = "current"
 MANIFEST = "manifest.json"
-KEPT = 2  # generations: the one that answers, and the way back
+LOCK = "lock"
 FORMAT = 1  # of the manifest
+ABANDONED_SECONDS = 24 * 3600.0  # after which a writer is gone, where the file system cannot tell
+
+T = TypeVar("T")
 
 
 class BrokenGeneration(XaivaError):
@@ -80,7 +90,7 @@ class Generations:
     def token(self) -> str:
         """What the pointer names now; "" for nothing. Cheap: a reader compares it before each query."""
         try:
-            return os.readlink(self.folder / POINTER)
+            return (self.folder / POINTER).read_text(encoding="ascii", errors="replace").strip()
         except OSError:
             return ""
 
@@ -89,6 +99,8 @@ class Generations:
         name = name or self.token()
         if not name:
             raise NoGeneration(f"{self.folder.name}", "it has not been built yet")
+        if not name.isdecimal():
+            raise _broken(self.folder / POINTER, "the pointer is damaged")
         path = self.folder / name
         try:
             manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
@@ -100,26 +112,56 @@ class Generations:
             raise _broken(path, f"it is of format {manifest.format}; this version reads {FORMAT}")
         return GenerationFolder(path, manifest)
 
+    def load(self, read: Callable[[GenerationFolder], T]) -> T:
+        """What `read` makes of the current generation, whose files have been checked.
+
+        When the pointer moves meanwhile, and the generation is removed under its reader, the next one is read. Raises
+        NoGeneration, BrokenGeneration.
+        """
+        while True:
+            name = self.token()
+            try:
+                generation = self.open(name)
+                generation.check()
+                return read(generation)
+            except BrokenGeneration:
+                if self.token() == name:
+                    raise
+            except OSError as error:
+                if self.token() == name:
+                    raise _broken(self.folder / name, f"it cannot be read: {os_reason(error)}") from error
+
     def names(self) -> list[str]:
         """All generations on disk, newest first."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted((path.name for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return sorted((path.name for path in self.folder.iterdir() if path.name.isdecimal()), key=int, reverse=True)
         return []
 
     def previous(self) -> str:
         """The generation that a rollback would publish; "" for none."""
-        current = self.token()
-        return next((name for name in self.names() if current and name < current), "")
+        return next(iter(self._older(self.token())), "")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Path]:
-        """A folder to write the files of a new generation into; `publish` it inside the block, else it is removed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self.folder))
+        """A folder for the files of a new generation, without folders in it; `publish` it inside the block, else it is
+        removed.
+
+        Raises XaivaError when the folder, or a file that the block writes into it, cannot be written.
+        """
+        folder = self._temporary()
+        handle = -1
         try:
+            with self._locked():
+                folder.mkdir()
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                _lock_now(handle)  # says that its writer lives, until it is closed
             yield folder
+        except OSError as error:
+            raise self._not_written(error) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if handle >= 0:
+                os.close(handle)
 
     def publish(self, written: Path, facts: dict[str, JsonValue]) -> GenerationFolder:
         """Make the files in `written` the current generation, and remove those that are no longer needed.
@@ -128,55 +170,106 @@ class Generations:
         """
         try:
             with self._locked():
-                number = max([int(name) for name in self.names()], default=0) + 1
+                number = max((int(name) for name in self.names()), default=0) + 1
                 files = {path.name: (path.stat().st_size, sha256_file(path)) for path in sorted(written.iterdir())}
                 manifest = Manifest(number=number, made=time.time(), files=files, facts=facts)
                 (written / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
                 for path in written.iterdir():
                     with open(path, "rb") as file:
                         os.fsync(file.fileno())
-                os.chmod(written, 0o755)
                 fsync_folder(written)
                 target = self.folder / f"{number:06}"
                 os.rename(written, target)
+                fsync_folder(self.folder)
+                before = self.token()
                 self._point(target.name)
-                self._remove_old()
+                self._remove_old(target.name, before)
         except OSError as error:
-            raise XaivaError(f"{self.folder}", os_reason(error), write_remedy(error)) from error
+            raise self._not_written(error) from error
         return GenerationFolder(target, manifest)
 
     def roll_back(self) -> GenerationFolder:
         """Make the generation before the current one the current one. Raises NoGeneration, BrokenGeneration."""
-        with self._locked():
-            name = self.previous()
-            if not name:
-                raise NoGeneration(f"{self.folder.name}", "there is no earlier generation to go back to")
-            generation = self.open(name)
-            generation.check()
-            self._point(name)
+        try:
+            with self._locked():
+                name = self.previous()
+                if not name:
+                    raise NoGeneration(f"{self.folder.name}", "there is no earlier generation to go back to")
+                generation = self.open(name)
+                generation.check()
+                self._point(name)
+        except OSError as error:
+            raise self._not_written(error) from error
         return generation
 
-    def _point(self, name: str) -> None:
-        link = self.folder / f"{TEMPORARY_PREFIX}{POINTER}"
-        link.unlink(missing_ok=True)
-        os.symlink(name, link)
-        os.replace(link, self.folder / POINTER)
-        fsync_folder(self.folder)
+    def _older(self, current: str) -> list[str]:
+        return [name for name in self.names() if current.isdecimal() and int(name) < int(current)]
 
-    def _remove_old(self) -> None:
-        """Keep the current generation and the newest other one; remove what killed writers left."""
-        current = self.token()
-        others = [name for name in self.names() if name != current]
-        for name in others[KEPT - 1 :]:
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+    def _temporary(self) -> Path:
+        return self.folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+
+    def _point(self, name: str) -> None:
+        with replace_atomically(self.folder / POINTER) as file:
+            file.write(f"{name}\n".encode())
+
+    def _remove_old(self, current: str, before: str) -> None:
+        """Keep the current generation and the good one that answered before it; remove what killed writers left.
+
+        A generation newer than the one before was rolled back from, or was never published.
+        """
+        candidates = [before, *self._older(before)] if before else self._older(current)
+        way_back = next((name for name in candidates if self._is_good(name)), before)
+        try:
+            for name in self.names():
+                if name not in (current, way_back):
+                    os.rename(self.folder / name, self._temporary())  # so that no half of it has its name
+            for path in self.folder.glob(f"{TEMPORARY_PREFIX}*"):
+                _remove_abandoned(path)
+        except OSError as error:
+            logger.warning("%s: old generations cannot be removed: %s", self.folder, error)
+
+    def _is_good(self, name: str) -> bool:
+        try:
+            self.open(name).check()
+        except BrokenGeneration:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as lock:
+        with open(self.folder / LOCK, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def _not_written(self, error: OSError) -> XaivaError:
+        why = f"a new generation cannot be written: {os_reason(error)}"
+        return XaivaError(f"{self.folder}", why, write_remedy(error))
+
+
+def _lock_now(handle: int) -> bool | None:
+    """Lock an open folder. False: somebody else holds it. None: this file system cannot lock folders."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno == errno.EWOULDBLOCK else None
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a writer left that is gone: nobody holds it, or, where that cannot be told, it is old."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            free = _lock_now(handle)
+            if free or (free is None and time.time() - path.stat().st_mtime > ABANDONED_SECONDS):
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(handle)
+
 
 def _broken(path: Path, why: str) -> BrokenGeneration:
-    return BrokenGeneration(f"{path}", why, "the earlier generation answers; rebuild it")
+    return BrokenGeneration(f"{path}", why, "rebuild it")

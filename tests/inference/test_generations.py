@@ -1,0 +1,247 @@
+"""Generations: what answers while they are written, swapped, damaged, rolled back, and when their writer dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+from core.errors import XaivaError
+from core.files import TEMPORARY_PREFIX
+from core.inference.generations import MANIFEST, POINTER, BrokenGeneration, Generations, NoGeneration
+from tests.inference.generation_writer import publish, text_of, write_for_ever
+from tests.support.disks import fill, read_only, small_disk
+from tests.support.media import EXFAT, medium_of
+
+KILLS = 200
+
+
+@pytest.fixture
+def generations(tmp_path: Path) -> Generations:
+    return Generations(tmp_path / "index")
+
+
+def _leftovers(generations: Generations) -> list[str]:
+    return [path.name for path in generations.folder.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
+
+
+def test_nothing_answers_before_the_first_one(generations: Generations) -> None:
+    assert (generations.token(), generations.names(), generations.previous()) == ("", [], "")
+    with pytest.raises(NoGeneration):
+        generations.open()
+    with pytest.raises(NoGeneration):
+        generations.roll_back()
+
+
+def test_the_newest_one_answers_and_the_one_before_it_stays(generations: Generations) -> None:
+    for text in ("a", "b", "c"):
+        publish(generations, text)
+    assert text_of(generations.open()) == "c"
+    assert generations.names() == ["000003", "000002"]
+    assert generations.previous() == "000002"
+    assert _leftovers(generations) == []
+
+
+def test_what_is_not_published_leaves_nothing(generations: Generations) -> None:
+    publish(generations, "a")
+    with generations.write() as folder:
+        (folder / "vectors").write_text("half")
+    assert text_of(generations.open()) == "a"
+    assert _leftovers(generations) == []
+
+
+def test_rolling_back_publishes_the_one_before_and_the_next_one_keeps_it(generations: Generations) -> None:
+    for text in ("a", "b"):
+        publish(generations, text)
+    assert text_of(generations.roll_back()) == text_of(generations.open()) == "a"
+    with pytest.raises(NoGeneration):
+        generations.roll_back()
+    assert publish(generations, "c").manifest.number == 3
+    assert generations.names() == ["000003", "000001"]
+    assert text_of(generations.roll_back()) == "a"
+
+
+def test_rolling_back_to_a_damaged_one_changes_nothing(generations: Generations) -> None:
+    for text in ("a", "b"):
+        publish(generations, text)
+    (generations.folder / "000001" / "entries").write_text("a")
+    with pytest.raises(BrokenGeneration, match="entries"):
+        generations.roll_back()
+    assert text_of(generations.open()) == "b"
+
+
+def test_the_way_back_is_a_good_one_even_if_the_last_one_was_damaged(generations: Generations) -> None:
+    for text in ("a", "b"):
+        publish(generations, text)
+    (generations.folder / "000002" / "vectors").write_bytes(b"")
+    publish(generations, "c")
+    assert text_of(generations.roll_back()) == "a"
+
+
+@pytest.mark.parametrize("name", ["vectors", "entries", MANIFEST])
+def test_a_short_or_changed_or_missing_file_is_found(generations: Generations, name: str) -> None:
+    path = publish(generations, "a").path / name
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], whole[: len(whole) // 2], b"", b"x" * len(whole)):
+        path.write_bytes(damaged)
+        with pytest.raises(BrokenGeneration, match="manifest" if name == MANIFEST else name):
+            generations.open().check()
+    path.unlink()
+    with pytest.raises(BrokenGeneration):
+        generations.open().check()
+
+
+def test_a_damaged_pointer_is_an_error_and_not_an_empty_index(generations: Generations) -> None:
+    publish(generations, "a")
+    (generations.folder / POINTER).write_text("../elsewhere")
+    with pytest.raises(BrokenGeneration, match="pointer"):
+        generations.open()
+    assert text_of(publish(generations, "b")) == text_of(generations.open()) == "b"
+
+
+def test_one_that_was_never_published_is_not_a_way_back(generations: Generations) -> None:
+    publish(generations, "a")
+    publish(generations, "b")
+    (generations.folder / POINTER).write_text("000001\n")  # as if the writer of "b" died just before this
+    publish(generations, "c")
+    assert generations.names() == ["000003", "000001"]
+
+
+def test_four_readers_see_no_mixture_in_100_swaps(generations: Generations) -> None:
+    publish(generations, "0")
+    over = threading.Event()
+    seen: list[str] = []
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not over.is_set():
+                seen.append(generations.load(text_of))
+        except BaseException as error:
+            errors.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 101):
+        publish(generations, f"{number}")
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert errors == []
+    assert len(set(seen)) > 10
+
+
+@pytest.fixture
+def fork() -> ForkServerContext:
+    """Starts processes that have imported the writer already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.inference.generation_writer"])
+    return context
+
+
+def test_a_writer_that_is_killed_at_any_instant_leaves_the_old_or_the_new_one(
+    generations: Generations, fork: ForkServerContext
+) -> None:
+    publish(generations, "first")
+    pauses = random.Random(5)
+    for kill in range(KILLS):
+        ours, theirs = fork.Pipe()
+        writer = fork.Process(target=write_for_ever, args=(generations.folder, theirs))
+        writer.start()
+        ours.recv_bytes()
+        time.sleep(pauses.uniform(0, 0.03))
+        writer.kill()
+        writer.join()
+        assert text_of(generations.open()) in ("first", "killed", "next")
+        if kill % 20 == 0:
+            publish(generations, "next")
+            assert text_of(generations.open()) == "next"
+            assert _leftovers(generations) == []
+            assert len(generations.names()) == 2
+
+
+def test_a_writer_removes_what_the_dead_left_but_nothing_of_the_living(generations: Generations) -> None:
+    dead = generations.folder / f"{TEMPORARY_PREFIX}dead"
+    dead.mkdir(parents=True)
+    (dead / "vectors").write_text("half")
+    with Generations(generations.folder).write() as living:
+        (living / "vectors").write_text("under way")
+        publish(generations, "a")
+        assert not dead.exists()
+        assert (living / "vectors").read_text() == "under way"
+        (living / "entries").write_text("under way")
+        assert generations.publish(living, {}).manifest.number == 2
+
+
+def test_a_full_disk_at_any_write_keeps_the_old_one(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        generations = Generations(disk / "index")
+        publish(generations, "old")
+        failures = 0
+        for free in range(14):
+            hog = fill(disk)
+            os.truncate(hog, hog.stat().st_size - 4096 * free)
+            with suppress(XaivaError):
+                publish(generations, "new text")
+                break
+            assert text_of(generations.open()) == "old"
+            assert _leftovers(generations) == []
+            failures += 1
+            hog.unlink()
+        assert failures > 5
+        hog = fill(disk)
+        with pytest.raises(XaivaError) as caught:
+            publish(generations, "newest")
+        assert caught.value.why == "a new generation cannot be written: No space left on device"
+        assert caught.value.remedy == "make room on that disk"
+        hog.unlink()
+        publish(generations, "room")
+        assert text_of(generations.open()) == "room"
+
+
+def test_a_disk_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        generations = Generations(disk / "index")
+        publish(generations, "a")
+        publish(generations, "b")
+        with read_only(disk):
+            assert text_of(generations.open()) == "b"
+            for change in (lambda: publish(generations, "c"), generations.roll_back):
+                with pytest.raises(XaivaError) as caught:
+                    change()
+                assert caught.value.remedy == "mount that disk writable"
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Iterator[Path]:
+    with medium_of(EXFAT, tmp_path, size=64 << 20) as medium:
+        yield medium.mount
+
+
+def test_a_file_system_without_links_holds_generations(stick: Path) -> None:
+    generations = Generations(stick / "index")
+    for text in ("a", "b", "c"):
+        publish(generations, text)
+    assert text_of(generations.open()) == "c"
+    assert len(generations.names()) == 2
+    assert text_of(generations.roll_back()) == "b"
+
+
+def test_others_may_read_what_was_published(generations: Generations) -> None:
+    before = os.umask(0o022)
+    try:
+        folder = publish(generations, "a").path
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((generations.folder / POINTER).stat().st_mode) == 0o644
