@@ -21,10 +21,11 @@ import numpy as np
 import onnxruntime
 
 from core.inference.model_pool.devices import find_device_budget
-from core.inference.model_pool.pool import MIB, ModelPool, ModelSpec
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.execution_providers import ExecutionProvider, select_provider
 from core.inference.models.features import FEATURE_BATCH, NETWORK, PatchFeatures
+from core.inference.settings import MIB
 
 CAMERAS = 16
 SECONDS = 3.0

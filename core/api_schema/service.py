@@ -12,7 +12,7 @@ class ModelStatus(ResponseModel):
 
     key: str
     state: str
-    """loading, ready, idle, closing or failed."""
+    """loading, ready, idle, closing or failed; reserved: memory of a job, whose name is in `key`."""
     provider: str = ""
     cost: int = 0
     """Its memory in bytes, as measured."""
@@ -39,7 +39,7 @@ class LedgerStatus(ResponseModel):
     total: int
     reserve: int
     ours: int
-    """The measured memory of all models."""
+    """The measured memory of all models, and what is reserved for jobs."""
     others: int = 0
     """All other memory that NVML reports as used."""
     free: int = 0

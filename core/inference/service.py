@@ -43,6 +43,7 @@ from core.inference.events.store import EventStore
 from core.inference.flows.flow_file import read_flows
 from core.inference.flows.runner import FlowRunner
 from core.inference.jobs.learn import Learner, with_memory_bank
+from core.inference.jobs.reservation_keeper import JobReservations
 from core.inference.model_pool.cost_store import DatabaseCosts
 from core.inference.model_pool.devices import DeviceBudget, find_device_budget
 from core.inference.model_pool.pool import ModelPool
@@ -87,6 +88,8 @@ class InferenceService:
         self.media = MediaStore(settings.data / "media")
         self.retention = Retention(self.media.folder, self.database, settings)
         self.pool = ModelPool(_budget(settings), costs=DatabaseCosts(self.database))
+        self._reservations = JobReservations(settings, self.pool)
+        self._reservations.restore()  # before any model loads
         self.rules = RuleStore(self.database)
         self.notifier = Notifier(self.database, self.rules, settings)
         self.analyser = create_analyser(settings, self.pool)
@@ -114,6 +117,7 @@ class InferenceService:
         for room in (self.logger, self.retention, self.notifier, self.analyser, self._coordinator, self._recovery):
             room.start()
         self.cameras.start()
+        self._reservations.start()
         self.learning.resume()
         self._ready = True
 
@@ -133,6 +137,7 @@ class InferenceService:
                     "the recovery of events": self._recovery.stop,
                     "the notifications": self.notifier.stop,
                     "the retention": self.retention.stop,
+                    "the reservations of jobs": self._reservations.stop,
                 },
             ),
             (EVENTS_SECONDS, {"the events under way": lambda: self._coordinator.stop(deadline - time.monotonic())}),

@@ -93,6 +93,7 @@ class Attempt:
         control_end, self._control = os.pipe()
         output, output_end = os.pipe()
         self._open_ends = [self._control]
+        title = f"{self._lease.id} ({self._lease.title})"
         # Kept as an attribute: a Popen that is garbage-collected would take the exit status.
         self._worker = subprocess.Popen(
             interpreter_command("core.operations.worker", str(report_end), str(control_end)),
@@ -100,7 +101,7 @@ class Attempt:
             stdout=output_end,
             stderr=output_end,
             pass_fds=(report_end, control_end),
-            env={**os.environ, "TMPDIR": self._lease.temporary},
+            env={**os.environ, "TMPDIR": self._lease.temporary, processes.OPERATION_TITLE_VARIABLE: title},
             start_new_session=True,
         )
         for end in (report_end, control_end, output_end):

@@ -34,7 +34,7 @@ from tui.formatters import builds, cameras, cells, events, service
 from tui.formatters import containers as container_lines
 from tui.formatters import operations as operation_lines
 
-MODEL = {*(state.value for state in PoolState), "idle"}
+MODEL = {*(state.value for state in PoolState), "idle", "reserved"}
 
 
 def _without_mark(text: str) -> str:

@@ -23,12 +23,16 @@ class Device:
     """A GPU with given answers."""
 
     name = "cuda:0 NVIDIA"
+    context_bytes = 0
 
     def __init__(self) -> None:
         self.reading = replace(TELLS, own=0)
 
     def read(self) -> MemoryReading:
         return self.reading
+
+    def used_by(self, pid: int) -> int | None:
+        return None
 
     def close(self) -> None:
         pass

@@ -17,7 +17,8 @@ from core.inference.cameras.admission import NoCores, admit
 from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.restart_budget import CameraTimes
-from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
+from core.inference.model_pool.load_errors import NoRoom
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer

@@ -39,8 +39,10 @@ class FakeDevice:
     total: int
     others: int = 0
     name: str = "counted"
+    context_bytes: int = 0
     used: int = 0
     highest: int = 0
+    used_by_pid: dict[int, int] = field(default_factory=dict)  # of `others`
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, size: int) -> None:
@@ -52,6 +54,9 @@ class FakeDevice:
         with self.lock:
             used = self.used + self.others
             return MemoryReading(total=self.total, used=used, free=max(0, self.total - used), own=self.used)
+
+    def used_by(self, pid: int) -> int | None:
+        return self.used_by_pid.get(pid)
 
     def close(self) -> None:
         pass

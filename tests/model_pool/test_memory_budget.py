@@ -15,8 +15,9 @@ from core.api_schema import ModelStatus
 from core.inference.database.engine import Database
 from core.inference.model_pool.cost_store import DatabaseCosts
 from core.inference.model_pool.devices import DeviceBudget, GpuMemory, HostMemory, find_device_budget
+from core.inference.model_pool.load_errors import NoRoom
 from core.inference.model_pool.memory_budget import MemoryBudget
-from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from tests.model_pool.fakes import MIB, FakeCostStore, FakeDevice
 from tests.support.fake_nvml import FakeNvml
 

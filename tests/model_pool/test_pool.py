@@ -14,7 +14,8 @@ import pytest
 import core.inference.model_pool
 from core.errors import XaivaError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
-from core.inference.model_pool.pool import Lease, LoadFailed, ModelPool, ModelSpec, NoRoom, PoolTimes
+from core.inference.model_pool.load_errors import LoadFailed, NoRoom
+from core.inference.model_pool.pool import Lease, ModelPool, ModelSpec, PoolTimes
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer

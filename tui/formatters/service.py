@@ -18,6 +18,7 @@ MODEL_STATE_SPANS = {
     "loading": Span("◌ loading", "accent"),
     "closing": Span("◌ closing", "dim"),
     "failed": Span("✗ failed", "error"),
+    "reserved": Span("reserved", "accent"),  # for a job
 }
 TROUBLED_STATES = ("behind", "failing", "broken", "waiting", "full")  # of a component of the service
 RULE_COLUMNS = (

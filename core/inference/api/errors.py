@@ -24,7 +24,7 @@ from core.inference.cameras.manager import CameraExists, TooManyCameras, Unknown
 from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
-from core.inference.model_pool.pool import LoadFailed, NoRoom
+from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.validation_errors import describe_error

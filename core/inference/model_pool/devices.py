@@ -35,9 +35,13 @@ class MemoryDevice(Protocol):
     """The device whose memory models use."""
 
     name: str  # `cuda:0 <name>` or `memory`
+    context_bytes: int  # what a further process needs on the device before its first model
 
     def read(self) -> MemoryReading:
         """The memory now; the last reading, not `fresh`, when the device does not answer."""
+
+    def used_by(self, pid: int) -> int | None:
+        """The bytes that another process uses, on a GPU as of the newest reading; None when unknown."""
 
     def close(self) -> None:
         """Release what `read` needs, such as a child process."""
@@ -54,6 +58,8 @@ class DeviceBudget:
 class GpuMemory:
     """The memory of one GPU. Raises LookupError when NVML shows none to this process."""
 
+    context_bytes = 300 << 20  # a CUDA context with the kernels of ONNX Runtime and cuDNN
+
     def __init__(self) -> None:
         self._sampler = GpuSampler()
         sample = self._sampler.sample()
@@ -63,6 +69,7 @@ class GpuMemory:
             raise LookupError(sample.detail or "there is no GPU")
         self.name = f"cuda:0 {gpu.name}"
         self._index = gpu.index
+        self._gpu = gpu
         self._last = _gpu_reading(gpu)
 
     def read(self) -> MemoryReading:
@@ -70,9 +77,15 @@ class GpuMemory:
         sample = self._sampler.sample()
         gpu = next((gpu for gpu in sample.gpus if gpu.index == self._index), None)
         if sample.state is GpuState.OK and gpu is not None and gpu.memory_total:
-            self._last = _gpu_reading(gpu)
+            self._gpu, self._last = gpu, _gpu_reading(gpu)
             return self._last
         return replace(self._last, fresh=False)
+
+    def used_by(self, pid: int) -> int | None:
+        """The bytes of a process; None where NVML names no processes."""
+        if self._last.own is None:
+            return None
+        return sum(process.memory or 0 for process in self._gpu.processes if process.pid == pid)
 
     def close(self) -> None:
         """End the child process that queries NVML."""
@@ -83,6 +96,7 @@ class HostMemory:
     """A share of this machine's memory: `budget` bytes, or half of the free memory when it is 0."""
 
     name = "memory"
+    context_bytes = 0
 
     def __init__(self, budget: int = 0, cgroups: Path = _CGROUPS) -> None:
         self._cgroups = cgroups
@@ -92,6 +106,13 @@ class HostMemory:
         """The memory now: `total` is the budget, and `used` counts only this process."""
         own = _resident_bytes()
         return MemoryReading(total=self._total, used=own, free=_available_bytes(self._cgroups), own=own)
+
+    def used_by(self, pid: int) -> int | None:
+        """The resident bytes of a process; None when it is gone."""
+        try:
+            return _resident_bytes(pid)
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -126,8 +147,8 @@ def _gpu_reading(gpu: Gpu) -> MemoryReading:
     return MemoryReading(total=total, used=used, free=max(0, free), own=own)
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def _resident_bytes(pid: int | None = None) -> int:
+    pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -9,25 +9,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from core.api_schema import LedgerStatus, ModelStatus
 from core.errors import XaivaError
-from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool import load_errors
+from core.inference.model_pool.devices import DeviceBudget
 from core.inference.model_pool.dispatcher import STOP_SECONDS, CameraSample, Dispatcher, ThroughputFigures
-from core.inference.model_pool.memory_budget import CostStore, MemoryBudget, Shortage
+from core.inference.model_pool.memory_budget import CostStore, MemoryBudget, Reservation, Shortage
 
 logger = logging.getLogger(__name__)
-
-MIB = 1024 * 1024
-
-
-class NoRoom(XaivaError):
-    """The model does not fit into memory next to the models in use."""
-
-
-class LoadFailed(XaivaError):
-    """The model cannot be loaded."""
 
 
 class Loadable(Protocol):
@@ -195,7 +187,8 @@ class ModelPool:
 
     The first lease of a key loads its model, and further leases of the key wait for it. Models load one after another,
     so that each one's memory can be measured; leases of loaded models never wait. When a model does not fit, idle
-    models are closed for it, the one that was idle longest first, if that makes enough room.
+    models are closed for it, the one that was idle longest first, if that makes enough room. The memory of jobs, which
+    load their models in processes of their own, is reserved here; a load always comes before a reservation.
     """
 
     def __init__(self, budget: DeviceBudget, *, costs: CostStore, times: PoolTimes | None = None) -> None:
@@ -235,8 +228,38 @@ class ModelPool:
             if entry is not None:
                 entry.count(-1)
 
+    def reserve(self, reservation: Reservation) -> str:
+        """Charge the memory of a job. Returns an empty text when it is granted, otherwise what the job waits for.
+
+        It closes idle models as a lease does, but never waits for a load: the caller asks again. Raises NoRoom when
+        the job would not fit even if nothing else ran.
+        """
+        if not self._loading.acquire(blocking=False):
+            return self._loading_reason()
+        try:
+            with self._changed:
+                self._check_open(reservation.title)
+            if reason := self._loading_reason(""):
+                return reason
+            charge = partial(self._budget.charge_reservation, reservation)
+            if (shortage := self._make_room(reservation.title, charge)) is None:
+                return ""
+        finally:
+            self._loading.release()
+        if shortage.need > (limit := self._budget.limit):
+            raise load_errors.never_fits_error(reservation, shortage, limit, self.status())
+        return load_errors.waiting_reason(shortage, self.status())
+
+    def restore_reservation(self, reservation: Reservation, cost: int) -> None:
+        """Before the first lease: charge a job that got `cost` bytes from an earlier run of the service."""
+        self._budget.restore_reservation(reservation, cost)
+
+    def release_reservation(self, key: str) -> None:
+        """The job has released its memory, or is gone; an unknown key is ignored."""
+        self._budget.drop_reservation(key)
+
     def cost(self, key: str) -> int:
-        """The memory of a model in bytes; 0 when it is not loaded."""
+        """The memory of a model or a reservation in bytes; 0 when it is not loaded or charged."""
         return self._budget.cost(key)
 
     def status(self) -> LedgerStatus:
@@ -269,7 +292,9 @@ class ModelPool:
         charged = False
         model: T | None = None
         try:
-            self._make_room(entry)
+            charge = partial(self._budget.charge, entry.key, entry.spec.declared)
+            if (shortage := self._make_room(entry.key, charge)) is not None:
+                raise load_errors.no_room_error(entry.key, shortage, self.status())
             charged = True
             model = entry.spec.make()
             self._budget.begin_load()
@@ -281,7 +306,7 @@ class ModelPool:
                 _close_logged(entry.key, model)
             if charged:
                 self._budget.drop(entry.key)
-            failure = _load_failure(entry.key, error)
+            failure = load_errors.load_failure(entry.key, error)
             with self._changed:
                 entry.failure, entry.state, entry.idle_since = failure, _ModelState.FAILED, time.monotonic()
                 self._changed.notify_all()
@@ -299,20 +324,30 @@ class ModelPool:
             if entry.state is _ModelState.READY:
                 return Lease(self, entry, model)
         self._close(entry)
-        raise _stopping_error(entry.key)
+        raise load_errors.stopping_error(entry.key)
 
-    def _make_room(self, entry: _PoolEntry[Any]) -> None:
-        """Charge the model; while it does not fit, close the model that was idle longest. Raises NoRoom."""
-        while (shortage := self._budget.charge(entry.key, entry.spec.declared)) is not None:
+    def _make_room(self, title: str, charge: Callable[[], Shortage | None]) -> Shortage | None:
+        """Charge; while it does not fit, close the model that was idle longest. The caller holds `_loading`.
+
+        Returns what is missing when closing idle models does not help.
+        """
+        while (shortage := charge()) is not None:
             with self._changed:
-                self._check_open(entry.key)
+                self._check_open(title)
                 victim = self._victim(shortage)
                 if victim is not None:
                     victim.state = _ModelState.CLOSING
             if victim is None:
-                raise _no_room_error(entry.key, shortage, self.status())
-            logger.info("%s is closed: it is idle, and %s needs its memory", victim.key, entry.key)
+                return shortage
+            logger.info("%s is closed: it is idle, and %s needs its memory", victim.key, title)
             self._close(victim)
+        return None
+
+    def _loading_reason(self, unnamed: str = "waits until a model is loaded") -> str:
+        """What a job waits for while cameras wait for their models; `unnamed` when none does."""
+        with self._changed:
+            loading = [entry.key for entry in self._entries.values() if entry.state is _ModelState.LOADING]
+        return f"waits until {', '.join(loading)} is loaded" if loading else unnamed
 
     def _victim(self, shortage: Shortage) -> _PoolEntry[Any] | None:
         """The model that was idle longest; None when even closing all idle models would not make enough room."""
@@ -343,7 +378,7 @@ class ModelPool:
 
     def _check_open(self, key: str) -> None:
         if self._closed:
-            raise _stopping_error(key)
+            raise load_errors.stopping_error(key)
 
 
 def _dispatcher(spec: ModelSpec[Any], key: str, model: Loadable) -> Dispatcher[Any] | None:
@@ -358,34 +393,3 @@ def _close_logged(key: str, model: Loadable) -> None:
         model.close()
     except Exception:
         logger.exception("%s: closing failed", key)
-
-
-def _load_failure(key: str, error: BaseException) -> XaivaError:
-    if isinstance(error, XaivaError):
-        return error if isinstance(error, NoRoom) else LoadFailed(error.what, error.why, error.remedy)
-    logger.error("%s: loading failed", key, exc_info=error)
-    return LoadFailed(f"Model {key}", f"{type(error).__name__}: {error}", "see the service's log for details")
-
-
-def _stopping_error(key: str) -> XaivaError:
-    return LoadFailed(f"Model {key}", "the service is stopping", "start it again")
-
-
-def _no_room_error(key: str, shortage: Shortage, ledger: LedgerStatus) -> NoRoom:
-    in_use = [
-        f"{one.key} {_format_mib(one.cost)} by {one.leases}" for one in ledger.models if one.cost >= MIB and one.leases
-    ]
-    room = _format_mib(max(0, shortage.room))
-    parts = [
-        f"it needs {_format_mib(shortage.need)} and {room} are left of {_format_mib(ledger.total)} on {ledger.device}",
-        f"{_format_mib(ledger.reserve)} are kept in reserve",
-        f"others use {_format_mib(ledger.others)}" if ledger.others else "",
-        f"in use: {', '.join(in_use)}" if in_use else "",
-    ]
-    limit = "raise XAIVA_MEMORY_BUDGET_MB" if ledger.device == HostMemory.name else "lower XAIVA_VRAM_RESERVE_MB"
-    remedy = f"stop cameras that use another model, choose a smaller one, or {limit}"
-    return NoRoom(f"Model {key}", "; ".join(part for part in parts if part), remedy)
-
-
-def _format_mib(count: int) -> str:
-    return f"{round(count / MIB)} MB"

@@ -7,7 +7,7 @@ from typing import cast
 
 from core.api_schema import Detection
 from core.errors import InputError
-from core.inference.model_pool.pool import MIB, ModelSpec
+from core.inference.model_pool.pool import ModelSpec
 from core.inference.models.detector import Detector
 from core.inference.models.execution_providers import ExecutionProvider, select_provider
 from core.inference.models.features import FEATURE_BATCH, PatchFeatures, network_sha256
@@ -16,7 +16,7 @@ from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.onnx_detector import MAX_BATCH, OnnxDetector, model_path, relative_name
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.settings import ServiceSettings
+from core.inference.settings import MIB, ServiceSettings
 
 MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"
 
