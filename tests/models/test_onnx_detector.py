@@ -13,7 +13,8 @@ import pytest
 from core.errors import InputError, XaivaError
 from core.inference.models.detector import Sample
 from core.inference.models.execution_providers import select_provider
-from core.inference.models.onnx_detector import OnnxDetector, model_path
+from core.inference.models.onnx_detector import OnnxDetector
+from core.inference.models.onnx_input import model_path
 from tests.support.onnx_model import FLOAT, UINT8, write_mean
 
 Make = Callable[..., OnnxDetector]

@@ -2,73 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from core.errors import InputError, XaivaError
-from core.files import read_regular
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.execution_providers import ExecutionProvider
-from core.inference.models.onnx_engine import OnnxEngine, Tensor
-from core.strict_json import RepeatedKey, unique_keys
-from core.validation_errors import first_problem
+from core.inference.models.onnx_engine import OnnxEngine
+from core.inference.models.onnx_input import (
+    MAX_BATCH,
+    DescribedModel,
+    DescriptionModel,
+    InputDescription,
+    prepare_input,
+    read_json_description,
+)
 
-MAX_BATCH = 8  # for a model whose first axis is free
-MODEL_SUFFIX = ".onnx"
 DESCRIPTION_HELP = "see docs/detectors.md"
 
 _FORMATS = {"rgb": "rgb24", "bgr": "bgr24", "gray": "gray"}
-_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
-
-Side = Annotated[int, Field(ge=8, le=4096)]
 
 
-class _DescriptionModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputDescription(_DescriptionModel):
-    """The model's input: (pixel / `scale` - `mean`) / `std` for each channel, in the order of `colour`."""
-
-    name: str
-    width: Side
-    height: Side
-    layout: Literal["nchw", "nhwc"] = "nchw"
-    colour: Literal["rgb", "bgr", "gray"] = "rgb"
-    type: Literal["float32", "float16", "uint8"] = "float32"
-    scale: Annotated[float, Field(gt=0)] = 255
-    mean: tuple[float, ...] = ()
-    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
-
-    @model_validator(mode="after")
-    def _a_number_a_channel(self) -> Self:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (0, self.channels):
-                raise ValueError(f"{name} needs {self.channels} numbers, or none")
-        if self.type == "uint8" and (self.mean or self.std or "scale" in self.model_fields_set):
-            raise ValueError("a uint8 input takes the pixels as they are: leave scale, mean and std out")
-        return self
-
-    @property
-    def channels(self) -> int:
-        return 1 if self.colour == "gray" else 3
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one picture, in the model's layout."""
-        if self.layout == "nchw":
-            return (self.channels, self.height, self.width)
-        return (self.height, self.width, self.channels)
-
-
-class OutputDescription(_DescriptionModel):
+class OutputDescription(DescriptionModel):
     """How the named output becomes a score: after `activation` the number at `index` (none: the largest) is scaled so
     that `low` gives 0 and `high` gives 1; with `low` above `high`, small numbers are anomalous."""
 
@@ -85,7 +46,7 @@ class OutputDescription(_DescriptionModel):
         return self
 
 
-class ModelDescription(_DescriptionModel):
+class ModelDescription(DescriptionModel):
     """The content of the JSON file."""
 
     input: InputDescription
@@ -111,8 +72,9 @@ class OnnxDetector:
     def load(self) -> None:
         """Load the model, compare it with its description, and run it once. Raises InputError, XaivaError."""
         self._engine.load()
-        self._check_input()
-        output = self._find_tensor(self._engine.outputs, "output.name", self._description.output.name)
+        described = DescribedModel(self._engine, self._description_path, DESCRIPTION_HELP)
+        self._batch = described.check_input(self._description.input)
+        output = described.output(self._description.output.name)
         blank = np.zeros((self.height, self.width, self._description.input.channels), np.uint8)
         answer = self._run([blank] * self._batch)
         index = self._description.output.index
@@ -157,102 +119,7 @@ class OnnxDetector:
             raise XaivaError(f"Model {self._engine.path.name}", "it returned no finite number for this picture")
         return min(1.0, max(0.0, (value - output.low) / (output.high - output.low)))
 
-    def _check_input(self) -> None:
-        declared = self._description.input
-        tensor = self._find_tensor(self._engine.inputs, "input.name", declared.name)
-        others = [other.name for other in self._engine.inputs if other.name != declared.name]
-        if others:
-            raise self._description_error("input.name", f"the model needs more than one input: {', '.join(others)}")
-        if tensor.type != _TYPES[declared.type]:
-            raise self._description_error("input.type", f"{declared.type} is declared, the model takes {tensor.type}")
-        if len(tensor.shape) != 4:
-            raise self._description_error(
-                "input.layout", f"the model takes {_format_tensor(tensor)}, which is not a batch of pictures"
-            )
-        fixed = [size if isinstance(size, int) else None for size in tensor.shape]
-        if any(size not in (None, want) for size, want in zip(fixed[1:], declared.shape, strict=True)):
-            why = f"{_format_shape(declared.shape)} is declared, the model takes {_format_tensor(tensor)}"
-            raise self._description_error(_misfit_field(declared, fixed[1:]), why)
-        if fixed[0] not in (None, 1):
-            raise self._description_error(
-                "input", f"the model takes {fixed[0]} pictures at once; export it with a free first axis"
-            )
-        self._batch = fixed[0] or MAX_BATCH
-
-    def _find_tensor(self, tensors: list[Tensor], field: str, name: str) -> Tensor:
-        for tensor in tensors:
-            if tensor.name == name:
-                return tensor
-        raise self._description_error(
-            field, f"the model has no {name!r}; it has {', '.join(one.name for one in tensors)}"
-        )
-
-    def _description_error(self, field: str, why: str) -> InputError:
-        return InputError(f"{self._description_path}: {field}", why, DESCRIPTION_HELP)
-
-
-def model_path(folder: Path, name: str) -> Path:
-    """The file that `Detection.model` names in the models folder. Raises InputError for one outside of it."""
-    relative = relative_name(name)
-    path = (folder / relative).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(f"Model {name}", f"it is outside of {folder}", "copy it into the models folder")
-    if not path.is_file():
-        raise InputError(f"Model {name}", f"there is no such file in {folder}", "put it and its .json file there")
-    return path
-
-
-def relative_name(name: str) -> PurePosixPath:
-    """`Detection.model` as a path relative to the models folder. Raises InputError."""
-    relative = PurePosixPath(name)
-    if not name or relative.is_absolute() or ".." in relative.parts or "\0" in name:
-        why = "detection.model must be a path under the models folder"
-        raise InputError(f"Model {name}" if name else "Model", why, "name it as street/doors.onnx")
-    if relative.suffix != MODEL_SUFFIX:
-        raise InputError(f"Model {name}", f"detection.model must end in {MODEL_SUFFIX}", "export the model as ONNX")
-    return relative
-
 
 def read_description(path: Path) -> ModelDescription:
-    """Read the JSON file beside a model. Raises InputError naming file and field."""
-    try:
-        return ModelDescription.model_validate(json.loads(read_regular(path), object_pairs_hook=unique_keys))
-    except FileNotFoundError:
-        raise InputError(f"{path}", "there is no such file beside the model", DESCRIPTION_HELP) from None
-    except ValidationError as error:
-        field, why = first_problem(error)
-        raise InputError(f"{path}: {field or 'content'}", why, DESCRIPTION_HELP) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}", f"not valid JSON: {error.msg}", DESCRIPTION_HELP) from None
-    except RepeatedKey as error:
-        raise InputError(f"{path}", str(error), "remove one of the two") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}", f"cannot be read: {error}", DESCRIPTION_HELP) from error
-
-
-def prepare_input(declared: InputDescription, picture: Picture) -> NDArray[Any]:
-    """One picture (uint8, height x width (x channels)) as the model's input."""
-    pixels: NDArray[Any] = picture.reshape(declared.height, declared.width, declared.channels)
-    if declared.type != "uint8":
-        values = pixels.astype(np.float32) / np.float32(declared.scale)
-        if declared.mean:
-            values -= np.array(declared.mean, np.float32)
-        if declared.std:
-            values /= np.array(declared.std, np.float32)
-        pixels = values.astype(declared.type)
-    return pixels.transpose(2, 0, 1) if declared.layout == "nchw" else pixels
-
-
-def _misfit_field(declared: InputDescription, sizes: list[int | None]) -> str:
-    """The field of the description that does not match the model's sizes of one picture."""
-    fields = ("colour", "height", "width") if declared.layout == "nchw" else ("height", "width", "colour")
-    misfits = [name for name, want, size in zip(fields, declared.shape, sizes, strict=True) if size not in (None, want)]
-    return f"input.{misfits[0]}" if len(misfits) == 1 else "input.layout"
-
-
-def _format_shape(sizes: tuple[int | str | None, ...]) -> str:
-    return " x ".join("?" if size is None else str(size) for size in sizes)
-
-
-def _format_tensor(tensor: Tensor) -> str:
-    return f"{tensor.name} {_format_shape(tensor.shape)}"
+    """Read the JSON file beside a detector's model. Raises InputError naming file and field."""
+    return read_json_description(path, ModelDescription, DESCRIPTION_HELP)

@@ -14,7 +14,8 @@ from core.inference.models.features import FEATURE_BATCH, PatchFeatures, network
 from core.inference.models.memory_bank import BankStore
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
-from core.inference.models.onnx_detector import MAX_BATCH, OnnxDetector, model_path, relative_name
+from core.inference.models.onnx_detector import OnnxDetector
+from core.inference.models.onnx_input import MAX_BATCH, model_path, relative_name
 from core.inference.models.patchcore import PatchCoreDetector
 from core.inference.settings import MIB, ServiceSettings
 
@@ -53,20 +54,20 @@ def detector_spec(detection: Detection, settings: ServiceSettings) -> ModelSpec[
     path = model_path(settings.models, detection.model)
     declared = 100 * MIB + 3 * path.stat().st_size  # weights and activations
     return ModelSpec(
-        make=lambda: OnnxDetector(path, _execution_provider(settings)), declared=declared, max_batch=MAX_BATCH
+        make=lambda: OnnxDetector(path, execution_provider(settings)), declared=declared, max_batch=MAX_BATCH
     )
 
 
 def object_detector_spec(settings: ServiceSettings) -> ModelSpec[ObjectDetector]:
     """How to create the detector of persons and vehicles; its key is PERSONS."""
-    return ModelSpec(make=lambda: ObjectDetector(_execution_provider(settings)), declared=150 * MIB)
+    return ModelSpec(make=lambda: ObjectDetector(execution_provider(settings)), declared=150 * MIB)
 
 
 def patchcore_spec(settings: ServiceSettings) -> ModelSpec[PatchCoreDetector]:
     """How to create the PatchCore detector; its key is MEMORY."""
 
     def make() -> PatchCoreDetector:
-        return PatchCoreDetector(PatchFeatures(_execution_provider(settings)), bank_store(settings))
+        return PatchCoreDetector(PatchFeatures(execution_provider(settings)), bank_store(settings))
 
     return ModelSpec(make=make, declared=200 * MIB, max_batch=FEATURE_BATCH)
 
@@ -76,6 +77,6 @@ def bank_store(settings: ServiceSettings) -> BankStore:
     return BankStore(settings.data / "banks", network_sha256())
 
 
-def _execution_provider(settings: ServiceSettings) -> ExecutionProvider:
+def execution_provider(settings: ServiceSettings) -> ExecutionProvider:
     """What models run on, with the engine cache in the data folder, the only writable place of an image."""
     return replace(select_provider(settings.onnx_provider), engine_cache=settings.data / "tensorrt")
