@@ -37,18 +37,6 @@ def scores(detector: PatchCoreDetector, pictures: list[Picture], camera: str = "
     return detector.score([Sample(camera, picture, 0.0) for picture in pictures])
 
 
-def test_every_point_is_near_a_chosen_one() -> None:
-    rng = np.random.default_rng(0)
-    clusters = rng.normal(size=(12, 20)).astype(np.float32) * 10
-    points = np.concatenate(
-        [cluster + rng.normal(size=(n, 20)) for n, cluster in zip((500, *[3] * 11), clusters, strict=True)]
-    )
-    chosen = fit_bank.select_coreset(points.astype(np.float32), 12)
-    distances = np.linalg.norm(points[:, None] - chosen[None], axis=2).min(axis=1)
-    assert distances.max() < 15  # the eleven rare clusters are there, however many the common one has
-    assert len(fit_bank.select_coreset(points[:5].astype(np.float32), 12)) == 5
-
-
 def test_distances_are_those_to_the_nearest(network: PatchFeatures) -> None:
     rng = np.random.default_rng(0)
     patches, bank = (rng.normal(size=(n, network.CHANNELS)).astype(np.float32) for n in (50, 70))

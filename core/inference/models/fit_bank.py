@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
+from core.inference.models.coreset import select_coreset
 from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
 from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
 
@@ -49,20 +50,17 @@ def fit_bank(
     ]
     coresets = []
     for block in blocks:
-        if stopped():
-            raise InterruptedError
-        patches = [(frame - mean) / spread for frame in block]
-        coresets.append(select_coreset(np.concatenate(patches), MAX_BLOCK_PATCHES))
+        coresets.append(_coreset([(frame - mean) / spread for frame in block], MAX_BLOCK_PATCHES, stopped))
     unseen = []
     for half in (0, 1):
-        bank = select_coreset(np.concatenate(coresets[1 - half :: 2]), MAX_BANK_PATCHES // 2)
+        bank = _coreset(coresets[1 - half :: 2], MAX_BANK_PATCHES // 2, stopped)
         for frame in chain.from_iterable(blocks[half::2]):
             unseen.append(picture_distances(network.distances((frame - mean) / spread, bank)))
     place, whole = np.array(unseen).T
     return MemoryBank(
         mean=mean,
         spread=spread,
-        patches=select_coreset(np.concatenate(coresets), MAX_BANK_PATCHES),
+        patches=_coreset(coresets, MAX_BANK_PATCHES, stopped),
         place=_distance_limit(place, PLACE_MARGIN, PLACE_ROOM),
         whole=_distance_limit(whole, WHOLE_MARGIN, WHOLE_ROOM),
         model=network_sha256(),
@@ -72,17 +70,10 @@ def fit_bank(
     )
 
 
-def select_coreset(points: Values, count: int) -> Values:
-    """Greedy coreset: up to `count` of the points, each the one farthest from those selected before."""
-    squares = (points**2).sum(axis=1)
-    chosen = [int(squares.argmin())]
-    nearest = np.full(len(points), np.inf, np.float32)
-    while len(chosen) < min(count, len(points)):
-        newest = chosen[-1]
-        products = np.einsum("ij,j->i", points, points[newest])  # no BLAS: its threads would fight the decoders'
-        np.minimum(nearest, squares - 2 * products + squares[newest], out=nearest)
-        chosen.append(int(nearest.argmax()))
-    return points[chosen]
+def _coreset(patches: Sequence[Values], count: int, stopped: Callable[[], bool]) -> Values:
+    """Up to `count` of the patches, each the one farthest from those selected before."""
+    points = np.concatenate(patches)
+    return points[select_coreset(points, count, stopped=stopped)]
 
 
 def _mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
