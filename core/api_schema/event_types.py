@@ -12,6 +12,11 @@ from core.api_schema.base import Slug
 EVENT_TYPES = {"motion": "motion", "memory": "anomaly", "onnx": "anomaly", "persons": "person"}
 """By detector."""
 
+DEFECT = "defect"
+"""The type of an inspection's event."""
+INSPECTION = "inspection"
+"""The camera and the detector of an inspection's event; no camera has this id."""
+
 SINCE_API = 3
 """The API version since which types are these; before, the detector's own word was the type."""
 

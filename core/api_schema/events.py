@@ -19,6 +19,7 @@ from core.api_schema.base import (
     Timestamp,
 )
 from core.api_schema.event_types import EventType, SeenType, counts_by_type
+from core.api_schema.products import ProductName
 from core.open_enum import OpenEnum
 
 MAX_STATISTICS_DAYS = 400  # days in one answer
@@ -103,7 +104,7 @@ class Event(ResponseModel):
     camera: str
     camera_name: Annotated[str, ONE_VISIBLE_LINE] = ""
     type: SeenType
-    """What was seen: one of `EVENT_TYPES`, until the analysis gives a more specific word."""
+    """What was seen: one of `EVENT_TYPES` or DEFECT, until the analysis gives a more specific word."""
     priority: Priority = Priority.NORMAL
     started: Timestamp
     """When the score first crossed the threshold."""
@@ -116,6 +117,8 @@ class Event(ResponseModel):
     threshold: float = 0
     detector: str = ""
     zone: str = ""
+    product: Annotated[str, ONE_VISIBLE_LINE] = ""
+    """Of an inspection; empty: of a camera."""
     snapshot: bool = False
     clip: Clip = Clip()
     analysis: Analysis = Analysis()
@@ -134,6 +137,7 @@ class EventQuery(RequestModel):
 
     camera: CameraId | None = None
     type: EventType | None = None
+    product: ProductName | None = None
     priority: Priority | None = None
     since: Timestamp | None = None
     """Only events that started at or after this time."""

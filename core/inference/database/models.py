@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.inference.database.types import Utc
@@ -99,6 +99,7 @@ class EventRow(Base):
     threshold: Mapped[float]
     detector: Mapped[str]
     zone: Mapped[str]
+    product: Mapped[str] = mapped_column(server_default="")
     snapshot: Mapped[bool]
     clip_state: Mapped[str]
     clip_seconds: Mapped[float]
@@ -122,6 +123,59 @@ class EventRow(Base):
         Index("ix_events_started_id", "started", "id"),
         Index("ix_events_camera_started_id", "camera", "started", "id"),
         Index("ix_events_score_id", "score", "id"),
+    )
+
+
+class ProductRow(Base):
+    """The settings of a product: a `schemas.ProductSettings`. `rebuilt` is the last time of its schedule that counts
+    as done; earlier ones are not caught up.
+    """
+
+    __tablename__ = "products"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    settings: Mapped[dict[str, Any]]
+    rebuilt: Mapped[datetime]
+
+
+class InspectionRow(Base):
+    """A `schemas.Inspection`. `heat_map` is a PNG; `kept` names the kept picture's file, empty without one.
+
+    `source` is where the picture came from, so that a file is not inspected twice. `corrected_key` is the object that
+    a correction put into the storage, `leftover_key` one that is still to be deleted there.
+    """
+
+    __tablename__ = "inspections"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    product: Mapped[str]
+    part: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str] = mapped_column(index=True)
+    at: Mapped[datetime]
+    score: Mapped[float]
+    threshold: Mapped[float]
+    verdict: Mapped[str]
+    bank: Mapped[int]
+    normal_index: Mapped[int]
+    defect_index: Mapped[int]
+    normals: Mapped[list[Any]]
+    defects: Mapped[list[Any]]
+    event: Mapped[str]
+    kept: Mapped[str]
+    corrected: Mapped[str] = mapped_column(index=True)
+    corrected_type: Mapped[str]
+    corrected_by: Mapped[str]
+    corrected_key: Mapped[str]
+    leftover_key: Mapped[str] = mapped_column(index=True)
+    note: Mapped[str]
+    seconds: Mapped[dict[str, Any]]
+    explanation: Mapped[str]
+    heat_map: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+    __table_args__ = (
+        Index("ix_inspections_at_id", "at", "id"),
+        Index("ix_inspections_product_at_id", "product", "at", "id"),
+        Index("ix_inspections_product_verdict_at", "product", "verdict", "at"),
     )
 
 

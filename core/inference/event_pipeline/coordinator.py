@@ -148,6 +148,16 @@ class EventCoordinator:
             self._writer.write_later(partial(self._logger.log, event))
             self._start_event(event, camera.flow, None)
 
+    def inspected(self, event: Event, flow: str, picture: bytes) -> None:
+        """Start the event of an inspection, which has ended already; `picture` is its snapshot as JPEG.
+
+        On return it is on disk, or queued in memory while the disk refuses writes.
+        """
+        state = AnalysisState.NONE if self._analyser.off else AnalysisState.PENDING
+        event = event.model_copy(update={"analysis": Analysis(state=state)})
+        self._writer.write_now(partial(self._logger.log, event))
+        self._start_event(event, flow, picture)
+
     # -- called by the recovery ------------------------------------------------------------------------------------
 
     def start_due_flows(self) -> None:
@@ -209,7 +219,7 @@ class EventCoordinator:
         try:
             if pending.picture is not None:
                 self._keep_snapshot(pending.event.id, pending.picture)
-                if facts := self._facts_in(pending.picture):
+                if not pending.event.product and (facts := self._facts_in(pending.picture)):
                     self._update(pending, facts=facts)
             asked = pending.event.analysis.state is AnalysisState.PENDING and self._ask(pending)
         finally:
@@ -264,6 +274,8 @@ class EventCoordinator:
         analysis = self._analysis(
             pending, AnalysisState.DONE, description=verdict.description, confidence=verdict.confidence
         )
+        if pending.event.product:  # what was found on a product stays a defect
+            return {"analysis": analysis}
         return {"analysis": analysis, "type": verdict.type or pending.event.type}
 
     def _analysis(self, pending: PendingEvent, state: AnalysisState, **fields: object) -> Analysis:

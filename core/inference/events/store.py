@@ -21,7 +21,14 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.row_conversion import event_from_row
 
 FLUSH_SECONDS = 2.0
-_SEARCHED_COLUMNS = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
+_SEARCHED_COLUMNS = (
+    EventRow.type,
+    EventRow.camera,
+    EventRow.camera_name,
+    EventRow.product,
+    EventRow.analysis_description,
+    EventRow.note,
+)
 _MOMENT, _SCORE = TypeAdapter[datetime](Timestamp), TypeAdapter[float](FiniteFloat)
 
 
@@ -112,6 +119,8 @@ def _conditions(cameras: list[str] | None, query: EventQuery) -> Iterator[Column
         yield EventRow.camera == query.camera
     if query.type is not None:
         yield EventRow.type == query.type
+    if query.product is not None:
+        yield EventRow.product == query.product
     if query.priority is not None:
         yield EventRow.priority >= query.priority.rank
     if query.since is not None:

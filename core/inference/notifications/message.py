@@ -38,6 +38,7 @@ class Message:
         event = self.event
         lines = [
             ("Camera", f"{event.camera_name} ({event.camera})" if event.camera_name else event.camera),
+            ("Product", event.product),
             ("Zone", event.zone),
             ("Type", event.type),
             ("Priority", event.priority.value),

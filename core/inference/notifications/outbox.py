@@ -178,8 +178,9 @@ def _add_event(session: Session, rule: RuleRequest, channel: Channel, event: Eve
 
 
 def _dedup_key(rule: RuleRequest, channel: Channel, event: Event) -> str:
-    parts = json.dumps([rule.name, channel.kind.value, channel.to, event.camera, event.type])
-    return hashlib.sha256(parts.encode()).hexdigest()
+    parts = [rule.name, channel.kind.value, channel.to, event.camera, event.type]
+    parts += [event.product] if event.product else []
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _merge_event(row: OutboxRow, event: Event) -> None:

@@ -41,6 +41,11 @@ _SYSTEM_WITHOUT_PICTURE = (
     "A surveillance camera noticed something unusual. You are told what a detector found in its picture. Say it in one "
     "plain sentence, choose the type that fits best, and how sure you are from 0 to 1. Answer with one JSON object."
 )
+_SYSTEM_INSPECTION = (
+    "You look at the picture of a product on a production line that an inspection found defective. Say in one or two "
+    "plain sentences what is wrong with it and where, and how sure you are from 0 to 1. Say only what can be seen. "
+    "Answer with one JSON object."
+)
 _EXAMPLES = (
     (
         "Camera: Yard\nFound: 2 person",
@@ -73,7 +78,7 @@ def analysis_prompt(question: Question, sees: bool) -> Prompt:
     """The prompt that describes an event; without the picture when the model does not see (`sees`)."""
     event = question.event
     picture = question.picture if sees else None
-    lines = [f"Camera: {event.camera_name or event.camera}"]
+    lines = [f"Product: {event.product}" if event.product else f"Camera: {event.camera_name or event.camera}"]
     if picture is not None:
         lines.append(f"Time: {event.decided:%Y-%m-%d %H:%M} UTC")
         lines.append(
@@ -83,7 +88,7 @@ def analysis_prompt(question: Question, sees: bool) -> Prompt:
             lines.append(f"Zone: {event.zone}")
     lines.append(f"Found: {format_facts(question.facts)}")
     return Prompt(
-        system=_SYSTEM if picture is not None else _SYSTEM_WITHOUT_PICTURE,
+        system=_system(event, picture is not None),
         text="\n".join(lines),
         schema=_object_schema(
             type={"type": "string", "enum": list(EVENT_TYPES)},
@@ -93,6 +98,12 @@ def analysis_prompt(question: Question, sees: bool) -> Prompt:
         picture=picture,
         examples=() if picture is not None else _examples(),
     )
+
+
+def _system(event: Event, with_picture: bool) -> str:
+    if not with_picture:
+        return _SYSTEM_WITHOUT_PICTURE
+    return _SYSTEM_INSPECTION if event.product else _SYSTEM
 
 
 def choice_prompt(question: str, event: Event, options: Sequence[str]) -> Prompt:
