@@ -1,0 +1,248 @@
+"""The image encoder: turns pictures into unit vectors, with any CLIP-like ONNX model or the network that we ship."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import InputError, TransientError, XaivaError, os_reason
+from core.files import sha256_bytes, sha256_file
+from core.inference.model_pool.pool import ModelSpec
+from core.inference.models.detector import Picture
+from core.inference.models.execution_providers import ExecutionProvider
+from core.inference.models.features import NETWORK
+from core.inference.models.onnx_engine import OnnxEngine
+from core.inference.models.onnx_input import (
+    MAX_BATCH,
+    DescribedModel,
+    DescriptionModel,
+    InputDescription,
+    model_path,
+    prepare_input,
+    read_json_description,
+)
+from core.inference.models.registry import execution_provider
+from core.inference.settings import MIB, ServiceSettings
+
+SHIPPED = "features-lite0"  # the name of the encoder that needs no file in the models folder
+HELP_PAGE = "see docs/indexes.md"
+_PREPARATION = 1  # counts changes of this module that change vectors
+_UNIT_TOLERANCE = 0.01
+
+Vectors = NDArray[np.float32]  # n x dimension, each of length 1
+
+_FileStamp = tuple[tuple[str, int, int, int], ...]
+_digests: dict[_FileStamp, str] = {}  # so that an unchanged model is not hashed again
+
+
+class OutputDescription(DescriptionModel):
+    """How the named output becomes a vector. `pool` joins the vectors of a picture's patches (n x patches x channels):
+    `mean_max_min` lines up each channel's mean, largest and smallest value."""
+
+    name: str
+    pool: Literal["none", "mean_max_min"] = "none"
+    normalise: bool = True
+    """Scale vectors to length 1; false: the model does that."""
+
+
+class EncoderDescription(DescriptionModel):
+    """The content of the JSON file beside the model."""
+
+    input: InputDescription
+    resize: Literal["shorter", "stretch", "pad"] = "shorter"
+    """`shorter`: scale the shorter side and cut the middle out; `pad`: scale the longer side and add black."""
+    filter: Literal["bicubic", "bilinear"] = "bicubic"
+    output: OutputDescription
+
+
+class EncoderIdentity(BaseModel):
+    """What vectors must have in common to be compared."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    dimension: int
+    sha256: str
+    """Of the model file, its description, and how pictures are prepared."""
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """A model file with its description, as they were when they were read."""
+
+    name: str
+    path: Path
+    description: EncoderDescription
+    sha256: str
+    stamp: _FileStamp
+
+    @property
+    def key(self) -> str:
+        """Its key in the model pool. A changed file is another model."""
+        return f"encoder:{self.name}:{self.sha256[:12]}"
+
+    @property
+    def memory(self) -> int:
+        """Bytes to charge until it was measured: weights and activations."""
+        return 100 * MIB + 3 * self.path.stat().st_size
+
+
+class ImageEncoder:
+    """A loaded encoder. Thread-safe; one batch at a time is computed."""
+
+    def __init__(self, files: EncoderFiles, provider: ExecutionProvider | None = None) -> None:
+        self.files = files
+        self._engine = OnnxEngine(files.path, provider)
+        self._batch = MAX_BATCH
+        self._dimension = 0
+        self._running = threading.Lock()
+
+    @property
+    def provider(self) -> str:
+        return self._engine.provider
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the model's input: what `pictures.decode` needs as `at_least`."""
+        return self.files.description.input.width, self.files.description.input.height
+
+    @property
+    def batch(self) -> int:
+        """How many pictures are best given at once."""
+        return self._batch
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """The identity of its vectors, once it is loaded."""
+        return EncoderIdentity(name=self.files.name, dimension=self._dimension, sha256=self.files.sha256)
+
+    def load(self) -> None:
+        """Load the model, compare it with its description, and run it once with the largest batch.
+
+        Raises InputError, XaivaError, and TransientError when the file was replaced meanwhile.
+        """
+        self._engine.load()
+        if _stamp(self.files.path) != self.files.stamp:
+            raise TransientError(f"Model {self.files.path}", "it was replaced while it was loaded")
+        described = DescribedModel(self._engine, self.files.path.with_suffix(".json"), HELP_PAGE)
+        self._batch = described.check_input(self.files.description.input)
+        described.output(self.files.description.output.name)
+        width, height = self.size
+        noise = np.random.default_rng(0).integers(0, 256, (self._batch, height, width, 3), np.uint8)
+        self._dimension = self.embed(list(noise)).shape[1]
+
+    def prepare(self, picture: Picture) -> Picture:
+        """An RGB picture of any size as the model sees it: resized, in the colours of the description."""
+        description = self.files.description
+        image = Image.fromarray(picture)
+        filter_ = Image.Resampling.BICUBIC if description.filter == "bicubic" else Image.Resampling.BILINEAR
+        resized = _resize(image, self.size, description.resize, filter_)
+        if description.input.colour == "gray":
+            return np.asarray(resized.convert("L"))[..., None]
+        pixels = np.asarray(resized)
+        return pixels if description.input.colour == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
+
+    def embed(self, pictures: Sequence[Picture]) -> Vectors:
+        """The vectors of RGB pictures of any size (uint8, height x width x 3). Raises XaivaError."""
+        return self.embed_prepared([self.prepare(picture) for picture in pictures])
+
+    def embed_prepared(self, prepared: Sequence[Picture]) -> Vectors:
+        """The vectors of pictures that `prepare` returned. Raises XaivaError."""
+        vectors = [self._run(prepared[start : start + self._batch]) for start in range(0, len(prepared), self._batch)]
+        return np.concatenate(vectors) if vectors else np.zeros((0, self._dimension), np.float32)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _run(self, prepared: Sequence[Picture]) -> Vectors:
+        declared = self.files.description
+        inputs = {declared.input.name: np.stack([prepare_input(declared.input, picture) for picture in prepared])}
+        with self._running:
+            answer = np.asarray(self._engine.run_batch(inputs, [declared.output.name])[0], np.float32)
+        wanted = 2 if declared.output.pool == "none" else 3
+        if answer.ndim != wanted or answer.shape[0] != len(prepared):
+            why = f"{declared.output.name} gives {answer.shape} for {len(prepared)} pictures"
+            remedy = "choose an output with one vector a picture, or set output.pool"
+            raise InputError(f"{self.files.path.with_suffix('.json')}: output.name", why, remedy)
+        if wanted == 3:
+            answer = np.concatenate([answer.mean(axis=1), answer.max(axis=1), answer.min(axis=1)], axis=1)
+        return self._to_unit(answer)
+
+    def _to_unit(self, answer: Vectors) -> Vectors:
+        lengths = np.linalg.norm(answer, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all() or not lengths.all():
+            raise XaivaError(f"Model {self.files.path.name}", "it returned no usable vector for a picture", HELP_PAGE)
+        if self.files.description.output.normalise:
+            return np.asarray(answer / lengths, np.float32)
+        if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
+            why = f"it is false, but a vector has the length {float(lengths[0, 0]):.3g}"
+            raise InputError(f"{self.files.path.with_suffix('.json')}: output.normalise", why, "set it to true")
+        return answer
+
+
+def find_encoder(settings: ServiceSettings, name: str | None = None) -> EncoderFiles:
+    """The encoder of that name, by default the one of the settings; its file is hashed when it has changed.
+
+    Raises InputError for a missing or wrong file.
+    """
+    name = settings.encoder if name is None else name
+    if name in ("", SHIPPED):
+        name, path = SHIPPED, NETWORK
+    else:
+        path = model_path(settings.models, name, "XAIVA_ENCODER")
+    description = read_json_description(path.with_suffix(".json"), EncoderDescription, HELP_PAGE)
+    try:
+        stamp = _stamp(path)
+        if stamp not in _digests:
+            _digests[stamp] = " ".join(sha256_file(file) for file in _parts(path))
+    except OSError as error:
+        raise InputError(f"Model {path}", os_reason(error), "put it there again, and check its permissions") from error
+    what = f"{_PREPARATION} {_digests[stamp]} {description.model_dump_json()}"
+    return EncoderFiles(name, path, description, sha256_bytes(what.encode()), stamp)
+
+
+def encoder_spec(files: EncoderFiles, settings: ServiceSettings) -> ModelSpec[ImageEncoder]:
+    """How the pool creates the encoder; its key is `files.key`."""
+    return ModelSpec(make=lambda: ImageEncoder(files, execution_provider(settings)), declared=files.memory)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The model file, and the files of its weights that some exporters write beside it: `x.onnx.data`."""
+    return sorted(file for file in path.parent.iterdir() if file.name.startswith(path.name) and file.is_file())
+
+
+def _stamp(path: Path) -> _FileStamp:
+    """What changes when the model is replaced."""
+    states = [(f"{file}", file.stat()) for file in _parts(path)]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+def _resize(image: Image.Image, size: tuple[int, int], rule: str, resampling: Image.Resampling) -> Image.Image:
+    width, height = size
+    if rule == "stretch":
+        return image.resize(size, resampling)
+    scales = width / image.width, height / image.height
+    if rule == "shorter":
+        scale = max(scales)
+        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        box = (
+            max(0.0, left),
+            max(0.0, top),
+            min(image.width, image.width - left),
+            min(image.height, image.height - top),
+        )
+        return image.resize(size, resampling, box)
+    scale = min(scales)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    padded = Image.new("RGB", size)
+    padded.paste(image.resize(inner, resampling), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return padded

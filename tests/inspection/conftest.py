@@ -1,0 +1,56 @@
+"""A service's settings with a folder as its storage, and a recorder of progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.inference.jobs.context import JobContext
+from core.inference.settings import ServiceSettings
+from core.progress import Stage
+
+
+class Recorder:
+    """A `Progress` that keeps what was reported; `cancel_when` decides about every stage whether to cancel."""
+
+    def __init__(self, cancel_when: Callable[[Stage], bool] = lambda stage: False) -> None:
+        self.stages: list[Stage] = []
+        self.lines: list[str] = []
+        self._cancel_when = cancel_when
+        self._cancelled = threading.Event()
+
+    def stage(self, stage: Stage) -> None:
+        self.stages.append(stage)
+        if self._cancel_when(stage):
+            self._cancelled.set()
+
+    def log(self, line: str, stage: str = "") -> None:
+        self.lines.append(line)
+
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def last(self) -> dict[str, Stage]:
+        """The newest report of every stage."""
+        return {stage.id: stage for stage in self.stages}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    return ServiceSettings(data=tmp_path / "data", models=tmp_path / "models", onnx_provider="cpu")
+
+
+@pytest.fixture
+def context(settings: ServiceSettings) -> JobContext:
+    return JobContext(settings)
+
+
+@pytest.fixture
+def images(settings: ServiceSettings) -> Path:
+    """The storage: a folder, as it is without XAIVA_STORAGE_URL."""
+    folder = settings.data / "images"
+    folder.mkdir(parents=True)
+    return folder
