@@ -257,7 +257,7 @@ def _lock_now(handle: int) -> bool | None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what a writer left that is gone: nobody holds it, or, where that cannot be told, it is old."""
+    """Remove what a writer left that is gone: nobody holds it, or, where locks do not work, it is old."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return

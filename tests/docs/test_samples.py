@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from core.api_schema import CameraRequest
 from core.errors import XaivaError
 from core.inference.flows.flow_file import read_flows
+from core.inference.inspection.encoder import EncoderDescription
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.startup_cameras import CameraFile
 from core.presets.compat.rows import GpuRow, WheelTagRow
@@ -65,6 +66,8 @@ def _validate(text: str) -> None:
         CameraRequest.model_validate(sample)
     elif keys <= set(ModelDescription.model_fields):
         ModelDescription.model_validate(sample)
+    elif keys <= set(EncoderDescription.model_fields):
+        EncoderDescription.model_validate(sample)
     elif keys == {"rows"}:
         Rows.model_validate(sample)
     elif keys not in OUTPUTS:

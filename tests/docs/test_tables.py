@@ -14,6 +14,7 @@ from core.api_schema import AlertKind, AnalysisState, CameraRequest, CameraState
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.inference.cameras.failures import Cause
 from core.inference.flows.flow import Condition, FlowStep
+from core.inference.inspection.encoder import EncoderDescription
 from core.inference.models import registry
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.settings import PREFIX, ServiceSettings
@@ -67,6 +68,7 @@ LISTS: list[tuple[str, str, Iterable[str]]] = [
 DEFAULTS: list[tuple[str, str, type[BaseModel], str]] = [
     ("docs/cameras.md", "Settings", CameraRequest, ""),
     ("docs/detectors.md", "`onnx`: your own model", ModelDescription, ""),
+    ("docs/indexes.md", "The image encoder", EncoderDescription, ""),
     ("docs/notifications.md", "Rules", RuleRequest, ""),
     ("docs/events.md", "Retention", ServiceSettings, PREFIX),
 ]

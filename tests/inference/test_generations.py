@@ -124,7 +124,7 @@ def test_four_readers_see_no_mixture_in_100_swaps(generations: Generations) -> N
 
     def read() -> None:
         try:
-            while not over.is_set():
+            while not over.wait(0.002):  # else four threads leave no time to the writer
                 seen.append(generations.load(text_of))
         except BaseException as error:
             errors.append(error)

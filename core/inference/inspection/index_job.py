@@ -1,0 +1,186 @@
+"""The job that rebuilds an index from the storage: one pass from the listing to the published generation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+import numpy as np
+from pydantic import JsonValue
+
+from core.errors import InputError
+from core.findings import Finding
+from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
+from core.inference.inspection.embeddings import EmbeddingCache
+from core.inference.inspection.encoder import EncoderIdentity, ImageEncoder, Vectors, find_encoder
+from core.inference.inspection.index_files import (
+    IndexEntry,
+    LoadedIndex,
+    check_written,
+    index_facts,
+    index_generations,
+    read_index,
+    write_index,
+)
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout
+from core.inference.inspection.nearest_check import agreement, compare
+from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, Files, PictureFlow
+from core.inference.inspection.stage_board import StageBoard
+from core.inference.jobs.context import JobContext
+from core.inference.jobs.reservation import reserve
+from core.inference.models.registry import execution_provider
+from core.inference.storage import open_storage
+from core.inference.storage.fetch import Mirror
+from core.progress import Progress, stage
+
+INDEX, PUBLISH = "index", "publish"
+SHOWN_FINDINGS = 200  # of a result; all are counted
+NAMED_FILES = 3  # in an error
+OVERRIDE = "or publish it all the same with the option force"
+
+
+def run(
+    context: JobContext, subject: str, options: Mapping[str, JsonValue], progress: Progress
+) -> dict[str, JsonValue]:
+    """Rebuild the index `normal` or `defect`. With the option `force` it is published whatever it contains.
+
+    Raises InputError for too many unusable pictures, for none at all, and for an index that is worse than the old one;
+    TransientError when the storage does not answer; XaivaError; Cancelled. The old index answers on then.
+    """
+    if subject not in (NORMAL, DEFECT):
+        raise InputError(f"The index {subject}", "there is no such index", f"write {NORMAL} or {DEFECT}")
+    return _IndexJob(context, subject, bool(options.get("force")), progress).run()
+
+
+class _IndexJob:
+    def __init__(self, context: JobContext, subject: str, force: bool, progress: Progress) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._subject = subject
+        self._force = force
+        self._progress = progress
+        self._layout = Layout.of(context.settings)
+        self._generations = index_generations(context.settings, subject)
+        self._what = f"The index of {subject} pictures"
+        self._findings: list[Finding] = []
+
+    def run(self) -> dict[str, JsonValue]:
+        files = find_encoder(self._settings)
+        old = self._old()
+        encoder = ImageEncoder(files, execution_provider(self._settings))
+        board = StageBoard(self._progress)
+        with board, reserve(self._context, self._progress, files.key, files.memory), closing(encoder):
+            with stage(self._progress, "load", f"Load the encoder {files.name}"):
+                encoder.load()
+            cache = EmbeddingCache(self._settings.inspection_folder / "embeddings", self._subject, encoder.identity)
+            with cache:
+                embedded, fetched = self._embed(encoder, cache, board, old)
+                published = self._publish(encoder.identity, embedded, old, board)
+                cache.keep_only(_used(embedded, old))
+        if cache.trouble:
+            what = "The next run computes all pictures again"
+            self._findings.append(Finding.warning("embeddings-not-kept", what, cache.trouble))
+        return {
+            "generation": published.manifest.number if published else 0,
+            "pictures": len(embedded),
+            "products": dict(Counter(picture.place.product for picture in embedded)),
+            "embedded": sum(picture.new for picture in embedded),
+            "fetched": fetched,
+            "encoder": files.name,
+            "findings": [finding.model_dump(mode="json") for finding in self._findings[:SHOWN_FINDINGS]],
+            "findings_total": len(self._findings),
+            "seconds": dict(board.seconds),
+        }
+
+    def _old(self) -> LoadedIndex | None:
+        """The index that answers now; None for none that can be used."""
+        try:
+            return self._generations.load(read_index)
+        except NoGeneration:
+            return None
+        except BrokenGeneration as error:
+            self._findings.append(Finding.warning("broken-index", error.what, error.why))
+            return None
+
+    def _embed(
+        self, encoder: ImageEncoder, cache: EmbeddingCache, board: StageBoard, old: LoadedIndex | None
+    ) -> tuple[list[EmbeddedPicture], int]:
+        """Every picture with its vector, and how many files were fetched for that."""
+        board.start(DECODE, "Decode")
+        board.start(EMBED, "Embed", encoder.provider)
+        known = {(entry.key, entry.etag): entry.sha256 for entry in old.entries if entry.etag} if old else {}
+        flow = PictureFlow(encoder, cache, board, self._layout.parse_key, known)
+        embedded = flow.run(self._progress, self._fetch)
+        bad = sorted(flow.findings, key=lambda finding: finding.what)
+        self._findings += bad
+        self._check_share(bad, len(embedded))
+        return embedded, flow.fetched
+
+    def _fetch(self, progress: Progress) -> Files:
+        mirror = Mirror(open_storage(self._settings), self._settings.inspection_folder / "pictures")
+        prefix = self._layout.prefix(self._subject)
+        yield from mirror.fetch(prefix, progress, FETCH, f"Fetch {prefix}")
+
+    def _check_share(self, bad: Sequence[Finding], good: int) -> None:
+        """Raise InputError when too many pictures cannot be used."""
+        allowed = self._settings.jobs_findings
+        if self._force or not bad or len(bad) <= allowed * (len(bad) + good):
+            return
+        named = "; ".join(finding.summary for finding in bad[:NAMED_FILES])
+        more = "; …" if len(bad) > NAMED_FILES else ""
+        why = f"{len(bad)} of {len(bad) + good} files cannot be used, and {allowed:.0%} are allowed: {named}{more}"
+        raise InputError(self._what, why, f"repair or remove them, {OVERRIDE}")
+
+    def _publish(
+        self, identity: EncoderIdentity, embedded: list[EmbeddedPicture], old: LoadedIndex | None, board: StageBoard
+    ) -> GenerationFolder | None:
+        """Write and publish the index; None when there is nothing to publish. Raises InputError when it may not be."""
+        if not embedded and not self._force:
+            self._refuse_empty()
+            return None
+        entries = [
+            IndexEntry(place.key, place.label, place.product, picture.etag, picture.sha256)
+            for picture in embedded
+            for place in (picture.place,)
+        ]
+        with board.busy(INDEX), stage(self._progress, INDEX, "Check the new index"):
+            vectors = _matrix(embedded, identity.dimension)
+            if old is not None and not self._force:
+                self._check_quality(entries, vectors, old)
+            facts = index_facts(identity, len(entries), agreement(entries, vectors).share)
+        with board.busy(PUBLISH), stage(self._progress, PUBLISH, "Publish"), self._generations.write() as folder:
+            write_index(folder, entries, vectors)
+            check_written(folder, facts)
+            return self._generations.publish(folder, facts)
+
+    def _refuse_empty(self) -> None:
+        """Raise InputError if an index would be replaced by an empty one; else note that there is nothing."""
+        why = f"there is no usable picture below {self._layout.prefix(self._subject)} in the storage"
+        if self._generations.names():
+            raise InputError(
+                self._what, f"{why}, and an empty index would replace it", f"put pictures there, {OVERRIDE}"
+            )
+        self._findings.append(Finding.warning("no-pictures", f"{self._what} was not built", why))
+
+    def _check_quality(self, entries: list[IndexEntry], vectors: Vectors, old: LoadedIndex) -> None:
+        """Raise InputError when the new index is worse than the old one."""
+        compared = compare(entries, vectors, old.entries, old.vectors)
+        if compared.worse:
+            why = (
+                f"{compared.new.share:.1%} of {compared.new.asked} pictures have a picture of their own product and "
+                f"label as their nearest neighbour; in the index that answers now it is {compared.old.share:.1%}"
+            )
+            raise InputError(self._what, why, f"look for pictures in a wrong folder, {OVERRIDE}")
+
+
+def _matrix(embedded: Sequence[EmbeddedPicture], dimension: int) -> Vectors:
+    matrix = np.zeros((len(embedded), dimension), np.float32)
+    for row, picture in enumerate(embedded):
+        matrix[row] = picture.vector
+    return matrix
+
+
+def _used(embedded: Sequence[EmbeddedPicture], old: LoadedIndex | None) -> set[str]:
+    """The hashes of pictures whose embeddings stay: of this generation, and of the one that is the way back."""
+    return {picture.sha256 for picture in embedded} | {entry.sha256 for entry in (old.entries if old else ())}
