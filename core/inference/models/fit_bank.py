@@ -44,7 +44,7 @@ def fit_bank(
     if len(frames) < MIN_PICTURES:
         why = f"{len(frames)} pictures were seen and {MIN_PICTURES} are needed"
         raise XaivaError("Learning", why, "learn for longer, or raise the camera's fps")
-    mean, spread = _mean_and_spread(frames)
+    mean, spread = mean_and_spread(frames)
     blocks = [
         frames[first:last] for first, last in _spans(len(frames), min(MAX_BLOCKS, len(frames) // MIN_BLOCK_PICTURES))
     ]
@@ -76,7 +76,8 @@ def _coreset(patches: Sequence[Values], count: int, stopped: Callable[[], bool])
     return points[select_coreset(points, count, stopped=stopped)]
 
 
-def _mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
+def mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
+    """Mean and standard deviation of each channel over all pictures."""
     means = np.mean([frame.mean(axis=0, dtype=np.float64) for frame in frames], axis=0)
     squares = np.mean([(frame.astype(np.float64) ** 2).mean(axis=0) for frame in frames], axis=0)
     spread = np.sqrt(np.maximum(squares - means**2, 1e-6))

@@ -56,8 +56,17 @@ class MemoryBank:
 
     def score(self, nearest: Values) -> float:
         """0 to 1, from the distance of each patch to the nearest one of the bank; normal ends at 0.5."""
-        place, whole = picture_distances(nearest)
+        return self.score_distances(*picture_distances(nearest))
+
+    def score_distances(self, place: float, whole: float) -> float:
+        """0 to 1, from the distances of a picture's worst place and of the whole picture."""
         return score_from_excess(max(self.place.excess(place), self.whole.excess(whole)))
+
+    def place_scores(self, nearest: Values) -> Values:
+        """The score of each patch by itself, from the same distances."""
+        excess = (nearest - self.place.typical) / (self.place.limit - self.place.typical)
+        scores: Values = (0.5 + 0.5 * np.tanh(excess - 1)).astype(np.float32)
+        return scores
 
 
 def picture_distances(nearest: Values) -> tuple[float, float]:
@@ -90,25 +99,9 @@ class BankStore:
 
     def save(self, camera: str, bank: MemoryBank) -> None:
         """Write a camera's bank, replacing an older one. Raises XaivaError when it cannot be written."""
-        metadata = {
-            "place": asdict(bank.place),
-            "whole": asdict(bank.whole),
-            "model": bank.model,
-            "version": BANK_VERSION,
-        }
-        metadata |= {"frames": bank.frames, "seconds": bank.seconds, "learned": bank.learned}
-        arrays: dict[str, NDArray[Any]] = {
-            "said": np.frombuffer(json.dumps(metadata).encode(), np.uint8),
-            "mean": bank.mean,
-            "spread": bank.spread,
-            "patches": bank.patches.astype(np.float16),
-        }
-        arrays["sha256"] = np.frombuffer(_digest(arrays), np.uint8)
-        file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **arrays)
         path = self._path(camera)
         try:
-            write_atomic(path, file.getvalue())
+            write_atomic(path, encode_bank(bank))
         except OSError as error:
             why = os_reason(error)
             raise XaivaError(f"{path}", f"it cannot be written: {why}", write_remedy(error)) from error
@@ -124,7 +117,7 @@ class BankStore:
         except OSError as error:
             raise BrokenBank(f"{path}", f"it cannot be read: {os_reason(error)}", remedy) from error
         try:
-            bank = _parse_bank(raw)
+            bank = decode_bank(raw)
         except Exception as error:  # readers of damaged zip files raise anything
             raise BrokenBank(f"{path}", "the file is damaged", remedy) from error
         if bank is None:
@@ -164,7 +157,28 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _parse_bank(raw: bytes) -> MemoryBank | None:
+def encode_bank(bank: MemoryBank) -> bytes:
+    """The bank as a file."""
+    metadata = {
+        "place": asdict(bank.place),
+        "whole": asdict(bank.whole),
+        "model": bank.model,
+        "version": BANK_VERSION,
+    }
+    metadata |= {"frames": bank.frames, "seconds": bank.seconds, "learned": bank.learned}
+    arrays: dict[str, NDArray[Any]] = {
+        "said": np.frombuffer(json.dumps(metadata).encode(), np.uint8),
+        "mean": bank.mean,
+        "spread": bank.spread,
+        "patches": bank.patches.astype(np.float16),
+    }
+    arrays["sha256"] = np.frombuffer(_digest(arrays), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def decode_bank(raw: bytes) -> MemoryBank | None:
     """Parse a file; None for another version. Raises NumPy's errors, and ValueError for a wrong digest."""
     with np.load(io.BytesIO(raw), allow_pickle=False) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}

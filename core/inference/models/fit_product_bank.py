@@ -1,0 +1,181 @@
+"""Fits a product's memory bank to its normal pictures, and measures it with pictures that it has not seen.
+
+The limits come from cross-validation: the normal pictures are divided into folds, and each is scored with a bank of the
+others. Pictures of known defects are scored with the finished bank; they never enter it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.api_schema import Region
+from core.errors import InputError
+from core.inference.models.coreset import select_coreset
+from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
+from core.inference.models.fit_bank import PLACE_ROOM, QUANTILE, WHOLE_ROOM, mean_and_spread
+from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
+from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, bank_distances
+
+MIN_NORMALS = 8  # pictures; with fewer, the limit is a guess
+FOLDS = 5
+SHARE = 0.1  # of the patches that the bank keeps, but at least MAX_BANK_PATCHES and at most MAX_PATCHES
+MAX_PATCHES = 6000
+MAX_POINTS = 150_000  # patches that a coreset is selected from at once: 91 MB; more are reduced in parts first
+DEVIATIONS = 3.0  # from the median to the limit at least: the largest of few pictures says little
+
+Report = Callable[[str, int, int], None]
+"""A step, `held-out` or `coreset`, with what is done of it and its total."""
+
+
+@dataclass(frozen=True)
+class ProductPictures:
+    """The features of a product's pictures, and how they were cut."""
+
+    product: str
+    normal: Sequence[PictureFeatures]
+    defects: Sequence[tuple[str, PictureFeatures]] = ()
+    """With the type of each."""
+    region: Region = field(default_factory=Region)
+    tiles: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """`seed` draws the first pick of each coreset; `threads` share the work and change nothing else."""
+
+    seed: int = 0
+    threads: int = 1
+    report: Report | None = None
+    stopped: Callable[[], bool] = lambda: False
+
+    def reporter(self, step: str) -> Callable[[int, int], None]:
+        """A progress function of that step."""
+
+        def report(done: int, total: int) -> None:
+            if self.report is not None:
+                self.report(step, done, total)
+
+        return report
+
+
+def fit_product_bank(
+    pictures: ProductPictures, network: PatchFeatures, options: FitOptions | None = None
+) -> ProductBank:
+    """Fit a bank. The same pictures in the same order give the same bank.
+
+    Raises InputError for too few pictures, InterruptedError when stopped.
+    """
+    options = options or FitOptions()
+    if len(pictures.normal) < MIN_NORMALS:
+        raise InputError(
+            f"The memory bank of {pictures.product}",
+            f"{len(pictures.normal)} normal pictures can be used and {MIN_NORMALS} are needed",
+            f"add normal pictures; {4 * MIN_NORMALS} and more give a better limit",
+        )
+    mean, spread = mean_and_spread(pictures.normal)
+    fitting = _Fitting(pictures.normal, mean, spread, network, options)
+    unseen = fitting.held_out()
+    patches = fitting.coreset(range(len(pictures.normal)), options.reporter("coreset"))
+    place, whole = unseen.T
+    bank = MemoryBank(
+        mean=mean,
+        spread=spread,
+        patches=patches,
+        place=_limit(place, PLACE_ROOM),
+        whole=_limit(whole, WHOLE_ROOM),
+        model=network_sha256(),
+        frames=len(pictures.normal),
+        seconds=0.0,
+        learned=time.time(),
+    )
+    return ProductBank(bank, _facts(bank, pictures, unseen, network))
+
+
+def _facts(
+    bank: MemoryBank, pictures: ProductPictures, unseen: NDArray[np.float64], network: PatchFeatures
+) -> BankFacts:
+    defects: dict[str, list[float]] = {}
+    for kind, features in pictures.defects:
+        standardised = bank.standardise(features.astype(np.float32))
+        score = bank.score(bank_distances(standardised, bank.patches, network))
+        defects.setdefault(kind, []).append(score)
+    return BankFacts(
+        product=pictures.product,
+        pictures=len(pictures.normal),
+        patches=len(bank.patches),
+        network=bank.model,
+        region=pictures.region,
+        tiles=pictures.tiles,
+        held_out=[bank.score_distances(*map(float, row)) for row in unseen],
+        defects=defects,
+        typical=bank.place.typical,
+        limit=bank.place.limit,
+    )
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    pictures: Sequence[PictureFeatures]
+    mean: Values
+    spread: Values
+    network: PatchFeatures
+    options: FitOptions
+
+    def held_out(self) -> NDArray[np.float64]:
+        """For each picture the distances of its worst place and of the whole, to a bank of other folds."""
+        count = len(self.pictures)
+        distances = np.empty((count, 2))
+        folds = min(FOLDS, count)
+        report = self.options.reporter("held-out")
+        for fold in range(folds):
+            others = [index for index in range(count) if index % folds != fold]
+            bank = self.coreset(others, _part(report, fold, folds))
+            for index in range(fold, count, folds):
+                if self.options.stopped():
+                    raise InterruptedError
+                patches = self._standardised(index)
+                distances[index] = picture_distances(bank_distances(patches, bank, self.network))
+        return distances
+
+    def coreset(self, chosen: Sequence[int], report: Callable[[int, int], None]) -> Values:
+        """The coreset of these pictures' patches."""
+        patches = sum(len(self.pictures[index]) for index in chosen)
+        count = int(min(max(SHARE * patches, MAX_BANK_PATCHES), MAX_PATCHES))
+        parts = -(-patches // MAX_POINTS)
+        if parts == 1:
+            return self._select([self._standardised(index) for index in chosen], count, report)
+        reduced = []
+        for part in range(parts):
+            points = [self._standardised(index) for index in chosen[part::parts]]
+            reduced.append(self._select(points, 2 * count, _part(report, part, parts + 1)))
+        return self._select(reduced, count, _part(report, parts, parts + 1))
+
+    def _select(self, points: Sequence[Values], count: int, report: Callable[[int, int], None]) -> Values:
+        together, how = np.concatenate(points), self.options
+        picked = select_coreset(
+            together, count, seed=how.seed, progress=report, stopped=how.stopped, threads=how.threads
+        )
+        return together[picked]
+
+    def _standardised(self, index: int) -> Values:
+        return (self.pictures[index].astype(np.float32) - self.mean) / self.spread
+
+
+def _part(report: Callable[[int, int], None], part: int, parts: int) -> Callable[[int, int], None]:
+    """A progress function of one of several parts that take about as long as each other."""
+
+    def report_part(done: int, total: int) -> None:
+        report(part * total + done, parts * total)
+
+    return report_part
+
+
+def _limit(values: NDArray[np.float64], room: float) -> DistanceLimit:
+    typical = float(np.median(values))
+    far = max(float(np.quantile(values, QUANTILE)), typical + DEVIATIONS * float(values.std()))
+    return DistanceLimit(typical=typical, limit=max(far, typical + room))

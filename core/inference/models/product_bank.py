@@ -1,0 +1,226 @@
+"""A product's memory bank: the features of its pictures, the score and the map of a picture, and its generations.
+
+It is the cameras' memory bank (`MemoryBank`) with two differences: features are averaged over neighbouring patches, and
+the picture may be cut to a region and into tiles, each of which the network sees by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.api_schema import Region
+from core.errors import XaivaError
+from core.inference.generation_reader import GenerationReader
+from core.inference.generations import BrokenGeneration, GenerationFolder, Generations
+from core.inference.models.auroc import auroc
+from core.inference.models.detector import Picture
+from core.inference.models.features import PatchFeatures, average_neighbours, network_sha256
+from core.inference.models.memory_bank import MemoryBank, Values, decode_bank, encode_bank
+from core.inference.models.tiles import ScoreMap, cut_tiles, join_maps
+from core.inference.settings import ServiceSettings
+
+BANK_FILE = "bank.npz"
+LIMIT = 0.5  # the score at which normal ends
+BINS = 20  # of the histogram of scores
+MIN_DEFECTS = 5  # known defects from which on their AUROC says something
+_MAX_NAME = 150  # characters of a folder's name
+
+PictureFeatures = NDArray[np.float16]
+"""tiles * PATCHES x CHANNELS of one picture, tile by tile, averaged over neighbours."""
+
+
+class BankFacts(BaseModel):
+    """What a generation says about its bank, in its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    product: str
+    pictures: int
+    patches: int
+    network: str
+    """SHA-256."""
+    region: Region = Region()
+    tiles: tuple[int, int] = (1, 1)
+    threshold: float = LIMIT
+    held_out: list[float]
+    """The scores of normal pictures, each from a bank that had not seen it."""
+    defects: dict[str, list[float]]
+    """The scores of known defects, by type."""
+    typical: float
+    """The median distance of the held-out pictures' worst places, and the distance at which normal ends."""
+    limit: float
+
+    @property
+    def defect_scores(self) -> list[float]:
+        return [score for scores in self.defects.values() for score in scores]
+
+    @property
+    def auroc(self) -> float | None:
+        """Of known defects against held-out normals; None with fewer than MIN_DEFECTS of them."""
+        return auroc(self.held_out, self.defect_scores) if len(self.defect_scores) >= MIN_DEFECTS else None
+
+    @property
+    def false_alarms(self) -> float:
+        """The share of held-out normals at or above the threshold."""
+        return float(np.mean(np.array(self.held_out) >= self.threshold)) if self.held_out else 0.0
+
+    @property
+    def width(self) -> float:
+        """How far the limit is from what is typical, as a factor: the less the normal pictures differ, the lower."""
+        return self.limit / self.typical if self.typical > 0 else float("inf")
+
+    def histogram(self) -> tuple[list[int], list[int]]:
+        """Counts of the held-out normals and of the known defects, in BINS equal bins from 0 to 1."""
+        normal, defect = (
+            np.histogram(np.clip(scores, 0, 1), BINS, (0, 1))[0].tolist()
+            for scores in (self.held_out, self.defect_scores)
+        )
+        return normal, defect
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """`score`: 0 to 1, normal ends at 0.5. `map`: the same for each place of the picture, 0 outside of the region."""
+
+    score: float
+    map: ScoreMap
+
+
+@dataclass(frozen=True)
+class ProductBank:
+    """A memory bank, and how it was made."""
+
+    bank: MemoryBank
+    facts: BankFacts
+
+    @cached_property
+    def at_least(self) -> tuple[int, int]:
+        """Width and height from which on a larger picture shows no more."""
+        return least_size(self.facts.region, self.facts.tiles)
+
+    def score(self, picture: Picture, network: PatchFeatures) -> PictureScore:
+        """Score a picture (uint8 RGB, any size). Raises InputError for one that is too small for the tiles."""
+        features = picture_features(picture, network, self.facts.region, self.facts.tiles)
+        return self.score_features(features, network)
+
+    def score_features(self, features: PictureFeatures, network: PatchFeatures) -> PictureScore:
+        """Score a picture by its features."""
+        nearest = self.distances(features, network)
+        maps = self.bank.place_scores(nearest).reshape(-1, network.ROWS, network.COLUMNS)
+        return PictureScore(self.bank.score(nearest), join_maps(list(maps), self.facts.region, self.facts.tiles))
+
+    def distances(self, features: PictureFeatures, network: PatchFeatures) -> Values:
+        """The distance of each patch to the nearest one of the bank."""
+        return bank_distances(self.bank.standardise(features.astype(np.float32)), self.bank.patches, network)
+
+
+def picture_features(
+    picture: Picture, network: PatchFeatures, region: Region, tiles: tuple[int, int]
+) -> PictureFeatures:
+    """The features of a picture (uint8 RGB, any size). Raises InputError for one that is too small for the tiles."""
+    scaled = [_scale(tile) for tile in cut_tiles(picture, region, tiles)]
+    averaged = [average_neighbours(one, network.ROWS, network.COLUMNS) for one in network.extract(scaled)]
+    return np.concatenate(averaged).astype(np.float16)
+
+
+def bank_distances(patches: Values, bank: Values, network: PatchFeatures) -> Values:
+    """The distance of each standardised patch to the nearest one of the bank, tile by tile."""
+    parts = [network.distances(part, bank) for part in np.split(patches, len(patches) // network.PATCHES)]
+    return np.concatenate(parts)
+
+
+def least_size(region: Region, tiles: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture whose tiles are as large as the network's input."""
+    width = PatchFeatures.WIDTH * tiles[0] / (region.right - region.left)
+    height = PatchFeatures.HEIGHT * tiles[1] / (region.bottom - region.top)
+    return round(width), round(height)
+
+
+def bank_generations(settings: ServiceSettings, product: str) -> Generations:
+    """The generations of a product's memory bank."""
+    return Generations(settings.inspection_folder / "banks" / _folder_name(product))
+
+
+def bank_reader(settings: ServiceSettings, product: str) -> GenerationReader[ProductBank]:
+    """Reads the product's current memory bank, or the last good one."""
+    return GenerationReader(bank_generations(settings, product), read_bank)
+
+
+def products_with_banks(settings: ServiceSettings) -> list[str]:
+    """The products that have a memory bank, also one that cannot be read as long as its manifest can."""
+    names = []
+    for folder in _folders(settings.inspection_folder / "banks"):
+        generations = Generations(folder)
+        for name in (generations.token(), *generations.names()):
+            try:
+                names.append(read_facts(generations.open(name)).product)
+                break
+            except XaivaError:
+                continue
+    return sorted(names)
+
+
+def publish_bank(settings: ServiceSettings, bank: ProductBank) -> GenerationFolder:
+    """Make the bank the current one of its product. Raises XaivaError when the disk does not take it."""
+    generations = bank_generations(settings, bank.facts.product)
+    with generations.write() as folder:
+        (folder / BANK_FILE).write_bytes(encode_bank(bank.bank))
+        return generations.publish(folder, bank.facts.model_dump(mode="json"))
+
+
+def read_bank(generation: GenerationFolder) -> ProductBank:
+    """The bank of a generation. Raises BrokenGeneration."""
+    facts = read_facts(generation)
+    remedy = "rebuild the memory bank"
+    if facts.network != network_sha256():
+        why = "it was built with a different network than this version uses"
+        raise BrokenGeneration(f"{generation.path}", why, remedy)
+    raw = (generation.path / BANK_FILE).read_bytes()
+    try:
+        bank = decode_bank(raw)
+    except Exception as error:  # readers of damaged zip files raise anything
+        raise BrokenGeneration(f"{generation.path}", f"{BANK_FILE} is damaged", remedy) from error
+    if bank is None:
+        raise BrokenGeneration(f"{generation.path}", f"{BANK_FILE} is of another version", remedy)
+    return ProductBank(bank, facts)
+
+
+def read_facts(generation: GenerationFolder) -> BankFacts:
+    """What a generation says about its bank. Raises BrokenGeneration."""
+    try:
+        return BankFacts.model_validate(generation.manifest.facts)
+    except ValidationError as error:
+        raise BrokenGeneration(f"{generation.path}", "its manifest is not one of a memory bank") from error
+
+
+def _scale(tile: Picture) -> Picture:
+    """A picture in the size of the network's input."""
+    image = Image.fromarray(tile).resize((PatchFeatures.WIDTH, PatchFeatures.HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _folder_name(product: str) -> str:
+    """The name of a product's folder: any product has one, and no two have the same."""
+    name = quote(product, safe="")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) <= _MAX_NAME:
+        return name
+    return f"{name[:_MAX_NAME]}~{hashlib.sha256(product.encode()).hexdigest()[:16]}"
+
+
+def _folders(parent: Path) -> Sequence[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir())
+    except OSError:
+        return []
