@@ -262,6 +262,14 @@ ACTIONS: tuple[Action, ...] = (
         "service.test", "t", "Send a test message", "Test", "Over every channel of the rule; asks first", changes=True
     ),
     Action("service.remove", "X", "Remove", "Remove", "The rule or user under the cursor", changes=True),
+    # products
+    Action("products.inspections", "i", "Inspections", "Inspections", "Go to the inspections of the product"),
+    Action("products.picture", "v", "Picture now", "Picture", "Fetch it again (also with low bandwidth)"),
+    # jobs
+    Action("jobs.cancel", "c", "Cancel the job", "Cancel", "Nothing is published; asks first", changes=True),
+    Action("jobs.retry", "r", "Start again", "Retry", "With the same options; asks first", changes=True),
+    Action("jobs.compare", "m", "Compare", "Compare", "With the marked job (space), stage by stage"),
+    Action("jobs.only_live", "u", "Only live jobs", "Live", "Hide or show jobs that have ended"),
     # settings
     Action("settings.edit", "e", "Change the setting", "Edit", "Its value in site.toml; checked before", changes=True),
     Action(

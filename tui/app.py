@@ -23,7 +23,7 @@ from tui.navigation import SCREENS
 from tui.parts import ConsoleParts
 from tui.screen_navigation import ScreenNavigation
 from tui.screens.base import ConsoleScreen
-from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES
+from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SERVICE_SOURCES, SOURCE_TITLES
 from tui.stylesheet import ConsoleStylesheet
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
@@ -305,7 +305,7 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
         def chosen(name: str | None) -> None:
             if name:
                 self._sources.services.choose(name, "F8")
-                self.store.ask_now("cameras", "events", "statistics", "service")
+                self.store.ask_now(*SERVICE_SOURCES)
 
         self.load_then_open(partial(running_services, self.site, self.preset), offer)
 
@@ -353,7 +353,7 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
 
     def login_changed(self) -> None:
         """Ask again everything that depends on the login."""
-        self.store.ask_now("login", "cameras", "events", "statistics", "service")
+        self.store.ask_now("login", *SERVICE_SOURCES)
 
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen

@@ -89,6 +89,15 @@ _ENTRIES = (
         "models and their memory, messages, recordings; notification rules and users",
     ),
     ScreenEntry(
+        "products", "Products", "", "inspect", "d",
+        "what is inspected: pictures, indexes, memory banks, thresholds, inspections with a heat map",
+        ("banks", "indexes", "inspections"),
+    ),
+    ScreenEntry(
+        "jobs", "Jobs", "", "inspect", "j",
+        "long work of the service: queue, progress, log, history; cancel, start again, compare",
+    ),
+    ScreenEntry(
         "operations", "Operations", "7", "work", "w",
         "long work with its stages and log; cancel, start again",
         ("ops",),

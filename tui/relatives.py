@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core import labels
 
 if TYPE_CHECKING:
-    from core.api_schema import CameraStatus, Event, ServiceStatus
+    from core.api_schema import CameraStatus, Event, IndexStatus, Job, Product, Products, ServiceStatus
     from core.containers.model import Container
     from core.containers.processes import ListedProcess
     from core.engine_objects.model import EngineObject, Inventory
@@ -157,6 +157,25 @@ def _build_of_object(_: ConsoleApp, item: EngineObject, value: list[BuildRecord]
     return _first(keys, f"no kept build made {item.name}")
 
 
+# -- products and jobs -------------------------------------------------------------------------------------------------
+
+
+def _job_of_product(_: ConsoleApp, item: Product | IndexStatus, value: list[Job]) -> str:
+    from tui.formatters.products import newest_job
+
+    job = newest_job(item, value)
+    ids = [str(job.id)] if job else [str(item.last_job)] if item.last_job else []
+    return _first(ids, f"no job has worked on {item.name} yet")
+
+
+def _product_of_job(_: ConsoleApp, job: Job, value: Products) -> str:
+    from tui.formatters.products import items, key_of, subject_keys
+
+    wanted = subject_keys(job)
+    keys = (key for key in map(key_of, items(value)) if key in wanted)
+    return _first(keys, f"{job.kind} {job.subject}".strip() + ", job " + f"{job.id}: it works on no single product")
+
+
 def _first(keys: Iterable[str], missing: str) -> str:
     """The first key. Raises NoRelative with the text `missing`."""
     for key in keys:
@@ -213,6 +232,8 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
         Relative("b", "its build", "builds", "builds", _build_of_object),
     ),
     "processes": (Relative("t", "its container", "containers", "", _container_of_process),),
+    "products": (Relative("j", "its newest job", "jobs", "recent_jobs", _job_of_product),),
+    "jobs": (Relative("d", "its product or index", "products", "products", _product_of_job),),
     "operations": (
         Relative("p", "its preset", "presets", "presets", _preset_of_operation),
         Relative("b", "its build", "builds", "builds", _build_of_operation),

@@ -17,6 +17,7 @@ from core.errors import XaivaError
 from core.findings import Finding
 from core.site import Site
 from tui.engine_sources import USAGE_EVERY_SECONDS, disk_usage, engine_objects
+from tui.inspection_sources import InspectionSources
 
 if TYPE_CHECKING:
     from core.api_schema import Delivery, Rule, ServiceStatus, User
@@ -54,6 +55,11 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "service": "Inference service",
     "events": "Inference service",
     "statistics": "Inference service",
+    "products": "Inference service",
+    "inspections": "Inference service",
+    "recent_jobs": "Inference service",
+    "jobs": "Inference service",
+    "job": "Inference service",
     "engine_objects": "Docker engine",
     "disk_usage": "Docker engine",
     "image_layers": "Docker engine",
@@ -67,6 +73,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "site_settings": "Settings",
     "login": "Site login",
 }
+SERVICE_SOURCES = tuple(name for name, title in SOURCE_TITLES.items() if title == "Inference service")
 LOW_BANDWIDTH_FACTOR = 4  # low bandwidth asks this many times less often
 MAX_OPERATIONS = 300
 ENGINE_SECONDS = 3.0  # timeout of one call
@@ -141,6 +148,7 @@ class Sources:
         self._services_lock = threading.Lock()
         self.preset = ""  # the selected one; its service is preferred
         self.on_service_found: Callable[[ServiceAddress], object] = lambda _: None  # called with the service's address
+        self._inspection = InspectionSources(self.ask_service)
         self._check_cache: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
@@ -160,6 +168,11 @@ class Sources:
             "image_layers": (not_targeted_yet, SLOW),
             "events": (not_targeted_yet, MANUAL_SECONDS),
             "statistics": (not_targeted_yet, SLOW),
+            "products": (self._inspection.products, MANUAL_SECONDS),
+            "recent_jobs": (self._inspection.recent_jobs, MANUAL_SECONDS),
+            "inspections": (not_targeted_yet, MANUAL_SECONDS),
+            "jobs": (not_targeted_yet, MANUAL_SECONDS),
+            "job": (not_targeted_yet, MANUAL_SECONDS),
             "operation": (not_targeted_yet, LIVE_SECONDS),
             "container": (not_targeted_yet, MANUAL_SECONDS),
             "build": (not_targeted_yet, MANUAL_SECONDS),

@@ -268,6 +268,7 @@ class Store:
         `titles` say in words what each source asks.
         """
         self._first_frame = threading.Event()
+        self._slowness = 1.0
         startup_queue = StartupQueue(tuple(fetchers))
         self._sources = {
             name: PolledSource(name, fetch, every, changed, startup_queue, start, titles.get(name, ""))
@@ -290,8 +291,14 @@ class Store:
 
     def slow_down(self, factor: float) -> None:
         """Ask every source `factor` times less often than usual."""
+        self._slowness = factor
         for source in self._sources.values():
             source.interval = source.base_interval * factor
+
+    def set_interval(self, name: str, seconds: float) -> None:
+        """Ask a source every so many seconds from now on; less often while all sources are slowed down."""
+        source = self._sources[name]
+        source.base_interval, source.interval = seconds, seconds * self._slowness
 
     def retarget(self, name: str, fetch: Callable[[], Any]) -> None:
         """Let a source ask something else."""

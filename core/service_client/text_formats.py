@@ -45,7 +45,7 @@ def parse_schedule(text: str) -> tuple[Window, ...]:
 
 def format_schedule(windows: Iterable[Window]) -> str:
     """The text that `parse_schedule` reads."""
-    return "; ".join(f"{_format_days(window.days)} {_format_hours(window.start, window.end)}" for window in windows)
+    return "; ".join(f"{format_days(window.days)} {_format_hours(window.start, window.end)}" for window in windows)
 
 
 def _parse_window(text: str) -> Window:
@@ -82,7 +82,7 @@ def _parse_days(word: str, text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _format_days(days: Iterable[int]) -> str:
+def format_days(days: Iterable[int]) -> str:
     numbers = sorted(set(days))
     if len(numbers) == 7:
         return "daily"

@@ -21,6 +21,7 @@ CONSOLE = "docs/console.md"
 EXPLAINED = {
     "The engine": "engine", "Processes": "processes", "Cameras": "cameras", "Events": "events",
     "Statistics": "statistics", "The service, rules and users": "service", "Settings": "settings",
+    "Products": "products", "Jobs": "jobs",
 }  # fmt: skip
 NAMES = {
     "?": "question_mark", ":": "colon", "/": "slash", "+": "plus", "-": "minus", "&": "ampersand",

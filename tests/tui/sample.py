@@ -11,6 +11,7 @@ from core.service_client import LoginIdentity
 from core.site import Site
 from tests.tui.sample_carry import media, pack_plan
 from tests.tui.sample_engine import SampleEngineEvents, clean_plan, disk_usage, engine_objects, image_layers
+from tests.tui.sample_inspection import all_jobs, inspections, jobs, products, recent_jobs
 from tests.tui.sample_machine import NOON, containers, gpus, host, processes
 from tests.tui.sample_service import SampleService, cameras, events, picture, service, statistics
 from tests.tui.sample_site import (
@@ -69,12 +70,13 @@ class SampleSources:
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
-        names += (engine_objects, disk_usage, image_layers, media)
+        names += (engine_objects, disk_usage, image_layers, media, products, inspections, jobs, recent_jobs)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {
             "operation": stages(),
             "plan": plan(),
             "build": None,
+            "job": all_jobs(),
             "container": None,
             "steps": preset_facts(),
             "login": LoginIdentity(),

@@ -42,6 +42,7 @@ from core.api_schema import (
     Window,
     Zone,
 )
+from tests.tui.sample_inspection import SampleJobs, SampleProducts
 from tests.tui.sample_machine import GIB, MIB, NOON, wave
 from tui.event_feed import EventList
 from tui.sources import ServiceView
@@ -288,6 +289,10 @@ def picture(width: int) -> bytes:
 
 class SampleService:
     """Stands in for the client of the service: pictures, and settings for the form."""
+
+    def __init__(self) -> None:
+        self.jobs = SampleJobs()
+        self.products = SampleProducts(picture)
 
     def thumbnail(self, _camera: str, width: int) -> bytes:
         return picture(width)

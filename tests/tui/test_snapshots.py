@@ -42,6 +42,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "engine": (("comma", "n"), "4 lines · follows"),
     "clean": (("comma", "n", "c"), "to remove"),
     "cameras": (("6",), "yard"),
+    "products": (("comma", "d", "down", "down"), "Inspections of bottle"),
+    "jobs": (("comma", "j", "down", "down"), "4 lines · follows"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
     "camera-form": (("6", "e"), "Decisions per second"),
     "camera-learn": (("6", "l"), "Minutes"),
@@ -64,6 +66,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
 NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", "settings")
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 WITH_PICTURE = ("6", "8")
+WITH_PICTURE_OF_ROW = ("products",)  # of the row that the keys go to
 
 
 @contextmanager
@@ -113,6 +116,8 @@ async def go_to(pilot: Pilot[int], view: str) -> None:
             if key in WITH_PICTURE:
                 await until(pilot, lambda: sharp(pilot))
     await until(pilot, lambda: answered(pilot))
+    if view in WITH_PICTURE_OF_ROW:
+        await until(pilot, lambda: sharp(pilot))
     pilot.app.tick()  # type: ignore[attr-defined]
     await shows(pilot, words)
     if keys[0] in WITH_LOG:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from core.api_schema import CameraState, ServiceStatus
+from core.api_schema import CameraState, Job, JobState, Products, ServiceStatus
 from core.containers.model import Container, ContainerHealth, ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
@@ -16,11 +16,15 @@ from core.operations.model import LAST_OUTPUT, Operation, OperationState
 from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
+from tui.formatters import products as product_format
 from tui.formatters.cells import Column, Line, Span, enum_span, line, table, wrap
 from tui.formatters.containers import sort_containers
+from tui.formatters.jobs import title as job_title
+from tui.formatters.jobs import unix
 from tui.formatters.machine import HOT_CELSIUS, gpu_name
 from tui.formatters.numbers import coarse_duration, local_time, size
 from tui.formatters.operations import STATE_SPANS
+from tui.inspection_sources import NoInspection
 from tui.sources import Containers, LiveSample, PresetView
 from tui.store import Reading
 
@@ -66,6 +70,8 @@ def alert_lines(
     presets: Sequence[PresetView] | None,
     width: int,
     *,
+    products: Products | None = None,
+    jobs: Sequence[Job] | None = None,
     failed_sources: Sequence[tuple[str, str]] = (),
     now: float = 0.0,
 ) -> list[Line]:
@@ -77,6 +83,8 @@ def alert_lines(
         *_camera_alerts(service),
         *_service_alerts(service),
         *_operation_alerts(operations or (), now or time.time()),
+        *_job_alerts(jobs or (), now or time.time()),
+        *product_format.alerts(products),
         *_preset_alerts(presets or ()),
     ]
     if not alerts and not failed_sources:
@@ -103,7 +111,9 @@ def alert_lines(
 def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
     """The sources that do not answer, with the reason; first those that answered before.
 
-    A service that was never there and that nobody configured is no failure: most sites have none yet."""
+    A service that was never there and that nobody configured is no failure: most sites have none yet. Nor is one that
+    is too old for products and jobs.
+    """
     failures: list[tuple[str, str]] = []
     for reading in readings:
         if reading.is_stale and reading.just_asked and reading.error is None:
@@ -112,7 +122,7 @@ def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
             failures.append(
                 ("error", f"{reading.problem.summary}; last answer {coarse_duration(reading.age or 0)} ago")
             )
-        elif reading.error is not None and not isinstance(reading.error, NoService):
+        elif reading.error is not None and not isinstance(reading.error, (NoService, NoInspection)):
             failures.append(("warn", reading.problem.summary))
     return sorted(dict.fromkeys(failures), key=lambda failure: failure[0] != "error")
 
@@ -271,6 +281,17 @@ def _operation_alerts(operations: Sequence[Operation], now: float) -> Iterator[t
                 f"{operation.title()} {operation.state.value}: {reason_lines[0] if reason_lines else 'see its log'}",
             )
         newer_subjects.add(subject)
+
+
+def _job_alerts(jobs: Sequence[Job], now: float) -> Iterator[tuple[str, str]]:
+    """Failures of the last day that no newer job of the same kind and subject has followed. `jobs`: newest first."""
+    newer: set[tuple[str, str]] = set()
+    for job in sorted(jobs, key=lambda job: -job.id):
+        is_failed = job.state in (JobState.FAILED, JobState.CRASHED) and now - unix(job.ended) < RECENT_SECONDS
+        if is_failed and (job.kind, job.subject) not in newer:
+            why = job.failure.why.partition(LAST_OUTPUT)[0] or job.failure.what if job.failure else "see its log"
+            yield "error", f"{job_title(job)} {job.state.word}: {why.splitlines()[0]} (,j)"
+        newer.add((job.kind, job.subject))
 
 
 def _preset_alerts(views: Sequence[PresetView]) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tui.store import Reading
 
 SEPARATOR = " │ "
+NARROW_SEPARATOR = "│"
 MORE = "…"
 Part = tuple[Line, str]
 """Some text, and the action that a click on it runs ("" for none)."""
@@ -73,25 +74,30 @@ def tab_parts(current: str, width: int) -> list[Part]:
     groups = groups_with_screens()
     own = SCREENS[current].group if current in SCREENS else ""
     open_parts = {group: _open_group(group, entries, current) for group, entries in groups}
+    dense = [_screens(entries, current, " ") for _, entries in groups]
     name_parts: dict[str, list[Part]] = {
         group: [((Span(group, "dim"),), f"app.go_group('{group}')")] for group, _ in groups
     }
     more: list[Part] = [((Span(MORE, "dim"),), "app.go_menu")]
-    options = (
-        list(open_parts.values()),
-        [parts[1:] for parts in open_parts.values()],
-        list({**name_parts, own: open_parts.get(own, [])}.values()),
-        [open_parts.get(own, []), more],
-    )
-    lines = [_joined(option) for option in options]
+    lines = [
+        _joined(list(open_parts.values())),
+        _joined([parts[1:] for parts in open_parts.values()]),
+        _joined(dense, NARROW_SEPARATOR),
+        _joined(list({**name_parts, own: open_parts.get(own, [])}.values())),
+        _joined([open_parts.get(own, []), more]),
+    ]
     return next((line for line in lines if _width(line) <= width), lines[-1])
 
 
 def _open_group(group: str, entries: Iterable[ScreenEntry], current: str) -> list[Part]:
     """The group's name, and its screens."""
+    return [((Span(f"{group}: ", "dim"),), ""), *_screens(entries, current, "  ")]
+
+
+def _screens(entries: Iterable[ScreenEntry], current: str, gap: str) -> list[Part]:
+    """The screens with a gap between each two."""
     screens: list[Part] = [(_tab(entry, entry.name == current), f"app.go('{entry.name}')") for entry in entries]
-    spaced = [part for screen in screens for part in (screen, ((Span("  "),), ""))][:-1]
-    return [((Span(f"{group}: ", "dim"),), ""), *spaced]
+    return [part for screen in screens for part in (screen, ((Span(gap),), ""))][:-1]
 
 
 def _tab(entry: ScreenEntry, chosen: bool) -> Line:
@@ -99,10 +105,10 @@ def _tab(entry: ScreenEntry, chosen: bool) -> Line:
     return (Span(entry.key, "key"), Span(" "), title) if entry.key else (title,)
 
 
-def _joined(groups: Sequence[Sequence[Part]]) -> list[Part]:
+def _joined(groups: Sequence[Sequence[Part]], separator: str = SEPARATOR) -> list[Part]:
     parts: list[Part] = [((Span(" "),), "")]
     for number, group in enumerate(groups):
-        parts += [((Span(SEPARATOR, "dim"),), "")] if number else []
+        parts += [((Span(separator, "dim"),), "")] if number else []
         parts += group
     return parts
 

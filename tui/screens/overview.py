@@ -49,7 +49,8 @@ class OverviewScreen(ConsoleScreen):
 
     NAME = "overview"
     ALERT_SOURCES = ("gpus", "host", "containers", "cameras", "operations", "presets")
-    SOURCES = (*ALERT_SOURCES, "steps")
+    INSPECTION_SOURCES = ("products", "recent_jobs")
+    SOURCES = (*ALERT_SOURCES, *INSPECTION_SOURCES, "steps")
     BINDINGS: ClassVar[list[Any]] = bindings("overview")
     _survey: PresetSurvey | None = None
     _steps: FirstSteps | None = None
@@ -113,6 +114,12 @@ class OverviewScreen(ConsoleScreen):
             gpus, host, running, cameras, operations, presets = values
             expected = readings["containers"] if self.console.site.settings.demo else None  # a demo needs no engine
             watched = [reading for reading in readings.values() if reading is not expected or reading.is_stale]
+            inspected = [self.reading(name) for name in self.INSPECTION_SOURCES]
+            if not (
+                readings["cameras"].is_stale or readings["cameras"].error
+            ):  # else one source speaks for the service
+                watched += inspected
+            products, jobs = (None if reading.is_stale else reading.value for reading in inspected)
             failed_sources = overview.source_failures([*watched, self.reading("steps"), self.reading("settings")])
             formatter = partial(
                 overview.alert_lines,
@@ -122,6 +129,8 @@ class OverviewScreen(ConsoleScreen):
                 cameras,
                 operations,
                 presets,
+                products=products,
+                jobs=jobs,
                 failed_sources=failed_sources,
                 now=self.console.parts.now(),
             )

@@ -1,0 +1,181 @@
+"""Products and Jobs: what they show of a service that works, is older, or whose storage is silent; what they ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from textual.pilot import Pilot
+
+from core.api_schema import Job, JobLog, Products
+from core.api_schema.base import VERSION_HEADER
+from core.errors import InputError, XaivaError
+from core.site import Site
+from tests.tui import sample, sample_inspection
+from tests.tui.support import shows, text, until
+from tests.tui.test_service_trouble import answering, at
+from tui.app import XaivaApp
+from tui.job_log import FollowedJobLog
+from tui.navigation import SCREENS
+
+NOT_FOUND = '{"what": "Request", "why": "Not Found", "remedy": "see /openapi.json"}'
+OLDER = "older than products and jobs"
+
+
+class OtherSources(sample.SampleSources):
+    """The sample's sources with other answers."""
+
+    def __init__(self, site: Site, answers: dict[str, Any]) -> None:
+        super().__init__(site)
+        self._answers = answers
+
+    def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
+        return {**super().fetchers(), **{name: (partial_of(value), 3600.0) for name, value in self._answers.items()}}
+
+
+def partial_of(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+@asynccontextmanager
+async def screen(
+    site: Site, name: str, size: tuple[int, int] = (160, 45), read_only: bool = False, **answers: Any
+) -> AsyncIterator[Pilot[int]]:
+    """The screen of that name over the sample, some of whose sources answer something else."""
+    parts = replace(sample.PARTS, sources=lambda site: OtherSources(site, answers))  # type: ignore[arg-type,return-value]
+    app = XaivaApp(site, read_only, parts=parts)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await pilot.press(*SCREENS[name].keys)
+        await until(pilot, lambda: app.current_mode == name and app.screen.is_mounted)
+        await until(pilot, lambda: app.store.reading(name).age is not None)
+        app.tick()
+        yield pilot
+
+
+async def test_counts_are_unknown_with_the_reason_while_the_storage_is_silent(bare_site: Site) -> None:
+    listed = sample_inspection.products_without_storage()
+    async with screen(bare_site, "products", products=listed) as pilot:
+        await shows(pilot, "storage does not answer")
+        await pilot.press("down", "down")
+        await shows(pilot, "? / ?")
+        await shows(pilot, "? s3.line-3.example.org: connection")
+        assert "0 / 0" not in text(pilot)
+        assert "0 in normal/bottle/" not in text(pilot)
+
+
+async def test_a_service_without_products_says_what_to_do(bare_site: Site) -> None:
+    async with screen(bare_site, "products", products=Products(products=[])) as pilot:
+        await shows(pilot, "no products yet: put pictures into normal/NAME/ in the storage")
+
+
+async def test_an_older_service_is_named_and_the_overview_stays_quiet(bare_site: Site) -> None:
+    with answering(404, NOT_FOUND, **{VERSION_HEADER: "3"}) as url:
+        app = XaivaApp(at(bare_site, url))
+        async with app.run_test(size=(120, 40)) as pilot:
+            for name in ("products", "jobs"):
+                await pilot.press(*SCREENS[name].keys)
+                await shows(pilot, OLDER)
+            await pilot.press("1")
+            await until(pilot, lambda: app.store.reading("recent_jobs").error is not None)
+            app.tick()
+            await pilot.pause()
+            assert OLDER not in text(pilot)
+
+
+async def test_products_and_jobs_are_asked_only_while_they_are_shown(bare_site: Site) -> None:
+    async with screen(bare_site, "jobs") as pilot:
+        sources = pilot.app.store._sources  # type: ignore[attr-defined]
+        assert sources["jobs"].watched
+        assert sources["job"].watched
+        assert sources["jobs"].interval == 1.0  # a job is live
+        await pilot.press("5")
+        await until(pilot, lambda: pilot.app.current_mode == "containers")
+        assert not {name for name in ("jobs", "job", "products", "inspections", "recent_jobs") if sources[name].watched}
+
+
+async def test_the_jobs_are_asked_less_often_when_none_is_live(bare_site: Site) -> None:
+    ended = [job for job in sample_inspection.jobs().jobs if not job.state.live]
+    listed = replace(sample_inspection.jobs(), jobs=ended)
+    async with screen(bare_site, "jobs", jobs=listed) as pilot:
+        assert pilot.app.store._sources["jobs"].interval == 3.0  # type: ignore[attr-defined]
+
+
+async def test_a_job_that_waits_says_what_for_and_one_that_runs_shows_its_parts(bare_site: Site) -> None:
+    async with screen(bare_site, "jobs") as pilot:
+        await shows(pilot, "waits for 900 MB on cuda:0; used by camera hall, camera gate-1")
+        await pilot.press("down", "down")
+        await shows(pilot, "1200 of 2048 patches")
+        await shows(pilot, "coreset: 1200 of 2048 patches")
+        await pilot.press("u")
+        await until(pilot, lambda: "index defect" not in text(pilot))
+
+
+async def test_two_jobs_are_compared_stage_by_stage(bare_site: Site) -> None:
+    before, after = (
+        sample_inspection.with_stages(job)
+        for job in sample_inspection.jobs().jobs
+        if job.kind == "banks" and not job.subject
+    )
+    both: list[Job] = [after, before]
+    async with screen(bare_site, "jobs", job=both) as pilot:
+        await pilot.press("down", "down", "m")
+        await shows(pilot, "Job 43 compared with job 41")
+        await shows(pilot, "42.0 s")
+        await pilot.press("m")
+        await shows(pilot, "Job 43")
+        await until(pilot, lambda: "compared" not in text(pilot))
+
+
+async def test_a_read_only_console_changes_no_job(bare_site: Site) -> None:
+    async with screen(bare_site, "jobs", read_only=True) as pilot:
+        await shows(pilot, "index defect")
+        await pilot.press("c", "r")
+        assert len(pilot.app.screen_stack) == 1
+        assert "Cancel" not in text(pilot)
+
+
+async def test_a_product_leads_to_its_newest_job_and_back(bare_site: Site) -> None:
+    async with screen(bare_site, "products") as pilot:
+        app = pilot.app
+        await pilot.press("down", "down", "o")
+        await until(pilot, lambda: app.current_mode == "jobs")
+        await until(pilot, lambda: app.screen.query_one("#choices").key == "44")  # type: ignore[attr-defined]
+        await pilot.press("o")
+        await until(pilot, lambda: app.current_mode == "products")
+        await until(pilot, lambda: app.screen.query_one("#choices").key == "product:bottle")  # type: ignore[attr-defined]
+
+
+async def test_the_newest_inspection_is_shown_until_another_is_chosen(bare_site: Site) -> None:
+    async with screen(bare_site, "products") as pilot:
+        await pilot.press("down", "down")
+        await shows(pilot, "defect 0.87")
+        await pilot.press("i", "down", "down", "down")
+        await shows(pilot, "corrected to normal by ana")
+        await shows(pilot, "a drop of water")
+
+
+def test_a_log_is_read_on_from_its_offset_after_an_outage() -> None:
+    """The second answer is an error, and the log goes on where it was."""
+    asked: list[int] = []
+
+    def read(offset: int) -> JobLog:
+        asked.append(offset)
+        if len(asked) == 2:
+            raise XaivaError("Inference service", "the connection broke")
+        return JobLog(lines=[f"line {offset}"], next=offset + 7, end=offset == 7)
+
+    log = FollowedJobLog(read, lambda: False)
+    log.thread.join(20)
+    assert asked == [0, 7, 7]
+    assert log.lines.read(0, 9) == ["line 0", "[Inference service: the connection broke; trying again]", "line 7"]
+
+
+def test_the_log_of_a_job_that_is_gone_ends_with_the_reason() -> None:
+    def read(_offset: int) -> JobLog:
+        raise InputError("Job 7", "there is no such job", "xaiva job list")
+
+    log = FollowedJobLog(read, lambda: False)
+    log.thread.join(20)
+    assert log.lines.read(0, 9) == ["[Job 7: there is no such job]"]

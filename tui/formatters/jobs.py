@@ -1,0 +1,189 @@
+"""Jobs of the service, their stages, queue and comparison as rows and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.api_schema import Job, JobQuery, JobStage, JobState
+from core.operations.model import Operation, OperationFailure, OperationState
+from core.operations.outcome import format_value, result_label, summarize_outcome
+from core.progress import Stage, StageState
+from tui.formatters import operations as operation_format
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
+from tui.formatters.numbers import duration, local_time
+
+COLUMNS = (
+    Column("#", 4, right=True, sort=lambda job: job.id),
+    Column("job", minimum=16, sort=lambda job: title(job)),
+    Column("state", 11, sort=lambda job: job.state.word),
+    Column("took", 8, right=True, sort=lambda job: job.seconds),
+    Column("result, or why it waits", minimum=18, weight=2, rank=1, sort=lambda job: summary(job)),
+    Column("started", 16, rank=2, sort=lambda job: unix(job.started or job.created)),
+    Column("by", 14, rank=3, sort=lambda job: job.by),
+)
+MAX_SUMMARY_VALUES = 3
+INCOMPARABLE = (StageState.WAITING, StageState.RUNNING)  # states without a time to compare
+
+
+def unix(moment: object) -> float:
+    """A time of the service as Unix time, 0 for none."""
+    return float(moment.timestamp()) if hasattr(moment, "timestamp") else 0.0
+
+
+def title(job: Job) -> str:
+    """Kind and subject, as in `banks bottle`."""
+    return f"{job.kind} {job.subject}".strip()
+
+
+def as_operation(job: Job) -> Operation:
+    """The job as an operation of a ledger, which it is on the other side."""
+    failure = OperationFailure(**job.failure.model_dump()) if job.failure else None
+    return Operation(
+        id=job.id, kind=job.kind, subject=job.subject, key=job.key, options=job.options,
+        state=OperationState(job.state.value), attempt=job.attempt, created=unix(job.created),
+        started=unix(job.started), ended=unix(job.ended), seconds=job.seconds, cancel_requested=job.cancel_requested,
+        by=job.by, pid=0, log="", result=job.result, failure=failure,
+    )  # fmt: skip
+
+
+def as_stages(stages: Sequence[JobStage]) -> list[Stage]:
+    """The stages as those of an operation."""
+    return [Stage.model_validate(stage.model_dump()) for stage in stages]
+
+
+def summary(job: Job) -> str:
+    """The outcome in one line, or why the job does not run yet."""
+    if job.state is JobState.QUEUED:
+        return job.why_queued
+    if job.cancel_requested and job.state.live:
+        return "cancellation requested"
+    values = [
+        f"{result_label(name)} {format_value(value)}"
+        for name, value in (job.result or {}).items()
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool) and value
+    ]
+    return ", ".join(word for word in (summarize_outcome(as_operation(job)), *values[:MAX_SUMMARY_VALUES]) if word)
+
+
+def row(job: Job) -> tuple[Cell, ...]:
+    """One job in the list."""
+    return (
+        str(job.id),
+        title(job),
+        enum_span(operation_format.STATE_SPANS, OperationState(job.state.value)),
+        duration(job.seconds) if job.started else "",
+        summary(job),
+        Span(local_time(unix(job.started or job.created)), "dim"),
+        Span(job.by, "dim"),
+    )
+
+
+def detail(job: Job, now: float, width: int) -> list[Line]:
+    """Everything about one job except its log: the stages first while it runs."""
+    operation, stages = as_operation(job), as_stages(job.stages)
+    head = line(
+        enum_span(operation_format.STATE_SPANS, operation.state), f"  {title(job)}", Span(f"  job {job.id}", "dim")
+    )
+    out = [fit(head, width)]
+    if job.unreadable:
+        out += wrap(f"the service's answer cannot be read: {job.unreadable}", width, "warn")
+    if job.state is JobState.QUEUED:
+        out += wrap(job.why_queued or "it waits; the service does not say what for", width, "warn")
+    if job.cancel_requested and job.state.live:
+        out.append(line(Span("cancellation requested", "warn")))
+    out += operation_format.failure_lines(operation, width)
+    facts = wrap(_facts(job), width, "dim")
+    stage_block = operation_format.stage_lines(stages, now, width) if stages else []
+    if job.state.live:
+        return [*out, *_blocks(stage_block, facts, _history_lines(job, width))]
+    result = operation_format.result_lines(job.result or {}, width, f"xaiva job show {job.id}")
+    return [*out, *facts, *_blocks((), result, stage_block, _history_lines(job, width))]
+
+
+def _blocks(first: Sequence[Line], *more: Sequence[Line]) -> list[Line]:
+    """The blocks with an empty line between each two."""
+    out = [*first]
+    for block in more:
+        out += [line(), *block] if block else []
+    return out
+
+
+def _facts(job: Job) -> str:
+    """When, by whom, which attempt, and what it needs."""
+    verb = "started" if job.started else "asked for"
+    by = f" by {job.by}" if job.by else ""
+    words = [
+        f"{verb} {local_time(unix(job.started or job.created))}{by}",
+        f"took {duration(job.seconds)}" if job.ended else "",
+        f"attempt {job.attempt}" if job.attempt > 1 else "",
+        f"priority {job.priority.word}",
+        f"needs {', '.join(job.resources)}" if job.resources else "",
+        ", ".join(f"{name}={format_value(value)}" for name, value in job.options.items()),
+    ]
+    return " · ".join(word for word in words if word)
+
+
+def _history_lines(job: Job, width: int) -> list[Line]:
+    """What happened to the job, oldest first."""
+    columns = (Column("", 16), Column("", minimum=14), Column("", 20, rank=1))
+    rows = [(Span(local_time(unix(entry.at)), "dim"), entry.what, Span(entry.by, "dim")) for entry in job.history]
+    return table(rows, columns, width, titles=False)
+
+
+def comparison_lines(before: Job, after: Job, width: int) -> list[Line]:
+    """Two jobs side by side: how long each stage took, in the order of the second one."""
+    names = (f"job {before.id}", f"job {after.id}")
+    heads = [
+        fit(line(Span(name, "title"), f"  {title(job)}  {duration(job.seconds)}  {summary(job)}"), width)
+        for name, job in zip(names, (before, after), strict=True)
+    ]
+    columns = (
+        Column("stage", minimum=18),
+        Column(names[0], 10, right=True),
+        Column(names[1], 10, right=True),
+        Column("change", 9, right=True, rank=1),
+    )
+    old = {stage.id: stage for stage in as_stages(before.stages)}
+    new = {stage.id: stage for stage in as_stages(after.stages)}
+    rows = [
+        _stage_row(depth, old.get(stage.id), new.get(stage.id))
+        for depth, stage in operation_format.stage_tree([*new.values(), *(old[id] for id in old if id not in new)])
+    ]
+    return [*heads, line(), *(table(rows, columns, width) if rows else [line(Span("neither has stages", "dim"))])]
+
+
+def _stage_row(depth: int, old: Stage | None, new: Stage | None) -> tuple[Cell, ...]:
+    known = new or old
+    assert known is not None
+    times = [_seconds(stage) for stage in (old, new)]
+    change: Cell = ""
+    if times[0] is not None and times[1] is not None:
+        difference = times[1] - times[0]
+        change = Span(f"{difference:+.1f} s", "error" if difference > 1 else "ok" if difference < -1 else "dim")
+    return (f"{'  ' * depth}{known.title}", _time_text(old), _time_text(new), change)
+
+
+def _seconds(stage: Stage | None) -> float | None:
+    if stage is None or stage.state in INCOMPARABLE or not (stage.started and stage.ended):
+        return None
+    return stage.ended - stage.started
+
+
+def _time_text(stage: Stage | None) -> str:
+    if stage is None:
+        return ""
+    if stage.state is StageState.CACHED:
+        return "cached"
+    seconds = _seconds(stage)
+    return stage.state.word if seconds is None else f"{seconds:.1f} s"
+
+
+def filter_text(query: JobQuery) -> str:
+    """The filter in a few words, "" for none."""
+    words = [
+        f"kind {query.kind}" if query.kind else "",
+        f"state {query.state.word}" if query.state else "",
+        f"subject {query.subject}" if query.subject else "",
+        f"since {local_time(unix(query.since))}" if query.since else "",
+    ]
+    return " · ".join(word for word in words if word)
