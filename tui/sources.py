@@ -150,6 +150,7 @@ class Sources:
         self.on_service_found: Callable[[ServiceAddress], object] = lambda _: None  # called with the service's address
         self._inspection = InspectionSources(self.ask_service)
         self._check_cache: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
+        self._dispatched = False  # whether what waits in the ledger was started
 
     def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source with its interval in seconds, in the order in which they first ask."""
@@ -318,10 +319,14 @@ class Sources:
     # -- the site ------------------------------------------------------------------------------------------------------
 
     def operations(self) -> list[Operation]:
-        """The newest operations, newest first."""
+        """The newest operations, newest first. The first time, those that wait and have room are started."""
         from core.site_operations import site_ledger
 
-        return site_ledger(self._site).list(MAX_OPERATIONS)
+        ledger = site_ledger(self._site)
+        if not self._dispatched:
+            self._dispatched = True
+            ledger.dispatch()
+        return ledger.list(MAX_OPERATIONS)
 
     def builds(self) -> list[BuildRecord]:
         """The kept builds, newest first."""

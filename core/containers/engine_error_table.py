@@ -85,8 +85,20 @@ ENGINE_ERROR_PATTERNS = (
         "correct run.volumes of the preset: ro, rw, z and Z work with every engine",
     ),
     _pattern(
+        "init-missing",
+        r'exec: "?docker-init"?: executable file not found|mounting "[^"]*" to rootfs at "/sbin/docker-init"',
+        "the engine cannot run docker-init",
+        "install docker-init on the engine's machine (a part of Docker's packages), then launch again",
+    ),
+    _pattern(
         "command-missing",
         r'exec: "?([^":]+)"?: (?:executable file not found|stat|no such file)',
+        "the image has no program {1}",
+        "correct run.command of the preset, or rebuild the image",
+    ),
+    _pattern(  # with an init, the engine starts that, and it reports the missing program in the container's output
+        "command-missing",
+        r"\[FATAL tini \(\d+\)\] exec (\S+) failed: No such file",
         "the image has no program {1}",
         "correct run.command of the preset, or rebuild the image",
     ),

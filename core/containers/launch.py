@@ -126,6 +126,8 @@ def launch(
             _create_folders(settings, snapshot.image)
         body = _container_body(site, preset_name, preset, settings, snapshot.image, dev_mode)
         body["Image"] = snapshot.image_tag
+        # The processes of operations are no children of the service: without an init, they stay zombies when they end.
+        body["HostConfig"]["Init"] = snapshot.has_init
         if snapshot.local and (user := container_user(settings, snapshot.image)):
             body["User"] = user
         if settings.gpus:

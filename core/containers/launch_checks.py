@@ -32,6 +32,8 @@ class EngineSnapshot:
     """The image's full description; None when the engine does not have it."""
     image_tag: str
     gpus: GpuAccess
+    has_init: bool
+    """Whether the engine can give a container an init process."""
     local: bool
     own_ports: Sequence[ContainerPort]
     """The ports of a running container with the name to be launched."""
@@ -44,14 +46,14 @@ def take_snapshot(
 ) -> EngineSnapshot:
     """Ask the engine for everything that the checks need. Raises EngineError."""
     tag, image = _find_image(client, preset_name, dev)
-    access = GpuAccess.NONE
-    if gpus:
-        with engine_errors("Engine's description"):
-            access = gpu_access(client.info(), local=local)
+    with engine_errors("Engine's description"):
+        description: dict[str, Any] = client.info()
+    access = gpu_access(description, local=local) if gpus else GpuAccess.NONE
     containers = list_containers(client)
     running = next((container for container in containers if container.name == name and container.running), None)
     own_ports = bound_ports(inspect_container(client, running.id)) if running else []
-    return EngineSnapshot(containers, image, tag, access, local, own_ports, engine_version_findings(client))
+    version = engine_version_findings(client)
+    return EngineSnapshot(containers, image, tag, access, _has_init(description), local, own_ports, version)
 
 
 def launch_findings(
@@ -72,6 +74,8 @@ def launch_findings(
         findings.append(_image_missing(preset_name, snapshot.image_tag))
     if settings.gpus and snapshot.gpus is GpuAccess.NONE:
         findings.append(missing_toolkit_finding(f"preset {preset_name}: run.gpus"))
+    if not snapshot.has_init:
+        findings.append(_no_init_finding())
     findings += _name_findings(preset_name, name, snapshot.containers, replace)
     findings += _port_findings(preset_name, settings, snapshot)
     findings += _missing_folder_findings(preset_name, settings, snapshot, create_folders)
@@ -94,6 +98,21 @@ def _find_image(client: docker.DockerClient, preset_name: str, dev: bool) -> tup
         if (description := inspect_image(client, tag)) is not None:
             return tag, description
     return tags[-1], None
+
+
+def _has_init(description: dict[str, Any]) -> bool:
+    """Whether the engine can run `docker-init`: it asks the program for its version, and says N/A where that fails."""
+    commit = description.get("InitCommit")
+    return not (isinstance(commit, dict) and commit.get("ID") == "N/A")
+
+
+def _no_init_finding() -> Finding:
+    return Finding.warning(
+        code="no-init",
+        what="Engine",
+        why="it cannot run docker-init, so the container gets no init: processes of jobs that have ended stay listed",
+        remedy="install docker-init on the engine's machine (a part of Docker's packages), then launch again",
+    )
 
 
 def _image_missing(preset_name: str, tag: str) -> Finding:

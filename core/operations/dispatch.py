@@ -88,7 +88,8 @@ def _reason(short: list[str], users: Mapping[str, list[QueueEntry]], before: int
 
 
 def _name_users(users: list[QueueEntry]) -> str:
-    names = ", ".join(entry.named() for entry in users[:MAX_USERS_NAMED])
+    oldest = sorted(users, key=lambda entry: entry.id)[:MAX_USERS_NAMED]
+    names = ", ".join(entry.named() for entry in oldest)
     more = len(users) - MAX_USERS_NAMED
     if more > 0:
         names += f" and {more} more"

@@ -93,6 +93,16 @@ def test_requests() -> None:
             "run.volumes",
         ),
         (
+            'exec: "docker-init": executable file not found in $PATH',
+            "the engine cannot run docker-init",
+            "install docker-init",
+        ),
+        (
+            'error mounting "/opt/docker-init" to rootfs at "/sbin/docker-init": no such file or directory',
+            "the engine cannot run docker-init",
+            "install docker-init",
+        ),
+        (
             'runc create failed: exec: "serve": executable file not found in $PATH: unknown',
             "the image has no program serve",
             "run.command",

@@ -21,6 +21,7 @@ from core.site import Site
 from tests.operations.conftest import MakeLedger
 from tests.operations.support import first_line
 from tests.support import until
+from tui.sources import Sources
 
 ROOT = os.fspath(Path(__file__).parents[2])
 CPU = QueueRule(resources=("cpu",))
@@ -191,6 +192,16 @@ def test_operations_older_than_so_many_days_are_forgotten(make: MakeLedger) -> N
     ledger.dispatch()
     assert [operation.id for operation in ledger.list()] == [new.id]
     assert not Path(old.log).exists()
+
+
+def test_the_start_of_the_console_starts_what_waits(make: MakeLedger, site: Site) -> None:
+    ledger = make({"quick": CPU})
+    ledger.wait(ledger.start("refused", "thing").id)
+    ledger.requeue_live()
+    waiting = ledger.start("quick", "other")
+    assert waiting.why_queued == "waits for the next start of the service"
+    assert Sources(site).operations()[0].id == waiting.id
+    assert ledger.wait(waiting.id, 30).state is OperationState.DONE
 
 
 def test_dispatch_creates_nothing_where_there_is_no_ledger(make: MakeLedger, site: Site) -> None:
