@@ -34,7 +34,7 @@ TEMPORARY_SECONDS = 86400.0  # age from which no program can still be writing a 
 STAGING_SECONDS = 7 * 86400.0  # age from which nobody goes on with an interrupted unpack
 COPY_SECONDS = 7 * 86400.0  # age from which nobody looks for a copied text any more
 _BUILD_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-_OPERATION_FILE = re.compile(r"(\d+)\.(log|reserve)")
+_OPERATION_FILE = re.compile(r"(\d+)\.(log|reserve|[0-9a-f]{8}\.lock)")
 
 
 def find_artifacts(site: Site, holds: Holds, findings: Findings) -> None:

@@ -29,7 +29,7 @@ HELD_REASON = "waits for the next start of the service"
 def reap(place: Place) -> None:
     """End live operations whose supervisor is gone, and clean up after them."""
     for row in _read(place, sql.HELD):
-        if has_died(row) and os.access(place.state, os.W_OK):
+        if has_died(place, row) and os.access(place.state, os.W_OK):
             end_dead(place, row)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from core.operations import processes, sql
 from core.operations.database import ledger_errors, shared_connection, transaction
-from core.operations.liveness import death_cause
+from core.operations.liveness import death_cause, lock_file
 from core.operations.log import draft_path, tail
 from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
 from core.operations.place import Place
@@ -25,6 +25,9 @@ def end_dead(place: Place, row: sqlite3.Row) -> None:
     """End an operation whose supervisor is gone: it is crashed, or goes back into the queue if its rule allows that."""
     if row["stop_requested"] and not row["cancel_requested"]:
         back_to_queue(place, row, STOPPED_EVENT, failed=False)
+        return
+    if _pauses(row) and not row["cancel_requested"]:
+        back_to_queue(place, row, f"{death_cause(row)} before it was tried again; queued again", failed=False)
         return
     if _may_try_again(place, row):
         back_to_queue(place, row, f"attempt {row['attempt']} was lost: {death_cause(row)}; queued again", failed=True)
@@ -62,6 +65,11 @@ def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool) ->
         connection.execute(sql.BACK_TO_QUEUE, values)
         connection.execute(sql.CLEAR_STAGES, values)
         record_event(connection, row["id"], what)
+
+
+def _pauses(row: sqlite3.Row) -> bool:
+    """Whether the operation waited to be tried again, which is then counted already."""
+    return bool(row["state"] == OperationState.RUNNING.value and row["failures"] and not row["temporary"])
 
 
 def _may_try_again(place: Place, row: sqlite3.Row) -> bool:
@@ -107,6 +115,7 @@ def _released(place: Place, row: sqlite3.Row) -> Iterator[sqlite3.Connection | N
         processes.kill_token_holders(row["token"])
         place.clean_up(row["key"], row["temporary"])
         log = place.operation_file(row["id"], ".log")
-        for path in (place.operation_file(row["id"], ".reserve"), draft_path(log)):
+        lock = lock_file(place, row["id"], row["token"])
+        for path in (place.operation_file(row["id"], ".reserve"), draft_path(log), lock):
             path.unlink(missing_ok=True)
         yield connection

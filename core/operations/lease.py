@@ -6,7 +6,6 @@ replaces them.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from pydantic import JsonValue
 
 from core.operations import processes, rows, sql
 from core.operations.database import connect, ledger_errors, transaction
+from core.operations.liveness import hold_lock, lock_file
 from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place
 from core.operations.retries import Requests
@@ -52,6 +52,7 @@ class Lease:
         self._connection = connection
         self._tick = tick
         self._reserve = place.operation_file(self.id, ".reserve")
+        self._lock = lock_file(place, self.id, self.token)
         self._positions: dict[str, int] = {}
         _write_reserve(self._reserve)
 
@@ -72,14 +73,21 @@ class Lease:
             return Requests()
         return Requests(cancel=True) if row is None else Requests(bool(row[0]), bool(row[1]))
 
-    def record_event(self, what: str) -> None:
-        """Add an entry to the history, if the ledger can be written now."""
-        with contextlib.suppress(sqlite3.Error), transaction(self._connection) as connection:
-            rows.record_event(connection, self.id, what)
+    def begin_pause(self, what: str, *, crashed: bool) -> bool:
+        """Count a failed attempt before the next one, and keep `what` in the history; False when it was fenced off.
 
-    def count(self, failures: int, crashes: int) -> None:
-        """Set how many attempts have failed so far; it is written with the next change of the state."""
-        self.failures, self.crashes = failures, crashes
+        Raises TimeoutError as `finish`.
+        """
+        self.failures += 1
+        self.crashes += crashed
+
+        def change(connection: sqlite3.Connection) -> bool:
+            if not connection.execute(sql.BEGIN_PAUSE, self._values()).rowcount:
+                return False
+            rows.record_event(connection, self.id, what)
+            return True
+
+        return self._write(change)
 
     def begin_next_attempt(self, temporary: str) -> bool:
         """Begin another attempt under this lease; False when somebody has ended this one or asks it to end."""
@@ -111,7 +119,7 @@ class Lease:
             return True
 
         self._write(change)
-        self._reserve.unlink(missing_ok=True)
+        self._remove_files()
 
     def write_stages(self, stages: Iterable[Stage]) -> bool:
         """Write the newest state of these stages; False when the ledger could not be written now."""
@@ -154,7 +162,11 @@ class Lease:
             return True
 
         self._write(change)
-        self._reserve.unlink(missing_ok=True)
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        for path in (self._reserve, self._lock):
+            path.unlink(missing_ok=True)
 
     def _values(self) -> dict[str, object]:
         return {"id": self.id, "attempt": self.attempt, "failures": self.failures, "crashes": self.crashes}
@@ -176,6 +188,8 @@ class Lease:
 def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> Lease | None:
     """Take a queued operation; None when it was cancelled or another supervisor has taken it. Raises XaivaError."""
     connection = connect(place.ledger, place.network_remedy)
+    lock = lock_file(place, identifier, token)
+    hold_lock(lock)  # before the row says that this process has it
     tick = time.monotonic()
     values = {
         "id": identifier,
@@ -191,6 +205,7 @@ def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> 
     }
     with ledger_errors(place.ledger), transaction(connection):
         if not connection.execute(sql.ACQUIRE, values).rowcount:
+            lock.unlink(missing_ok=True)
             return None
         row = connection.execute(sql.GET, values).fetchone()
         rows.record_event(connection, identifier, f"started, attempt {row['attempt']}")

@@ -1,22 +1,45 @@
-"""Decides whether the supervisor of a live operation is gone."""
+"""Decides whether the supervisor of a live operation is gone.
+
+In its own pid namespace, its pid and start time tell. From another one, such as that of a restarted container, its
+lock does: the kernel releases it when the process ends, whichever namespace it was in.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import sqlite3
 import time
+from pathlib import Path
 
 from core.operations import processes
 from core.operations.model import OperationState
+from core.operations.place import Place
 
 
-def has_died(row: sqlite3.Row) -> bool:
+def lock_file(place: Place, identifier: int, token: str) -> Path:
+    """The file that the supervisor of this row keeps locked. Each supervisor has another token, so another file."""
+    return place.operation_file(identifier, f".{token[:8]}.lock")
+
+
+def hold_lock(path: Path) -> None:
+    """Lock the file until this process ends. On a full disk there is none, and the lease has to do."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def has_died(place: Place, row: sqlite3.Row) -> bool:
     """Whether the supervisor of a row of `sql.HELD` is gone. A row without a lease waits, and has none."""
     if row["boot"] != processes.boot_id():
         return True  # the machine was restarted in the meantime, or this is another machine
-    expired = bool(time.monotonic() > row["lease"])
-    if row["state"] == OperationState.QUEUED.value or not shares_pid_namespace(row):
-        return expired
-    return not processes.is_alive(row["pid"], row["pid_start"])
+    if row["state"] == OperationState.RUNNING.value:
+        if shares_pid_namespace(row):
+            return not processes.is_alive(row["pid"], row["pid_start"])
+        locked = _is_locked(lock_file(place, row["id"], row["token"]))
+        if locked is not None:
+            return not locked
+    return bool(time.monotonic() > row["lease"])
 
 
 def shares_pid_namespace(row: sqlite3.Row) -> bool:
@@ -31,3 +54,20 @@ def death_cause(row: sqlite3.Row) -> str:
     if row["state"] == OperationState.QUEUED.value:
         return "it did not come up"
     return "its processes were killed" if shares_pid_namespace(row) else "its container is gone"
+
+
+def _is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock; None when there is no such file, or it cannot be opened."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return False

@@ -154,9 +154,13 @@ SET state = 'running', attempt = attempt + 1, started = :now, started_tick = :ti
     boot = :boot, namespace = :namespace, pid = :pid, pid_start = :pid_start, lease = :lease, temporary = :temporary
 WHERE id = :id AND token = :token AND state = 'queued' AND lease > 0
 """
+# A running operation without a folder of temporary files waits to be tried again.
+BEGIN_PAUSE = """
+UPDATE operation SET failures = :failures, crashes = :crashes, temporary = ''
+WHERE id = :id AND attempt = :attempt AND state = 'running'
+"""
 NEXT_ATTEMPT = """
-UPDATE operation
-SET attempt = attempt + 1, failures = :failures, crashes = :crashes, temporary = :temporary, lease = :lease
+UPDATE operation SET attempt = attempt + 1, temporary = :temporary, lease = :lease
 WHERE id = :id AND attempt = :attempt AND state = 'running' AND cancel_requested = 0 AND stop_requested = 0
 """
 RENEW_LEASE = "UPDATE operation SET lease = :lease WHERE id = :id AND attempt = :attempt AND state = 'running'"

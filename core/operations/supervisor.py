@@ -21,6 +21,7 @@ from core.operations.lease import Lease, acquire_lease
 from core.operations.log import LogWriter
 from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place, open_place
+from core.operations.queue import QueueRule
 from core.operations.retries import AttemptEnd, NextStep, next_step, pause_before
 from core.operations.worker import WorkerOutcome
 
@@ -83,14 +84,7 @@ class Supervisor:
         # A fenced attempt no longer holds the key: another operation may be working there.
         self._place.clean_up(lease.key if lease.renew() else "", lease.temporary)
         if step is NextStep.TRY_AGAIN:
-            failures = lease.failures + 1
-            pause = pause_before(rule, failures)
-            self._note(f"attempt {lease.attempt} failed: {_reason(end)}; tried again in {pause:.2g} s")
-            if end.lost:
-                self._place.remove_helpers()
-            crashes = lease.crashes + (end.outcome.state is OperationState.CRASHED)
-            lease.count(failures, crashes)
-            if self._wait(pause) and lease.begin_next_attempt(_temporary_folder(lease.id)):
+            if self._pause(end, rule) and lease.begin_next_attempt(_temporary_folder(lease.id)):
                 return True
             end = self._interrupted_pause(end)
             step = NextStep.END if lease.requests().cancel else NextStep.QUEUE
@@ -102,12 +96,18 @@ class Supervisor:
             lease.finish(end.outcome.state, end.outcome.result, end.outcome.failure)
         return False
 
-    def _note(self, what: str) -> None:
-        self._lease.record_event(what)
+    def _pause(self, end: AttemptEnd, rule: QueueRule) -> bool:
+        """Wait before the next attempt; False when somebody asks in the meantime to end."""
+        seconds = pause_before(rule, self._lease.failures + 1)
+        what = f"attempt {self._lease.attempt} failed: {_reason(end)}; tried again in {seconds:.2g} s"
         self._log.write([("", what)])
+        if not self._lease.begin_pause(what, crashed=end.outcome.state is OperationState.CRASHED):
+            return False
+        if end.lost:
+            self._place.remove_helpers()
+        return self._wait(seconds)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait before the next attempt; False when somebody asks in the meantime to end."""
         until, renew = time.monotonic() + seconds, 0.0
         while (now := time.monotonic()) < until:
             if now >= renew:

@@ -43,6 +43,8 @@ KINDS = {
         "silent",
         "chatty",
         "polite",
+        "leave",
+        "trip",
     )
 }
 
@@ -220,6 +222,17 @@ def chatty(site: Site, subject: str, options: Options, progress: Progress) -> Re
 def polite(site: Site, subject: str, options: Options, progress: Progress) -> Result:
     """Tells how nice it is."""
     return {"niceness": os.nice(0)}
+
+
+def leave(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Ends its process as if all were well, without a result."""
+    os._exit(0)
+
+
+def trip(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Succeeds, and leaves a process behind that then fails."""
+    subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    return {"whole": True}
 
 
 def helper(site: Site, subject: str, options: Options, progress: Progress) -> Result:

@@ -93,6 +93,16 @@ def test_a_cancel_works_while_it_waits_to_be_tried_again(make: MakeLedger) -> No
     assert ledger.wait(next_one.id, 30).state is OperationState.DONE
 
 
+def test_a_supervisor_that_is_lost_before_the_next_attempt_is_told_apart(make: MakeLedger) -> None:
+    ledger = make({"flaky": QueueRule(attempts=2, pauses=(600.0,))})
+    operation = ledger.start("flaky", "thing")
+    until(lambda: any("tried again" in words for words in _history(ledger, operation)))
+    os.kill(ledger.get(operation.id).pid, signal.SIGKILL)
+    until(lambda: ledger.get(operation.id).attempt == 2)
+    assert ledger.wait(operation.id, 30).state is OperationState.DONE
+    assert _history(ledger, operation)[3] == "its processes were killed before it was tried again; queued again"
+
+
 def test_work_that_is_silent_is_killed_and_tried_again(make: MakeLedger, site: Site) -> None:
     ledger = make({"silent": QueueRule(attempts=2, silence=1.0, pauses=QUICK_PAUSES)})
     operation = ledger.start("silent", "thing")

@@ -138,6 +138,18 @@ def test_a_killed_worker_is_recorded_with_its_last_words(ledger: Ledger) -> None
     assert [stage.state for stage in ledger.stages(operation.id)] == [StageState.FAILED]
 
 
+def test_an_exit_code_of_0_is_no_outcome(ledger: Ledger) -> None:
+    operation = ledger.wait(ledger.start("leave", "thing").id)
+    assert operation.state is OperationState.CRASHED
+    assert operation.failure is not None
+    assert operation.failure.why == "its process ended with exit code 0 without reporting an outcome"
+
+
+def test_what_was_reported_counts_whatever_happens_after_it(ledger: Ledger) -> None:
+    operation = ledger.wait(ledger.start("trip", "thing").id)
+    assert (operation.state, operation.result) == (OperationState.DONE, {"whole": True})
+
+
 @pytest.mark.parametrize("kind", ["wait", "deaf"])
 def test_a_killed_supervisor_is_noticed_and_cleaned_up_by_the_next_reader(
     ledger: Ledger, site: Site, kind: str

@@ -22,6 +22,7 @@ from core.progress import StageState
 from core.site import Site
 from core.site_operations import KINDS as OUR_KINDS
 from core.site_operations import site_ledger
+from tests.operations.conftest import MakeLedger
 from tests.operations.support import KINDS, start_and_wait
 from tests.support import until
 
@@ -203,6 +204,25 @@ def test_a_network_file_system_is_refused(site: Site, monkeypatch: pytest.Monkey
     )
     with pytest.raises(XaivaError, match=r"network file system \(nfs4\)"):
         site_ledger(site, KINDS).start("quick", "thing")
+
+
+def test_each_place_has_its_own_remedy_on_a_network_file_system(
+    make: MakeLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedy = "set XAIVA_JOBS to a folder on a local disk"
+    ledger = make({}, network_remedy=remedy)
+    monkeypatch.setattr(file_systems, "_mounts", lambda: f"99 1 0:99 / {ledger.path.parent} rw - nfs4 a:/b rw\n")
+    with pytest.raises(XaivaError) as caught:
+        ledger.start("quick", "thing")
+    assert caught.value.remedy == remedy
+
+
+def test_the_remedies_name_the_command_of_the_place(make: MakeLedger) -> None:
+    ledger = make({}, command="xaiva job")
+    first = ledger.start("wait", "thing")
+    with pytest.raises(OperationBusy) as caught:
+        ledger.start("wait", "thing")
+    assert caught.value.remedy == f"watch it: xaiva job follow {first.id}; or cancel it: xaiva job cancel {first.id}"
 
 
 def test_the_file_system_of_a_folder_is_found() -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.operations import processes
 from core.operations.ledger import Ledger
 from core.operations.model import OperationBusy, OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
-from tests.operations.support import first_line
+from tests.operations.support import first_line, leftovers
 from tests.support import until
 from tui.sources import Sources
 
@@ -116,6 +117,25 @@ def test_a_cancelled_waiting_operation_never_starts_and_the_next_one_does(make: 
         ("cancel requested", "an operator from 10.0.0.7"),
         ("cancelled", ""),
     ]
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("wait", "waiting"), ("nested", "child")])
+def test_cancelled_is_said_when_nothing_is_left_and_then_the_next_one_starts(
+    make: MakeLedger, site: Site, temporary: Path, kind: str, sign: str
+) -> None:
+    ledger = make({kind: CPU, "polite": CPU})
+    first, second = ledger.start(kind, "first"), ledger.start("polite", "second")
+    pid = int(first_line(ledger, first, sign).split()[-1])
+    ledger.cancel(first.id)
+    while ledger.get(first.id).state.live:
+        assert "uses it" in ledger.get(second.id).why_queued or not ledger.get(first.id).state.live
+    assert ledger.get(first.id).state is OperationState.CANCELLED
+    assert not processes.start_time(pid)
+    assert leftovers(site.root) == []
+    assert not any(f"operation-{first.id}-" in path.name for path in temporary.iterdir())
+    ended = ledger.wait(second.id, 30)
+    assert ended.state is OperationState.DONE
+    assert ended.started >= ledger.get(first.id).ended
 
 
 def test_a_waiting_operation_survives_a_reboot(make: MakeLedger) -> None:
