@@ -160,16 +160,16 @@ class LogReader:
         self._gap: _Gap | None = None
         self.offset = offset
 
-    def read(self) -> list[OperationLogLine]:
-        """The next lines, at most about a megabyte; empty when there are none yet."""
+    def read(self, most: int = 0) -> list[OperationLogLine]:
+        """The next lines, at most about a megabyte and `most` lines (0: any number); empty when there are none yet."""
         if self._file < 0 and not self._open():
             return []
-        data = self._chunk()
+        data = self._chunk(most)
         if not data and self._replaced():
             self.close()
             if not self._open():
                 return []
-            data = self._chunk()
+            data = self._chunk(most)
         self._position += len(data)
         self.offset = self._gap.to_logical(self._position) if self._gap else self._position
         return [_parse_line(line) for line in data.decode(errors="replace").split("\n")[:-1]]
@@ -180,9 +180,14 @@ class LogReader:
             os.close(self._file)
             self._file = -1
 
-    def _chunk(self) -> bytes:
+    def _chunk(self, most: int) -> bytes:
         data = os.pread(self._file, READ_SIZE, self._position)
-        return data[: data.rfind(b"\n") + 1]
+        end = data.rfind(b"\n") + 1
+        if most and data.count(b"\n", 0, end) > most:
+            end = 0
+            for _ in range(most):
+                end = data.index(b"\n", end) + 1
+        return data[:end]
 
     def _replaced(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
