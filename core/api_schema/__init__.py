@@ -64,6 +64,7 @@ from core.api_schema.jobs import (
 )
 from core.api_schema.products import (
     Correction,
+    DeploymentRequest,
     DeploymentTask,
     Generation,
     IndexStatus,
@@ -119,6 +120,7 @@ __all__ = [
     "Correction",
     "DayStatistics",
     "Delivery",
+    "DeploymentRequest",
     "DeploymentTask",
     "Detection",
     "Event",

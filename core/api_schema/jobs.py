@@ -149,6 +149,8 @@ class JobKind(ResponseModel):
     subjects: str
     """What its subject may be, in words."""
     resources: list[str] = []
+    options: dict[str, str] = {}
+    """What each option does, by its name."""
 
 
 class JobLog(ResponseModel):
@@ -177,7 +179,7 @@ class JobEvent(ResponseModel):
     what: Annotated[str, ONE_VISIBLE_LINE]
     by: Annotated[str, ONE_VISIBLE_LINE] = ""
     final: bool = False
-    """Whether it is the last event of the job."""
+    """Whether the job ended with it, and has not been started again since."""
     failure: JobFailure | None = None
     result: dict[str, JsonValue] | None = None
 

@@ -223,6 +223,13 @@ class InspectionPage(ResponseModel):
     next: str = ""
 
 
+class DeploymentRequest(RequestModel):
+    """Which memory bank to rebuild."""
+
+    product: ProductName | None = None
+    """None: those of all products."""
+
+
 class DeploymentTask(ResponseModel):
     """The answer of the short routes below `/api/admin/deployment`, for web pages that know only these."""
 
@@ -234,3 +241,5 @@ class DeploymentTask(ResponseModel):
     """0 to 1."""
     message: Annotated[str, ONE_VISIBLE_LINE] = ""
     result: dict[str, JsonValue] | None = None
+    lines: list[str] = []
+    """The last lines of its log; only in the answer of `logs`."""

@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logout": ("login", "Log out of the inference service."),
     "password": ("login", "Change your own password."),
     "ops": ("operations", "Long-running operations: list, show, follow, cancel, retry."),
+    "job": ("jobs", "Jobs of the inference service, such as rebuilding an index: start, list, follow, cancel."),
     "key": ("keys", "Keys that sign shipments: create, trust, revoke, change for a new one."),
     "audit": ("audit", "The audit log: what was packed, unpacked, built and launched, by whom."),
     "gpu": ("machine", "Show this machine's GPUs."),

@@ -10,7 +10,7 @@ import click
 
 from core.cli import output
 from core.cli.name_completion import cameras, complete
-from core.cli.service_calls import client, format_number, format_time, print_outcome
+from core.cli.service_calls import client, format_number, format_time, print_outcome, refuse_existing
 from core.cli.session import PRIORITY, CliSession, confirm, json_option, option_group, yes_option
 from core.cli.single_use_options import Group
 from core.errors import InputError
@@ -202,7 +202,7 @@ def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json
     if str(target) == "-":
         write(events, sys.stdout, kind or "json")
         return
-    _refuse_existing(target, force)
+    refuse_existing(target, force)
     count = export(events, target, kind or format_of(target))
     print_outcome(str(target), f"{count} events", as_json, file=str(target), events=count)
 
@@ -215,7 +215,7 @@ def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json
 @click.pass_obj
 def clip(session: CliSession, identifier: str, target: Path, force: bool, as_json: bool) -> None:
     """Save an event's clip as MP4. An incomplete download leaves no file."""
-    _refuse_existing(target, force)
+    refuse_existing(target, force)
     show_progress = sys.stderr.isatty() and not as_json
     on_progress = _print_progress if show_progress else None
     client(session).save_clip(identifier, target, on_progress)
@@ -284,12 +284,6 @@ def statistics(session: CliSession, first: str | None, last: str | None, camera:
         ),
         "no events on these days",
     )
-
-
-def _refuse_existing(target: Path, force: bool) -> None:
-    """Raise InputError if the file exists, unless `force` is set."""
-    if target.exists() and not force:
-        raise InputError(f"{target}", "the file already exists", "name another file, or add --force")
 
 
 def _print_progress(done: int, total: int) -> None:

@@ -41,6 +41,13 @@ def users(session: CliSession, _: click.Context) -> Iterable[str]:
     return [user.name for user in connect_service(session.site, COMPLETION_SECONDS).users()]
 
 
+def jobs(session: CliSession, _: click.Context) -> Iterable[str]:
+    """The ids of the service's newest jobs."""
+    from core.containers.service_discovery import connect_service
+
+    return [str(job.id) for job in connect_service(session.site, COMPLETION_SECONDS).jobs.page().jobs]
+
+
 def containers(session: CliSession, _: click.Context) -> Iterable[str]:
     """The names of the engine's containers."""
     from core.containers.listing import list_containers

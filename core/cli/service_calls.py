@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,3 +57,9 @@ def format_number(value: float | None, unit: str = "", digits: int = 2) -> str:
 def format_time(moment: Any) -> str:
     """Format a time of the service in this machine's time zone; empty for None."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def refuse_existing(target: Path, force: bool) -> None:
+    """Raise InputError if the file exists, unless `force` is set."""
+    if target.exists() and not force:
+        raise InputError(f"{target}", "the file already exists", "name another file, or add --force")

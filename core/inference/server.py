@@ -9,11 +9,12 @@ import socket
 import time
 from collections.abc import Iterable
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from core.api_schema import CameraRequest
 from core.errors import InputError, XaivaError
@@ -25,10 +26,13 @@ from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
+_SOCKET_LOGGER = logging.getLogger(f"{__name__}.sockets")
+_SOCKET_LOGGER.setLevel(logging.WARNING)
 
 GRACE_SECONDS = 2  # for open requests; together with the service's STOP_SECONDS below the 10 s that an engine grants
 
-MAX_CONNECTIONS = 256  # more would take file descriptors from the cameras
+MAX_CONNECTIONS = 384  # more would take file descriptors from the cameras
+MAX_SOCKET_MESSAGE = 16 << 10  # bytes of a message from a client of a WebSocket: it sends a token at most
 
 
 class _Connection(H11Protocol):
@@ -41,7 +45,7 @@ class _Connection(H11Protocol):
         self.opened_at = time.monotonic()
         is_full = len(self.connections) >= MAX_CONNECTIONS
         others = self.connections if is_full else ()
-        idle = [other for other in others if isinstance(other, _Connection) and other.is_idle]
+        idle = [other for other in others if isinstance(other, (_Connection, _Socket)) and other.is_idle]
         # When all are busy, this connection gets a 503. uvicorn's own limit would also count the requests of those that
         # were just closed, and refuse a health check.
         self.limit_concurrency = 1 if is_full and not idle else None
@@ -59,6 +63,25 @@ class _Connection(H11Protocol):
         """Whether it waits for the client."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
+
+
+class _Socket(WebSocketsSansIOProtocol):
+    """A WebSocket. Its address is not logged, because a client may have put a token there by mistake."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.opened_at = time.monotonic()
+        self.logger = _SOCKET_LOGGER
+
+    def keepalive_timeout(self) -> None:
+        """The client does not answer: do not wait until it has taken what was sent; uvicorn calls this."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for the client to read."""
+        return not self.writable.is_set()
 
 
 class Server(uvicorn.Server):
@@ -82,7 +105,8 @@ def _config(app: ASGIApp, settings: ServiceSettings, lifespan: Literal["on", "of
     return uvicorn.Config(
         app,
         http=_Connection,
-        ws="none",
+        ws=_Socket,
+        ws_max_size=MAX_SOCKET_MESSAGE,
         lifespan=lifespan,
         log_config=None,
         access_log=False,

@@ -44,6 +44,7 @@ from core.inference.flows.flow_file import read_flows
 from core.inference.flows.runner import FlowRunner
 from core.inference.jobs.learn import Learner, with_memory_bank
 from core.inference.jobs.reservation_keeper import JobReservations
+from core.inference.jobs.service import JobService
 from core.inference.model_pool.cost_store import DatabaseCosts
 from core.inference.model_pool.devices import DeviceBudget, find_device_budget
 from core.inference.model_pool.pool import ModelPool
@@ -105,6 +106,7 @@ class InferenceService:
             self.database, self.logger, self.media, self.analyser, self._coordinator, self._camera_settings
         )
         self.learning = Learner(self.cameras, self.pool, settings, self._on_learned)
+        self.jobs = JobService(settings)
         self._version = own_version()
         self._started, self._started_monotonic = time.time(), time.monotonic()
         self._ready = False
@@ -119,6 +121,7 @@ class InferenceService:
         self.cameras.start()
         self._reservations.start()
         self.learning.resume()
+        self.jobs.start()
         self._ready = True
 
     def stop(self) -> list[str]:
@@ -134,6 +137,7 @@ class InferenceService:
                 {
                     "the cameras": lambda: hanging.extend(self.cameras.stop()),
                     "the learning": self.learning.stop,
+                    "the jobs": self.jobs.stop,
                     "the recovery of events": self._recovery.stop,
                     "the notifications": self.notifier.stop,
                     "the retention": self.retention.stop,

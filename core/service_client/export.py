@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from core.api_schema import Event
+from core.api_schema.spreadsheet import escape_formula
 from core.errors import InputError
 from core.service_client.output_file import open_output_file
 
@@ -36,7 +37,6 @@ COLUMNS = (
     "acknowledged_by",
     "note",
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs such cells as formulas
 
 
 def format_of(target: Path) -> ExportFormat:
@@ -113,9 +113,4 @@ def _cells(event: Event) -> list[object]:
         "confidence": event.analysis.confidence,
         "clip_seconds": event.clip.seconds if event.clip.state == "done" else None,
     }
-    return [_escape_formula(data[column]) for column in COLUMNS]
-
-
-def _escape_formula(value: object) -> object:
-    """Mark text that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return [escape_formula(data[column]) for column in COLUMNS]

@@ -98,15 +98,16 @@ class HttpTransport:
         query: Mapping[str, Any] | None = None,
         *,
         wait: float = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Send a request as the current user. An expired login is renewed once.
 
         `wait`: seconds the service may take for the response, if longer than the timeout.
         """
         bearer = self.bearer_token()
-        response = self._request_once(method, path, bearer, body, query, wait)
+        response = self._request_once(method, path, bearer, body, query, wait, headers)
         if response.status_code == 401 and (renewed := self._renew_refused(bearer)):
-            response = self._request_once(method, path, renewed, body, query, wait)
+            response = self._request_once(method, path, renewed, body, query, wait, headers)
         return self.checked(response)
 
     def send_without_token(self, method: str, path: str, body: BaseModel) -> httpx.Response:
@@ -228,6 +229,7 @@ class HttpTransport:
         body: BaseModel | None = None,
         query: Mapping[str, Any] | None = None,
         wait: float = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         self._probe_port()
         import httpx
@@ -237,7 +239,7 @@ class HttpTransport:
             return self._http_client().request(
                 method,
                 path,
-                headers=_authorisation(bearer),
+                headers={**_authorisation(bearer), **(headers or {})},
                 json=payload(body) if body is not None else None,
                 params=dict(query) if query else None,
                 timeout=httpx.Timeout(self._timeout, read=seconds),

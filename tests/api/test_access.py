@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from typing import Any
@@ -10,10 +11,13 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from pydantic import SecretStr
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from core.api_schema import EventQuery, StatisticsQuery, UserRequest, UserUpdate
+from core.api_schema import EventQuery, Role, StatisticsQuery, UserRequest, UserUpdate
 from core.errors import InputError, XaivaError
 from core.inference.api import access
+from core.inference.api.app import _ROUTE_MODULES
 from core.service_client import Forbidden, NotLoggedIn, ServiceClient
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running
@@ -66,7 +70,24 @@ RULES = {
     "DELETE /rules/{name}": "admin",
     "POST /rules/{name}/test": "admin",
     "GET /deliveries": "admin",
+    "GET /jobs": "viewer",
+    "POST /jobs": "operator",
+    "GET /jobs/kinds": "viewer",
+    "GET /jobs/export": "viewer",
+    "GET /jobs/stream": "viewer",
+    "GET /jobs/stream/schema": "viewer",
+    "GET /jobs/{job}": "viewer",
+    "GET /jobs/{job}/log": "viewer",
+    "GET /jobs/{job}/stream": "viewer",
+    "POST /jobs/{job}/cancel": "operator",
+    "POST /jobs/{job}/retry": "operator",
+    "POST /api/admin/deployment/clip/{index}": "admin",
+    "POST /api/admin/deployment/patchcore": "admin",
+    "GET /api/admin/deployment/status/{task_id}": "admin",
+    "GET /api/admin/deployment/logs": "admin",
 }
+# Every WebSocket and the least role it asks for.
+SOCKET_RULES = {"/jobs/stream": "viewer", "/jobs/{job}/stream": "viewer"}
 ORDER = ["viewer", "operator", "admin"]
 STRANGE = "00000000-0000-7000-8000-000000000000"  # an id that no event has
 
@@ -80,6 +101,7 @@ def attempt(client: httpx.Client, operation: str, headers: dict[str, str]) -> in
     """The answer to a request that changes nothing: its names are nobody's and its body is not good."""
     method, path = operation.split()
     path = path.replace("{event}", STRANGE).replace("{camera}", "nothing").replace("{name}", "nobody-there")
+    path = path.replace("{job}", "999999").replace("{index}", "sideways").replace("{task_id}", "999999")
     with client.stream(method, path, headers=headers, json=[]) as response:
         return response.status_code
 
@@ -103,6 +125,35 @@ def test_every_operation_lets_in_those_of_its_rule_alone(running: Running, peopl
             assert (code not in (401, 403)) if allowed else (code == 403), (operation, name, code)
 
 
+def test_every_socket_lets_in_those_of_its_rule_alone(running: Running, people: dict[str, ServiceClient]) -> None:
+    served = {
+        route.path_format: role.value
+        for module in _ROUTE_MODULES
+        for route in access.sockets(module.router)
+        if (role := access.required_role(route))
+    }
+    assert served == SOCKET_RULES
+    for path, least in SOCKET_RULES.items():
+        address = running.url.replace("http", "ws", 1) + path.replace("{job}", "999999")
+
+        def code(message: str, address: str = address) -> int:
+            """The code that closes the socket; 0: it stays open."""
+            with connect(address, open_timeout=30, close_timeout=1) as socket:
+                socket.send(message)
+                try:
+                    socket.recv(30)
+                except ConnectionClosed as closed:
+                    return closed.rcvd.code if closed.rcvd else -1
+                return 0
+
+        for message in ("{}", '{"token": ""}', '{"token": "wrong"}', TOKEN):
+            assert code(message) == 4401, (path, message)
+        for name in ORDER:
+            answer = code(json.dumps({"token": people[name]._transport.bearer_token()}))
+            allowed = ORDER.index(name) >= ORDER.index(least)
+            assert answer in (0, 4404) if allowed else answer == 4403, (path, name, answer)
+
+
 def test_the_document_says_which_operations_want_a_token(running: Running) -> None:
     for operation, description in operations(running).items():
         assert bool(description.get("security")) == bool(RULES[operation]), operation
@@ -116,6 +167,17 @@ def test_a_route_without_a_rule_is_not_served() -> None:
 
     @router.get("/forgotten")
     def forgotten() -> None: ...
+
+    with pytest.raises(XaivaError, match="/forgotten"):
+        access.checked_routes(router)
+
+
+@pytest.mark.parametrize("rule", [{}, access.require_role(Role.VIEWER), access.public()])
+def test_a_socket_without_a_rule_for_sockets_is_not_served(rule: dict[str, Any]) -> None:
+    router = APIRouter()
+
+    @router.websocket("/forgotten", dependencies=rule.get("dependencies"))
+    async def forgotten() -> None: ...
 
     with pytest.raises(XaivaError, match="/forgotten"):
         access.checked_routes(router)

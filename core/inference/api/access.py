@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.security import HTTPBearer
 
 from core.api_schema import CameraId, Role
@@ -67,16 +67,28 @@ def require_visible(caller: Caller, camera: str) -> None:
         raise unknown_camera(camera)
 
 
-class _RoleRequired:
+class AccessRule:
     """A dependency that refuses callers with a lower role."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
 
-    async def __call__(self, caller: CurrentCaller) -> None:
+    def check(self, caller: Caller) -> None:
+        """Raise InsufficientRole for a lower role."""
         if caller.role.rank < self.role.rank:
             why = f"{caller.name} has the role {caller.role.value}, but this needs the role {self.role.value}"
             raise InsufficientRole("Access", why, "ask an administrator")
+
+
+class _RoleRequired(AccessRule):
+    """The rule of a route."""
+
+    async def __call__(self, caller: CurrentCaller) -> None:
+        self.check(caller)
+
+
+class SocketRule(AccessRule):
+    """The rule of a WebSocket; `core.inference.api.sockets` has it."""
 
 
 async def _no_token_required() -> None:
@@ -101,22 +113,33 @@ def public(*codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
     }
 
 
-def required_role(route: APIRoute) -> Role | None:
+def required_role(route: APIRoute | APIWebSocketRoute) -> Role | None:
     """The role a route needs; None: it is public. Raises XaivaError unless it has exactly one access rule."""
     rules = [dependency.dependency for dependency in route.dependencies if _is_access_rule(dependency.dependency)]
     if len(rules) != 1:
         raise XaivaError(f"Route {route.path}", f"it has {len(rules)} access rules", "give it exactly one")
-    return rules[0].role if isinstance(rules[0], _RoleRequired) else None
+    (rule,) = rules
+    if isinstance(route, APIWebSocketRoute) is not isinstance(rule, SocketRule):
+        raise XaivaError(f"Route {route.path}", "its access rule is not one of its kind", "see access and sockets")
+    return rule.role if isinstance(rule, AccessRule) else None
 
 
 def checked_routes(router: APIRouter) -> list[APIRoute]:
-    """The router's routes. Raises XaivaError for a route without an access rule, so that forgetting one is safe."""
+    """The router's routes but for its sockets. Raises XaivaError for a route or socket without an access rule.
+
+    So forgetting one is safe.
+    """
     for route in router.routes:
-        if not isinstance(route, APIRoute):
+        if not isinstance(route, (APIRoute, APIWebSocketRoute)):
             raise XaivaError(f"Route {route}", "it cannot have an access rule", "make it a decorated route")
         required_role(route)
     return [route for route in router.routes if isinstance(route, APIRoute)]
 
 
+def sockets(router: APIRouter) -> list[APIWebSocketRoute]:
+    """The router's WebSockets."""
+    return [route for route in router.routes if isinstance(route, APIWebSocketRoute)]
+
+
 def _is_access_rule(dependency: Callable[..., Any] | None) -> bool:
-    return isinstance(dependency, _RoleRequired) or dependency is _no_token_required
+    return isinstance(dependency, AccessRule) or dependency is _no_token_required

@@ -14,12 +14,16 @@ from core.inference.api import (
     access,
     auth,
     cameras,
+    deployment,
     errors,
     events,
     health,
+    job_streams,
+    jobs,
     media,
     metrics,
     rules,
+    sockets,
     statistics,
     status,
     users,
@@ -30,7 +34,10 @@ from core.inference.service import InferenceService, own_version
 
 logger = logging.getLogger(__name__)
 
-_ROUTE_MODULES = (health, metrics, auth, users, cameras, status, events, media, statistics, rules)
+_ROUTE_MODULES = (
+    *(health, metrics, auth, users, cameras, status, events, media, statistics, rules),
+    *(job_streams, jobs, deployment),  # in this order: /jobs/stream is not the job "stream"
+)
 
 
 def create_app(service: InferenceService) -> FastAPI:
@@ -60,6 +67,7 @@ def create_app(service: InferenceService) -> FastAPI:
     )
     app.state.service = service
     errors.install(app, [route for module in _ROUTE_MODULES for route in access.checked_routes(module.router)])
+    sockets.install(app)
     for module in _ROUTE_MODULES:
         app.include_router(module.router)
     app.add_middleware(RequestGuard)
@@ -69,7 +77,7 @@ def create_app(service: InferenceService) -> FastAPI:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Range"],
-            expose_headers=["Content-Range", "ETag", "Retry-After", "X-Frame-Age"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Range"],
+            expose_headers=["Content-Range", "ETag", "Location", "Retry-After", "X-Frame-Age"],
         )
     return app

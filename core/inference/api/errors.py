@@ -25,6 +25,8 @@ from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.model_pool.load_errors import LoadFailed, NoRoom
+from core.inference.jobs.service import JobBusy, JobEnded, UnknownJob
+from core.inference.model_pool.pool import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.validation_errors import describe_error
@@ -56,6 +58,7 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (UnknownUser, 404),
     (UnknownRule, 404),
     (NotFound, 404),
+    (UnknownJob, 404),
     (CameraExists, 409),
     (TooManyCameras, 409),
     (NoCores, 409),
@@ -70,6 +73,8 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (LastAdministrator, 409),
     (RuleExists, 409),
     (NotReady, 409),
+    (JobBusy, 409),
+    (JobEnded, 409),
     (RangeNotSatisfiable, 416),
     (TooManyRequests, 429),
     (InputError, 422),
@@ -127,6 +132,8 @@ async def _handle_xaiva_error(request: Request, error: Exception) -> JSONRespons
 def _headers(error: XaivaError) -> dict[str, str] | None:
     if isinstance(error, Unauthorised):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, JobBusy):
+        return {"Location": f"/jobs/{error.holder}"}
     return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
 
 

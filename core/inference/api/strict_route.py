@@ -20,7 +20,9 @@ from starlette.exceptions import HTTPException
 from core.errors import InputError
 
 MAX_REPEATED_NAME = 30  # characters; longer names are not repeated in errors
-SINGLE_HEADERS = frozenset({"authorization", "content-type", "content-length", "host", "origin", "range", "if-range"})
+SINGLE_HEADERS = frozenset(
+    {"authorization", "content-type", "content-length", "host", "idempotency-key", "origin", "range", "if-range"}
+)
 
 
 class StrictRoute(APIRoute):

@@ -25,8 +25,10 @@ STATUS = Bulkhead("Requests for the status", 8, 24)  # also reads the database a
 DATABASE = Bulkhead("Requests to the database", 16, 32)  # as many threads as database connections
 CHANGES = Bulkhead("Changes of cameras", 8, 16, retry_after=10)  # each may wait until a model is loaded
 FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a hanging mount
+JOBS = Bulkhead("Requests for jobs", 4, 60)  # each waits for the disk of the ledger
+JOB_STREAMS = Bulkhead("Streams of jobs", 2, 40)  # as many as there are streams
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests
-BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES)
+BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, JOBS)
 
 RETRY_AFTER_SECONDS = 5.0  # when too many responses are open
 _BULKHEAD = "bulkhead"  # the attribute that `in_bulkhead` sets on a function
