@@ -83,6 +83,7 @@ from core.api_schema.products import (
 from core.api_schema.rules import Channel, ChannelKind, Delivery, Rule, RuleRequest, TestResult
 from core.api_schema.service import (
     AnalyserStatus,
+    InspectFolderStatus,
     LedgerStatus,
     ModelStatus,
     OutboxStatus,
@@ -130,6 +131,7 @@ __all__ = [
     "Generation",
     "Health",
     "IndexStatus",
+    "InspectFolderStatus",
     "Inspection",
     "InspectionPage",
     "InspectionQuery",

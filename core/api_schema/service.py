@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from core.api_schema.base import ResponseModel
+from typing import Annotated
+
+from core.api_schema.base import ONE_VISIBLE_LINE, ResponseModel
 from core.api_schema.cameras import CameraStatus
 from core.api_schema.events import LoggerStatus
 
@@ -84,6 +86,21 @@ class StorageStatus(ResponseModel):
     why: str = ""
 
 
+class InspectFolderStatus(ResponseModel):
+    """The state of the folder whose pictures are inspected."""
+
+    state: str = "off"
+    """off, ok or failing."""
+    why: Annotated[str, ONE_VISIBLE_LINE] = ""
+    """Why it fails, or what pictures wait for."""
+    waiting: int = 0
+    """Pictures without a result."""
+    inspected: int = 0
+    """Since the start of the service; so is `failed`."""
+    failed: int = 0
+    """Pictures that could not be inspected; the result beside each says why."""
+
+
 class ServiceStatus(ResponseModel):
     """The state of the whole service."""
 
@@ -102,6 +119,7 @@ class ServiceStatus(ResponseModel):
     analyser: AnalyserStatus = AnalyserStatus()
     outbox: OutboxStatus = OutboxStatus()
     storage: StorageStatus = StorageStatus()
+    inspect_folder: InspectFolderStatus = InspectFolderStatus()
     newest_event: str = ""
     """The id of the newest event."""
     unacknowledged: int = 0

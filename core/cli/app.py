@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "service": ("service", "Show the state of the inference service and its models."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "Events that the cameras detected: list, acknowledge, export, watch."),
+    "product": ("products", "Products that the service inspects: pictures, verdicts, memory banks, indexes."),
     "rule": ("rules", "Who is notified of which events."),
     "user": ("users", "Users who may log in to the inference service."),
     "login": ("login", "Log in to the inference service."),

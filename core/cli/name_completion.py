@@ -27,6 +27,13 @@ def cameras(session: CliSession, _: click.Context) -> Iterable[str]:
     return [camera.id for camera in connect_service(session.site, COMPLETION_SECONDS).cameras()]
 
 
+def products(session: CliSession, _: click.Context) -> Iterable[str]:
+    """The names of the service's products."""
+    from core.containers.service_discovery import connect_service
+
+    return [product.name for product in connect_service(session.site, COMPLETION_SECONDS).products.all().products]
+
+
 def rules(session: CliSession, _: click.Context) -> Iterable[str]:
     """The names of the service's rules."""
     from core.containers.service_discovery import connect_service

@@ -20,6 +20,7 @@ from core.api_schema import (
     CameraRequest,
     CameraState,
     CameraStatus,
+    Event,
     EventQuery,
     Fact,
     Health,
@@ -40,7 +41,7 @@ from core.inference.events.media_store import MediaStore
 from core.inference.events.retention import Retention
 from core.inference.events.statistics import DailyStatistics
 from core.inference.events.store import EventStore
-from core.inference.flows.flow_file import read_flows
+from core.inference.flows.flow_file import DEFAULT_FLOW_NAME, read_flows
 from core.inference.flows.runner import FlowRunner
 from core.inference.jobs.learn import Learner, with_memory_bank
 from core.inference.jobs.reservation_keeper import JobReservations
@@ -103,7 +104,7 @@ class InferenceService:
             self._coordinator, self._lease_scorer, time_zone=zone, maximum=settings.max_cameras, login_backoff=logins
         )
         self._recovery = Recovery(
-            self.database, self.logger, self.media, self.analyser, self._coordinator, self._camera_settings
+            self.database, self.logger, self.media, self.analyser, self._coordinator, self._flow_of
         )
         self.learning = Learner(self.cameras, self.pool, settings, self._on_learned)
         self.jobs = JobService(settings)
@@ -284,6 +285,10 @@ class InferenceService:
             self.pool.lease(registry.PERSONS, registry.object_detector_spec(self.settings)) as lease,
         ):
             return lease.model.detect(jpeg)
+
+    def _flow_of(self, event: Event) -> str:
+        camera = self._camera_settings(event.camera)
+        return camera.flow if camera else DEFAULT_FLOW_NAME
 
     def _camera_settings(self, camera: str) -> CameraRequest | None:
         try:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from core.api_schema import Channel, ChannelKind, Event, Window, Zone
+from core.api_schema import Channel, ChannelKind, Event, RebuildSchedule, Window, Zone
 from core.errors import InputError
 from core.validation_errors import first_problem
 
@@ -83,6 +83,7 @@ def _parse_days(word: str, text: str) -> tuple[int, ...]:
 
 
 def format_days(days: Iterable[int]) -> str:
+    """Days of the week: `mo-fr,su`, or `daily`."""
     numbers = sorted(set(days))
     if len(numbers) == 7:
         return "daily"
@@ -97,6 +98,11 @@ def format_days(days: Iterable[int]) -> str:
 
 def _format_hours(start: time, end: time) -> str:
     return f"{start:%H:%M}-{'24:00' if end == time(0, 0) else f'{end:%H:%M}'}"
+
+
+def format_rebuild(schedule: RebuildSchedule) -> str:
+    """When a memory bank is rebuilt: `mo-fr 03:00`."""
+    return f"{format_days(schedule.days)} {schedule.at:%H:%M}"
 
 
 # -- regions of the picture ------------------------------------------------------------------------------------

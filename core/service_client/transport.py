@@ -94,13 +94,13 @@ class HttpTransport:
         self,
         method: str,
         path: str,
-        body: BaseModel | None = None,
+        body: BaseModel | bytes | None = None,
         query: Mapping[str, Any] | None = None,
         *,
         wait: float = 0,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Send a request as the current user. An expired login is renewed once.
+        """Send a request as the current user, with JSON or bytes as its body. An expired login is renewed once.
 
         `wait`: seconds the service may take for the response, if longer than the timeout.
         """
@@ -226,7 +226,7 @@ class HttpTransport:
         method: str,
         path: str,
         bearer: str,
-        body: BaseModel | None = None,
+        body: BaseModel | bytes | None = None,
         query: Mapping[str, Any] | None = None,
         wait: float = 0,
         headers: Mapping[str, str] | None = None,
@@ -235,12 +235,16 @@ class HttpTransport:
         import httpx
 
         seconds = max(wait, self._timeout)
+        all_headers = {**_authorisation(bearer), **(headers or {})}
+        if isinstance(body, bytes):
+            all_headers.setdefault("Content-Type", "application/octet-stream")
         with self.translated_errors(seconds):
             return self._http_client().request(
                 method,
                 path,
-                headers={**_authorisation(bearer), **(headers or {})},
-                json=payload(body) if body is not None else None,
+                headers=all_headers,
+                content=body if isinstance(body, bytes) else None,
+                json=payload(body) if isinstance(body, BaseModel) else None,
                 params=dict(query) if query else None,
                 timeout=httpx.Timeout(self._timeout, read=seconds),
             )

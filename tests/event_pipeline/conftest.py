@@ -59,7 +59,7 @@ class Run:
         self.camera = CameraRequest(id="gate", name="Gate", source="rtsp://camera")
         self.coordinator = EventCoordinator(self.logger, self.media, self.analyser, runner, facts)
         parts = (self.logger, self.media, self.analyser, self.coordinator)
-        self.recovery = Recovery(self.database, *parts, lambda _: self.camera)
+        self.recovery = Recovery(self.database, *parts, lambda _: self.camera.flow)
         self._parts = (self.logger, self.notifier, self.analyser, self.coordinator, self.recovery)
         self._stopped = False
 

@@ -12,19 +12,19 @@ from core.inference.api.errors import NotFound
 from core.inference.auth import Caller
 from core.inference.service import InferenceService
 
-_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+EVENT_ID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 class _EventConvertor(StringConvertor):
     """Matches only event ids, so that `/events/stream` is not an event."""
 
-    regex = _PATTERN
+    regex = EVENT_ID_PATTERN
 
 
 register_url_convertor("event_id", _EventConvertor())
 
 EVENT_PATH = "/{event:event_id}"
-EventId = Annotated[str, Path(pattern=f"^{_PATTERN}$")]
+EventId = Annotated[str, Path(pattern=f"^{EVENT_ID_PATTERN}$")]
 
 
 def visible_event(service: InferenceService, caller: Caller, event: str) -> Event:

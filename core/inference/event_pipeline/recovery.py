@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-from core.api_schema import Analysis, AnalysisState, CameraRequest, Clip, Event
+from core.api_schema import Analysis, AnalysisState, Clip, Event
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.event_pipeline import recovery_queries
@@ -16,7 +16,6 @@ from core.inference.event_pipeline.coordinator import EventCoordinator
 from core.inference.events.clips import clip_seconds
 from core.inference.events.logger import EventLogger
 from core.inference.events.media_store import MediaStore
-from core.inference.flows.flow_file import DEFAULT_FLOW_NAME
 from core.inference.models.analysis import Analyser
 
 logger = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 class Recovery:
     """Two threads: one watches the clock, one the database, which may be slow.
 
-    `camera_settings` returns a camera's settings by id, None for a removed camera.
+    `flow_of` returns the name of the flow that an event goes through.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class Recovery:
         media: MediaStore,
         analyser: Analyser,
         coordinator: EventCoordinator,
-        camera_settings: Callable[[str], CameraRequest | None],
+        flow_of: Callable[[Event], str],
     ) -> None:
         self._database = database
         self._logger = event_logger
         self._media = media
         self._analyser = analyser
         self._coordinator = coordinator
-        self._camera_settings = camera_settings
+        self._flow_of = flow_of
         self._started = datetime.now(timezone.utc)  # older events are of an earlier run
         self._stopping = threading.Event()
         self._threads = [
@@ -96,8 +95,7 @@ class Recovery:
         for ident in unfinished_flows:
             event = self._logger.get(ident)
             if event is not None and event.response_time is None and not self._coordinator.is_pending(ident):
-                camera = self._camera_settings(event.camera)
-                self._coordinator.resume_flow(event, camera.flow if camera else DEFAULT_FLOW_NAME)
+                self._coordinator.resume_flow(event, self._flow_of(event))
         pending = recovery_queries.pending_analyses(self._database, _EPOCH)
         given_up = sum(map(self._give_up_analysis, pending))
         return max(len(interrupted), len(unfinished_flows), given_up) < recovery_queries.MAX_EVENTS

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -109,10 +109,18 @@ class InspectionRetention:
     Inspections themselves are removed by age alone.
     """
 
-    def __init__(self, pictures: PictureStore, inspections: InspectionStore, settings: ServiceSettings) -> None:
+    def __init__(
+        self,
+        pictures: PictureStore,
+        inspections: InspectionStore,
+        settings: ServiceSettings,
+        chores: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        """`chores` are done before each run; they raise DatabaseError."""
         self._pictures = pictures
         self._inspections = inspections
         self._settings = settings
+        self._chores = chores
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -154,6 +162,8 @@ class InspectionRetention:
     def _run(self) -> None:
         while not self._stop.wait(ROUND_SECONDS):
             try:
+                for chore in self._chores:
+                    chore()
                 self.run_once()
             except DatabaseError as error:
                 logger.debug("the retention of inspections waits for the database: %s", error.why)

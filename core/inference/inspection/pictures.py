@@ -23,6 +23,8 @@ from core.inference.models.detector import Picture
 
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; a small file can declare any size
 MAX_BYTES = 256 << 20
+JPEG_START = b"\xff\xd8"
+JPEG_QUALITY = 90
 MIN_SIDE = 8  # pixels; anything smaller is no picture of a part
 
 _PLUGINS = (JpegImagePlugin, PngImagePlugin, BmpImagePlugin, WebPImagePlugin, TiffImagePlugin)  # registers them
@@ -74,6 +76,27 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Picture:
         raise _bad("there is not enough memory to decode it") from None
     except Exception as error:  # foreign bytes: Pillow's parsers raise almost anything
         raise _bad(_reason(error, data)) from error
+
+
+def shrink(picture: Picture, width: int) -> Picture:
+    """The RGB picture at most `width` pixels wide, with its aspect ratio."""
+    wide = min(width, picture.shape[1])
+    high = max(1, round(picture.shape[0] * wide / picture.shape[1]))
+    return np.asarray(Image.fromarray(picture).resize((wide, high), Image.Resampling.BOX))
+
+
+def encode_jpeg(picture: Picture) -> bytes:
+    """The RGB picture as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
+
+
+def encode_map(scores: NDArray[np.float32]) -> bytes:
+    """A map of scores from 0 to 1 (rows x columns) as grey PNG, a pixel each."""
+    file = io.BytesIO()
+    Image.fromarray((np.clip(scores, 0, 1) * 255 + 0.5).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
 def _pixels(image: Image.Image, at_least: tuple[int, int] | None) -> Picture:

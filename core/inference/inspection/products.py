@@ -92,6 +92,12 @@ def read_product_settings(settings: ServiceSettings) -> dict[str, ProductSetting
         database.close()
 
 
+def unknown_product(name: str) -> UnknownProduct:
+    """The error for a product of which nothing is known."""
+    why = "there are no pictures, no memory bank and no settings of a product with that name"
+    return UnknownProduct(f"Product {name}", why, "list them: GET /products")
+
+
 def _load(database: Database) -> dict[str, StoredProduct]:
     with database.read() as session:
         rows = session.execute(select(ProductRow.name, ProductRow.settings, ProductRow.rebuilt)).all()

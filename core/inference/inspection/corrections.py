@@ -1,0 +1,83 @@
+"""Corrections: a person's verdict puts the picture into the storage, where the next rebuild finds it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from pathlib import PurePath
+
+from core.api_schema import Correction, Inspection, Verdict
+from core.errors import InputError, XaivaError
+from core.inference.database.errors import DatabaseError
+from core.inference.inspection.inspections import InspectionStore
+from core.inference.inspection.layout import Layout
+from core.inference.inspection.picture_store import PictureStore
+from core.inference.storage.model import ObjectStorage
+
+logger = logging.getLogger(__name__)
+
+
+class Corrections:
+    """Corrects inspections, one at a time.
+
+    What an interruption leaves in the storage is announced in the database before, and deleted by `clean_up`.
+    """
+
+    def __init__(
+        self, inspections: InspectionStore, pictures: PictureStore, storage: ObjectStorage, layout: Layout
+    ) -> None:
+        self._inspections = inspections
+        self._pictures = pictures
+        self._storage = storage
+        self._layout = layout
+        self._changing = threading.Lock()
+
+    def correct(self, ident: str, correction: Correction, by: str) -> Inspection:
+        """Store the verdict of the person `by`, and move the picture to where it belongs; again changes nothing.
+
+        Raises UnknownInspection, PictureGone, DatabaseError, and the errors of the storage: then nothing has changed.
+        """
+        with self._changing:
+            stored = self._inspections.get(ident)
+            key = self._key(stored.inspection.product, correction, stored.kept)
+            picture = self._pictures.path(stored.kept)
+            if stored.leftover_key not in ("", key):
+                self._delete(ident, stored.leftover_key)
+            before = stored.corrected_key
+            if key != before:
+                self._inspections.announce(ident, key)
+            self._storage.upload_file(key, picture)
+            leftover = before if before != key else ""
+            self._inspections.correct(ident, correction, by, key, leftover)
+            if leftover:
+                with suppress(XaivaError):  # `clean_up` tries again
+                    self._delete(ident, leftover)
+            return self._inspections.get(ident).inspection
+
+    def clean_up(self) -> None:
+        """Delete from the storage what interrupted corrections left there. Raises DatabaseError."""
+        for ident in self._inspections.leftovers():
+            with self._changing:
+                key = self._inspections.get(ident).leftover_key
+                try:
+                    if key:
+                        self._delete(ident, key)
+                except DatabaseError:
+                    raise
+                except XaivaError as error:
+                    logger.debug("%s stays in the storage for now: %s", key, error.summary)
+                    return
+
+    def _delete(self, ident: str, key: str) -> None:
+        self._storage.delete_file(key)
+        self._inspections.leftover_deleted(ident, key)
+
+    def _key(self, product: str, correction: Correction, kept: str) -> str:
+        """Where the picture belongs; its name is that of the inspection, so that a repetition replaces it."""
+        if correction.verdict is Verdict.NORMAL:
+            return self._layout.normal_prefix(product) + PurePath(kept).name
+        if "/" in correction.defect_type or correction.defect_type.startswith("."):
+            why = "it names a folder of the storage: it cannot contain / or start with a dot"
+            raise InputError("body.defect_type", why, "write a plain name, such as scratch")
+        return self._layout.defect_prefix(product, correction.defect_type) + PurePath(kept).name
