@@ -43,6 +43,7 @@ from core.inference.events.statistics import DailyStatistics
 from core.inference.events.store import EventStore
 from core.inference.flows.flow_file import DEFAULT_FLOW_NAME, read_flows
 from core.inference.flows.runner import FlowRunner
+from core.inference.inspection.inspection_service import InspectionService
 from core.inference.jobs.learn import Learner, with_memory_bank
 from core.inference.jobs.reservation_keeper import JobReservations
 from core.inference.jobs.service import JobService
@@ -56,6 +57,7 @@ from core.inference.models.scorer import Scorer
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
 from core.inference.settings import MIB, ServiceSettings
+from core.inference.storage import open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,10 @@ class InferenceService:
         )
         self.learning = Learner(self.cameras, self.pool, settings, self._on_learned)
         self.jobs = JobService(settings)
+        self.storage = open_storage(settings)
+        self.inspection = InspectionService(
+            settings, self.database, self.pool, self.storage, self.jobs, self._coordinator.inspected
+        )
         self._version = own_version()
         self._started, self._started_monotonic = time.time(), time.monotonic()
         self._ready = False
@@ -123,6 +129,7 @@ class InferenceService:
         self._reservations.start()
         self.learning.resume()
         self.jobs.start()
+        self.inspection.start()
         self._ready = True
 
     def stop(self) -> list[str]:
@@ -139,6 +146,7 @@ class InferenceService:
                     "the cameras": lambda: hanging.extend(self.cameras.stop()),
                     "the learning": self.learning.stop,
                     "the jobs": self.jobs.stop,
+                    **self.inspection.stops(),
                     "the recovery of events": self._recovery.stop,
                     "the notifications": self.notifier.stop,
                     "the retention": self.retention.stop,
@@ -191,6 +199,7 @@ class InferenceService:
             analyser=self.analyser.status(),
             outbox=self.notifier.status(),
             storage=self.media.status(),
+            inspect_folder=self.inspection.folder_status(),
             newest_event=newest,
             unacknowledged=unacknowledged,
             zone=self.settings.zone,
@@ -287,6 +296,8 @@ class InferenceService:
             return lease.model.detect(jpeg)
 
     def _flow_of(self, event: Event) -> str:
+        if event.product:
+            return self.inspection.flow_of(event.product)
         camera = self._camera_settings(event.camera)
         return camera.flow if camera else DEFAULT_FLOW_NAME
 

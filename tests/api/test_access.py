@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from datetime import datetime, timezone
 from typing import Any
 
 import httpx
@@ -14,10 +15,11 @@ from pydantic import SecretStr
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from core.api_schema import EventQuery, Role, StatisticsQuery, UserRequest, UserUpdate
+from core.api_schema import Event, EventQuery, Role, StatisticsQuery, UserRequest, UserUpdate
 from core.errors import InputError, XaivaError
 from core.inference.api import access
 from core.inference.api.app import _ROUTE_MODULES
+from core.inference.events.ids import new_id
 from core.service_client import Forbidden, NotLoggedIn, ServiceClient
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running
@@ -63,6 +65,22 @@ RULES = {
     "GET /users/{name}": "admin",
     "PATCH /users/{name}": "admin",
     "DELETE /users/{name}": "admin",
+    "GET /products": "viewer",
+    "GET /products/{product}": "viewer",
+    "GET /products/{product}/settings": "viewer",
+    "PUT /products/{product}/settings": "admin",
+    "GET /products/{product}/histogram": "viewer",
+    "POST /products/{product}/rebuild": "operator",
+    "POST /products/{product}/rollback": "operator",
+    "POST /indexes/{index}/rebuild": "operator",
+    "POST /indexes/{index}/rollback": "operator",
+    "POST /inspect": "operator",
+    "GET /inspections": "viewer",
+    "GET /inspections/export": "viewer",
+    "GET /inspections/{inspection}": "viewer",
+    "GET /inspections/{inspection}/picture": "viewer",
+    "GET /inspections/{inspection}/heat-map": "viewer",
+    "POST /inspections/{inspection}/correct": "operator",
     "GET /rules": "admin",
     "POST /rules": "admin",
     "GET /rules/{name}": "admin",
@@ -100,7 +118,12 @@ def operations(running: Running) -> dict[str, dict[str, Any]]:
 def attempt(client: httpx.Client, operation: str, headers: dict[str, str]) -> int:
     """The answer to a request that changes nothing: its names are nobody's and its body is not good."""
     method, path = operation.split()
-    path = path.replace("{event}", STRANGE).replace("{camera}", "nothing").replace("{name}", "nobody-there")
+    path = (
+        path.replace("{event}", STRANGE)
+        .replace("{inspection}", STRANGE)
+        .replace("{camera}", "nothing")
+        .replace("{name}", "nobody-there")
+    )
     path = path.replace("{job}", "999999").replace("{index}", "sideways").replace("{task_id}", "999999")
     with client.stream(method, path, headers=headers, json=[]) as response:
         return response.status_code
@@ -288,3 +311,29 @@ def test_refusals_are_told_apart(people: dict[str, ServiceClient]) -> None:
         people["viewer"].users()
     with pytest.raises(InputError):
         people["viewer"].camera("nothing")
+
+
+def test_inspections_are_for_those_who_may_see_their_camera(running: Running, people: dict[str, ServiceClient]) -> None:
+    admin = people["admin"]
+    name, password = "inspector", "some long password"
+    admin.add_user(UserRequest(name=name, password=SecretStr(password), role=Role.OPERATOR, cameras=["inspection"]))
+    inspector = running.client(running.client("").login(name, password).access)
+    now = datetime.now(timezone.utc)
+    values = {"id": new_id(), "camera": "inspection", "product": "screw", "type": "defect", "score": 0.9}
+    running.service.logger.log(Event.model_validate({**values, "started": now, "decided": now, "ended": now}))
+    assert running.service.logger.flush(30)
+    keeper, query = people["gatekeeper"], EventQuery(product="screw")
+    assert [event.id for event in inspector.events(query).events] == [values["id"]]
+    assert keeper.events(query).events == []
+    assert inspector.products.inspections().inspections == people["viewer"].products.inspections().inspections == []
+    for ask in (
+        keeper.products.all,
+        keeper.products.inspections,
+        lambda: keeper.products.get("screw"),
+        lambda: keeper.products.inspection(STRANGE),
+        lambda: keeper.products.inspect("screw", b""),
+        lambda: keeper.products.rebuild_index("normal"),
+    ):
+        with pytest.raises(Forbidden, match="inspection is not one of them"):
+            ask()
+    admin.remove_user(name)

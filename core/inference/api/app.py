@@ -18,10 +18,12 @@ from core.inference.api import (
     errors,
     events,
     health,
+    inspections,
     job_streams,
     jobs,
     media,
     metrics,
+    products,
     rules,
     sockets,
     statistics,
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 _ROUTE_MODULES = (
     *(health, metrics, auth, users, cameras, status, events, media, statistics, rules),
     *(job_streams, jobs, deployment),  # in this order: /jobs/stream is not the job "stream"
+    *(products, inspections),
 )
 
 

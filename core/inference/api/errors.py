@@ -23,12 +23,17 @@ from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
 from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
+from core.inference.inspection.banks import NoBank
+from core.inference.inspection.inspections import UnknownInspection
+from core.inference.inspection.picture_store import PictureGone
+from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.jobs.service import JobBusy, JobEnded, UnknownJob
 from core.inference.model_pool.pool import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
+from core.inference.storage.model import StorageDown, StorageRefused
 from core.validation_errors import describe_error
 
 logger = logging.getLogger(__name__)
@@ -58,6 +63,8 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (UnknownUser, 404),
     (UnknownRule, 404),
     (NotFound, 404),
+    (UnknownProduct, 404),
+    (UnknownInspection, 404),
     (UnknownJob, 404),
     (CameraExists, 409),
     (TooManyCameras, 409),
@@ -73,12 +80,16 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (LastAdministrator, 409),
     (RuleExists, 409),
     (NotReady, 409),
+    (NoBank, 409),
+    (PictureGone, 409),
     (JobBusy, 409),
     (JobEnded, 409),
     (RangeNotSatisfiable, 416),
     (TooManyRequests, 429),
     (InputError, 422),
     (DatabaseError, 503),
+    (StorageDown, 503),
+    (StorageRefused, 503),
     (XaivaError, 500),
 )
 
@@ -94,7 +105,7 @@ _MEANINGS = {
     422: "A value is invalid",
     429: "Too many attempts or requests; Retry-After says after how many seconds to try again",
     500: "An unexpected error, or the disk cannot be written",
-    503: "The service or its database is not ready",
+    503: "The service, its database or its object storage is not ready",
 }
 
 COMMON_CODES = (400, 405, 413, 422, 429, 500, 503)

@@ -16,10 +16,11 @@ from core.inference.api.errors import stopping_response, unexpected_error_respon
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20  # the largest real request, a camera with all its zones, has some 50 KB
+BODY_LIMITS = {"/inspect": 33 << 20}  # routes that take pictures: 32 MiB, and what a form adds
 
 
 class RequestGuard:
-    """ASGI middleware. Refuses bodies larger than `MAX_BODY_BYTES` (413) while they are received.
+    """ASGI middleware. Refuses bodies over `MAX_BODY_BYTES` or the limit of their route while they are received (413).
 
     Unexpected errors are logged and become a Problem here.
     """
@@ -31,14 +32,14 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        size = 0
+        size, limit = 0, BODY_LIMITS.get(scope["path"], MAX_BODY_BYTES)
 
         async def receive_bounded() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > MAX_BODY_BYTES:
-                raise HTTPException(413, f"a request must not have more than {MAX_BODY_BYTES} bytes")
+            if size > limit:
+                raise HTTPException(413, f"this request must not have more than {limit} bytes")
             return message
 
         started = False

@@ -8,6 +8,7 @@ from core.api_schema import (
     AnalyserStatus,
     CameraStatus,
     EventQuery,
+    InspectFolderStatus,
     LedgerStatus,
     LoggerStatus,
     OutboxStatus,
@@ -15,6 +16,7 @@ from core.api_schema import (
     ServiceStatus,
     StorageStatus,
 )
+from core.api_schema.event_types import INSPECTION
 from core.inference.auth import Caller
 from core.inference.cameras.source_address import redact_for_viewers
 from core.inference.service import InferenceService
@@ -37,6 +39,7 @@ def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
             "analyser": AnalyserStatus(state=analyser.state, backend=analyser.backend, why=analyser.why),
             "storage": StorageStatus(free=storage.free, state=storage.state, why=storage.why),
             "outbox": OutboxStatus(),
+            "inspect_folder": status.inspect_folder if caller.sees(INSPECTION) else InspectFolderStatus(),
             "newest_event": newest[0].id if newest else "",
             "unacknowledged": service.events.unacknowledged(caller.access),
         }

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from core.api_schema import CameraRequest, CameraStatus, ConnectionTest
+from core.api_schema.event_types import INSPECTION
 from core.errors import InputError, XaivaError
 from core.inference.bulkhead import Bulkhead
 from core.inference.cameras.admission import admit, usable_cores
@@ -139,6 +140,10 @@ class MultiCameraManager:
 
         Raises InputError (a bad source), CameraExists, TooManyCameras, NoCores, and what leasing raises (NoRoom).
         """
+        if request.id == INSPECTION:
+            raise InputError(
+                f"Camera {request.id}", "this id is that of the events of inspections", "choose another id"
+            )
         camera = Camera(request, self._lease_scorer, self.context)
         with self._lock:
             self._check_limit(request.id)

@@ -2,8 +2,117 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from core.api_schema import Generation, ScoreHistogram
 from core.errors import XaivaError
+from core.inference.generation_reader import GenerationReader, ReadGeneration
+from core.inference.generations import BrokenGeneration, Manifest, NoGeneration
+from core.inference.models.product_bank import (
+    LIMIT,
+    ProductBank,
+    bank_generations,
+    bank_reader,
+    products_with_banks,
+    read_facts,
+)
+from core.inference.settings import ServiceSettings
+
+KEPT_SECONDS = 3.0  # how long the list of products may be used
+_SHOWN_DIGITS = 12  # of a network's SHA-256
 
 
 class NoBank(XaivaError):
     """The product has no memory bank that can be used."""
+
+
+@dataclass(frozen=True)
+class BankStatus:
+    """A product's memory bank, and the one before; `threshold` is the one that the bank measured."""
+
+    current: Generation | None = None
+    previous: Generation | None = None
+    threshold: float = LIMIT
+    trouble: str = ""
+    """Why the current generation cannot be used, and which one answers."""
+
+
+class BankShelf:
+    """All memory banks, each in memory once it was used. Thread-safe."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._readers: dict[str, GenerationReader[ProductBank]] = {}
+        self._products: list[str] = []
+        self._listed_at = 0.0
+
+    def products(self) -> list[str]:
+        """The products that have a memory bank."""
+        with self._lock:
+            if not self._listed_at or time.monotonic() - self._listed_at > KEPT_SECONDS:
+                self._products = products_with_banks(self._settings)
+                self._listed_at = time.monotonic()
+            return self._products
+
+    def load(self, product: str) -> ReadGeneration[ProductBank]:
+        """The bank that answers for a product. Raises NoBank."""
+        try:
+            return self._reader(product).current()
+        except NoGeneration:
+            remedy = "put normal pictures into the storage, then rebuild it: xaiva product rebuild"
+            raise NoBank(f"Product {product}", "it has no memory bank yet", remedy) from None
+        except BrokenGeneration as error:
+            why = f"no memory bank of it can be used: {error.summary}"
+            raise NoBank(f"Product {product}", why, "rebuild it: xaiva product rebuild") from error
+
+    def status(self, product: str) -> BankStatus:
+        """What is known of a product's bank."""
+        generations = bank_generations(self._settings, product)
+        if not generations.token():
+            return BankStatus()
+        try:
+            held = self.load(product)
+        except NoBank as error:
+            return BankStatus(trouble=error.why)
+        name = generations.previous()
+        previous = None
+        if name:
+            try:
+                folder = generations.open(name)
+                previous = _generation(folder.manifest, read_facts(folder).pictures, read_facts(folder).patches)
+            except BrokenGeneration as error:
+                previous = Generation(number=int(name), made=_moment(0), why=error.summary)
+        facts = held.content.facts
+        current = _generation(held.manifest, facts.pictures, facts.patches, facts.network)
+        return BankStatus(current, previous, facts.threshold, self._reader(product).trouble)
+
+    def histogram(self, product: str) -> ScoreHistogram:
+        """The scores that the bank in use measured. Raises NoBank."""
+        facts = self.load(product).content.facts
+        normal, defect = facts.histogram()
+        return ScoreHistogram(product=product, threshold=facts.threshold, normal=normal, defect=defect)
+
+    def _reader(self, product: str) -> GenerationReader[ProductBank]:
+        with self._lock:
+            if product not in self._readers:
+                self._readers[product] = bank_reader(self._settings, product)
+            return self._readers[product]
+
+
+def _generation(manifest: Manifest, pictures: int, patches: int, network: str = "") -> Generation:
+    return Generation(
+        number=manifest.number,
+        made=_moment(manifest.made),
+        pictures=pictures,
+        entries=patches,
+        model=f"features-lite0 {network[:_SHOWN_DIGITS]}" if network else "",
+        current=bool(network),
+    )
+
+
+def _moment(unix: float) -> datetime:
+    return datetime.fromtimestamp(unix, timezone.utc)

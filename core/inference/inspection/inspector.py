@@ -1,0 +1,118 @@
+"""Measures a picture: its score and map by the product's memory bank, and the known pictures that look most like it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from core.api_schema import Neighbour
+from core.errors import XaivaError
+from core.inference.inspection.banks import BankShelf
+from core.inference.inspection.encoder import encoder_spec, find_encoder
+from core.inference.inspection.index_files import LoadedIndex
+from core.inference.inspection.index_pair import IndexPair
+from core.inference.inspection.layout import DEFECT, NORMAL
+from core.inference.inspection.pictures import decode
+from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.models.detector import Picture
+from core.inference.models.features import PatchFeatures
+from core.inference.models.registry import execution_provider
+from core.inference.models.tiles import ScoreMap
+from core.inference.settings import MIB, ServiceSettings
+
+FEATURES = "inspection"  # the pool's key of the features' network: not the cameras' own, which it would keep waiting
+
+
+@dataclass
+class Measured:
+    """What was measured; `threshold` is the one of the bank. Generations are 0 for none, `seconds` by step."""
+
+    score: float
+    map: ScoreMap
+    threshold: float
+    bank: int
+    picture: Picture
+    normal_index: int = 0
+    defect_index: int = 0
+    normals: list[Neighbour] = field(default_factory=list)
+    defects: list[Neighbour] = field(default_factory=list)
+    explanation: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Inspector:
+    """Leases the networks from the pool, as cameras do. Thread-safe."""
+
+    def __init__(self, settings: ServiceSettings, pool: ModelPool, banks: BankShelf, indexes: IndexPair) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._banks = banks
+        self._indexes = indexes
+
+    def measure(self, product: str, content: bytes, neighbours: int) -> Measured:
+        """Measure a picture. Raises NoBank, BadPicture, InputError for a picture that is too small, NoRoom, LoadFailed.
+
+        Without an index, or with one of another encoder, there are no neighbours and an explanation.
+        """
+        clock = _Clock()
+        held = self._banks.load(product)
+        picture = decode(content, at_least=held.content.at_least)
+        clock.lap("decode")
+        with self._pool.lease(FEATURES, self._features_spec()) as lease:
+            clock.lap("features")  # loading them, the first time
+            result = held.content.score(picture, lease.model)
+        clock.lap("score")
+        measured = Measured(
+            score=result.score,
+            map=result.map,
+            threshold=held.content.facts.threshold,
+            bank=held.manifest.number,
+            picture=picture,
+        )
+        if neighbours:
+            self._add_neighbours(measured, product, neighbours)
+            clock.lap("neighbours")
+        measured.seconds = clock.seconds
+        return measured
+
+    def _add_neighbours(self, measured: Measured, product: str, count: int) -> None:
+        """Add the nearest normal and defect pictures; a problem of an index or the encoder is an explanation."""
+        indexes, problems = self._indexes.current()
+        if indexes:
+            try:
+                problems += self._search(measured, indexes, product, count)
+            except XaivaError as error:
+                problems.append(f"there are no neighbours: {error.summary}")
+        measured.explanation = "; ".join(problems)
+
+    def _search(self, measured: Measured, indexes: dict[str, LoadedIndex], product: str, count: int) -> list[str]:
+        """Search both indexes; returns what is wrong with them."""
+        files = find_encoder(self._settings)
+        usable = {name: index for name, index in indexes.items() if index.encoder.sha256 == files.sha256}
+        if usable:
+            with self._pool.lease(files.key, encoder_spec(files, self._settings)) as lease:
+                vector = lease.model.embed([measured.picture])[0]
+            if (normal := usable.get(NORMAL)) is not None:
+                measured.normals = normal.search(vector, count, product)
+                measured.normal_index = normal.generation.manifest.number
+            if (defect := usable.get(DEFECT)) is not None:
+                measured.defects = defect.search(vector, count, product)
+                measured.defect_index = defect.generation.manifest.number
+        other = "was made with another encoder than the one of the settings; rebuild it"
+        return [f"the index of {name} pictures {other}" for name in indexes.keys() - usable.keys()]
+
+    def _features_spec(self) -> ModelSpec[PatchFeatures]:
+        return ModelSpec(make=lambda: PatchFeatures(execution_provider(self._settings)), declared=200 * MIB)
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, step: str) -> None:
+        now = time.monotonic()
+        self.seconds[step] = now - self._last
+        self._last = now
