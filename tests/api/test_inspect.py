@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
+import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,12 +20,14 @@ from PIL import Image
 from core.api_schema import (
     Correction,
     EventQuery,
+    Inspection,
     InspectionQuery,
     ProductSettings,
     StatisticsQuery,
     Verdict,
 )
 from core.errors import InputError
+from core.inference.api.threads import INSPECTIONS
 from core.inference.settings import ServiceSettings
 from core.service_client import ServiceClient
 from tests.api.serving import TOKEN, Running, served
@@ -42,7 +48,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     fill_storage(data / "images", "unbuilt")
     build_bank(settings, PRODUCT)
     build_indexes(settings)
-    with served(data, onnx_provider="cpu") as one:
+    (data / "inbox").mkdir()
+    with served(data, onnx_provider="cpu", inspect_folder=data / "inbox") as one:
         until(lambda: one.client().products.all().counted, bool)
         yield one
 
@@ -249,3 +256,43 @@ def test_rebuilding_starts_jobs(running: Running, client: ServiceClient) -> None
     assert started.headers["location"] == f"/jobs/{job['id']}"
     assert job["by"].startswith("service from 127.0.0.1")
     assert client.products.rollback_index("defect").subject == "index:defect"
+
+
+def test_a_dropped_picture_gets_its_result(running: Running, client: ServiceClient) -> None:
+    folder = running.service.settings.data / "inbox" / PRODUCT
+    folder.mkdir()
+    (folder / "lot-5.jpg").write_bytes(scratched(13))
+    until(lambda: (folder / "lot-5.jpg.json").exists(), bool)
+    result = json.loads((folder / "lot-5.jpg.json").read_text())["inspection"]
+    assert client.products.inspection(result["id"]).model_dump(mode="json") == result
+    assert (result["verdict"], result["part"]) == ("defect", "lot-5")
+    status = client.status().inspect_folder
+    assert (status.state, status.inspected, status.waiting) == ("ok", 1, 0)
+
+
+def test_pictures_that_wait_for_their_turn_are_bounded(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    inspect = running.service.inspection.inspect
+
+    def slow(*arguments: Any, **options: Any) -> Inspection:
+        assert done.wait(30)
+        return inspect(*arguments, **options)
+
+    monkeypatch.setattr(running.service.inspection, "inspect", slow)
+    most = INSPECTIONS.at_once + INSPECTIONS.waiting
+    answers: queue.SimpleQueue[httpx.Response] = queue.SimpleQueue()
+
+    def send() -> None:
+        query = {"product": PRODUCT}
+        answers.put(httpx.post(f"{running.url}/inspect", params=query, headers=BEARER, content=good(), timeout=30))
+
+    threads = [threading.Thread(target=send) for _ in range(most + 3)]
+    for thread in threads:
+        thread.start()
+    refused = [answers.get(timeout=30) for _ in range(3)]
+    assert {answer.status_code for answer in refused} == {429}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    done.set()
+    assert {answers.get(timeout=30).status_code for _ in range(most)} == {200}
+    for thread in threads:
+        thread.join(30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,6 @@ from core.inference.settings import ServiceSettings
 
 NOW = datetime.now(timezone.utc)
 NEIGHBOUR = Neighbour(key="defect/나사/긁힘/1.png", label="긁힘", product="나사", similarity=0.9)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -79,8 +79,8 @@ class InspectionService:
         self.catalogue = Catalogue(
             self._products, self.inspections, self._counts, self._banks, self._indexes, jobs, storage.shown
         )
-        chores = (self._log.catch_up, self._corrections.clean_up)
-        self._retention = InspectionRetention(self.pictures, self.inspections, settings, chores)
+        self.chores: tuple[Callable[[], object], ...] = (self._log.catch_up, self._corrections.clean_up)
+        self._retention = InspectionRetention(self.pictures, self.inspections, settings, self.chores)
         self._timer = RebuildTimer(self._products, self._rebuild_by_schedule, ZoneInfo(settings.zone))
         folder = settings.inspect_folder
         self._drop_folder = DropFolder(folder, self._inspect_file) if folder else None

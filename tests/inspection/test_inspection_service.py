@@ -1,0 +1,309 @@
+"""Inspection with real banks, indexes, storage and database, and with each of them missing, broken or down."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.api_schema import Correction, Event, InspectionQuery, ProductSettings, Region, Verdict
+from core.errors import InputError, XaivaError
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.generations import Generations
+from core.inference.inspection.banks import NoBank
+from core.inference.inspection.index_files import index_generations
+from core.inference.inspection.inspection_service import InspectionService
+from core.inference.inspection.inspections import InspectionStore
+from core.inference.jobs.service import JobService
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models.product_bank import bank_generations
+from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
+from core.inference.storage.model import ObjectInfo, StorageDown
+from tests.model_pool.fakes import FakeCostStore
+from tests.support.inspected import NORMALS, SIZE, build_bank, build_indexes, encoded, fill_storage, good, scratched
+from tests.support.parts import Rgb, plates
+from tests.support.postgres import Postgres
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with pictures, a memory bank and both indexes of the product `plate`."""
+    data = tmp_path_factory.mktemp("prepared")
+    fill_storage(data / "images", "plate")
+    build_bank(ServiceSettings(data=data), "plate")
+    build_indexes(ServiceSettings(data=data))
+    return data
+
+
+@dataclass
+class Inspected:
+    """An inspection service, and the events that it started."""
+
+    service: InspectionService
+    settings: ServiceSettings
+    events: list[tuple[Event, str, bytes]] = field(default_factory=list)
+
+    def inspect(self, picture: bytes, **options: Any) -> Any:
+        return self.service.inspect("plate", picture, **{"neighbours": 3, "heat_map": False, **options})
+
+
+@contextmanager
+def inspected(data: Path, **more: Any) -> Iterator[Inspected]:
+    settings = ServiceSettings(data=data, onnx_provider="cpu", **more)
+    database = Database(settings.database)
+    pool = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
+    storage = open_storage(settings)
+    events: list[tuple[Event, str, bytes]] = []
+    service = InspectionService(
+        settings, database, pool, storage, JobService(settings), lambda *event: events.append(event)
+    )
+    try:
+        yield Inspected(service, settings, events)
+    finally:
+        pool.close()
+        database.close()
+
+
+@pytest.fixture
+def here(prepared: Path, tmp_path: Path) -> Iterator[Inspected]:
+    """A service over a copy of the prepared folder."""
+    shutil.copytree(prepared, tmp_path / "data")
+    with inspected(tmp_path / "data") as one:
+        yield one
+
+
+def spoilt(x: int, y: int) -> bytes:
+    """A plate with a bright spot at that pixel."""
+    picture: Rgb = plates(1, 5, size=SIZE)[0]
+    picture[y - 10 : y + 10, x - 10 : x + 10] = 250
+    return encoded(picture)
+
+
+def test_what_lies_outside_of_the_region_is_not_inspected(here: Inspected) -> None:
+    build_bank(here.settings, "plate", Region(left=0.5, bottom=0.5), (2, 1))
+    inside, outside = here.inspect(spoilt(250, 55)), here.inspect(spoilt(60, 55))
+    assert (inside.verdict, outside.verdict) == (Verdict.DEFECT, Verdict.NORMAL)
+    assert inside.bank == 2
+    scores = _scores(here, inside.id)
+    assert scores.shape == (28, 96)  # of the whole picture, in the patches of its tiles
+    assert not scores[14:].any()
+    assert not scores[:, :48].any()
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    assert abs(row - 55 / 224 * 28) < 3
+    assert abs(column - 250 / 384 * 96) < 3
+    with pytest.raises(InputError, match="too few for 2 x 1 tiles"):
+        here.inspect(encoded(np.zeros((16, 16, 3), np.uint8)))
+
+
+def _scores(here: Inspected, ident: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(here.service.inspections.heat_map(ident))))
+
+
+def test_without_indexes_there_is_a_verdict_and_the_reason(here: Inspected) -> None:
+    shutil.rmtree(index_generations(here.settings, "defect").folder)
+    answer = here.inspect(good())
+    assert answer.explanation == "no nearest defect pictures: their index was not built yet"
+    assert (len(answer.normals), answer.defects, answer.normal_index, answer.defect_index) == (3, [], 1, 0)
+    shutil.rmtree(index_generations(here.settings, "normal").folder)
+    answer = here.inspect(good())
+    assert (answer.verdict, answer.normals) == (Verdict.NORMAL, [])
+    assert answer.explanation.startswith("no nearest normal pictures")
+    assert here.inspect(good(), neighbours=0).explanation == ""
+
+
+def test_vectors_of_two_encoders_never_meet(here: Inspected) -> None:
+    generations = index_generations(here.settings, "normal")
+    facts = generations.open().manifest.facts
+    facts["encoder"] |= {"sha256": "0" * 64}  # type: ignore[operator]
+    with generations.write() as folder:
+        for path in generations.open().path.iterdir():
+            if path.name != "manifest.json":
+                shutil.copy(path, folder)
+        generations.publish(folder, facts)
+    answer = here.inspect(good())
+    assert (answer.normals, answer.normal_index, answer.defect_index) == ([], 0, 1)
+    assert "another encoder" in answer.explanation
+    (trouble,) = here.service.catalogue.products().indexes[0].trouble
+    assert "encoder" in trouble
+
+
+def test_a_broken_bank_is_refused_and_the_one_before_answers(here: Inspected) -> None:
+    build_bank(here.settings, "plate")
+    generations = bank_generations(here.settings, "plate")
+    _truncate(generations)
+    assert here.inspect(good()).bank == 1
+    product = here.service.catalogue.product("plate")
+    assert "generation 1 answers" in product.trouble[0]
+    _truncate(generations, "000001")
+    with inspected(here.settings.data) as restarted:
+        with pytest.raises(NoBank, match="rebuild it"):
+            restarted.inspect(good())
+        assert restarted.service.catalogue.product("plate").trouble
+
+
+def _truncate(generations: Generations, name: str = "") -> None:
+    path = generations.open(name).path / "bank.npz"
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def test_pictures_that_are_newer_than_the_bank_are_told(here: Inspected) -> None:
+    service = here.service
+    service.start()
+    try:
+        _until(lambda: service.catalogue.products().counted)
+        assert service.catalogue.product("plate").trouble == []
+        picture = here.settings.data / "images/normal/plate/0.jpg"
+        os.utime(picture, (time.time() + 60, time.time() + 60))
+        service.count_pictures()
+        _until(lambda: service.catalogue.product("plate").trouble)
+        assert service.catalogue.product("plate").trouble == [
+            "normal pictures are newer than its memory bank: rebuild it"
+        ]
+        assert service.catalogue.product("plate").normal == NORMALS
+    finally:
+        for stop in service.stops().values():
+            stop()
+
+
+def _until(check: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_picture_that_cannot_be_kept_is_inspected_all_the_same(here: Inspected) -> None:
+    (here.settings.inspection_folder / "kept").write_text("in the way")
+    answer = here.inspect(good())
+    assert (answer.verdict, answer.picture) == (Verdict.NORMAL, False)
+    assert "the picture is not kept" in answer.explanation
+    assert here.service.inspections.get(answer.id).inspection == answer
+
+
+def test_a_defect_starts_an_event_with_a_jpeg_of_it(here: Inspected) -> None:
+    here.service.set_settings("plate", ProductSettings(flow="urgent"))
+    picture = plates(1, 99, size=(384, 224), defect="scratch")[0]
+    answer = here.inspect(encoded(picture, "PNG"), part="7")
+    ((event, flow, jpeg),) = here.events
+    assert (event.id, event.camera_name, event.product, event.note) == (answer.event, "plate", "plate", "part 7")
+    assert flow == here.service.flow_of("plate") == "urgent"
+    assert jpeg[:2] == b"\xff\xd8"
+
+
+def test_with_the_database_down_a_line_gets_its_verdicts_and_nothing_is_lost(
+    prepared: Path, tmp_path: Path, postgres: Postgres
+) -> None:
+    shutil.copytree(prepared, tmp_path / "data")
+    url = postgres.new_database()
+    with inspected(tmp_path / "data", database_url=url) as here:
+        first = here.inspect(good())
+        postgres.stop()
+        try:
+            second = here.inspect(scratched())
+            assert second.verdict is Verdict.DEFECT
+            with pytest.raises(DatabaseError):
+                here.service.inspections.page(InspectionQuery())
+        finally:
+            postgres.start()
+        for chore in here.service.chores:
+            chore()
+        page = here.service.inspections.page(InspectionQuery())
+        assert page.inspections == [second, first]
+        assert list((here.settings.inspection_folder / "waiting").iterdir()) == []
+    postgres.give_back(url)
+
+
+# -- corrections ----------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _keys(here: Inspected, ident: str) -> list[str]:
+    images = here.settings.data / "images"
+    return sorted(path.relative_to(images).as_posix() for path in images.rglob(f"{ident}*"))
+
+
+@pytest.mark.parametrize("step", ["announce", "upload", "correct"])
+def test_a_correction_that_is_killed_leaves_nothing(
+    here: Inspected, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    ident = here.inspect(scratched()).id
+    normal = Correction(verdict=Verdict.NORMAL)
+    defect = Correction(verdict=Verdict.DEFECT, defect_type="scratch")
+    here.service.correct(ident, defect, "anna")
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as killed:
+        storage = type(here.service._corrections._storage)
+        target = {"announce": InspectionStore, "upload": storage, "correct": InspectionStore}[step]
+        killed.setattr(target, {"upload": "upload_file"}.get(step, step), kill)
+        with pytest.raises(Killed):
+            here.service.correct(ident, normal, "bert")
+    with inspected(here.settings.data) as restarted:
+        for chore in restarted.service.chores:
+            chore()
+        assert restarted.service.inspections.get(ident).inspection.corrected_by == "anna"
+        assert _keys(restarted, ident) == [f"defect/plate/scratch/{ident}.jpg"]
+        restarted.service.correct(ident, normal, "bert")
+        assert _keys(restarted, ident) == [f"normal/plate/{ident}.jpg"]
+
+
+def test_the_object_of_an_earlier_correction_is_deleted_once_the_storage_answers(
+    here: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ident = here.inspect(scratched()).id
+    here.service.correct(ident, Correction(verdict=Verdict.NORMAL), "anna")
+    storage = type(here.service._corrections._storage)
+
+    def down(*_: object) -> ObjectInfo:
+        raise StorageDown("Storage", "it does not answer")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(storage, "upload_file", down)
+        with pytest.raises(StorageDown):
+            here.service.correct(ident, Correction(verdict=Verdict.DEFECT, defect_type="dent"), "bert")
+    assert here.service.inspections.get(ident).inspection.corrected is Verdict.NORMAL
+    with monkeypatch.context() as outage:
+        outage.setattr(storage, "delete_file", down)
+        moved = Correction(verdict=Verdict.DEFECT, defect_type="scratch")
+        with pytest.raises(StorageDown):  # the announced object of before may still come
+            here.service.correct(ident, moved, "bert")
+    here.service.correct(ident, moved, "bert")
+    assert _keys(here, ident) == [f"defect/plate/scratch/{ident}.jpg"]
+
+
+def test_a_picture_that_is_gone_cannot_be_corrected(here: Inspected) -> None:
+    ident = here.inspect(good()).id
+    shutil.rmtree(here.settings.inspection_folder / "kept")
+    with pytest.raises(XaivaError, match="not kept"):
+        here.service.correct(ident, Correction(verdict=Verdict.NORMAL), "anna")
+    assert here.service.inspections.get(ident).leftover_key == ""
+
+
+# -- the drop folder ------------------------------------------------------------------------------------------------
+
+
+def test_a_crash_between_inspection_and_result_inspects_nothing_twice(here: Inspected) -> None:
+    first = here.service._inspect_file("plate", scratched(), "7", "plate/7.jpg|1|2")
+    with inspected(here.settings.data) as restarted:
+        assert restarted.service._inspect_file("plate", scratched(), "7", "plate/7.jpg|1|2") == first
+        assert restarted.events == []
+        assert restarted.service._inspect_file("plate", good(), "7", "plate/7.jpg|1|3").id != first.id
