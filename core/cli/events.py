@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.name_completion import cameras, complete
+from core.cli.name_completion import cameras, complete, products
 from core.cli.service_calls import client, format_number, format_time, print_outcome, refuse_existing
 from core.cli.session import PRIORITY, CliSession, confirm, json_option, option_group, yes_option
 from core.cli.single_use_options import Group
@@ -24,6 +24,7 @@ _MAX_IDS_PER_REQUEST = 1000  # a limit of the service
 filters = option_group(
     click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Only this camera's."),
     click.option("--type", "type_", metavar="WORD", help="Only this type."),
+    click.option("--product", metavar="NAME", shell_complete=complete(products), help="Only of inspections of it."),
     click.option("--priority", type=PRIORITY, help="Only this priority."),
     click.option("--since", metavar="TIME", help="From this time on: 2h (ago), today, 2026-01-31, 2026-01-31 12:00."),
     click.option("--until", metavar="TIME", help="Before this time."),

@@ -11,7 +11,7 @@ import click
 
 from core.cli import output
 from core.cli.name_completion import complete, products
-from core.cli.service_calls import client, format_number, format_time, print_outcome
+from core.cli.service_calls import client, format_number, format_time, print_outcome, refuse_existing
 from core.cli.session import CliSession, json_option, option_group
 from core.errors import InputError, XaivaError
 from core.service_client import text_formats
@@ -121,8 +121,7 @@ def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json
         for line in _lines(found, kind or "json"):
             sys.stdout.write(line)
         return
-    if target.exists() and not force:
-        raise InputError(f"{target}", "the file already exists", "name another file, or add --force")
+    refuse_existing(target, force)
     count = -1 if (kind or format_of(target)) == "csv" else -2  # lines that are no inspections
     with open_output_file(target) as file:
         for line in _lines(found, kind or format_of(target)):

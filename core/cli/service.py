@@ -52,6 +52,10 @@ def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
     yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} waiting", outbox.why
     used = f"{storage.clips} clips, {output.size(storage.used)}, {output.size(storage.free)} free"
     yield "recordings", storage.state or "unknown", used, storage.why
+    folder = status.inspect_folder
+    if folder.state not in ("", "off"):
+        what = f"{folder.inspected} inspected, {folder.failed} failed, {folder.waiting} waiting"
+        yield "drop folder", folder.state, what, folder.why
 
 
 def _print_models(ledger: LedgerStatus) -> None:
