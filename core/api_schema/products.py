@@ -195,7 +195,7 @@ class Inspection(ResponseModel):
     corrected_by: str = ""
     note: Annotated[str, VISIBLE_LINES] = ""
     seconds: dict[str, float] = {}
-    """What took how long: decode, features, score, neighbours, total."""
+    """What took how long: decode, features (loading its network), score, neighbours, keep (the picture), total."""
     heat_map: str = ""
     """PNG in base64, on request: the score of each place, as wide and high as the patches."""
     explanation: str = ""

@@ -158,11 +158,13 @@ class InspectionService:
         measured = self._inspector.measure(product, picture, neighbours)
         threshold = measured.threshold if settings.threshold is None else settings.threshold
         ident, why_not_kept = new_id(), ""
+        measured_at = time.monotonic()
         try:
             kept = self.pictures.keep(ident, picture)
         except XaivaError as error:
             logger.error("the picture of inspection %s is not kept: %s", ident, error.summary)
             kept, why_not_kept = "", f"the picture is not kept: {error.why}"
+        measured.seconds["keep"] = time.monotonic() - measured_at
         inspection = Inspection(
             id=ident,
             product=product,
