@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, Manifest
+from core.errors import XaivaError
+from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, Manifest, NoGeneration
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0  # after which a refused generation is looked at again: its disk may be back
 
@@ -35,7 +39,8 @@ class GenerationReader(Generic[T]):
         self._read = read
         self._lock = threading.Lock()
         self._held: ReadGeneration[T] | None = None
-        self._token = ""  # what the pointer named when it was last followed
+        self._failure: XaivaError | None = None
+        self._token: str | None = None  # what the pointer named when it was last followed
         self._retry_at = float("inf")
         self._trouble = ""
 
@@ -46,43 +51,50 @@ class GenerationReader(Generic[T]):
 
     def current(self) -> ReadGeneration[T]:
         """The current generation, or the last good one. Raises NoGeneration, BrokenGeneration when there is none."""
-        held = self._held
-        if held is not None and self._is_followed():
-            return held
-        with self._lock:
-            if self._held is None or not self._is_followed():
-                self._follow()
-            assert self._held is not None
-            return self._held
+        if not self._is_followed():
+            with self._lock:
+                if not self._is_followed():
+                    self._follow()
+        held, failure = self._held, self._failure
+        if held is None:
+            assert failure is not None
+            raise type(failure)(failure.what, failure.why, failure.remedy)
+        return held
 
     def _is_followed(self) -> bool:
         return self._generations.token() == self._token and time.monotonic() < self._retry_at
 
     def _follow(self) -> None:
+        """Read what the pointer names. What is in memory answers on when that is damaged, or the pointer is gone."""
         token = self._generations.token()
         try:
-            self._held = self._load()
-            self._trouble, self._retry_at = "", float("inf")
-        except BrokenGeneration as error:
-            self._held = self._held or self._earlier()
-            if self._held is None:
-                self._trouble = error.summary
-                raise
-            self._trouble = f"{error.summary}; generation {self._held.manifest.number} answers"
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._held, self._failure = self._load(), None
+        except (BrokenGeneration, NoGeneration) as error:
+            self._held = self._held or self._another(token)
+            self._failure = error
+        self._trouble = self._describe_trouble(token)
+        self._retry_at = time.monotonic() + RETRY_SECONDS if self._trouble else float("inf")
         self._token = token
+
+    def _describe_trouble(self, token: str) -> str:
+        if self._failure is None or (self._held is None and not token):
+            return ""  # nothing was built yet
+        instead = f"generation {self._held.manifest.number} answers" if self._held else "nothing answers"
+        return f"{self._failure.summary}; {instead}"
 
     def _load(self) -> ReadGeneration[T]:
         return self._generations.load(lambda folder: ReadGeneration(folder.manifest, self._read(folder)))
 
-    def _earlier(self) -> ReadGeneration[T] | None:
-        """The generation before the current one, from disk; None when it is damaged, too, or there is none."""
-        name = self._generations.previous()
-        if not name:
-            return None
-        try:
-            folder = self._generations.open(name)
-            folder.check()
-            return ReadGeneration(folder.manifest, self._read(folder))
-        except (BrokenGeneration, OSError):
-            return None
+    def _another(self, refused: str) -> ReadGeneration[T] | None:
+        """The good generation before the refused one, else any good one, from disk; None when there is none."""
+        if not refused.isdecimal():
+            return None  # none was published
+        names = [name for name in self._generations.names() if name != refused]
+        for name in sorted(names, key=lambda name: (int(name) < int(refused), int(name)), reverse=True):
+            try:
+                folder = self._generations.open(name)
+                folder.check()
+                return ReadGeneration(folder.manifest, self._read(folder))
+            except (BrokenGeneration, OSError) as error:
+                logger.error("%s is refused, too: %s", self._generations.folder / name, error)
+        return None

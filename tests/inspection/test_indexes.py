@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.inference import generation_reader
 from core.inference.generations import Generations
-from core.inference.inspection import indexes
 from core.inference.inspection.encoder import EncoderIdentity
 from core.inference.inspection.index_files import (
     ENTRIES_FILE,
@@ -43,6 +43,11 @@ def _labels(reader: IndexReader, count: int = 100) -> set[str]:
 @pytest.fixture
 def reader(tmp_path: Path) -> IndexReader:
     return IndexReader(tmp_path, "normal")
+
+
+def test_without_an_index_there_are_no_neighbours(reader: IndexReader) -> None:
+    assert reader.search(RIGHT, 3) == []
+    assert (reader.why, reader.status().current, reader.status().trouble) == ("", None, [])
 
 
 def test_neighbours_come_with_the_most_similar_first(reader: IndexReader, tmp_path: Path) -> None:
@@ -91,7 +96,7 @@ def test_a_generation_whose_files_disagree_is_refused(reader: IndexReader, tmp_p
     _publish(tmp_path, 1)
     _publish(tmp_path, 2, declared=6)
     assert _labels(reader) == {"1"}
-    assert reader.why.endswith("it has 5 vectors and 5 entries, and 6 are declared")
+    assert "it has 5 vectors and 5 entries, and 6 are declared" in reader.why
 
 
 def test_without_any_generation_that_can_be_read_nothing_answers_and_it_is_said(
@@ -109,7 +114,7 @@ def test_without_any_generation_that_can_be_read_nothing_answers_and_it_is_said(
 def test_a_generation_that_can_be_read_again_answers_again(
     reader: IndexReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(generation_reader, "RETRY_SECONDS", 0.0)
     _publish(tmp_path, 1)
     path = _publish(tmp_path, 2)
     path.rename(tmp_path / "away")  # a disk that was not mounted yet
@@ -120,10 +125,10 @@ def test_a_generation_that_can_be_read_again_answers_again(
 
 def test_an_index_in_memory_answers_while_its_disk_is_away(reader: IndexReader, tmp_path: Path) -> None:
     _publish(tmp_path, 1)
-    held = reader.current()
-    assert held is not None
+    assert _labels(reader) == {"1"}
     (tmp_path / "index-normal").rename(tmp_path / "away")
-    assert {found.label for found in held.search(RIGHT, 5)} == {"1"}
+    assert _labels(reader) == {"1"}
+    assert reader.why.endswith("generation 1 answers")
 
 
 def test_four_readers_get_no_mixed_answer_in_100_swaps(reader: IndexReader, tmp_path: Path) -> None:
