@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from pydantic import JsonValue
 
@@ -12,6 +11,7 @@ from core.inference.generations import Generations
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.layout import DEFECT, NORMAL
 from core.inference.jobs.context import JobContext
+from core.inference.models.product_bank import bank_generations
 from core.inference.settings import ServiceSettings
 from core.progress import Progress, stage
 
@@ -41,4 +41,4 @@ def find_generations(settings: ServiceSettings, subject: str) -> Generations:
     if not product or product == subject:
         why = "it is neither an index nor a memory bank"
         raise InputError(f"Rollback of {subject}", why, "write index:normal, index:defect or bank:PRODUCT")
-    return Generations(settings.inspection_folder / "banks" / quote(product, safe=""))
+    return bank_generations(settings, product)

@@ -1,0 +1,111 @@
+"""An index job that is killed, or loses its storage, at any instant: the old index answers, and a new run goes on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import TransientError
+from core.files import TEMPORARY_PREFIX
+from core.inference.generations import Generations
+from core.inference.inspection import index_job
+from core.inference.inspection.index_files import index_generations
+from core.inference.inspection.indexes import IndexReader
+from core.inference.jobs.context import JobContext
+from core.inference.settings import ServiceSettings
+from core.progress import NullProgress, Stage
+from tests.inspection.conftest import Recorder
+from tests.inspection.index_process import rebuild
+from tests.inspection.pictures import fill, part, put
+from tests.support.object_storage import ENVIRONMENT, rclone_s3
+from tests.support.onnx_model import write_mean
+
+KILLS = 60  # of the whole job; `test_generations` kills the writing of generations 200 times
+RIGHT = np.array([1, 0, 0], np.float32)
+
+
+@pytest.fixture
+def colours(settings: ServiceSettings) -> ServiceSettings:
+    """Settings with a tiny encoder: the mean colour."""
+    settings.models.mkdir()
+    write_mean(settings.models / "colours.onnx", ("n", 3, 8, 16), (2, 3))
+    description = {"input": {"name": "x", "width": 16, "height": 8}, "output": {"name": "y"}}
+    (settings.models / "colours.json").write_text(json.dumps(description))
+    return settings.model_copy(update={"encoder": "colours.onnx"})
+
+
+def _leftovers(generations: Generations) -> list[str]:
+    return [path.name for path in generations.folder.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
+
+
+def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
+    colours: ServiceSettings, images: Path
+) -> None:
+    fill(images, count=30, size=(64, 48))
+    index_job.run(JobContext(colours), "normal", {}, NullProgress())
+    reader = IndexReader(colours.inspection_folder, "normal")
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(["tests.inspection.index_process"])
+    pauses = random.Random(3)
+    longest = 0.25  # seconds; follows how long a whole run takes here
+    finished = 0
+    for kill in range(KILLS):
+        put(images, f"normal/bolt/new{kill}.jpg", part("bolt", 1000 + kill, (64, 48)))
+        ours, theirs = fork.Pipe()
+        job = fork.Process(target=rebuild, args=(colours.data, colours.models, colours.encoder, theirs))
+        job.start()
+        ours.recv_bytes()
+        time.sleep(pauses.uniform(0, longest))
+        job.kill()
+        job.join()
+        finished += job.exitcode == 0
+        longest = longest * 0.9 if job.exitcode == 0 else longest * 1.05
+        index = reader.current()
+        assert index is not None
+        assert len(index.entries) == len(index.vectors) >= 60
+        assert reader.why == ""
+    result = index_job.run(JobContext(colours), "normal", {}, NullProgress())
+    assert result["pictures"] == 60 + KILLS
+    assert len(reader.search(RIGHT, 1000)) == 60 + KILLS
+    assert _leftovers(index_generations(colours, "normal")) == []
+    assert len(index_generations(colours, "normal").names()) == 2
+
+
+def test_a_run_after_a_kill_computes_only_what_is_missing(colours: ServiceSettings, images: Path) -> None:
+    fill(images, count=40)
+
+    class Dies(Recorder):
+        def stage(self, stage: Stage) -> None:
+            if stage.id == "index":
+                raise SystemError  # the process is gone: nothing after the embeddings happens
+
+    with pytest.raises(SystemError):
+        index_job.run(JobContext(colours), "normal", {}, Dies())
+    assert index_generations(colours, "normal").names() == []
+    result = index_job.run(JobContext(colours), "normal", {}, NullProgress())
+    assert (result["pictures"], result["embedded"]) == (80, 0)
+
+
+def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
+    colours: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    bucket = tmp_path / "served" / "pictures"
+    fill(bucket, count=20)
+    with rclone_s3(tmp_path / "served") as server:
+        settings = colours.model_copy(update={"storage_url": server.url("pictures")})
+        first = index_job.run(JobContext(settings), "normal", {}, NullProgress())
+        assert (first["pictures"], first["fetched"], first["embedded"]) == (40, 40, 40)
+        put(bucket, "normal/bolt/new.jpg", part("bolt", 99))
+        second = index_job.run(JobContext(settings), "normal", {}, NullProgress())
+        assert (second["pictures"], second["fetched"], second["embedded"]) == (41, 1, 1)
+    with pytest.raises(TransientError):
+        index_job.run(JobContext(settings), "normal", {}, NullProgress())
+    assert len(IndexReader(settings.inspection_folder, "normal").search(RIGHT, 100)) == 41
