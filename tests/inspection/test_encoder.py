@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from core.errors import InputError, TransientError, XaivaError
-from core.inference.inspection.encoder import SHIPPED, EncoderFiles, ImageEncoder, encoder_spec, find_encoder
+from core.inference.inspection.encoder import (
+    SHIPPED,
+    EncoderFiles,
+    ImageEncoder,
+    encoder_spec,
+    find_encoder,
+    find_encoder_of,
+)
 from core.inference.settings import ServiceSettings
 from tests.inspection.pictures import part, scratched
 from tests.support.onnx_model import UINT8, write_mean
@@ -164,6 +171,19 @@ def test_file_weights_and_description_are_its_identity(describe: Describe, setti
     assert len({files.sha256 for files in others} | {first.sha256}) == 5
     assert find_encoder(settings, "other.onnx").sha256 == first.sha256
     assert len({files.key for files in others}) == 4
+
+
+def test_an_index_finds_the_encoder_that_it_was_made_with_until_that_changes(
+    describe: Describe, settings: ServiceSettings
+) -> None:
+    made_with = _load(describe()).identity
+    assert find_encoder_of(settings, made_with).sha256 == made_with.sha256  # the settings name the shipped one
+    describe(mean=[0, 0, 0])
+    with pytest.raises(InputError, match="has changed since the index was built"):
+        find_encoder_of(settings, made_with)
+    (settings.models / "means.onnx").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        find_encoder_of(settings, made_with)
 
 
 def test_a_model_that_is_replaced_while_it_is_loaded_is_tried_again(describe: Describe) -> None:

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import random
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from core.inference.settings import ServiceSettings
 from core.progress import NullProgress, Stage
 from tests.inspection.conftest import Recorder
 from tests.inspection.index_process import rebuild
-from tests.inspection.pictures import fill, part, put
+from tests.inspection.pictures import fill, jpeg, part, put
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.onnx_model import write_mean
 
@@ -109,3 +110,36 @@ def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
     with pytest.raises(TransientError):
         index_job.run(JobContext(settings), "normal", {}, NullProgress())
     assert len(IndexReader(settings.inspection_folder, "normal").search(RIGHT, 100)) == 41
+
+
+def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run_goes_on(
+    colours: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    bucket = tmp_path / "served" / "pictures"
+    put(bucket, "normal/bolt/first.jpg", part("bolt", 1))
+    reader = IndexReader(colours.inspection_folder, "normal")
+    with ExitStack() as stack:
+        server = stack.enter_context(rclone_s3(tmp_path / "served"))
+        settings = colours.model_copy(update={"storage_url": server.url("pictures")})
+        index_job.run(JobContext(settings), "normal", {}, NullProgress())
+        noise = jpeg(np.random.default_rng(0).integers(0, 255, (1400, 1800, 3), np.uint8))
+        for number in range(60):
+            put(bucket, f"normal/bolt/{number}.jpg", noise)
+        seen: list[float] = []
+
+        def stop_server(stage: Stage) -> bool:
+            if stage.id == "fetch" and 0 < stage.done < stage.total:
+                seen.append(stage.done / stage.total)
+                stack.close()
+            return False
+
+        with pytest.raises(TransientError):
+            index_job.run(JobContext(settings), "normal", {}, Recorder(stop_server))
+    assert seen
+    assert [found.key for found in reader.search(RIGHT, 100)] == ["normal/bolt/first.jpg"]
+    with rclone_s3(tmp_path / "served") as server:
+        settings = colours.model_copy(update={"storage_url": server.url("pictures")})
+        index_job.run(JobContext(settings), "normal", {}, NullProgress())
+    assert len(reader.search(RIGHT, 100)) == 61

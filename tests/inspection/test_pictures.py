@@ -6,6 +6,7 @@ import contextlib
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -132,9 +133,16 @@ def test_what_is_no_picture_is_refused_with_the_reason() -> None:
     assert _why(_png(20, 20, 8, 2, bytes(10))).startswith("it is")
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 def test_a_small_file_that_declares_an_enormous_picture_is_refused_before_it_is_decoded() -> None:
     assert "100 million" in _why(_png(12_000, 12_000, 8, 2, bytes(100)))
     assert "100 million" in _why(_png(30_000, 30_000, 8, 2, bytes(100)))
+
+
+def test_large_pictures_are_decoded_by_many_threads_alike() -> None:
+    large = _file(np.zeros((5001, 5001, 3), np.uint8), "JPEG")
+    with ThreadPoolExecutor(3) as pool:
+        assert [picture.shape for picture in pool.map(decode, [large] * 3)] == [(5001, 5001, 3)] * 3
 
 
 def test_random_damage_never_raises_anything_else() -> None:

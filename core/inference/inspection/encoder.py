@@ -210,6 +210,18 @@ def find_encoder(settings: ServiceSettings, name: str | None = None) -> EncoderF
     return EncoderFiles(name, path, description, sha256_bytes(what.encode()), stamp)
 
 
+def find_encoder_of(settings: ServiceSettings, identity: EncoderIdentity) -> EncoderFiles:
+    """The encoder that an index was made with, which may be another one than that of the settings.
+
+    Raises InputError when it is no longer there, or has changed: then nothing can be compared with the index.
+    """
+    files = find_encoder(settings, identity.name)
+    if files.sha256 != identity.sha256:
+        why = "its file or its description has changed since the index was built"
+        raise InputError(f"The encoder {identity.name}", why, "rebuild the index")
+    return files
+
+
 def encoder_spec(files: EncoderFiles, settings: ServiceSettings) -> ModelSpec[ImageEncoder]:
     """How the pool creates the encoder; its key is `files.key`."""
     return ModelSpec(make=lambda: ImageEncoder(files, execution_provider(settings)), declared=files.memory)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
 from typing import Any
 
@@ -25,6 +27,7 @@ MAX_PIXELS = 100_000_000  # 300 MB as RGB; a small file can declare any size
 MAX_BYTES = 256 << 20
 JPEG_START = b"\xff\xd8"
 JPEG_QUALITY = 90
+LARGE_PIXELS = 25_000_000  # larger pictures are decoded one after another, so that many threads need no more memory
 MIN_SIDE = 8  # pixels; anything smaller is no picture of a part
 
 _PLUGINS = (JpegImagePlugin, PngImagePlugin, BmpImagePlugin, WebPImagePlugin, TiffImagePlugin)  # registers them
@@ -42,6 +45,7 @@ _TURNS = {
 _SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _TWELVE_BITS = 1 << 12
+_large = threading.Lock()
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is the bound
 
@@ -103,6 +107,11 @@ def _pixels(image: Image.Image, at_least: tuple[int, int] | None) -> Picture:
     if at_least is not None:
         width, height = at_least
         image.draft(None, (height, width) if _orientation(image) in _SWAPPED else (width, height))
+    with _large if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext():
+        return _decoded(image)
+
+
+def _decoded(image: Image.Image) -> Picture:
     image.load()
     orientation = _orientation(image)  # upright by now in a TIFF file: Pillow turns these while it loads them
     turned = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
