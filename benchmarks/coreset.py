@@ -4,7 +4,8 @@
 
 The plain loop is what the sampler of anomalib 2.7 does for each pick: `norm(points - newest)`, `minimum`, `argmax`,
 with NumPy in place of PyTorch. At 100 000 points only its first picks are timed, and the rest follows from them: each
-pick costs the same. Each way runs in a process of its own, so that its peak memory is its own.
+pick costs the same. Each way runs in a process of its own, so that its peak memory is its own. The bar is on the time
+of the processor with one thread, because that is the same while others use the machine.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Outcome:
     """`radius` is that of the coreset, `silence` the longest time between two reports."""
 
     seconds: float
+    cpu: float
     radius: float
     peak: int = 0
     silence: float = 0.0
@@ -50,21 +52,22 @@ class Outcome:
 def main() -> int:
     """Print a row for each case; 1 when one misses its bar."""
     missed = False
-    print("points  channels  picks  threads    plain     ours  times  radius/plain  peak MB (bar)  silence  stop")
+    print(
+        "points  channels  picks  threads  plain (CPU)       ours (CPU)   times (CPU)  radius  peak MB (bar)  silence  stop"
+    )
     for size, channels, picks in CASES:
         plain = _run("plain", size, channels, picks, 1)
         for threads in (1, 2):
             ours = _run("ours", size, channels, picks, threads)
-            ratio = plain.seconds / ours.seconds
-            radius = ours.radius / plain.radius if plain.radius else float("nan")
+            ratio, radius = plain.cpu / ours.cpu, ours.radius / plain.radius if plain.radius else float("nan")
             bar = 2 * size * channels * 4 + MOST_MEMORY
             print(
-                f"{size:6}  {channels:8}  {picks:5}  {threads:7}  {plain.seconds:6.1f} s {ours.seconds:6.2f} s"
-                f" {ratio:6.0f}  {radius:12.5f}  {ours.peak / 1e6:6.0f} ({bar / 1e6:3.0f})"
-                f"  {ours.silence * 1e3:4.0f} ms"
-                f" {ours.stop * 1e3:4.0f} ms"
+                f"{size:6}  {channels:8}  {picks:5}  {threads:7}  {plain.seconds:5.0f} s ({plain.cpu:3.0f})"
+                f"  {ours.seconds:6.2f} s ({ours.cpu:6.2f})  {plain.seconds / ours.seconds:5.0f} ({ratio:3.0f})"
+                f"  {radius:6.4f}  {ours.peak / 1e6:7.0f} ({bar / 1e6:3.0f})"
+                f"  {ours.silence * 1e3:4.0f} ms {ours.stop * 1e3:4.0f} ms"
             )
-            missed |= ratio < FASTER[size] or ours.peak > bar or radius > 1 + RADIUS_TOLERANCE
+            missed |= (threads == 1 and ratio < FASTER[size]) or ours.peak > bar or radius > 1 + RADIUS_TOLERANCE
             missed |= ours.silence > LONGEST_SILENCE or ours.stop > LONGEST_STOP
     return int(missed)
 
@@ -102,19 +105,20 @@ def _run(way: str, size: int, channels: int, picks: int, threads: int) -> Outcom
 def _measure(way: str, size: int, channels: int, picks: int, threads: int) -> Outcome:
     points = _loaded(size, channels)
     first = int(select_coreset(points, 1)[0])
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     if way == "plain":
         timed = picks if size <= 20_000 else TIMED_PICKS
         chosen = plain_greedy(points, timed, first)
-        seconds = (time.perf_counter() - begin) * picks / timed
-        return Outcome(seconds, _radius(points, chosen) if timed == picks else 0.0)
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+        scale = picks / timed
+        return Outcome(seconds * scale, cpu * scale, _radius(points, chosen) if timed == picks else 0.0)
     reports = [begin]
     chosen = select_coreset(points, picks, threads=threads, progress=lambda *_: reports.append(time.perf_counter()))
-    seconds = time.perf_counter() - begin
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     stop = _stop_seconds(lambda stopped: select_coreset(points, picks, threads=threads, stopped=stopped), seconds)
-    return Outcome(seconds, _radius(points, chosen), peak, float(np.diff(reports).max()), stop)
+    return Outcome(seconds, cpu, _radius(points, chosen), peak, float(np.diff(reports).max()), stop)
 
 
 def _loaded(size: int, channels: int) -> Points:

@@ -17,7 +17,7 @@ cameras' decoders. `threads` of this module share the points instead.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -27,6 +27,7 @@ from core.errors import InputError
 from core.inference.models.distance_screen import BLOCK, Centres, DistanceScreen, Doubles, Indices, Values
 
 POOL = 256  # points that are looked at for picks in one round; measured
+AHEAD = 8  # times as many points are compared with what they missed at once
 REPORT_SECONDS = 0.1  # between two looks at `stopped` and two reports
 LARGEST = 1e15  # of a value: squares must stay far from the end of single precision
 
@@ -84,7 +85,11 @@ class _Pulse:
 
 
 class _Selection:
-    """The picks so far, and every point's squared distance to the nearest of them."""
+    """The picks so far, and for every point a squared distance that the nearest of them does not exceed.
+
+    A point that is not among the farthest need not be compared with every new pick: what it was before is a bound. It
+    is compared with the picks of all rounds that it missed once it reaches the head, which many points never do.
+    """
 
     def __init__(self, points: Values, count: int, pulse: _Pulse, workers: ThreadPoolExecutor | None) -> None:
         self._points = points
@@ -96,34 +101,44 @@ class _Selection:
         self._nearest: Doubles = np.full(len(points), np.inf)  # squared; -1 once picked
         self._squares = self._squared_norms()
         self._screens = [DistanceScreen(points, self._squares) for _ in range(workers._max_workers if workers else 1)]
+        self._rounds: list[Centres] = []
+        self._compared = np.zeros(len(points), np.int64)  # with the picks of so many rounds
 
     def start(self, seed: int | None) -> None:
-        """Make the first pick."""
+        """Make the first pick, and compare all points with it."""
         if seed is None:
             first = int(self._squares.argmin())
         else:
             first = int(np.random.default_rng(seed).integers(len(self._points)))
         self._take(np.array([first]))
+        self._compare(np.arange(len(self._points)))
 
     def round(self, size: int) -> None:
         """Make one or more picks: those that are certain from the `size` points that are farthest now."""
-        pool, limit, limit_index = self._farthest(size)
+        pool, limit, limit_index = self._compared_farthest(size)
         if self._nearest[pool].max() == 0:  # only copies of picked points are left: the lowest index comes first
-            left = np.flatnonzero(self._nearest == 0)[: self._count - self.picked]
-            self.chosen[self.picked : self.picked + len(left)] = left
-            self.picked += len(left)
+            self._take(np.flatnonzero(self._nearest == 0)[: self._count - self.picked])
             return
-        nearest = self._nearest[pool]
-        between = self._screens[0].between(pool, Centres(self._points, self._squares, pool), nearest)
+        nearest, bounds, screen = self._nearest[pool], self._screens[0].bounds(pool), self._screens[0]
         picks: list[int] = []
         while len(picks) < self._count - self.picked:
             best = int(nearest.argmax())
             if nearest[best] < limit or (nearest[best] == limit and pool[best] > limit_index) or nearest[best] <= 0:
                 break
             picks.append(best)
-            np.minimum(nearest, between[best], out=nearest)
+            near = np.flatnonzero(bounds[best] < nearest)
+            nearest[near] = np.minimum(nearest[near], screen.exact(pool[near], np.full(len(near), pool[best])))
             nearest[best] = -1
         self._take(pool[picks])
+
+    def _compared_farthest(self, size: int) -> tuple[Indices, float, int]:
+        """As `_farthest`; the points of the pool have been compared with all picks."""
+        while True:
+            found = self._farthest(size)
+            if (self._compared[found[0]] == len(self._rounds)).all():
+                return found
+            head = self._farthest(AHEAD * size)[0]
+            self._compare(head[self._compared[head] < len(self._rounds)])
 
     def _farthest(self, size: int) -> tuple[Indices, float, int]:
         """The `size` farthest points by index, and the distance and index of the first one that is not among them.
@@ -144,35 +159,35 @@ class _Selection:
         return pool, float(outside), int((self._nearest == outside).argmax())
 
     def _take(self, picks: Indices) -> None:
-        """Pick these, and compare all points with them."""
         self.chosen[self.picked : self.picked + len(picks)] = picks
         self.picked += len(picks)
         if self.picked < self._count:
-            centres = Centres(self._points, self._squares, picks)
-            if self._workers is None:
-                self._compare(self._screens[0], 0, len(self._points), centres)
-            else:
-                self._compare_in_threads(self._workers, centres)
+            self._rounds.append(Centres(self._points, self._squares, picks))
         self._nearest[picks] = -1
 
-    def _compare_in_threads(self, workers: ThreadPoolExecutor, centres: Centres) -> None:
-        edges = np.linspace(0, len(self._points), len(self._screens) + 1).astype(int)
-        tasks = [
-            workers.submit(self._compare, screen, int(first), int(last), centres)
-            for screen, first, last in zip(self._screens, edges[:-1], edges[1:], strict=True)
-        ]
-        for task in tasks:
-            task.result()
+    def _compare(self, rows: Indices) -> None:
+        """Compare these points with the picks of the rounds that they missed."""
+        rows = rows[np.argsort(self._compared[rows], kind="stable")]  # those that missed the same rounds together
+        blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+        if self._workers is None:
+            self._compare_blocks(self._screens[0], blocks)
+        else:
+            shares = [blocks[number :: len(self._screens)] for number in range(len(self._screens))]
+            for done in list(self._workers.map(self._compare_blocks, self._screens, shares)):
+                assert done is None
 
-    def _compare(self, screen: DistanceScreen, first: int, last: int, centres: Centres) -> None:
-        for start in range(first, last, BLOCK):
-            self._pulse.beat(self.picked, self._count)
-            screen.lower(self._nearest, start, min(start + BLOCK, last), centres)
+    def _compare_blocks(self, screen: DistanceScreen, blocks: Sequence[Indices]) -> None:
+        for rows in blocks:
+            screen.lower(self._nearest, rows, self._compared[rows], self._rounds, self._beat)
+            self._compared[rows] = len(self._rounds)
+
+    def _beat(self) -> None:
+        self._pulse.beat(self.picked, self._count)
 
     def _squared_norms(self) -> Doubles:
         squares = np.empty(len(self._points))
         for start in range(0, len(squares), BLOCK):
-            self._pulse.beat(0, self._count)
+            self._beat()
             block = self._points[start : start + BLOCK].astype(np.float64)
             np.einsum("ij,ij->i", block, block, out=squares[start : start + BLOCK])
         if not squares.max(initial=0.0) <= LARGEST**2:

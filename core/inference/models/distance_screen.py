@@ -8,6 +8,8 @@ bound only depends on the norms, so one comparison a pair is enough.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,12 +37,12 @@ class Centres:
         tiles = -(-count // _MAX_TILE)
         width = max(_MIN_TILE, -(-count // tiles))
         columns = tiles * width
-        self.rows = points[chosen]
+        self.chosen = chosen
         self.error = 2 * _error(channels) * squares[chosen]
         self.constants = np.full(columns, np.inf, np.float32)  # beyond `count`: never near
         self.constants[:count] = squares[chosen] - self.error / 2
         padded = np.zeros((columns, channels), np.float32)
-        np.multiply(self.rows, -2, out=padded[:count])
+        np.multiply(points[chosen], -2, out=padded[:count])
         self.tiles = np.ascontiguousarray(padded.reshape(tiles, width, channels).transpose(0, 2, 1))
 
 
@@ -51,74 +53,83 @@ class DistanceScreen:
         self._points = points
         self._squares = squares
         self._error = _error(points.shape[1])
+        self._gathered = np.zeros((BLOCK, points.shape[1]), np.float32)
         self._products: Values = np.empty(0, np.float32)
-        self._padded: Values | None = None
 
-    def lower(self, nearest: Doubles, start: int, stop: int, centres: Centres) -> None:
-        """Lower `nearest` of the points from `start` to `stop` (at most BLOCK) to their distance to a nearer centre."""
-        squares = self._squares[start:stop]
-        products = self._multiply(self._points[start:stop], centres)
-        pairs = np.flatnonzero(products < self._limits(nearest[start:stop], squares)[:, None])
-        if not len(pairs):
-            return
+    def lower(
+        self, nearest: Doubles, rows: Indices, compared: Indices, rounds: Sequence[Centres], beat: Callable[[], None]
+    ) -> None:
+        """Lower `nearest` of these points (at most BLOCK) to their distance to a nearer one of the centres.
+
+        `compared`, in ascending order, says for each of them how many of the rounds it has been compared with. Calls
+        `beat` before each of the others.
+        """
+        self._gather(rows)
+        squares, lowered = self._squares[rows], nearest[rows]
+        for number in range(int(compared[0]), len(rounds)):
+            beat()
+            count, centres = int(np.searchsorted(compared, number, "right")), rounds[number]
+            products = self._multiply(count, centres)
+            pairs = np.flatnonzero(products < self._limits(lowered[:count], squares[:count])[:, None])
+            if len(pairs):
+                at, columns = self._possible(pairs, products, squares, centres)
+                np.minimum.at(lowered, at, self.exact(rows[at], centres.chosen[columns]))
+        nearest[rows] = lowered
+
+    def _possible(
+        self, pairs: Indices, products: Values, squares: Doubles, centres: Centres
+    ) -> tuple[Indices, Indices]:
+        """Of pairs with a point (row by row), those whose centre may be the nearest of its row: rows, and columns."""
         rows, columns = np.divmod(pairs, products.shape[1])
         low = products.ravel()[pairs]
         begins = np.flatnonzero(np.diff(rows, prepend=-1))  # of each row
         best = np.minimum.reduceat(low + 2 * centres.error[columns], begins) + 4 * self._error * squares[rows[begins]]
         possible = low <= np.repeat(best, np.diff(begins, append=len(rows)))
-        rows, columns = rows[possible], columns[possible]
-        rows += start
-        np.minimum.at(nearest, rows, self._exact(rows, centres, columns))
+        return rows[possible], columns[possible]
 
-    def between(self, chosen: Indices, centres: Centres, nearest: Doubles) -> Doubles:
-        """The distance of each centre to each chosen point (centres x points), infinite where above its `nearest`."""
-        distances = np.full((len(centres.rows), len(chosen)), np.inf)
+    def bounds(self, chosen: Indices) -> Doubles:
+        """A lower bound of the distance between each two of the chosen points (a symmetric matrix)."""
+        centres = Centres(self._points, self._squares, chosen)
+        bounds = np.empty((len(chosen), len(chosen)))
         for start in range(0, len(chosen), BLOCK):
             rows = chosen[start : start + BLOCK]
-            products = self._multiply(self._points[rows], centres)
-            below = products < self._limits(nearest[start : start + BLOCK], self._squares[rows])[:, None]
-            at, columns = np.nonzero(below)
-            distances[columns, at + start] = self._exact(rows[at], centres, columns)
+            self._gather(rows)
+            bounds[start : start + BLOCK] = self._multiply(len(rows), centres)[:, : len(chosen)]
+        bounds += (self._squares[chosen] * (1 - self._error) - _TINY)[:, None]
+        return bounds
+
+    def exact(self, first: Indices, second: Indices) -> Doubles:
+        """The squared distance of pairs of points in double precision; of a pair always the same, bit by bit."""
+        distances = np.empty(len(first))
+        for start in range(0, len(first), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            differences = self._points[first[part]].astype(np.float64)
+            differences -= self._points[second[part]]
+            np.einsum("ij,ij->i", differences, differences, out=distances[part])
         return distances
 
-    def _multiply(self, rows: Values, centres: Centres) -> Values:
-        """Lower bounds of |row - centre|² - |row|², less the part of the error that depends on the row."""
+    def _gather(self, rows: Indices) -> None:
+        np.take(self._points, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")  # other modes use a buffer
+
+    def _multiply(self, count: int, centres: Centres) -> Values:
+        """For the first `count` gathered rows lower bounds of |row - centre|² - |row|², less the row's own error."""
         tiles, channels, width = centres.tiles.shape
         height = _MAX_TILE
         while height > 2 and height * width * channels > _SMALL_PRODUCT:
             height //= 2
-        count, columns = len(rows), tiles * width
-        if count % height:
-            rows = self._pad(rows)
-        if self._products.size < len(rows) * columns:
+        columns, taken = tiles * width, -(-count // height) * height  # what follows the rows does not matter
+        if self._products.size < taken * columns:
             self._products = np.empty(BLOCK * columns, np.float32)
-        products = self._products[: len(rows) * columns].reshape(len(rows), columns)
+        products = self._products[: taken * columns].reshape(taken, columns)
         out = products.reshape(-1, height, tiles, width).transpose(0, 2, 1, 3)
-        np.matmul(rows.reshape(-1, 1, height, channels), centres.tiles, out=out)
+        np.matmul(self._gathered[:taken].reshape(-1, 1, height, channels), centres.tiles, out=out)
         products += centres.constants
         return products[:count]
-
-    def _pad(self, rows: Values) -> Values:
-        """The rows in a buffer of BLOCK rows; whatever follows them does not matter."""
-        if self._padded is None:
-            self._padded = np.zeros((BLOCK, rows.shape[1]), np.float32)
-        self._padded[: len(rows)] = rows
-        return self._padded
 
     def _limits(self, nearest: Doubles, squares: Doubles) -> Values:
         """What the products of a pair must be below so that its distance may be below `nearest`."""
         limits: Values = (nearest - squares * (1 - self._error) + _TINY).astype(np.float32)
         return limits
-
-    def _exact(self, rows: Indices, centres: Centres, columns: Indices) -> Doubles:
-        """The squared distance of pairs in double precision; of a pair always the same, bit by bit."""
-        distances = np.empty(len(rows))
-        for start in range(0, len(rows), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            differences = self._points[rows[part]].astype(np.float64)
-            differences -= centres.rows[columns[part]]
-            np.einsum("ij,ij->i", differences, differences, out=distances[part])
-        return distances
 
 
 def _error(channels: int) -> float:
