@@ -22,6 +22,7 @@ __all__ = [
     "descendants",
     "is_alive",
     "kill_token_holders",
+    "lower_priority",
     "pid_namespace",
     "send_signal",
     "start_time",
@@ -32,11 +33,24 @@ OPERATION_TOKEN_VARIABLE = "XAIVA_OPERATION"  # identifies the operation and att
 OPERATION_TITLE_VARIABLE = "XAIVA_OPERATION_TITLE"  # names the operation to people, in a worker: `12 (index normal)`
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")
+_AUTOGROUP = _PROC / "self/autogroup"
 
 
 def become_subreaper() -> None:
     """Make this process the parent of its orphaned descendants, so that none escapes."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def lower_priority(niceness: int) -> None:
+    """Add `niceness` (0 to 19) to this thread and what it starts, and to the session, whose leader this process is.
+
+    Where the kernel groups processes by session (autogroup), niceness counts only within a session: beside another
+    session, such as that of a service, a process with niceness 19 would get as much of a core as any other.
+    """
+    if niceness:
+        os.nice(niceness)
+        with contextlib.suppress(OSError):  # a kernel without autogroup
+            _AUTOGROUP.write_text(str(niceness))
 
 
 def descendants(pid: int) -> set[int]:

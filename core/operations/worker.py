@@ -140,7 +140,7 @@ def main() -> None:
 
     threading.Thread(target=listen_for_cancel, daemon=True).start()
     threading.Thread(target=flush_periodically, daemon=True).start()
-    os.nice(task.niceness)  # of this thread and what it starts: the two above still answer at once
+    processes.lower_priority(task.niceness)  # of this thread and what it starts: the two above still answer at once
     end = _run_task(task, progress)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt the report of the outcome
     progress.report_outcome(end)

@@ -220,8 +220,10 @@ def chatty(site: Site, subject: str, options: Options, progress: Progress) -> Re
 
 
 def polite(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Tells how nice it is."""
-    return {"niceness": os.nice(0)}
+    """Tells how nice it is, and how nice its session is, where the kernel has niceness of sessions."""
+    group = Path("/proc/self/autogroup")
+    session = int(group.read_text().rpartition(" ")[2]) if group.exists() else 7
+    return {"niceness": os.nice(0), "session": session}
 
 
 def leave(site: Site, subject: str, options: Options, progress: Progress) -> Result:
