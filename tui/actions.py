@@ -263,12 +263,22 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("service.remove", "X", "Remove", "Remove", "The rule or user under the cursor", changes=True),
     # products
+    Action("products.normal", "n", "Rebuild the normal index", "Normal", "Of all normal pictures", changes=True),
+    Action("products.defect", "d", "Rebuild the defect index", "Defect", "Of all defect pictures", changes=True),
+    Action("products.bank", "b", "Rebuild the memory bank", "Bank", "Of the product under the cursor", changes=True),
+    Action("products.all_banks", "B", "Rebuild all memory banks", "All banks", "One after the other", changes=True),
+    Action("products.rollback", "r", "Roll back", "Roll back", "The generation before answers again", changes=True),
+    Action("products.threshold", "t", "Threshold", "Threshold", "Set it by the scores of known pictures", changes=True),
+    Action("products.correct", "c", "Correct the verdict", "Correct", "False alarm, or a missed defect", changes=True),
+    Action("products.heat", "h", "Heat map on or off", "Heat map", "Over the picture of the inspection"),
+    Action("products.large", "enter", "Large picture", help="The picture of the inspection in full size"),
     Action("products.inspections", "i", "Inspections", "Inspections", "Go to the inspections of the product"),
     Action("products.picture", "v", "Picture now", "Picture", "Fetch it again (also with low bandwidth)"),
     # jobs
     Action("jobs.cancel", "c", "Cancel the job", "Cancel", "Nothing is published; asks first", changes=True),
     Action("jobs.retry", "r", "Start again", "Retry", "With the same options; asks first", changes=True),
     Action("jobs.compare", "m", "Compare", "Compare", "With the marked job (space), stage by stage"),
+    Action("jobs.filter", "f", "Filter", "Filter", "Kind, state, subject, time"),
     Action("jobs.only_live", "u", "Only live jobs", "Live", "Hide or show jobs that have ended"),
     # settings
     Action("settings.edit", "e", "Change the setting", "Edit", "Its value in site.toml; checked before", changes=True),

@@ -43,7 +43,13 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "clean": (("comma", "n", "c"), "to remove"),
     "cameras": (("6",), "yard"),
     "products": (("comma", "d", "down", "down"), "Inspections of bottle"),
+    "rebuild": (("comma", "d", "down", "down", "b"), "job 44 is live"),
+    "threshold": (("comma", "d", "down", "down", "t"), "false alarms"),
+    "correct-verdict": (("comma", "d", "down", "down", "c"), "is copied to normal"),
+    "inspection": (("comma", "d", "down", "down", "i", "down", "down", "down"), "corrected to normal"),
     "jobs": (("comma", "j", "down", "down"), "4 lines · follows"),
+    "failed-job": (("comma", "j", "down", "down", "down"), "connection refused"),
+    "job-filter": (("comma", "j", "f"), "same formats as Since"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
     "camera-form": (("6", "e"), "Decisions per second"),
     "camera-learn": (("6", "l"), "Minutes"),
@@ -66,7 +72,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
 NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", "settings")
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 WITH_PICTURE = ("6", "8")
-WITH_PICTURE_OF_ROW = ("products",)  # of the row that the keys go to
+WITH_PICTURE_OF_ROW = ("products", "inspection")  # of the row that the keys go to
 
 
 @contextmanager

@@ -22,6 +22,11 @@ COLUMNS = (
 LABEL_WIDTH = 11
 
 
+def title(inspection: Inspection) -> str:
+    """The title of its picture."""
+    return f"{inspection.verdict.word} {inspection.score:.2f} · {local_time(unix(inspection.at))}"
+
+
 def row(inspection: Inspection) -> tuple[Cell, ...]:
     """One inspection in the list."""
     over = inspection.score >= inspection.threshold

@@ -185,5 +185,6 @@ def filter_text(query: JobQuery) -> str:
         f"state {query.state.word}" if query.state else "",
         f"subject {query.subject}" if query.subject else "",
         f"since {local_time(unix(query.since))}" if query.since else "",
+        f"until {local_time(unix(query.until))}" if query.until else "",
     ]
     return " · ".join(word for word in words if word)

@@ -51,25 +51,31 @@ def pictures_of(item: Product | IndexStatus) -> int | None:
     return None if item.normal is None or item.defect is None else item.normal + item.defect
 
 
-def _generation(item: Product | IndexStatus) -> Generation | None:
+def generation(item: Product | IndexStatus) -> Generation | None:
+    """The generation that answers."""
     return item.current if isinstance(item, IndexStatus) else item.bank
 
 
+def previous_generation(item: Product | IndexStatus) -> Generation | None:
+    """The generation that a rollback would publish."""
+    return item.previous if isinstance(item, IndexStatus) else item.previous_bank
+
+
 def _made(item: Product | IndexStatus) -> float | None:
-    generation = _generation(item)
-    return unix(generation.made) if generation else None
+    answers = generation(item)
+    return unix(answers.made) if answers else None
 
 
 def row(item: Product | IndexStatus, jobs: Sequence[Job] | None, now: float) -> tuple[Cell, ...]:
     """One product or index in the list. `jobs` are the newest ones, None when they are not known."""
     trouble = Span("; ".join(item.trouble), "warn")
-    generation, job = generation_cell(_generation(item), now), job_cell(item, jobs, now)
+    answers, job = generation_cell(generation(item), now), job_cell(item, jobs, now)
     if isinstance(item, IndexStatus):
         pictures = str(item.current.pictures) if item.current else ""
-        return (Span(f"index: {item.name}", "title"), pictures, generation, "", "", job, trouble)
+        return (Span(f"index: {item.name}", "title"), pictures, answers, "", "", job, trouble)
     defective = f"{item.defective} of {item.inspected}" if item.inspected else ""
     return (
-        Span(item.name, "title"), picture_counts(item), generation, f"{item.threshold:.2f}", defective, job, trouble
+        Span(item.name, "title"), picture_counts(item), answers, f"{item.threshold:.2f}", defective, job, trouble
     )  # fmt: skip
 
 
@@ -219,9 +225,9 @@ def alerts(products: Products | None) -> Iterable[tuple[str, str]]:
         yield "warn", f"pictures: {products.storage or 'the storage'}: {products.storage_trouble}"
     troubled = [item for item in items(products) if item.trouble]
     for item in troubled[:MAX_ALERTS]:
-        generation = _generation(item)
+        answers = generation(item)
         name = index_title(item.name) if isinstance(item, IndexStatus) else f"product {item.name}"
-        yield "error" if generation is not None and generation.why else "warn", f"{name}: {item.trouble[0]} (,d)"
+        yield "error" if answers is not None and answers.why else "warn", f"{name}: {item.trouble[0]} (,d)"
     if len(troubled) > MAX_ALERTS:
         yield "warn", f"{len(troubled) - MAX_ALERTS} more products have trouble (,d)"
 

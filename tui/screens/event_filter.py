@@ -42,8 +42,8 @@ class EventFilter(FieldForm[EventQuery]):
             Field("priority", "Priority", query.priority.value if query.priority else "", choices=_priority_values()),
             Field("score", "Minimum score", score, "0 to 1"),
             Field("state", "State", state, choices=(WAITING_STATE, ACKNOWLEDGED_STATE)),
-            Field("since", "Since", _datetime_text(query.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
-            Field("until", "Until", _datetime_text(query.until), "same formats as Since"),
+            Field("since", "Since", datetime_text(query.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
+            Field("until", "Until", datetime_text(query.until), "same formats as Since"),
             Field("text", "Text", query.text, "in type, description or note"),
             Field("order", "Sort order", order, choices=ORDERS),
         )
@@ -73,5 +73,5 @@ def _priority_values() -> tuple[str, ...]:
     return tuple(priority.value for priority in Priority)
 
 
-def _datetime_text(moment: datetime | None) -> str:
+def datetime_text(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""

@@ -153,6 +153,19 @@ class JobsScreen(ListScreen):
             self._set_query(JobQuery())
         super().show_row(key)
 
+    def action_filter(self) -> None:
+        from tui.screens.job_filter import JobFilter
+
+        def done(query: JobQuery | None) -> None:
+            if query is not None:
+                self._set_query(query)
+                self.update_now()
+
+        listed: JobList | None = self.reading("jobs").value
+        jobs = listed.jobs if listed else []
+        kinds, subjects = {job.kind for job in jobs}, {job.subject for job in jobs if job.subject}
+        self.app.push_screen(JobFilter(self.site, self._query, sorted(kinds), sorted(subjects)), done)
+
     def action_only_live(self) -> None:
         self._only_live = not self._only_live
         self.update_now()

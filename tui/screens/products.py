@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,18 +11,30 @@ from textual.containers import Container
 from textual.events import DescendantFocus
 from textual.widget import Widget
 
-from core.api_schema import IndexStatus, Inspection, InspectionPage, Job, Product, Products
+from core.api_schema import (
+    IndexStatus,
+    Inspection,
+    InspectionPage,
+    Job,
+    JobRequest,
+    Product,
+    Products,
+    ProductSettings,
+)
 from tui.actions import bindings
 from tui.formatters import inspections as inspection_format
 from tui.formatters import products as product_format
+from tui.formatters import rebuilds
+from tui.formatters.jobs import title as job_title
 from tui.formatters.jobs import unix
 from tui.formatters.numbers import coarse_duration, local_time
 from tui.inspection_sources import inspections
+from tui.picture.inspected import InspectedPicture
 from tui.screens.picture_list import PictureListScreen
 from tui.sources import not_targeted_yet
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, Panel, empty_content
-from tui.widgets.picture_view import PictureView
+from tui.widgets.picture_view import Fetch, PictureView
 
 
 class ProductsScreen(PictureListScreen):
@@ -43,6 +55,8 @@ class ProductsScreen(PictureListScreen):
     def __init__(self) -> None:
         super().__init__()
         self._in_inspections = False  # which of the two lists had the focus last
+        self._with_heat = True
+        self._fetched: tuple[str, Fetch | None] = ("", None)  # the picture in view: its key, and what fetches it
 
     def body(self) -> Iterable[Widget]:
         choices = ChoiceList(self.COLUMNS, empty=self.EMPTY, id="choices")
@@ -106,14 +120,28 @@ class ProductsScreen(PictureListScreen):
         if inspection is None:
             self.picture.set_source("", None, title="Picture")
             return
-        title = f"{inspection.verdict.word} {inspection.score:.2f}  {local_time(unix(inspection.at))}"
+        title = inspection_format.title(inspection)
         if not inspection.picture:
             self.picture.set_source(inspection.id, None, words="no picture was kept", title=title)
             return
-        service = self.console.service
-        self.picture.set_source(
-            inspection.id, lambda width: service.products.inspection_thumbnail(inspection.id, width), title=title
-        )
+        key = f"{inspection.id}{' with heat map' if self._with_heat else ''}"
+        if key != self._fetched[0]:
+            self._fetched = key, self._fetch_picture(inspection)
+        fetch = self._fetched[1]
+        if isinstance(fetch, InspectedPicture) and fetch.why:
+            title += f" · no heat map: {fetch.why}"
+        self.picture.set_source(key, fetch, title=title)
+
+    def _fetch_picture(self, inspection: Inspection) -> Fetch:
+        """The picture of an inspection, with its heat map unless that is off."""
+        products = self.console.service.products
+
+        def fetch(width: int) -> bytes:
+            return products.inspection_thumbnail(inspection.id, width)
+
+        if not self._with_heat:
+            return fetch
+        return InspectedPicture(fetch, partial(products.heat_map, inspection.id), inspection.threshold)
 
     def row_changed(self) -> None:
         """Ask for the inspections of the product, and show none of another one meanwhile."""
@@ -166,8 +194,119 @@ class ProductsScreen(PictureListScreen):
         listed = page.inspections if page and isinstance(self.selected(), Product) else []
         return next((inspection for inspection in listed if inspection.id == self.inspections.key), None)
 
+    # -- looking -------------------------------------------------------------------------------------------------------
+
     def action_inspections(self) -> None:
         self.focus_panel(self.inspections)
+
+    def action_heat(self) -> None:
+        self._with_heat = not self._with_heat
+        self._aim_picture(self.inspection())
+        self.picture.show_now()
+
+    @on(ChoiceList.Chosen)
+    def action_large(self) -> None:
+        from tui.screens.large_picture import LargePicture
+
+        inspection = self.inspection()
+        if inspection is None or not inspection.picture:
+            self.notify("no picture was kept" if inspection else "no inspection to show")
+            return
+        title = f"{inspection.product} · {inspection_format.title(inspection)}"
+        self.app.push_screen(LargePicture(inspection.id, title, self._fetch_picture(inspection), live=False))
+
+    # -- rebuilding and rolling back -----------------------------------------------------------------------------------
+
+    def action_normal(self) -> None:
+        self._rebuild_index("normal")
+
+    def action_defect(self) -> None:
+        self._rebuild_index("defect")
+
+    def _rebuild_index(self, name: str) -> None:
+        products: Products | None = self.reading("products").value
+        index = next((index for index in products.indexes if index.name == name), None) if products else None
+        if products is None or index is None:
+            self.notify(f"the {product_format.index_title(name)} is not known")
+            return
+        preview = partial(rebuilds.index_preview, index, products, self._jobs or [])
+        work = partial(self.console.service.products.rebuild_index, name)
+        self._ask(f"Rebuild the {product_format.index_title(name)}", preview, work)
+
+    def action_bank(self) -> None:
+        product = self._product_or_notify()
+        products: Products | None = self.reading("products").value
+        if product is None or products is None:
+            return
+        preview = partial(rebuilds.bank_preview, product, products, self._jobs or [])
+        work = partial(self.console.service.products.rebuild, product.name)
+        self._ask(f"Rebuild the memory bank of {product.name}", preview, work)
+
+    def action_all_banks(self) -> None:
+        products: Products | None = self.reading("products").value
+        if products is None or not products.products:
+            self.notify("there is no product")
+            return
+        preview = partial(rebuilds.all_banks_preview, products, self._jobs or [])
+        work = partial(self.console.service.jobs.start, JobRequest(kind="banks"))
+        self._ask("Rebuild the memory banks of all products", preview, work)
+
+    def _ask(self, title: str, preview: Formatter, work: Callable[[], Job]) -> None:
+        """Show what a rebuild would do, then start it."""
+        self.ask_to_start(title, "Rebuild", lambda: preview, lambda: self.background(work, self._started))
+
+    def action_rollback(self) -> None:
+        """Ask, then let the generation before the current one answer again."""
+        chosen = self.selected()
+        is_index = isinstance(chosen, IndexStatus)
+        previous = product_format.previous_generation(chosen) if chosen else None
+        if chosen is None or previous is None:
+            self.notify("there is no generation to go back to" if chosen else "nothing selected to roll back")
+            return
+        name = product_format.index_title(chosen.name) if is_index else f"memory bank of {chosen.name}"
+        text = rebuilds.rollback_text(product_format.generation(chosen), previous, self.console.parts.now())
+        calls = self.console.service.products
+        work = partial(calls.rollback_index if is_index else calls.rollback, chosen.name)
+        self.confirm(f"Roll back the {name}?", text, "Roll back", lambda: self.background(work, self._started))
+
+    def _started(self, job: Job) -> None:
+        self.console.new_rows["jobs"] = str(job.id)
+        self.console.store.ask_now("recent_jobs", "products")
+        self.notify(f"{job_title(job)}, job {job.id}: {job.state.word} (,j)", title="Started")
+
+    # -- threshold and verdicts ----------------------------------------------------------------------------------------
+
+    def action_threshold(self) -> None:
+        from tui.screens.threshold import ThresholdDialog
+
+        def done(settings: ProductSettings | None) -> None:
+            if settings is not None:
+                self.console.store.ask_now("products")
+                self.notify("the threshold was saved; it holds from the next inspection on")
+
+        if (product := self._product_or_notify()) is not None:
+            self.app.push_screen(ThresholdDialog(product, self.site), done)
+
+    def action_correct(self) -> None:
+        from tui.screens.correct_verdict import CorrectVerdict
+
+        def done(inspection: Inspection | None) -> None:
+            if inspection is not None:
+                self.console.store.ask_now("inspections", "products")
+                self.notify("the verdict was corrected; the next rebuild learns from it")
+
+        inspection, product = self.inspection(), self.selected()
+        if inspection is None or not isinstance(product, Product):
+            self.notify("no inspection selected")
+            return
+        self.app.push_screen(CorrectVerdict(inspection, sorted(product.defect_types), self.site), done)
+
+    def _product_or_notify(self) -> Product | None:
+        chosen = self.selected()
+        if isinstance(chosen, Product):
+            return chosen
+        self.notify("no product selected")
+        return None
 
 
 def _list_title(products: Products | None, now: float) -> str:
