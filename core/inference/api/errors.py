@@ -28,9 +28,8 @@ from core.inference.inspection.inspections import UnknownInspection
 from core.inference.inspection.picture_store import PictureGone
 from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
-from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.jobs.service import JobBusy, JobEnded, UnknownJob
-from core.inference.model_pool.pool import LoadFailed, NoRoom
+from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.inference.storage.model import StorageDown, StorageRefused
