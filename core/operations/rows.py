@@ -77,5 +77,5 @@ def seconds_worked(row: sqlite3.Row) -> float:
 
 
 def record_event(connection: sqlite3.Connection, identifier: int, what: str, by: str = "") -> None:
-    """Add an entry to the history, after the change it tells of: it keeps the state that the operation has now."""
+    """Add an entry to the history, after the change it describes: it keeps the state that the operation has now."""
     connection.execute(sql.PUT_EVENT, {"id": identifier, "now": time.time(), "what": what, "by": by})

@@ -199,7 +199,7 @@ ON CONFLICT (operation, id) DO UPDATE SET body = excluded.body
 SET_STAGE = "UPDATE stage SET body = :body WHERE operation = :operation AND id = :id"
 CLEAR_STAGES = "DELETE FROM stage WHERE operation = :id"
 
-# The state is that of the operation now, so an event is recorded after the change that it tells of.
+# The state is that of the operation now, so an event is recorded after the change that it describes.
 PUT_EVENT = """
 INSERT INTO event (operation, time, what, by, state)
 VALUES (:id, :now, :what, :by, (SELECT state FROM operation WHERE id = :id))
