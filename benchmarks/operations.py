@@ -1,7 +1,9 @@
-"""Operations: the time to cancel, the log lines stored per second, and the delay until a follower sees a line."""
+"""Operations: the time to start, cancel and stop as planned, a long queue, and the log lines stored per second."""
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -10,12 +12,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.operations import processes
+from core.operations import processes, sql
+from core.operations.dispatch import plan_dispatch
 from core.operations.ledger import Ledger
 from core.operations.log import LogReader
 from core.operations.model import OperationState
+from core.operations.queue import QueueRule
+from core.operations.rows import parse_queue_entry
 from core.site import Site
 from core.site_operations import site_ledger
+from tests.operations.queue_place import queue_ledger
 from tests.operations.sample_kinds import KINDS
 from tests.operations.support import CANCEL_SECONDS, first_line
 
@@ -23,6 +29,10 @@ LINES = 50_000
 LINES_A_SECOND = 10_000
 START_RATIO = 3.0  # until the work itself runs, to one fresh interpreter with the models: two of them, and a small one
 ROUNDS = 5
+QUEUED = 1000
+QUEUE_READ_SECONDS = 0.25  # a follower reads as often as that: with the longest queue it has to be much cheaper
+STOP_SECONDS = 1.5  # a planned stop of several operations at once
+RUNNING = ("wait", "stuck", "deaf", "nested")
 
 
 def main() -> int:
@@ -36,6 +46,7 @@ def main() -> int:
             _budget("cancel, ignores SIGTERM", _median(lambda: _cancel(ledger, "deaf", "deaf")), CANCEL_SECONDS),
             _budget("cancel, deaf grandchild", _median(lambda: _cancel(ledger, "nested", "child")), CANCEL_SECONDS),
             _pour(ledger),
+            *_queue(Path(folder)),
         ]
     return int(any(missed))
 
@@ -74,6 +85,50 @@ def _cancel(ledger: Ledger, kind: str, sign: str) -> float:
     took = time.monotonic() - began
     assert ledger.get(operation.id).state is OperationState.CANCELLED
     return took
+
+
+def _queue(folder: Path) -> list[bool]:
+    """A queue of QUEUED behind four that run: what a request, a look and a planned stop cost."""
+    root, temporary = folder / "queue", folder / "temporary"
+    for each in (root, temporary):
+        each.mkdir()
+    rule = QueueRule(resources=("cpu",), attempts=3)
+    ledger = queue_ledger(root, temporary, dict.fromkeys((*RUNNING, "quick"), rule), {"cpu": len(RUNNING)})
+    for kind, sign in zip(RUNNING, ("waiting", "stuck", "deaf", "child"), strict=True):
+        first_line(ledger, ledger.start(kind, kind), sign)
+    for number in range(QUEUED):
+        with sqlite3.connect(ledger.path) as connection:
+            _insert(connection, number)
+    began = time.monotonic()
+    last = ledger.start("quick", "last")
+    request = time.monotonic() - began
+    look = _median(lambda: _timed(lambda: ledger.get(last.id)))
+    page = _median(lambda: _timed(lambda: ledger.page(limit=50)))
+    with sqlite3.connect(ledger.path) as connection:
+        connection.row_factory = sqlite3.Row
+        entries = [parse_queue_entry(row) for row in connection.execute(sql.QUEUE)]
+    plan = _median(lambda: _timed(lambda: plan_dispatch(entries, {"cpu": len(RUNNING)})))
+    stop = _timed(ledger.requeue_live)
+    assert {operation.state for operation in ledger.list(limit=-1)} == {OperationState.QUEUED}
+    return [
+        _budget(f"request behind {QUEUED}", request, QUEUE_READ_SECONDS),
+        _budget(f"look at one of {QUEUED}", look, QUEUE_READ_SECONDS / 5),
+        _budget(f"page of {QUEUED}", page, QUEUE_READ_SECONDS / 5),
+        _budget(f"plan for {QUEUED}", plan, QUEUE_READ_SECONDS / 10),
+        _budget(f"planned stop of {len(RUNNING)}", stop, STOP_SECONDS),
+    ]
+
+
+def _insert(connection: sqlite3.Connection, number: int) -> None:
+    values = {"kind": "quick", "subject": f"{number}", "key": f"preset:{number}", "target": KINDS["quick"]}
+    request = {"options": "{}", "priority": number % 3, "resources": '["cpu"]', "request_key": "", "by": "a benchmark"}
+    connection.execute(sql.INSERT, {**values, **request, "token": os.urandom(8).hex(), "now": time.time()})
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
 
 
 def _pour(ledger: Ledger) -> bool:
