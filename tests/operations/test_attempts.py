@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.operations import processes
+from core.operations.database import shared_connection
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.operations.queue import QueueRule
@@ -159,6 +160,34 @@ def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLe
     ended = ledger.wait(running[0].id, 30)
     assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
     assert ledger.wait(waiting.id, 30).state is OperationState.DONE
+
+
+def test_a_planned_stop_ends_a_pause_as_well(make: MakeLedger) -> None:
+    ledger = make({"flaky": PATIENT})
+    operation = ledger.start("flaky", "thing")
+    until(lambda: any("tried again" in words for words in _history(ledger, operation)))
+    ledger.requeue_live()
+    assert ledger.get(operation.id).state is OperationState.QUEUED
+    ledger.dispatch()
+    assert ledger.wait(operation.id, 30).state is OperationState.DONE
+
+
+@pytest.mark.parametrize(
+    ("attempts", "state"), [(3, OperationState.QUEUED), (1, OperationState.CANCELLED)], ids=["with-rule", "without"]
+)
+def test_a_machine_that_shuts_down_ends_it_as_its_rule_says(
+    make: MakeLedger, attempts: int, state: OperationState
+) -> None:
+    """systemd sends SIGTERM to every process; nobody has asked to cancel."""
+    ledger = make({"stuck": QueueRule(attempts=attempts)})
+    operation = ledger.start("stuck", "thing")
+    first_line(ledger, operation, "stuck")
+    supervisor = ledger.get(operation.id).pid
+    connection = shared_connection(ledger.path)
+    connection.execute("INSERT INTO flag VALUES ('queue_held', 1)")  # nobody reads the ledger of such a machine
+    os.kill(supervisor, signal.SIGTERM)
+    until(lambda: not processes.start_time(supervisor))
+    assert ledger.get(operation.id).state is state
 
 
 def test_a_cancel_before_a_planned_stop_stays_a_cancel(make: MakeLedger) -> None:
