@@ -55,6 +55,7 @@ class Ledger:
     def __init__(self, place: Place) -> None:
         self.path = place.ledger
         self._place = place
+        self._stopped = False  # by `requeue_live`
 
     def start(
         self,
@@ -133,9 +134,10 @@ class Ledger:
     def dispatch(self) -> None:
         """Start what has room: for the start of a service or console. This also ends what `requeue_live` began.
 
-        Nothing happens, and no file is created, when there is no ledger yet.
+        Nothing happens, and no file is created, when there is no ledger yet; nor after `requeue_live` of this object,
+        because the service that it belongs to is going down.
         """
-        if not self.path.exists() or not os.access(self.path.parent, os.W_OK):
+        if self._stopped or not self.path.exists() or not os.access(self.path.parent, os.W_OK):
             return
         self._prune()
         dispatcher.reap(self._place)
@@ -147,9 +149,10 @@ class Ledger:
     def requeue_live(self) -> None:
         """Stop all running operations and put them back into the queue, for a planned stop of a service.
 
-        Nothing starts any more until the next `dispatch`. It returns when all have stopped, after 1.5 s at most; what
-        has not stopped by then goes back into the queue at the next start.
+        Nothing starts any more until the next start of the service calls `dispatch`. It returns when all have stopped,
+        after 1.5 s at most; what has not stopped by then goes back into the queue at the next start.
         """
+        self._stopped = True
         if not self.path.exists():
             return
         with ledger_errors(self.path), transaction(self._connection()) as connection:

@@ -15,7 +15,7 @@ from core.operations.model import Operation, OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
-from tests.operations.queue_place import QUICK_PAUSES
+from tests.operations.queue_place import QUICK_PAUSES, open_queue_place
 from tests.operations.support import first_line, leftovers, processes_of
 from tests.support import until
 
@@ -25,6 +25,11 @@ PATIENT = QueueRule(resources=("cpu",), attempts=3, pauses=(600.0,))
 
 def _history(ledger: Ledger, operation: Operation) -> list[str]:
     return [event.what for event in ledger.events(operation.id)]
+
+
+def _next_start(site: Site) -> Ledger:
+    """The ledger as the next process of the service opens it."""
+    return Ledger(open_queue_place(os.fspath(site.root)))
 
 
 def test_a_failure_that_may_pass_is_tried_again_and_told(make: MakeLedger, site: Site, temporary: Path) -> None:
@@ -156,19 +161,21 @@ def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLe
     ledger.start("quick", "another")
     assert ledger.get(waiting.id).state is OperationState.QUEUED
     (site.root / "go").touch()
-    ledger.dispatch()
+    ledger.dispatch()  # a thread of the service that is going down
+    assert ledger.get(waiting.id).state is OperationState.QUEUED
+    _next_start(site).dispatch()
     ended = ledger.wait(running[0].id, 30)
     assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
     assert ledger.wait(waiting.id, 30).state is OperationState.DONE
 
 
-def test_a_planned_stop_ends_a_pause_as_well(make: MakeLedger) -> None:
+def test_a_planned_stop_ends_a_pause_as_well(make: MakeLedger, site: Site) -> None:
     ledger = make({"flaky": PATIENT})
     operation = ledger.start("flaky", "thing")
     until(lambda: any("tried again" in words for words in _history(ledger, operation)))
     ledger.requeue_live()
     assert ledger.get(operation.id).state is OperationState.QUEUED
-    ledger.dispatch()
+    _next_start(site).dispatch()
     assert ledger.wait(operation.id, 30).state is OperationState.DONE
 
 
