@@ -30,7 +30,9 @@ def end_dead(place: Place, row: sqlite3.Row) -> None:
         back_to_queue(place, row, f"{death_cause(row)} before it was tried again; queued again", failed=False)
         return
     if _may_try_again(place, row):
-        back_to_queue(place, row, f"attempt {row['attempt']} was lost: {death_cause(row)}; queued again", failed=True)
+        running = row["state"] == OperationState.RUNNING.value
+        lost = f"attempt {row['attempt']} was lost: {death_cause(row)}" if running else death_cause(row)
+        back_to_queue(place, row, f"{lost}; queued again", failed=True)
         return
     words = "\n".join(tail(place.operation_file(row["id"], ".log"), CRASH_LOG_LINES))
     failure = OperationFailure(

@@ -332,9 +332,11 @@ class Ledger:
                 with ledger_errors(self.path), transaction(self._connection()) as connection:
                     return change(connection)
             except sqlite3.IntegrityError:
-                holder = self._read(sql.HOLDER, {"key": key})
-                if holder:  # otherwise it has just ended: try again
-                    raise OperationBusy(parse_operation(self._place, holder[0]), self._place.command) from None
+                rows = self._read(sql.HOLDER, {"key": key})
+                if rows:  # otherwise it has just ended: try again
+                    why_queued = dispatcher.reasons(self._place).get(rows[0]["id"], "")
+                    holder = parse_operation(self._place, rows[0], why_queued)
+                    raise OperationBusy(holder, self._place.command) from None
 
     def _launch(self, identifier: int) -> Operation:
         """Start what has room. Raises the failure when this operation was to start and could not."""

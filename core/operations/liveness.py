@@ -52,7 +52,7 @@ def death_cause(row: sqlite3.Row) -> str:
     if row["boot"] != processes.boot_id():
         return "the machine was restarted"
     if row["state"] == OperationState.QUEUED.value:
-        return "it did not come up"
+        return "its process did not come up"
     return "its processes were killed" if shares_pid_namespace(row) else "its container is gone"
 
 

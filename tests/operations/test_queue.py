@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.operations import processes
+from core.operations import processes, sql
 from core.operations.ledger import Ledger
 from core.operations.model import OperationBusy, OperationState
 from core.operations.queue import QueueRule
@@ -148,6 +148,20 @@ def test_a_waiting_operation_survives_a_reboot(make: MakeLedger) -> None:
     until(lambda: ledger.get(second.id).state is OperationState.RUNNING)
 
 
+def test_what_does_not_come_up_is_tried_again_and_then_crashed(make: MakeLedger) -> None:
+    ledger = make({"wait": QueueRule(resources=("cpu",), attempts=2)})
+    first, second = ledger.start("wait", "first"), ledger.start("wait", "second")
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
+        values = {"id": second.id, "boot": processes.boot_id(), "lease": 0.001}  # as if started, long ago
+        connection.execute(sql.MARK_STARTING, values)
+    assert ledger.get(second.id).why_queued == f"waits for cpu: operation {first.id} (wait first) uses it"
+    assert ledger.events(second.id)[-1].what == "its process did not come up; queued again"
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute(sql.MARK_STARTING, values)
+    crashed = ledger.get(second.id)
+    assert (crashed.state, crashed.attempt) == (OperationState.CRASHED, 0)
+
+
 def test_what_needs_more_than_there_is_is_refused_at_once(make: MakeLedger) -> None:
     ledger = make({"quick": QueueRule(resources=("gpu:0", "gpu:0"))})
     with pytest.raises(InputError, match="it needs 2 of gpu:0, and there is room for 1"):
@@ -167,10 +181,11 @@ def test_the_same_request_twice_starts_one_operation(make: MakeLedger) -> None:
 
 def test_one_key_has_one_live_operation_also_while_it_waits(make: MakeLedger) -> None:
     ledger = make({"wait": CPU})
-    ledger.start("wait", "first")
-    second = ledger.start("wait", "second")
-    with pytest.raises(OperationBusy, match=f"operation {second.id} "):
+    first, second = ledger.start("wait", "first"), ledger.start("wait", "second")
+    with pytest.raises(OperationBusy) as caught:
         ledger.start("quick", "second")
+    reason = f"is queued for it (waits for cpu: operation {first.id} (wait first) uses it) since 20"
+    assert caught.value.why.startswith(f"operation {second.id} (wait second) {reason}")
 
 
 def test_pages_filter_and_continue_before_an_id(make: MakeLedger) -> None:
