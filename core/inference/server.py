@@ -78,6 +78,11 @@ class _Socket(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self.transport.abort()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; asyncio calls this."""
+        self.connections.add(self)  # uvicorn removes it, and fails if a newer connection has taken its place already
+        super().connection_lost(exc)
+
     @property
     def is_idle(self) -> bool:
         """Whether it waits for the client to read."""

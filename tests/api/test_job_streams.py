@@ -20,6 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from core.api_schema import UserRequest, UserUpdate
 from core.api_schema.jobs import JOB_MESSAGE
+from core.inference import server
 from core.inference.api import sockets, sse
 from core.inference.jobs import stream
 from tests.api.serving import TOKEN, Running, served
@@ -251,7 +252,9 @@ def test_a_stream_without_a_right_is_closed_with_the_reason(jobs: Running) -> No
     assert refused(jobs, "/jobs/nothing/stream")[0] == 4422
 
 
-def test_a_token_in_the_address_is_refused(jobs: Running) -> None:
+def test_a_token_in_the_address_is_refused_and_not_logged(jobs: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "core.inference")
+    caplog.set_level("INFO")
     for query in (f"token={TOKEN}", "colour=red", "after=-1", "after=1&after=2", "after=x"):
         with (
             pytest.raises(InvalidStatus) as answer,
@@ -260,6 +263,7 @@ def test_a_token_in_the_address_is_refused(jobs: Running) -> None:
             connection.recv(PATIENCE)
         assert answer.value.response.status_code == 422
         assert TOKEN.encode() not in answer.value.response.body
+    assert TOKEN not in caplog.text
 
 
 def test_pages_of_other_sites_cannot_open_a_stream(jobs: Running) -> None:
@@ -316,6 +320,15 @@ def test_strangers_cannot_hold_sockets_that_wait_for_a_token(jobs: Running, monk
             pass
         assert answer.value.response.status_code == 429
     until(lambda: sockets.WAITING_SOCKETS._open == 0, bool)
+
+
+def test_streams_that_do_not_read_keep_no_health_check_out(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 6)
+    monkeypatch.setattr(server._Socket, "is_idle", True)  # as when the client reads nothing
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(listening(jobs, "/jobs/stream")) for _ in range(6)]
+        assert httpx.get(f"{jobs.url}/health/live", timeout=20).status_code == 200
+        list(messages(streams[0]))  # the oldest one made room
 
 
 def test_the_same_messages_come_as_server_sent_events(jobs: Running, api: httpx.Client) -> None:

@@ -233,3 +233,31 @@ def test_the_kinds_say_what_they_take(api: httpx.Client) -> None:
     assert kinds["index"]["resources"] == ["cpu"]
     assert "force" in kinds["index"]["options"]
     assert kinds["rollback"]["resources"] == []
+
+
+def test_the_short_routes_start_and_show_the_same_jobs(jobs: Running, api: httpx.Client) -> None:
+    base = "/api/admin/deployment"
+    assert api.get(f"{base}/logs").json() == []
+    begun = api.post(f"{base}/clip/normal")
+    assert begun.status_code == 202
+    task = begun.json()
+    assert (task["kind"], task["subject"]) == ("clip", "normal")
+    for body, subject in ((None, ""), ({}, ""), ({"product": "board"}, "board")):
+        bank = api.post(f"{base}/patchcore", json=body) if body is not None else api.post(f"{base}/patchcore")
+        if bank.status_code == 409:  # the one for all products still waits
+            assert (subject, bank.headers["Location"] != "") == ("", True)
+            continue
+        assert (bank.status_code, bank.json()["kind"], bank.json()["subject"]) == (202, "patchcore", subject)
+    assert api.post(f"{base}/clip/sideways").status_code == 422
+    ended(api, int(task["task_id"]))  # done, or failed: there are no pictures here
+    status = api.get(f"{base}/status/{task['task_id']}").json()
+    job = api.get(f"/jobs/{task['task_id']}").json()
+    assert status["status"] == job["state"]
+    assert 0 <= status["progress"] <= 1
+    logs = api.get(f"{base}/logs").json()
+    assert [one["task_id"] for one in logs] == sorted((one["task_id"] for one in logs), key=int, reverse=True)
+    assert {one["kind"] for one in logs} == {"clip", "patchcore"}
+    other = start(api, "quick", "no task")["id"]
+    for number in (other, 999999):
+        assert api.get(f"{base}/status/{number}").status_code == 404
+    assert api.get(f"{base}/status/none").status_code == 422

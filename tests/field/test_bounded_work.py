@@ -31,8 +31,9 @@ from core.api_schema import CameraRequest, Channel, ChannelKind, RuleRequest, Us
 from core.errors import InputError
 from core.files import read_regular
 from core.inference import server, tls
+from core.inference.api import jobs as api_jobs
 from core.inference.api import media as api_media
-from core.inference.api import sse, threads
+from core.inference.api import sockets, sse, threads
 from core.inference.auth import passwords
 from core.inference.auth.passwords import Passwords
 from core.inference.auth.secret_file import read_or_create_secret
@@ -231,7 +232,8 @@ def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
 def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
     bulkheads = sum(bulkhead.at_once + bulkhead.waiting for bulkhead in threads.BULKHEADS)
     logins = passwords.AT_ONCE + passwords.MAX_WAITING
-    assert bulkheads + logins + sse.OPEN_STREAMS.limit + api_media.OPEN_DOWNLOADS.limit < server.MAX_CONNECTIONS
+    responses = (sse.OPEN_STREAMS, sockets.WAITING_SOCKETS, api_jobs.OPEN_EXPORTS, api_media.OPEN_DOWNLOADS)
+    assert bulkheads + logins + sum(one.limit for one in responses) < server.MAX_CONNECTIONS
 
 
 def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> None:

@@ -30,6 +30,7 @@ from core.validation_errors import describe_error
 
 BEARER_PROTOCOL = "xaiva.bearer"
 TOKEN_SECONDS = 5.0
+CANCEL_SECONDS = 0.5  # between two attempts to cancel a task
 MAX_REASON_BYTES = 123  # of a close frame
 
 # Close codes: those of HTTP plus 4000, and standard ones.
@@ -107,9 +108,9 @@ async def _send_while_connected(websocket: WebSocket, messages: AsyncGenerator[B
         await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (sending, listening):
-            if not task.done():
+            while not task.done():  # what is being awaited may swallow a cancel
                 task.cancel()
-        await asyncio.wait({sending, listening})
+                await asyncio.wait({task}, timeout=CANCEL_SECONDS)
     if not sending.cancelled():
         sending.result()
     elif listening.result()["type"] == "websocket.disconnect":

@@ -93,10 +93,12 @@ class JobStream:
             if time.monotonic() - sent >= HEARTBEAT_SECONDS:
                 yield JobHeartbeat(at=datetime.now(timezone.utc))
                 sent = time.monotonic()
+            # Not wait_for: before Python 3.12 it may swallow a cancel that comes together with the change.
+            waking = asyncio.get_running_loop().call_later(CLOSING_POLL_SECONDS, changed.set)
             try:
-                await asyncio.wait_for(changed.wait(), CLOSING_POLL_SECONDS)
-            except asyncio.TimeoutError:
-                pass
+                await changed.wait()
+            finally:
+                waking.cancel()
 
     async def _check_when_due(self) -> None:
         if time.monotonic() - self._checked >= CHECK_SECONDS:

@@ -16,7 +16,6 @@ from core.operations.model import Operation, OperationState
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
-DISPATCH_SECONDS = 2.0  # the supervisor that ends starts the next job: this is for one that was killed
 EVENTS_AT_ONCE = 500
 MAX_ENDED = 100  # jobs that have ended and whose last state is still known to the streams
 
@@ -128,7 +127,6 @@ class JobWatch:
         return JobsView(version, newest, jobs)
 
     def _run(self) -> None:
-        looks = 0
         while True:
             with self._change:
                 while not (self._stopped or self._woken or self._listeners):
@@ -136,8 +134,7 @@ class JobWatch:
                 if self._stopped:
                     return
                 self._woken = False
-            live = self._look(dispatch=looks % round(DISPATCH_SECONDS / POLL_SECONDS) == 0)
-            looks += 1
+            live = self._look()
             with self._change:
                 self._woken = self._woken or live
                 listeners = list(self._listeners)
@@ -146,14 +143,10 @@ class JobWatch:
             with self._change:
                 self._change.wait_for(lambda: self._stopped, POLL_SECONDS)
 
-    def _look(self, *, dispatch: bool) -> bool:
-        """Look at the ledger; whether a job is live, or may be."""
+    def _look(self) -> bool:
+        """Look at the ledger; whether a job is live. The ledger ends what has died and starts what has room then."""
         try:
-            view = self.refresh()
-            live = any(job.state.live for _, job in view.jobs.values())
-            if live and dispatch:
-                self._ledger.dispatch()
-            return live
+            return any(job.state.live for _, job in self.refresh().jobs.values())
         except XaivaError as error:
             logger.warning("the jobs cannot be watched: %s", error.summary)
             return False
