@@ -84,8 +84,11 @@ def test_what_a_killed_job_left_is_removed_but_not_what_others_write(
     job = ledger.start("wait", "first", key="wait:first")
     until((tmp_path / "began-first").exists)
     folder = settings.inspection_folder
-    left = [folder / "indexes" / f"{TEMPORARY_PREFIX}half" / "file", folder / "banks" / "a" / f"{TEMPORARY_PREFIX}one"]
-    kept = [folder / "inspections" / f"{TEMPORARY_PREFIX}picture", folder / "indexes" / "000001" / "file"]
+    left = [
+        folder / "index-normal" / f"{TEMPORARY_PREFIX}half" / "file",
+        folder / "banks" / "a" / f"{TEMPORARY_PREFIX}one",
+    ]
+    kept = [folder / "kept" / f"{TEMPORARY_PREFIX}picture", folder / "index-normal" / "000001" / "file"]
     for path in [*left, *kept]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")

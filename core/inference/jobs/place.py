@@ -23,7 +23,7 @@ from core.redaction import set_secrets
 CPU = "cpu"
 GPU = "gpu:0"
 LOG_BYTES = 16 << 20  # of one job
-SERVICE_FOLDERS = ("inspections",)  # in the folder of inspections; the service writes them, and no job
+JOB_FOLDERS = ("index-*", "banks", "embeddings", "pictures")  # in the folder of inspections: only jobs write there
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,19 @@ def job_environment(settings: ServiceSettings) -> dict[str, str]:
 def _remove_leftovers(settings: ServiceSettings, key: str) -> None:
     """Remove the temporary files of a killed job that held `key`.
 
-    They do not tell whose they are, so they stay while another job runs; the next one that ends removes them. What the
-    service itself writes in the meantime stays.
+    They do not tell whose they are, so they stay while another job runs; the next one that is killed or ends removes
+    them.
     """
     ledger = settings.jobs_folder.absolute() / LEDGER_FILE
     if any(row["key"] != key for row in read_rows(ledger, sql.HELD, {})):
         return
-    for folder, names, files in os.walk(settings.inspection_folder):
-        if Path(folder) == settings.inspection_folder:
-            names[:] = [name for name in names if name not in SERVICE_FOLDERS]
+    for pattern in JOB_FOLDERS:
+        for top in settings.inspection_folder.glob(pattern):
+            _remove_temporary(top)
+
+
+def _remove_temporary(top: Path) -> None:
+    for folder, names, files in os.walk(top):
         for name in [*names, *files]:
             path = Path(folder, name)
             if name.startswith(TEMPORARY_PREFIX) and not path.is_symlink():
