@@ -53,7 +53,8 @@ def main() -> int:
     """Print a row for each case; 1 when one misses its bar."""
     missed = False
     print(
-        "points  channels  picks  threads  plain (CPU)       ours (CPU)   times (CPU)  radius  peak MB (bar)  silence  stop"
+        "points  channels  picks  threads  plain (CPU)       ours (CPU)   times (CPU)"
+        "  radius  peak MB (bar)  silence  stop"
     )
     for size, channels, picks in CASES:
         plain = _run("plain", size, channels, picks, 1)

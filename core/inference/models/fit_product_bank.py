@@ -42,6 +42,8 @@ class ProductPictures:
     """With the type of each."""
     region: Region = field(default_factory=Region)
     tiles: tuple[int, int] = (1, 1)
+    inputs: str = ""
+    """For the bank's facts."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def _facts(
         tiles=pictures.tiles,
         held_out=[bank.score_distances(*map(float, row)) for row in unseen],
         defects=defects,
+        inputs=pictures.inputs,
         typical=bank.place.typical,
         limit=bank.place.limit,
     )

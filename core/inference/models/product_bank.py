@@ -56,6 +56,8 @@ class BankFacts(BaseModel):
     """The scores of normal pictures, each from a bank that had not seen it."""
     defects: dict[str, list[float]]
     """The scores of known defects, by type."""
+    inputs: str = ""
+    """A hash of the pictures and of everything else that the bank was made from; empty when that is not known."""
     typical: float
     """The median distance of the held-out pictures' worst places, and the distance at which normal ends."""
     limit: float
@@ -128,8 +130,17 @@ def picture_features(
     picture: Picture, network: PatchFeatures, region: Region, tiles: tuple[int, int]
 ) -> PictureFeatures:
     """The features of a picture (uint8 RGB, any size). Raises InputError for one that is too small for the tiles."""
-    scaled = [_scale(tile) for tile in cut_tiles(picture, region, tiles)]
-    averaged = [average_neighbours(one, network.ROWS, network.COLUMNS) for one in network.extract(scaled)]
+    return tile_features(scaled_tiles(picture, region, tiles), network)
+
+
+def scaled_tiles(picture: Picture, region: Region, tiles: tuple[int, int]) -> list[Picture]:
+    """The picture's tiles in the size of the network's input. Raises InputError for one that is too small for them."""
+    return [_scale(tile) for tile in cut_tiles(picture, region, tiles)]
+
+
+def tile_features(tiles: list[Picture], network: PatchFeatures) -> PictureFeatures:
+    """The features of scaled tiles, of one picture or of several."""
+    averaged = [average_neighbours(one, network.ROWS, network.COLUMNS) for one in network.extract(tiles)]
     return np.concatenate(averaged).astype(np.float16)
 
 

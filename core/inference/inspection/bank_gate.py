@@ -1,0 +1,44 @@
+"""Decides whether a new memory bank may replace the one that answers: not if it tells defects apart less well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.errors import InputError
+from core.inference.models.auroc import auroc
+from core.inference.models.features import PatchFeatures
+from core.inference.models.product_bank import MIN_DEFECTS, PictureFeatures, ProductBank
+
+AUROC_TOLERANCE = 0.01
+WIDTH_TOLERANCE = 1.25  # times
+REMEDY = "look for defects among the normal pictures, or publish it all the same with the option force"
+
+
+def check_not_worse(
+    new: ProductBank, old: ProductBank, defects: Sequence[tuple[str, PictureFeatures]], network: PatchFeatures
+) -> None:
+    """Raise InputError with both figures when the new bank is worse than the old one.
+
+    With MIN_DEFECTS known defects or more the AUROC decides: each bank scores all of them, against the normal pictures
+    that were held out when it was built, because a bank has seen all others. With fewer, the distance decides at which
+    normal ends, in terms of the typical one: a defect among the normal pictures moves it far away. Banks of different
+    regions or tiles are not compared.
+    """
+    if (new.facts.region, new.facts.tiles) != (old.facts.region, old.facts.tiles):
+        return
+    what = f"The memory bank of {new.facts.product}"
+    if len(defects) >= MIN_DEFECTS:
+        before = auroc(old.facts.held_out, [old.score_features(one, network).score for _, one in defects])
+        after = auroc(new.facts.held_out, new.facts.defect_scores)
+        if after < before - AUROC_TOLERANCE:
+            why = (
+                f"the new one tells {len(defects)} known defects from normal pictures with an AUROC of {after:.3f}, "
+                f"the one that answers now with {before:.3f}"
+            )
+            raise InputError(what, why, REMEDY)
+    elif new.facts.width > WIDTH_TOLERANCE * old.facts.width:
+        why = (
+            f"in the new one normal ends at {new.facts.width:.2f} times the typical distance, "
+            f"in the one that answers now at {old.facts.width:.2f} times"
+        )
+        raise InputError(what, why, REMEDY)

@@ -1,0 +1,263 @@
+"""The job that rebuilds memory banks from the storage: of one product, or of all of them, one after another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+
+from pydantic import JsonValue
+
+from core.api_schema import ProductSettings
+from core.errors import Cancelled, InputError, TransientError, XaivaError
+from core.findings import Finding
+from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
+from core.inference.inspection.bank_gate import check_not_worse
+from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector
+from core.inference.inspection.feature_cache import FeatureCache
+from core.inference.inspection.layout import NORMAL, Layout
+from core.inference.inspection.product_names import list_products
+from core.inference.inspection.products import read_product_settings
+from core.inference.jobs.context import JobContext
+from core.inference.jobs.reservation import reserve
+from core.inference.models.features import PatchFeatures, network_sha256
+from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
+from core.inference.models.product_bank import PictureFeatures, ProductBank, bank_generations, publish_bank, read_bank
+from core.inference.models.registry import execution_provider
+from core.inference.settings import MIB
+from core.inference.storage import open_storage
+from core.inference.storage.fetch import Mirror
+from core.progress import Progress, Stage, StageState, stage
+
+PUBLISH = "publish"  # a stage of a product, beside those of bank_pictures and the two of fitting
+TITLES = {"held-out": "Measure with pictures held out", "coreset": "Select the coreset"}
+RECIPE = 1  # raised when the same pictures give another bank than before
+MAX_PATCHES = 1_000_000  # of a product's pictures in memory: 304 MB
+MEMORY = 600 * MIB  # the network, those features, and what a coreset is selected from
+SHOWN_FINDINGS = 200  # of a result; all are counted
+NAMED_FILES = 3  # in an error
+
+
+def run(
+    context: JobContext, subject: str, options: Mapping[str, JsonValue], progress: Progress
+) -> dict[str, JsonValue]:
+    """Rebuild the memory bank of a product, or of all that have normal pictures when `subject` is empty.
+
+    A product that fails leaves its old bank in place and does not stop the others; the job fails when all of them do.
+    With the option `force` a bank is published even if it is worse than the old one. A bank whose pictures and settings
+    are those of the one that answers is not built again.
+
+    Raises InputError, TransientError when the storage does not answer, XaivaError, Cancelled.
+    """
+    job = _BankJob(context, bool(options.get("force")), progress)
+    products = [subject] if subject else list_products(open_storage(context.settings), job.layout, progress)
+    if not products:
+        why = f"there are no pictures below {job.layout.prefix(NORMAL)} in the storage"
+        raise InputError("Memory banks", why, f"put normal pictures into {job.layout.normal_prefix('PRODUCT')}")
+    return job.run(products)
+
+
+class _BankJob:
+    def __init__(self, context: JobContext, force: bool, progress: Progress) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._force = force
+        self._progress = progress
+        self.layout = Layout.of(context.settings)
+        self._mirror = Mirror(open_storage(self._settings), self._settings.inspection_folder / "pictures")
+        self._network = PatchFeatures(execution_provider(self._settings))
+        self._findings: list[Finding] = []
+
+    def run(self, products: list[str]) -> dict[str, JsonValue]:
+        """Rebuild the banks of these products."""
+        settings = read_product_settings(self._settings)
+        results: dict[str, JsonValue] = {}
+        failures: list[XaivaError] = []
+        with reserve(self._context, self._progress, "memory banks", MEMORY), closing(self._network):
+            with stage(self._progress, "load", "Load the network"):
+                self._network.load()
+            for product in products:
+                try:
+                    results[product] = self._rebuild(product, settings.get(product, ProductSettings()))
+                except (Cancelled, TransientError):
+                    raise
+                except XaivaError as error:
+                    failures.append(error)
+                    results[product] = {"failure": error.summary}
+                    self._findings.append(Finding.error("bank-failed", error.what, error.why, error.remedy))
+        if len(failures) == len(products):
+            raise _all_failed(failures)
+        return {
+            "products": results,
+            "failed": len(failures),
+            "findings": [finding.model_dump(mode="json") for finding in self._findings[:SHOWN_FINDINGS]],
+            "findings_total": len(self._findings),
+        }
+
+    def _rebuild(self, product: str, settings: ProductSettings) -> dict[str, JsonValue]:
+        begun = time.monotonic()
+        with _product_stage(self._progress, product) as parts:
+            cache = FeatureCache(self._settings, product, settings.region, settings.tiles)
+            collector = PictureCollector(self._network, cache, settings.region, settings.tiles, parts)
+            pictures = collector.collect(self._mirror, self.layout, product)
+            self._findings += pictures.findings
+            self._check_share(product, pictures)
+            old = self._old(product)
+            inputs = _inputs(pictures, settings)
+            if old is not None and old[1].facts.inputs == inputs and not self._force:
+                parts.stage(Stage(id=PUBLISH, title="Nothing has changed", state=StageState.CACHED))
+                bank, number, published = old[1], old[0].manifest.number, False
+            else:
+                bank = self._fit(product, pictures, settings, inputs, parts)
+                if old is not None and not self._force:
+                    check_not_worse(bank, old[1], list(pictures.defects.values()), self._network)
+                with stage(parts, PUBLISH, "Publish"):
+                    number = publish_bank(self._settings, bank).manifest.number
+                published = True
+            cache.keep_only(pictures.normal.keys() | pictures.defects.keys())
+        if cache.trouble:
+            what = f"The next rebuild of {product} computes all pictures again"
+            self._findings.append(Finding.warning("features-not-kept", what, cache.trouble))
+        facts = bank.facts
+        return {
+            "generation": number,
+            "published": published,
+            "pictures": facts.pictures,
+            "defects": len(facts.defect_scores),
+            "patches": facts.patches,
+            "computed": pictures.computed,
+            "fetched": pictures.fetched,
+            "auroc": facts.auroc,
+            "false_alarms": round(facts.false_alarms, 4),
+            "seconds": round(time.monotonic() - begun, 2),
+        }
+
+    def _fit(
+        self, product: str, pictures: CollectedPictures, settings: ProductSettings, inputs: str, parts: Progress
+    ) -> ProductBank:
+        fit = ProductPictures(
+            product=product,
+            normal=self._sample(product, [pictures.normal[sha256] for sha256 in sorted(pictures.normal)]),
+            defects=[pictures.defects[sha256] for sha256 in sorted(pictures.defects)],
+            region=settings.region,
+            tiles=settings.tiles,
+            inputs=inputs,
+        )
+        steps = _Steps(parts)
+        options = FitOptions(
+            threads=len(os.sched_getaffinity(0)), report=steps.report, stopped=self._progress.cancelled
+        )
+        with steps:
+            try:
+                return fit_product_bank(fit, self._network, options)
+            except InterruptedError:
+                raise Cancelled() from None
+
+    def _sample(self, product: str, normal: list[PictureFeatures]) -> list[PictureFeatures]:
+        """All of them, or as many as fit into memory; ordered by hash, so any of them is as good."""
+        room = MAX_PATCHES // len(normal[0]) if normal else 0
+        if len(normal) <= room:
+            return normal
+        what = f"The memory bank of {product} was built from {room} of {len(normal)} pictures"
+        self._findings.append(Finding.note("sampled", what, "more do not fit into its memory"))
+        return normal[:room]
+
+    def _old(self, product: str) -> tuple[GenerationFolder, ProductBank] | None:
+        """The bank that answers now; None for none that can be used."""
+        try:
+            return bank_generations(self._settings, product).load(lambda folder: (folder, read_bank(folder)))
+        except NoGeneration:
+            return None
+        except BrokenGeneration as error:
+            self._findings.append(Finding.warning("broken-bank", error.what, error.why))
+            return None
+
+    def _check_share(self, product: str, pictures: CollectedPictures) -> None:
+        """Raise InputError when too many pictures cannot be used."""
+        bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
+        total, allowed = len(bad) + pictures.usable, self._settings.jobs_findings
+        if self._force or len(bad) <= allowed * total:
+            return
+        named = "; ".join(finding.summary for finding in bad[:NAMED_FILES]) + ("; …" if len(bad) > NAMED_FILES else "")
+        why = f"{len(bad)} of {total} files cannot be used, and {allowed:.0%} are allowed: {named}"
+        remedy = "repair or remove them, or build it all the same with the option force"
+        raise InputError(f"The memory bank of {product}", why, remedy)
+
+
+class _Parts:
+    """The progress of a product: its stages are parts of the product's."""
+
+    def __init__(self, progress: Progress, parent: str) -> None:
+        self._progress = progress
+        self._parent = parent
+
+    def stage(self, stage: Stage) -> None:
+        own = {"id": f"{self._parent}/{stage.id}", "parent": self._parent}
+        self._progress.stage(stage.model_copy(update=own))
+
+    def log(self, line: str, stage: str = "") -> None:
+        self._progress.log(line, f"{self._parent}/{stage}" if stage else self._parent)
+
+    def cancelled(self) -> bool:
+        return self._progress.cancelled()
+
+
+@contextmanager
+def _product_stage(progress: Progress, product: str) -> Iterator[Progress]:
+    with stage(progress, f"product/{product}", product):
+        yield _Parts(progress, f"product/{product}")
+
+
+class _Steps:
+    """The stages of fitting. Whatever is running when the block fails has failed, too."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._running: Stage | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._end(StageState.DONE)
+        else:
+            self._end(StageState.CANCELLED if isinstance(error, Cancelled) else StageState.FAILED)
+
+    def report(self, step: str, done: int, total: int) -> None:
+        if self._running is None or self._running.id != step:
+            self._end(StageState.DONE)
+            self._running = Stage(
+                id=step, title=TITLES[step], state=StageState.RUNNING, unit="steps", started=time.time()
+            )
+        self._running = self._running.model_copy(update={"done": done, "total": total})
+        self._progress.stage(self._running)
+
+    def _end(self, state: StageState) -> None:
+        if self._running is not None:
+            self._progress.stage(self._running.model_copy(update={"state": state, "ended": time.time()}))
+            self._running = None
+
+
+def _inputs(pictures: CollectedPictures, settings: ProductSettings) -> str:
+    """A hash of everything that a bank depends on."""
+    content = {
+        "recipe": RECIPE,
+        "network": network_sha256(),
+        "region": settings.region.model_dump(),
+        "tiles": settings.tiles,
+        "normal": sorted(pictures.normal),
+        "defects": sorted((sha256, kind) for sha256, (kind, _) in pictures.defects.items()),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _all_failed(failures: list[XaivaError]) -> XaivaError:
+    if len(failures) == 1:
+        return failures[0]
+    first = failures[0]
+    kind = InputError if all(isinstance(error, InputError) for error in failures) else XaivaError
+    return kind("Memory banks", f"all {len(failures)} products failed; the first: {first.summary}", first.remedy)

@@ -1,0 +1,84 @@
+"""The features of a product's pictures from earlier runs, by content: a later run computes only what is new.
+
+One file for each picture below a folder for each product, network and cut. After a run only the files of pictures that
+it used are left, so the cache never holds more than the storage does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+
+import numpy as np
+
+from core.api_schema import Region
+from core.errors import os_reason
+from core.files import TEMPORARY_PREFIX
+from core.inference.models.features import PatchFeatures, network_sha256
+from core.inference.models.product_bank import PictureFeatures, bank_generations
+from core.inference.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # raised when features are computed in another way
+_DIGEST_BYTES = 32
+
+
+class FeatureCache:
+    """The features of one product under one cut. A disk that is full costs the next run time, and this one nothing."""
+
+    def __init__(self, settings: ServiceSettings, product: str, region: Region, tiles: tuple[int, int]) -> None:
+        self._shape = (tiles[0] * tiles[1] * PatchFeatures.PATCHES, PatchFeatures.CHANNELS)
+        cut = f"{FORMAT} {network_sha256()} {region.model_dump_json()} {tiles}"
+        product_folder = settings.inspection_folder / "features" / bank_generations(settings, product).folder.name
+        self._folder = product_folder / hashlib.sha256(cut.encode()).hexdigest()[:16]
+        self.trouble = ""
+        """Why features are not kept; empty: they are."""
+
+    def get(self, sha256: str) -> PictureFeatures | None:
+        """The features of a picture whose file has that hash; None when they are missing or damaged. Thread-safe."""
+        try:
+            content = (self._folder / sha256).read_bytes()
+        except OSError:
+            return None
+        values = content[_DIGEST_BYTES:]
+        if hashlib.sha256(values).digest() != content[:_DIGEST_BYTES]:
+            return None
+        try:
+            features = np.load(io.BytesIO(values), allow_pickle=False)
+        except ValueError:
+            return None
+        return features if features.shape == self._shape and features.dtype == np.float16 else None
+
+    def put(self, sha256: str, features: PictureFeatures) -> None:
+        """Keep the features of a picture."""
+        if self.trouble:
+            return
+        file = io.BytesIO()
+        np.save(file, features, allow_pickle=False)
+        values = file.getvalue()
+        target = self._folder / sha256
+        beside = self._folder / f"{TEMPORARY_PREFIX}{sha256}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(hashlib.sha256(values).digest() + values)
+            beside.replace(target)  # not fsynced: after a power cut, the digest tells
+        except OSError as error:
+            self.trouble = os_reason(error)
+            logger.warning("%s: features are not kept for the next run: %s", self._folder, self.trouble)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+    def keep_only(self, used: Collection[str]) -> None:
+        """Remove the features of all other pictures, and those of other cuts and networks."""
+        with suppress(OSError):
+            for path in list(self._folder.parent.iterdir()):
+                if path != self._folder:
+                    shutil.rmtree(path, ignore_errors=True)
+            for path in list(self._folder.iterdir()):
+                if path.name not in used:
+                    path.unlink(missing_ok=True)

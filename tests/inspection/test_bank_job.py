@@ -1,0 +1,225 @@
+"""The job that rebuilds memory banks, end to end on a folder: what it publishes, refuses, keeps and reports."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.api_schema import ProductSettings, Region
+from core.errors import Cancelled, InputError, TransientError
+from core.inference.database.engine import Database
+from core.inference.inspection import bank_job
+from core.inference.inspection.pictures import decode
+from core.inference.inspection.products import ProductStore
+from core.inference.jobs.context import JobContext
+from core.inference.models.execution_providers import select_provider
+from core.inference.models.features import PatchFeatures
+from core.inference.models.product_bank import ProductBank, bank_generations, bank_reader
+from core.inference.settings import ServiceSettings
+from core.inference.storage.model import StorageDown
+from core.progress import StageState
+from tests.inspection.conftest import Recorder
+from tests.support.parts import plates, store
+
+SIZE = (384, 224)  # of the network: pictures that need no scaling
+
+
+def put(images: Path, product: str, count: int = 12, seed: int = 0, defect: str = "") -> list[Path]:
+    folder = images / "defect" / product / defect if defect else images / "normal" / product
+    return store(plates(count, seed, size=SIZE, defect=defect), folder, f"{seed}")
+
+
+def rebuild(context: JobContext, subject: str = "", progress: Recorder | None = None, **options: Any) -> Any:
+    return bank_job.run(context, subject, options, progress or Recorder())
+
+
+def bank(context: JobContext, product: str = "plate") -> ProductBank:
+    return bank_reader(context.settings, product).current().content
+
+
+@pytest.fixture(scope="module")
+def network() -> PatchFeatures:
+    loaded = PatchFeatures(select_provider("cpu"))
+    loaded.load()
+    return loaded
+
+
+def test_every_product_gets_a_bank_that_finds_its_defects(
+    context: JobContext, images: Path, network: PatchFeatures
+) -> None:
+    put(images, "plate")
+    put(images, "금속 판", seed=1)
+    put(images, "plate", 5, 7, "scratch")
+    progress = Recorder()
+    result = rebuild(context, progress=progress)
+    assert sorted(result["products"]) == ["plate", "금속 판"]
+    plate = result["products"]["plate"]
+    assert (plate["generation"], plate["pictures"], plate["defects"], plate["computed"]) == (1, 12, 5, 17)
+    assert plate["auroc"] == 1
+    assert (result["failed"], result["findings"]) == (0, [])
+    scratched = put(images, "unseen", 1, 8, "scratch")[0].read_bytes()
+    assert bank(context).score(decode(scratched, at_least=bank(context).at_least), network).score > 0.6
+    assert bank(context, "금속 판").facts.pictures == 12
+    last = progress.last()
+    assert {last[name].state for name in ("list", "load", "product/plate", "product/금속 판")} == {StageState.DONE}
+    parts = {stage.id.rpartition("/")[2] for stage in last.values() if stage.parent == "product/plate"}
+    assert parts == {"fetch", "features", "fetch-defects", "held-out", "coreset", "publish"}
+    assert (last["product/plate/features"].done, last["product/plate/coreset"].done) == (17, 1500)
+
+
+def test_second_run_computes_only_what_is_new_and_leaves_unchanged_banks(context: JobContext, images: Path) -> None:
+    put(images, "plate")
+    put(images, "disc", seed=1)
+    rebuild(context)
+    new = put(images, "plate", 2, 5)
+    result = rebuild(context)["products"]
+    assert (result["plate"]["generation"], result["plate"]["computed"], result["plate"]["pictures"]) == (2, 2, 14)
+    assert (result["disc"]["generation"], result["disc"]["published"], result["disc"]["computed"]) == (1, False, 0)
+    kept = context.settings.inspection_folder / "features" / "plate"
+    assert len([path for path in kept.rglob("*") if path.is_file()]) == 14
+    new[0].unlink()
+    next(path for path in kept.rglob("*") if path.is_file()).write_bytes(b"damaged")
+    result = rebuild(context, "plate")["products"]["plate"]
+    assert (result["pictures"], result["computed"] <= 1) == (13, True)
+    assert len([path for path in kept.rglob("*") if path.is_file()]) == 13
+    again = rebuild(context, "plate", force=True)["products"]["plate"]
+    assert (again["generation"], again["published"]) == (4, True)
+
+
+def test_order_and_names_of_pictures_do_not_change_the_bank(context: JobContext, images: Path) -> None:
+    paths = put(images, "plate")
+    rebuild(context)
+    first = bank(context)
+    for number, path in enumerate(paths):
+        path.rename(path.with_name(f"{-number}.jpg"))
+    shutil.copy(images / "normal/plate/-3.jpg", images / "normal/plate/copy.jpg")
+    assert rebuild(context)["products"]["plate"]["published"] is False
+    rebuild(context, force=True)
+    assert (bank(context).bank.patches == first.bank.patches).all()
+
+
+def test_broken_pictures_are_named_and_too_many_are_refused(context: JobContext, images: Path) -> None:
+    put(images, "plate")
+    (images / "normal/plate/cut.jpg").write_bytes((images / "normal/plate/0-000.jpg").read_bytes()[:900])
+    (images / "normal/plate/notes.txt").write_text("no picture")
+    (images / "defect/plate").mkdir(parents=True)
+    shutil.copy(images / "normal/plate/0-000.jpg", images / "defect/plate/loose.jpg")
+    result = rebuild(context)
+    assert result["products"]["plate"]["pictures"] == 12
+    named = {finding["what"]: finding["why"] for finding in result["findings"]}
+    assert sorted(named) == ["defect/plate/loose.jpg", "normal/plate/cut.jpg", "normal/plate/notes.txt"]
+    assert "cut off" in named["normal/plate/cut.jpg"]
+    for number in range(9):
+        (images / f"normal/plate/empty{number}.jpg").touch()
+    with pytest.raises(InputError, match=r"12 of 24 files cannot be used, and 20% are allowed: .*; …"):
+        rebuild(context)
+    assert rebuild(context, force=True)["products"]["plate"]["pictures"] == 12
+
+
+def test_picture_among_normals_and_defects_never_enters_the_bank(context: JobContext, images: Path) -> None:
+    spoilt = put(images, "plate", 1, 7, "blob")[0]
+    put(images, "plate", 10)
+    shutil.copy(spoilt, images / "normal/plate/wrong.jpg")
+    result = rebuild(context)
+    assert (result["products"]["plate"]["pictures"], result["products"]["plate"]["defects"]) == (10, 1)
+    assert [finding["code"] for finding in result["findings"]] == ["normal-and-defect"]
+
+
+def test_one_product_that_fails_does_not_stop_the_others(context: JobContext, images: Path) -> None:
+    put(images, "few", 3)
+    put(images, "plate")
+    progress = Recorder()
+    result = rebuild(context, progress=progress)
+    assert result["failed"] == 1
+    assert "3 normal pictures can be used and 8 are needed" in result["products"]["few"]["failure"]
+    assert result["products"]["plate"]["generation"] == 1
+    assert [finding["level"] for finding in result["findings"]] == ["error"]
+    assert progress.last()["product/few"].state is StageState.FAILED
+    put(images, "fewer", 2)
+    shutil.rmtree(images / "normal/plate")
+    with pytest.raises(InputError, match=r"all 2 products failed; the first: .*3 normal pictures"):
+        rebuild(context)
+    with pytest.raises(InputError, match="3 normal pictures can be used"):
+        rebuild(context, "few")
+    assert bank(context).facts.pictures == 12  # nobody asked for its end
+
+
+def test_nothing_to_build_from_is_said(context: JobContext, images: Path) -> None:
+    with pytest.raises(InputError, match="no pictures below normal/ in the storage"):
+        rebuild(context)
+    with pytest.raises(InputError, match="0 normal pictures can be used"):
+        rebuild(context, "plate")
+
+
+def test_bank_that_tells_defects_less_well_is_not_published_unless_forced(context: JobContext, images: Path) -> None:
+    put(images, "plate", 16)
+    put(images, "plate", 6, 7, "blob")
+    rebuild(context)
+    put(images, "plate", 12, 8, "blob")  # their likes are taken for normal
+    for path in sorted((images / "defect/plate/blob").glob("8-*")):
+        path.rename(images / "normal/plate" / path.name)
+    with pytest.raises(InputError, match=r"6 known defects .* with an AUROC of 0\.\d+, the one that answers .* 1\.000"):
+        rebuild(context)
+    assert bank_generations(context.settings, "plate").token() == "000001"
+    assert rebuild(context, force=True)["products"]["plate"]["generation"] == 2
+
+
+def test_without_known_defects_a_limit_that_moves_away_is_refused(context: JobContext, images: Path) -> None:
+    put(images, "plate", 16, 1)
+    rebuild(context)
+    for path in put(images, "plate", 1, 9, "scratch"):
+        path.rename(images / "normal/plate" / path.name)
+    with pytest.raises(InputError, match=r"normal ends at \d\.\d\d times the typical distance, .* at \d\.\d\d times"):
+        rebuild(context)
+    assert rebuild(context, force=True)["products"]["plate"]["generation"] == 2
+
+
+def test_region_and_tiles_of_the_product_are_applied(context: JobContext, images: Path) -> None:
+    put(images, "plate", 9)
+    rebuild(context)
+    database = Database(context.settings.database)
+    settings = ProductSettings(region=Region(left=0.25, right=0.75, top=0.25, bottom=0.75), tiles=(2, 2))
+    ProductStore(database).put("plate", settings)
+    database.close()
+    result = rebuild(context)["products"]["plate"]
+    assert (result["generation"], result["computed"]) == (2, 9)
+    assert (bank(context).facts.region, bank(context).facts.tiles) == (settings.region, (2, 2))
+
+
+def test_damaged_bank_is_replaced(context: JobContext, images: Path) -> None:
+    put(images, "plate", 9)
+    rebuild(context)
+    (bank_generations(context.settings, "plate").open().path / "bank.npz").write_bytes(b"")
+    result = rebuild(context)
+    assert result["products"]["plate"]["generation"] == 2
+    assert [finding["code"] for finding in result["findings"]] == ["broken-bank"]
+
+
+@pytest.mark.parametrize("where", ["list", "product/plate/fetch", "product/plate/features", "product/plate/coreset"])
+def test_cancelled_rebuild_leaves_the_old_bank_and_nothing_else(context: JobContext, images: Path, where: str) -> None:
+    put(images, "plate", 9)
+    rebuild(context)
+    put(images, "plate", 9, 3)
+    progress = Recorder(lambda stage: stage.id == where)
+    with pytest.raises(Cancelled):
+        rebuild(context, progress=progress)
+    folder = bank_generations(context.settings, "plate").folder
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "current", "lock"]
+    assert not any(stage.state is StageState.RUNNING for stage in progress.last().values())
+    assert rebuild(context)["products"]["plate"]["pictures"] == 18
+
+
+def test_storage_that_is_down_is_tried_again_later(
+    context: JobContext, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings.model_validate(
+        context.settings.model_dump() | {"storage_url": "s3://pictures?endpoint=http://127.0.0.1:9"}
+    )
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    with pytest.raises(TransientError) as caught:
+        rebuild(JobContext(settings))
+    assert isinstance(caught.value, StorageDown)
