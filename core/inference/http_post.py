@@ -1,6 +1,6 @@
 """One HTTP POST: guarded, bounded in time and size, never redirected, with readable errors.
 
-All outgoing HTTP of the service goes through here: the analyser, and the webhooks of rules and flows.
+The analyser and the webhooks of rules and flows go through here; object storage has a client of its own.
 """
 
 from __future__ import annotations

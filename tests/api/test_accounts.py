@@ -30,10 +30,10 @@ from core.inference.auth import (
 )
 from core.inference.auth.limiter import NAME_LIMIT, PAIR_LIMIT, LoginLimiter
 from core.inference.auth.passwords import AT_ONCE, MAX_WAITING, NICENESS, Passwords
-from core.inference.auth.secret_file import read_or_create_secret
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
+from core.inference.secret_file import read_or_create_secret
 from tests.api.conftest import QUICK
 from tests.support import SQLITE_ALONE
 

@@ -36,7 +36,6 @@ from core.inference.api import media as api_media
 from core.inference.api import sockets, sse, threads
 from core.inference.auth import passwords
 from core.inference.auth.passwords import Passwords
-from core.inference.auth.secret_file import read_or_create_secret
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 from core.inference.cameras import manager
 from core.inference.cameras.connection_test import run_connection_test
@@ -45,6 +44,7 @@ from core.inference.database import engine
 from core.inference.events.ids import new_id
 from core.inference.flows.flow_file import read_flows
 from core.inference.notifications import channels, notifier
+from core.inference.secret_file import read_or_create_secret
 from core.inference.startup_cameras import read_camera_file
 from core.service_client import ServiceError
 from tests.api.conftest import Events

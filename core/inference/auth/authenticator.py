@@ -20,10 +20,10 @@ from core.inference.auth.caller import THE_SERVICE, Caller
 from core.inference.auth.errors import TooManyLogins, Unauthorised
 from core.inference.auth.limiter import LoginLimiter
 from core.inference.auth.passwords import Passwords
-from core.inference.auth.secret_file import MIN_SECRET_LENGTH, read_or_create_secret
 from core.inference.auth.users import Users, cameras_of
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
+from core.inference.secret_file import MIN_SECRET_LENGTH, read_or_create_secret
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,123 @@
+"""Downloads many objects at once, on an event loop in a thread of its own, which ends at once when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from typing_extensions import Self
+
+from core.files import TEMPORARY_PREFIX
+from core.inference.storage.model import NameFinding, NoObject, ObjectInfo, ObjectStorage
+from core.inference.storage.names import shown_key
+from core.inference.storage.written import disk_errors
+
+POLL_SECONDS = 0.1  # between two looks at whether the work was cancelled
+AHEAD = 2  # objects per connection that may be complete or under way before they are taken
+_STOP_SECONDS = 5.0
+
+Result = ObjectInfo | NameFinding
+
+
+class Downloads:
+    """A context in which `wanted` comes in, in the order of completion; leaving it stops what is under way.
+
+    `name` gives the path below the folder for an object. `count` is told of bytes, in the thread of the downloads.
+    """
+
+    def __init__(
+        self,
+        storage: ObjectStorage,
+        folder: Path,
+        wanted: list[ObjectInfo],
+        name: Callable[[ObjectInfo], str],
+        count: Callable[[int], None],
+        connections: int,
+    ) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._wanted = wanted
+        self._name = name
+        self._count = count
+        self._connections = connections
+        self._results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="downloads", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._room = asyncio.Semaphore(self._connections * AHEAD)
+        self._all = self._loop.create_task(self._fetch_all())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._loop.call_soon_threadsafe(self._all.cancel)
+        self._thread.join(_STOP_SECONDS)
+
+    def next(self, poll: Callable[[], None]) -> Result:
+        """The next object, or why it cannot be had; calls `poll` while it waits. Raises the error that ended all."""
+        while True:
+            try:
+                result = self._results.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                poll()
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+    def taken(self) -> None:
+        """Say that the last object was used, so that another one may be fetched."""
+        self._loop.call_soon_threadsafe(self._room.release)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._all)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            self._results.put(error)
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    async def _fetch_all(self) -> None:
+        left = iter(self._wanted)
+        workers = [asyncio.create_task(self._work(left)) for _ in range(min(self._connections, len(self._wanted)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, left: Iterator[ObjectInfo]) -> None:
+        while True:
+            await self._room.acquire()
+            info = next(left, None)
+            if info is None:
+                self._room.release()
+                return
+            try:
+                self._results.put(await self._fetch(info))
+            except NoObject:
+                self._results.put(NameFinding(shown_key(info.key), "it was removed while the others were fetched"))
+
+    async def _fetch(self, info: ObjectInfo) -> ObjectInfo:
+        temporary = self._folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        with disk_errors(temporary):
+            try:
+                with open(temporary, "xb") as part:
+                    fetched = await self._storage.fetch_object(info, part, self._count)
+                target = self._folder / self._name(fetched)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return fetched

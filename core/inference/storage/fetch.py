@@ -1,0 +1,143 @@
+"""Fetches what is new below a prefix into a folder of this machine, several objects at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.disk_space import check_space
+from core.inference.storage.downloads import POLL_SECONDS, Downloads
+from core.inference.storage.manifest import Manifest
+from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
+from core.inference.storage.names import local_name
+from core.inference.storage.transfer_stage import TransferStage
+from core.inference.storage.written import disk_errors
+from core.progress import Progress
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """An object as a file of this machine, which does not change. `fetched`: it was not here before."""
+
+    key: str
+    path: Path
+    size: int
+    etag: str
+    fetched: bool
+
+
+class Mirror:
+    """A folder that holds what was fetched. Several processes may use it at once.
+
+    The objects of a storage that is a folder are not copied: they are read where they lie.
+    """
+
+    def __init__(self, storage: ObjectStorage, folder: Path, connections: int = 10) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._connections = connections
+
+    def fetch(self, prefix: str, progress: Progress, stage: str, title: str) -> Iterator[FetchedFile | NameFinding]:
+        """Every object below the prefix as a file, in the order in which they are complete; those at hand come first.
+
+        Counts bytes in the stage `stage`. Files of objects that are gone are removed at the end of a complete pass.
+        Close the iterator to stop early. Raises StorageDown, StorageRefused, Cancelled, and XaivaError for a full disk.
+        """
+        count = TransferStage(progress, stage, title)
+        with count:
+            found = _listed(self._storage, prefix, count)
+            yield from (entry for entry in found if isinstance(entry, NameFinding))
+            objects = [entry for entry in found if isinstance(entry, ObjectInfo)]
+            if objects and self._storage.local_path(objects[0].key) is not None:
+                yield from self._in_place(objects, count)
+            else:
+                yield from self._mirrored(prefix, objects, count)
+
+    def _in_place(self, objects: list[ObjectInfo], count: TransferStage) -> Iterator[FetchedFile]:
+        count.begin(0, 0, len(objects))
+        for info in objects:
+            path = self._storage.local_path(info.key)
+            assert path is not None
+            count.poll()
+            yield FetchedFile(info.key, path, info.size, info.etag, fetched=False)
+
+    def _mirrored(
+        self, prefix: str, objects: list[ObjectInfo], count: TransferStage
+    ) -> Iterator[FetchedFile | NameFinding]:
+        manifest = Manifest(self._folder)
+        with disk_errors(self._folder):
+            lock = manifest.open()
+            lock.__enter__()
+        try:
+            yield from self._pass(prefix, objects, manifest, count)
+        finally:
+            lock.__exit__(None, None, None)
+
+    def _pass(
+        self, prefix: str, objects: list[ObjectInfo], manifest: Manifest, count: TransferStage
+    ) -> Iterator[FetchedFile | NameFinding]:
+        names = {info.key: self._name(info) for info in objects}
+        missing = [info for info in objects if not manifest.holds(names[info.key], info.size)]
+        size = sum(info.size for info in missing)
+        count.begin(size, len(missing), len(objects))
+        check_space({self._folder: size}, f"the objects of {self._storage.shown}")
+        absent = {info.key for info in missing}
+        present = {names[info.key] for info in objects if info.key not in absent}
+        for info in objects:
+            if info.key not in absent:
+                count.poll()
+                yield self._file(info, fetched=False)
+        with Downloads(self._storage, self._folder, missing, self._name, count.add, self._connections) as downloads:
+            for _ in missing:
+                result = downloads.next(count.poll)
+                if isinstance(result, ObjectInfo):
+                    count.complete()
+                    present.add(self._name(result))
+                    with disk_errors(self._folder):
+                        manifest.add(self._name(result), self._storage.shown, result.key)
+                    yield self._file(result, fetched=True)
+                else:
+                    yield result
+                downloads.taken()
+        with disk_errors(self._folder):
+            manifest.drop_missing(prefix, present)
+
+    def _name(self, info: ObjectInfo) -> str:
+        return local_name(self._storage.shown, info.key, info.etag, info.size)
+
+    def _file(self, info: ObjectInfo, *, fetched: bool) -> FetchedFile:
+        return FetchedFile(info.key, self._folder / self._name(info), info.size, info.etag, fetched)
+
+
+def _listed(storage: ObjectStorage, prefix: str, count: TransferStage) -> list[ObjectInfo | NameFinding]:
+    """The whole listing. It is made in a thread, because a server that hangs cannot be interrupted."""
+    results: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    entries: list[ObjectInfo | NameFinding] = []
+    given_up = threading.Event()
+
+    def list_all() -> None:
+        try:
+            for entry in storage.list_objects(prefix):
+                entries.append(entry)
+                if given_up.is_set():
+                    return
+            results.put(None)
+        except BaseException as error:
+            results.put(error)
+
+    threading.Thread(target=list_all, name="listing", daemon=True).start()
+    try:
+        while True:
+            try:
+                error = results.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                count.poll(f"{len(entries)} objects listed")
+                continue
+            if error is not None:
+                raise error
+            return entries
+    finally:
+        given_up.set()

@@ -1,0 +1,99 @@
+"""Lists a folder in the order of keys, without following a link."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from core.files import TEMPORARY_PREFIX, describe_irregular_file
+from core.inference.storage.model import NameFinding, ObjectInfo
+from core.inference.storage.names import shown_key, why_unusable
+
+Listed = tuple[str, ObjectInfo | NameFinding | None]
+"""A key as the file system has it, and what it is; None: a folder."""
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False) -> Iterator[Listed]:
+    """Objects and findings below the prefix of an open folder, and with `level` also folders, as keys with `/`.
+
+    Only what comes behind `after` is returned. Raises OSError: a folder that cannot be read is not an empty one.
+    """
+    if "/" in prefix and why_unusable(prefix.rstrip("/")):
+        return
+    above, _, _ = prefix.rpartition("/")
+    try:
+        handle = _open_below(root, above)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        yield from _walk(handle, f"{above}/" if above else "", prefix, after, level)
+    finally:
+        os.close(handle)
+
+
+def _open_below(root: int, folder: str) -> int:
+    handle = os.dup(root)
+    for name in filter(None, folder.split("/")):
+        try:
+            deeper = os.open(name, _OPEN, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = deeper
+    return handle
+
+
+def _walk(handle: int, base: str, prefix: str, after: str, level: bool) -> Iterator[Listed]:
+    with os.scandir(handle) as entries:
+        found = sorted((entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")) for entry in entries)
+    for name in found:
+        key = base + name
+        if not key.startswith(prefix) or name.startswith(TEMPORARY_PREFIX):
+            continue
+        if key.endswith("/"):
+            yield from _walk_into(handle, name, key, prefix, after, level)
+        elif key > after and (entry := _entry(handle, name, key)):
+            yield key, entry
+
+
+def _walk_into(handle: int, name: str, key: str, prefix: str, after: str, level: bool) -> Iterator[Listed]:
+    if key <= after and not after.startswith(key):
+        return
+    if why := why_unusable(key.rstrip("/")):
+        yield key, NameFinding(shown_key(key), why)
+        return
+    if level:
+        if key > after:
+            yield key, None
+        return
+    try:
+        deeper = os.open(name.rstrip("/"), _OPEN, dir_fd=handle)
+    except FileNotFoundError:
+        return  # removed meanwhile
+    try:
+        yield from _walk(deeper, key, prefix, after, level)
+    finally:
+        os.close(deeper)
+
+
+def _entry(handle: int, name: str, key: str) -> ObjectInfo | NameFinding | None:
+    try:
+        status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if why := why_unusable(key):
+        return NameFinding(shown_key(key), why)
+    if stat.S_ISLNK(status.st_mode):
+        return NameFinding(shown_key(key), "it is a link; links are not followed")
+    if kind := describe_irregular_file(status.st_mode):
+        return NameFinding(shown_key(key), f"it is {kind}, not a file")
+    return object_info(key, status)
+
+
+def object_info(key: str, status: os.stat_result) -> ObjectInfo:
+    """What a file is as an object. Its ETag changes whenever the file is written or replaced."""
+    etag = f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
+    return ObjectInfo(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, timezone.utc))
