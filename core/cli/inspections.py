@@ -96,7 +96,7 @@ def correct(
 
     if normal == bool(defect_type):
         why = "it needs --normal, or --defect with its type"
-        raise InputError("xaiva product correct", why, "see: xaiva product correct --help")
+        raise InputError("Correction", why, "give one of --normal and --defect TYPE")
     fields = {"verdict": "normal" if normal else "defect", "defect_type": defect_type or "", "note": note}
     correction = text_formats.build_request(Correction, fields)
     inspection = client(session).products.correct(identifier, correction)
