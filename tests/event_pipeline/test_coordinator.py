@@ -305,3 +305,27 @@ def test_what_an_unknown_flow_leaves_is_told(run: Make) -> None:
     pipeline.camera = pipeline.camera.model_copy(update={"flow": "gone"})
     event = pipeline.event(pipeline.decide(event=new_id()), finished)
     assert [(action.step, action.state) for action in event.actions] == [("flow", "failed"), ("notify", "done")]
+
+
+def test_a_defect_of_an_inspection_goes_all_the_way_and_stays_a_defect(run: Make) -> None:
+    with HttpReceiver(lambda _: verdict_answer("intrusion")) as model, HttpReceiver() as hook:
+        pipeline = run(analyser="openai", analyser_url=model.url, facts=lambda _: [PERSON]).start()
+        pipeline.rules.add(told(hook.url, types=("defect",), within=3600))
+        now = datetime.now(timezone.utc)
+        for product in ("screw", "plate"):
+            values = {
+                "camera": "inspection",
+                "type": "defect",
+                "score": 0.9,
+                "product": product,
+                "detector": "inspection",
+            }
+            event = Event.model_validate({**values, "id": new_id(), "started": now, "decided": now, "ended": now})
+            pipeline.coordinator.inspected(event, "default", JPEG)
+            done = pipeline.event(event.id, finished)
+            assert (done.type, done.product, done.facts, done.snapshot) == ("defect", product, [], True)
+            assert done.analysis.description == "Somebody climbs the fence."
+        assert sorted(each.json["event"]["product"] for each in hook.wait(2)) == ["plate", "screw"]  # not merged
+        asked = json.dumps([request.json for request in model.wait(2)])
+        assert "Product: screw" in asked
+        assert "surveillance" not in asked

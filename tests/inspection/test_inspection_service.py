@@ -26,6 +26,7 @@ from core.inference.inspection.banks import NoBank
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.inspection_service import InspectionService
 from core.inference.inspection.inspections import InspectionStore
+from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.service import JobService
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool
@@ -184,6 +185,28 @@ def _until(check: Callable[[], object]) -> None:
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_product_is_known_as_soon_as_its_pictures_are_there(here: Inspected) -> None:
+    with pytest.raises(UnknownProduct):
+        here.service.set_settings("bolt", ProductSettings())
+    folder = here.settings.data / "images/defect/bolt/dent"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(good())
+    here.service.set_settings("bolt", ProductSettings(threshold=0.7))
+    assert here.service.settings("bolt").threshold == 0.7
+
+
+def test_a_listing_reads_no_bank(here: Inspected) -> None:
+    bank = bank_generations(here.settings, "plate").open().path / "bank.npz"
+    bank.write_bytes(bytes(bank.stat().st_size))  # damaged, but as large as it should be
+    product = here.service.catalogue.product("plate")
+    assert (product.bank is not None, product.trouble) == (True, [])
+    with pytest.raises(NoBank):
+        here.inspect(good())
+    product = here.service.catalogue.product("plate")
+    assert product.bank is None
+    assert "bank.npz is not what was written" in product.trouble[0]
 
 
 def test_a_picture_that_cannot_be_kept_is_inspected_all_the_same(here: Inspected) -> None:

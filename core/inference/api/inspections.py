@@ -23,10 +23,10 @@ from core.inference.api.event_path import EVENT_ID_PATTERN
 from core.inference.api.media import OPEN_DOWNLOADS
 from core.inference.api.products import Inspecting
 from core.inference.api.threads import (
-    CORRECTIONS,
     DATABASE,
     FILES,
     INSPECTIONS,
+    OBJECT_STORAGE,
     ResponseLimit,
     in_bulkhead,
     routes_in,
@@ -148,7 +148,7 @@ def heat_map(service: Inspecting, inspection: InspectionId) -> Response:
 
 
 @router.post(f"{_INSPECTION}/correct", **require_role(Role.OPERATOR, 404, 409))
-@in_bulkhead(CORRECTIONS)
+@in_bulkhead(OBJECT_STORAGE)
 def correct(service: Inspecting, caller: CurrentCaller, inspection: InspectionId, body: Correction) -> Inspection:
     """Store a person's verdict: the picture goes to the normal or defect pictures, and the next rebuild learns it."""
     return service.correct(inspection, body, caller.name)

@@ -13,7 +13,7 @@ from core.api_schema.products import ProductName
 from core.inference.api.access import CurrentCaller, Service, require_role
 from core.inference.api.errors import InsufficientRole
 from core.inference.api.jobs import RETRY_SECONDS, IdempotencyKey, requester
-from core.inference.api.threads import DATABASE, JOBS, in_bulkhead, routes_in
+from core.inference.api.threads import DATABASE, JOBS, OBJECT_STORAGE, in_bulkhead, routes_in
 from core.inference.inspection.inspection_service import InspectionService
 
 router = APIRouter(tags=["products"], route_class=routes_in(DATABASE))
@@ -70,6 +70,7 @@ def settings(inspection: Inspecting, product: PathProduct) -> ProductSettings:
 
 
 @router.put("/products/{product}/settings", **require_role(Role.ADMIN, 404))
+@in_bulkhead(OBJECT_STORAGE)
 def set_settings(inspection: Inspecting, product: PathProduct, body: ProductSettings) -> ProductSettings:
     """Replace all settings of a product. Region and tiles apply to memory banks that are built from then on."""
     return inspection.set_settings(product, body)
@@ -82,7 +83,7 @@ def histogram(inspection: Inspecting, product: PathProduct) -> ScoreHistogram:
 
 
 @router.post("/products/{product}/rebuild", status_code=202, **require_role(Role.OPERATOR, 404, 409))
-@in_bulkhead(JOBS)
+@in_bulkhead(OBJECT_STORAGE)
 def rebuild(
     inspection: Inspecting,
     product: PathProduct,
@@ -91,7 +92,7 @@ def rebuild(
     force: Force = False,
 ) -> Job:
     """Start the job that rebuilds the product's memory bank. `force`: publish it even if it is worse."""
-    inspection.check(product)
+    inspection.find(product)
     return _started(response, inspection.start_job("banks", product, asker.by, force=force, request_key=asker.key))
 
 

@@ -28,9 +28,9 @@ FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a hanging mou
 JOBS = Bulkhead("Requests for jobs", 4, 60)  # each waits for the disk of the ledger
 JOB_STREAMS = Bulkhead("Streams of jobs", 2, 40)  # as many as there are streams
 INSPECTIONS = Bulkhead("Inspections", 2, 10, retry_after=1, niceness=5)  # fewer than cores: the cameras come first
-CORRECTIONS = Bulkhead("Corrections", 2, 10)  # each waits for the object storage
+OBJECT_STORAGE = Bulkhead("Requests that need the object storage", 2, 10)
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests
-BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, JOBS, INSPECTIONS, CORRECTIONS)
+BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, JOBS, INSPECTIONS, OBJECT_STORAGE)
 
 RETRY_AFTER_SECONDS = 5.0  # when too many responses are open
 _BULKHEAD = "bulkhead"  # the attribute that `in_bulkhead` sets on a function

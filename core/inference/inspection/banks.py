@@ -10,9 +10,11 @@ from datetime import datetime, timezone
 from core.api_schema import Generation, ScoreHistogram
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
-from core.inference.generations import BrokenGeneration, Manifest, NoGeneration
+from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
+from core.inference.models.features import NETWORK, network_sha256
 from core.inference.models.product_bank import (
     LIMIT,
+    BankFacts,
     ProductBank,
     bank_generations,
     bank_reader,
@@ -70,25 +72,21 @@ class BankShelf:
             raise NoBank(f"Product {product}", why, "rebuild it: xaiva product rebuild") from error
 
     def status(self, product: str) -> BankStatus:
-        """What is known of a product's bank."""
+        """What is known of a product's bank. One that was not used yet is not read for that, only its manifest."""
         generations = bank_generations(self._settings, product)
-        if not generations.token():
+        if not generations.token() and product not in self._readers:
             return BankStatus()
-        try:
-            held = self.load(product)
-        except NoBank as error:
-            return BankStatus(trouble=error.why)
-        name = generations.previous()
-        previous = None
-        if name:
+        trouble = ""
+        known = _glance(generations) if product not in self._readers else None
+        if known is None:
             try:
-                folder = generations.open(name)
-                previous = _generation(folder.manifest, read_facts(folder).pictures, read_facts(folder).patches)
-            except BrokenGeneration as error:
-                previous = Generation(number=int(name), made=_moment(0), why=error.summary)
-        facts = held.content.facts
-        current = _generation(held.manifest, facts.pictures, facts.patches, facts.network)
-        return BankStatus(current, previous, facts.threshold, self._reader(product).trouble)
+                held = self.load(product)
+            except NoBank as error:
+                return BankStatus(trouble=error.why if generations.token() else "")
+            known, trouble = (held.manifest, held.content.facts), self._reader(product).trouble
+        manifest, facts = known
+        current = _generation(manifest, facts).model_copy(update={"current": True})
+        return BankStatus(current, _previous(generations), facts.threshold, trouble)
 
     def histogram(self, product: str) -> ScoreHistogram:
         """The scores that the bank in use measured. Raises NoBank."""
@@ -103,14 +101,37 @@ class BankShelf:
             return self._readers[product]
 
 
-def _generation(manifest: Manifest, pictures: int, patches: int, network: str = "") -> Generation:
+def _glance(generations: Generations) -> tuple[Manifest, BankFacts] | None:
+    """The manifest of the current generation; None unless its files have their sizes and it is of our network."""
+    try:
+        generation = generations.open()
+        facts = read_facts(generation)
+        sizes = {name: (generation.path / name).stat().st_size for name in generation.manifest.files}
+    except (BrokenGeneration, NoGeneration, OSError):
+        return None
+    whole = all(sizes[name] == size for name, (size, _) in generation.manifest.files.items())
+    return (generation.manifest, facts) if whole and facts.network == network_sha256() else None
+
+
+def _previous(generations: Generations) -> Generation | None:
+    """The generation that a rollback would publish."""
+    name = generations.previous()
+    if not name:
+        return None
+    try:
+        generation = generations.open(name)
+        return _generation(generation.manifest, read_facts(generation))
+    except BrokenGeneration as error:
+        return Generation(number=int(name), made=_moment(0), why=error.summary)
+
+
+def _generation(manifest: Manifest, facts: BankFacts) -> Generation:
     return Generation(
         number=manifest.number,
         made=_moment(manifest.made),
-        pictures=pictures,
-        entries=patches,
-        model=f"features-lite0 {network[:_SHOWN_DIGITS]}" if network else "",
-        current=bool(network),
+        pictures=facts.pictures,
+        entries=facts.patches,
+        model=f"{NETWORK.stem} {facts.network[:_SHOWN_DIGITS]}",
     )
 
 

@@ -24,6 +24,7 @@ from core.inference.inspection.products import ProductStore, unknown_product
 from core.inference.jobs.service import JobService
 
 KEPT_SECONDS = 3.0  # how long the numbers from the database and the ledger may be used
+KEPT_FACTOR = 20  # … but at least so many times as long as it took to read them: a table may have millions of rows
 RECENT_JOBS = 200  # in which the newest job of a product is looked for
 
 
@@ -49,11 +50,12 @@ class Catalogue:
         self._storage = storage
         self._lock = threading.Lock()
         self._numbers: tuple[dict[str, ProductCounts], dict[tuple[str, str], int]] = ({}, {})
-        self._numbers_at = 0.0
+        self._numbers_until = 0.0
 
     def knows(self, product: str) -> bool:
         """Whether there are pictures, a memory bank or settings of that product."""
-        return product in self._names()
+        counted, stored = self._counts.newest.products, self._products.stored()
+        return product in stored or product in counted or product in self._banks.products()
 
     def check(self, product: str) -> None:
         """Raise UnknownProduct unless the product is known."""
@@ -113,9 +115,11 @@ class Catalogue:
     def _current_numbers(self) -> tuple[dict[str, ProductCounts], dict[tuple[str, str], int]]:
         """Inspections by product, and the newest job by kind and subject. Raises DatabaseError."""
         with self._lock:
-            if not self._numbers_at or time.monotonic() - self._numbers_at > KEPT_SECONDS:
+            began = time.monotonic()
+            if began >= self._numbers_until:
                 self._numbers = self._inspections.counts(), self._newest_jobs()
-                self._numbers_at = time.monotonic()
+                took = time.monotonic() - began
+                self._numbers_until = began + max(KEPT_SECONDS, KEPT_FACTOR * took)
             return self._numbers
 
     def _newest_jobs(self) -> dict[tuple[str, str], int]:

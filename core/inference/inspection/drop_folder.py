@@ -15,6 +15,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ STABLE_SECONDS = 1.0  # without a change: the picture is complete
 EMPTY_SECONDS = 60.0  # an empty file may still be filled for so long
 SILENT_SECONDS = 60.0  # a look or an inspection that takes longer: the folder does not answer
 STOP_SECONDS = 1.0
+NICENESS = 5  # below the cameras
 MAX_DEPTH = 8  # folders below the product's
 RESULT = ".json"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -231,6 +233,8 @@ class DropFolder:
         self._moved = time.monotonic()
 
     def _run(self) -> None:
+        with suppress(OSError):
+            os.nice(NICENESS)  # on Linux this affects this thread, and those of the models that it loads
         began, why = time.monotonic(), ""
         while not self._stopping.wait(max(PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))):
             began = time.monotonic()

@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from core.api_schema import (
 from core.api_schema.event_types import DEFECT, INSPECTION
 from core.errors import XaivaError
 from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
 from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.catalogue import Catalogue
@@ -64,7 +66,8 @@ class InspectionService:
         jobs: JobService,
         on_defect: OnDefect,
     ) -> None:
-        layout = Layout.of(settings)
+        layout = self._layout = Layout.of(settings)
+        self._storage = storage
         self._jobs = jobs
         self._on_defect = on_defect
         self._products = ProductStore(database)
@@ -113,14 +116,24 @@ class InspectionService:
         """Raise UnknownProduct unless the product is known."""
         self.catalogue.check(product)
 
+    def find(self, product: str) -> None:
+        """As `check`, but look into the storage for a product that was not counted yet. Raises the storage's errors."""
+        if self.catalogue.knows(product):
+            return
+        for prefix in (self._layout.normal_prefix(product), self._layout.defect_prefix(product)):
+            if next(iter(self._storage.list_objects(prefix)), None) is not None:
+                self.count_pictures()
+                return
+        self.catalogue.check(product)
+
     def settings(self, product: str) -> ProductSettings:
         """The settings of a product. Raises UnknownProduct."""
         self.check(product)
         return self._products.settings(product)
 
     def set_settings(self, product: str, settings: ProductSettings) -> ProductSettings:
-        """Store a product's settings. Raises UnknownProduct, DatabaseError."""
-        self.check(product)
+        """Store a product's settings. Raises as `find`, and DatabaseError."""
+        self.find(product)
         self._products.put(product, settings)
         return settings
 
@@ -221,5 +234,7 @@ class InspectionService:
 
     def _inspect_file(self, product: str, picture: bytes, part: str, source: str) -> Inspection:
         """Inspect a picture of the drop folder, unless a crash came between its inspection and its result."""
-        known = self.inspections.of_source(source)
+        known = None
+        with suppress(DatabaseError):  # a line does not wait for the database
+            known = self.inspections.of_source(source)
         return known or self.inspect(product, picture, part=part, neighbours=3, heat_map=False, source=source)
