@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
-from tests.support.object_storage import ENVIRONMENT, rclone_s3
 
 from core.inference.inspection import index_job
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
@@ -25,6 +24,7 @@ from core.inference.inspection.pictures import decode
 from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
 from core.progress import NullProgress
+from tests.support.object_storage import ENVIRONMENT, rclone_s3
 
 PHOTOS = Path("/usr/share/doc/opencv-doc/examples/data")
 NAMES = ("aloeL", "board", "building", "fruits", "home", "leuvenA", "starry_night", "stuff", "baboon", "squirrel_cls")
