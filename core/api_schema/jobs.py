@@ -119,8 +119,8 @@ class Job(ResponseModel):
     """Only of a single job, not in lists."""
 
 
-class JobQuery(RequestModel):
-    """A filter for jobs, newest first. A job must match every field that is set."""
+class JobFilter(RequestModel):
+    """A filter for jobs. A job must match every field that is set."""
 
     kind: Slug | None = None
     state: JobState | None = None
@@ -128,6 +128,12 @@ class JobQuery(RequestModel):
     since: Timestamp | None = None
     """Only jobs that were asked for at or after this time."""
     until: Timestamp | None = None
+    """Only jobs that were asked for before this time."""
+
+
+class JobQuery(JobFilter):
+    """A filter for pages of jobs, newest first."""
+
     cursor: Annotated[str, Field(max_length=100)] = ""
     """The `next` of the previous page; all other fields must stay the same."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100

@@ -16,7 +16,7 @@ from core.cli.session import CliSession, json_option, option_group
 from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
-    from core.api_schema import Job, JobQuery
+    from core.api_schema import Job, JobFilter
     from core.service_client import ServiceClient
 
 _MAX_PAGE = 1000
@@ -68,7 +68,11 @@ def start(
 @click.pass_obj
 def list_command(session: CliSession, /, limit: int, cursor: str, as_json: bool, **options: Any) -> None:
     """List jobs, newest first."""
-    page = client(session).jobs.page(_query(options, limit=limit, cursor=cursor))
+    from core.api_schema import JobQuery
+    from core.service_client.text_formats import build_request
+
+    fields = _filter(options).model_dump(exclude_none=True)
+    page = client(session).jobs.page(build_request(JobQuery, {**fields, "limit": limit, "cursor": cursor}))
     if as_json:
         output.print_json(page)
         return
@@ -162,11 +166,11 @@ def export(session: CliSession, /, target: Path, kind_of_file: Any, force: bool,
 
     calls = client(session).jobs
     if str(target) == "-":
-        for part in calls.export_parts(kind_of_file or "json", _query(options)):
+        for part in calls.export_parts(kind_of_file or "json", _filter(options)):
             sys.stdout.buffer.write(part)
         return
     refuse_existing(target, force)
-    calls.export(target, kind_of_file or format_of(target), _query(options))
+    calls.export(target, kind_of_file or format_of(target), _filter(options))
     size = target.stat().st_size
     print_outcome(str(target), output.size(size), as_json, file=str(target), bytes=size)
 
@@ -187,15 +191,15 @@ def _parse_options(words: tuple[str, ...]) -> dict[str, Any]:
     return options
 
 
-def _query(options: dict[str, Any], **more: Any) -> JobQuery:
-    from core.api_schema import JobQuery
+def _filter(options: dict[str, Any]) -> JobFilter:
+    from core.api_schema import JobFilter
     from core.service_client.text_formats import build_request, parse_time_of_past
 
-    fields = {name: value for name, value in {**options, **more}.items() if value not in (None, "")}
+    fields = {name: value for name, value in options.items() if value is not None}
     for name in ("since", "until"):
         if name in fields:
             fields[name] = parse_time_of_past(fields[name])
-    return build_request(JobQuery, fields)
+    return build_request(JobFilter, fields)
 
 
 def _follow(service: ServiceClient, identifier: int, offset: int, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from core.api_schema import (
     Job,
     JobEvent,
+    JobFilter,
     JobHeartbeat,
     JobKind,
     JobLines,
@@ -89,14 +90,14 @@ class JobCalls(Calls):
         """The kinds of jobs, by name."""
         return self._get("/jobs/kinds", list[JobKind])
 
-    def export(self, target: Path, kind: JobFormat, query: JobQuery | None = None) -> Path:
+    def export(self, target: Path, kind: JobFormat, query: JobFilter | None = None) -> Path:
         """Save all matching jobs in `target`, replacing it. Raises InputError if it cannot be written."""
         with open_output_file(target) as file:
             for piece in self.export_parts(kind, query):
                 file.write(piece)
         return target
 
-    def export_parts(self, kind: JobFormat, query: JobQuery | None = None) -> Iterator[bytes]:
+    def export_parts(self, kind: JobFormat, query: JobFilter | None = None) -> Iterator[bytes]:
         """Yield all matching jobs as one document."""
         filters = query.model_dump(mode="json", exclude_defaults=True) if query else {}
         with self._transport.stream("/jobs/export", {**filters, "format": kind}, {}, STREAM_SILENCE) as response:

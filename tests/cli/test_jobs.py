@@ -48,12 +48,12 @@ def test_a_job_is_started_and_followed_to_its_end(job: Xaiva) -> None:
     assert followed.code == 0, followed.err
     for words in ("[done] Step 0", "s1: line 1", "steps red: done", "steps: 2"):
         assert words in followed.out
-    started = good(job("start", "quick", "blue", "-o", "count=hello", "--json"))["job"]
+    started = good(job("start", "named", "blue", "-o", "name=hello", "--json"))["job"]
     messages = [json.loads(line) for line in job("follow", str(started["id"]), "--json").out.splitlines()]
     assert (messages[-1]["type"], messages[-1]["final"]) == ("event", True)
-    assert messages[-1]["result"] == {"subject": "blue", "count": "hello"}
+    assert messages[-1]["result"] == {"subject": "blue", "name": "hello"}
     shown = job("show", str(started["id"])).out
-    assert "quick blue: done" in shown
+    assert "named blue: done" in shown
     assert "requested by service from 127.0.0.1" in shown
 
 

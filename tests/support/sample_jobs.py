@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from core.errors import InputError, TransientError
 from core.inference.jobs import place
 from core.inference.jobs.context import JobContext
-from core.inference.jobs.kinds import KINDS, Kind
+from core.inference.jobs.kinds import KINDS, Kind, Option
 from core.operations.place import Place
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 
@@ -75,7 +75,7 @@ def refuse_bad(_context: JobContext, subject: str, _options: Options) -> None:
 
 
 _HERE = __name__
-COUNT = {"count": "how many"}
+COUNT = {"count": Option("how many", int)}
 SAMPLES: dict[str, Kind] = {
     "quick": Kind(f"{_HERE}:quick", "Says hello", "anything", computes=False, options=COUNT),
     "wait": Kind(f"{_HERE}:wait", "Waits for a file", "anything", computes=False),
@@ -83,6 +83,7 @@ SAMPLES: dict[str, Kind] = {
     "steps": Kind(f"{_HERE}:steps", "Many stages", "anything", computes=False, options=COUNT),
     "fail": Kind(f"{_HERE}:fail", "Fails", "anything", computes=False),
     "shaky": Kind(f"{_HERE}:shaky", "Fails once", "anything", computes=False),
+    "named": Kind(f"{_HERE}:quick", "Says hello", "anything", options={"name": Option("whose", str)}, computes=False),
     "checked": Kind(f"{_HERE}:quick", "Is checked", "a word", pattern="[a-z]*", check=f"{_HERE}:refuse_bad"),
 }
 TABLE = place.KindTable({**KINDS, **SAMPLES}, f"{_HERE}:open_place")

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from core.api_schema import Job, JobKind, JobLog, JobPage, JobQuery, JobRequest, Role
+from core.api_schema import Job, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest, Role
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
-from core.inference.api.threads import JOBS, ResponseLimit, routes_in, run_in
+from core.inference.api.threads import JOB_STREAMS, JOBS, ResponseLimit, routes_in, run_in
 from core.inference.auth import Caller
 from core.inference.jobs import export
 from core.inference.jobs.service import MAX_LOG_LINES
@@ -64,10 +65,18 @@ def kinds(service: Service) -> list[JobKind]:
     return service.jobs.kind_list()
 
 
-class ExportQuery(JobQuery):
-    """As for the list, and the format."""
+class ExportQuery(JobFilter):
+    """Which jobs, and the format."""
 
     format: Literal["csv", "json"] = "json"
+
+
+class _Export(StreamingResponse):
+    """An export while there are not too many. 429 otherwise."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with OPEN_EXPORTS.slot():
+            await super().__call__(scope, receive, send)
 
 
 _EXPORT_DOCS: ResponseDocs = {
@@ -83,17 +92,17 @@ _EXPORT_DOCS: ResponseDocs = {
 
 @router.get("/export", response_class=Response, **require_role(Role.VIEWER, content=_EXPORT_DOCS))
 async def export_jobs(service: Service, query: Annotated[ExportQuery, Query()]) -> Response:
-    """All jobs that match, newest first, with stages and history: as CSV or JSON. `cursor` and `limit` do not count."""
+    """All jobs that match, newest first, with stages and history: as CSV or JSON."""
+    is_csv = query.format == "csv"
+    pages = service.jobs.all(query)
+    parts = export.csv_parts(pages) if is_csv else export.json_parts(pages)
 
     async def content() -> AsyncIterator[str]:
-        with OPEN_EXPORTS.slot():
-            parts = export.csv_parts(service.jobs.all(query)) if is_csv else export.json_parts(service.jobs.all(query))
-            while (part := await run_in(JOBS, lambda: next(parts, None))) is not None:
-                yield part
+        while (part := await run_in(JOB_STREAMS, lambda: next(parts, None))) is not None:
+            yield part
 
-    is_csv = query.format == "csv"
     headers = {"Content-Disposition": f'attachment; filename="jobs.{query.format}"'}
-    return StreamingResponse(content(), media_type="text/csv" if is_csv else "application/json", headers=headers)
+    return _Export(content(), media_type="text/csv" if is_csv else "application/json", headers=headers)
 
 
 @router.get("/{job}", **require_role(Role.VIEWER, 404))

@@ -26,7 +26,7 @@ DATABASE = Bulkhead("Requests to the database", 16, 32)  # as many threads as da
 CHANGES = Bulkhead("Changes of cameras", 8, 16, retry_after=10)  # each may wait until a model is loaded
 FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a hanging mount
 JOBS = Bulkhead("Requests for jobs", 4, 60)  # each waits for the disk of the ledger
-JOB_STREAMS = Bulkhead("Streams of jobs", 2, 40)  # as many as there are streams
+JOB_STREAMS = Bulkhead("Streams of jobs", 2, 44)  # as many as there are streams and exports
 INSPECTIONS = Bulkhead("Inspections", 2, 10, retry_after=1, niceness=5)  # fewer than cores: the cameras come first
 OBJECT_STORAGE = Bulkhead("Requests that need the object storage", 2, 10)
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests

@@ -14,7 +14,17 @@ from core.inference.jobs.context import JobContext
 from core.operations.place import load_function
 
 NICENESS = 10  # below the cameras' work
+_TYPES = {bool: "true or false", int: "a whole number", str: "text"}
 MAX_OPTIONS = 64 << 10  # characters of JSON
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a kind of job."""
+
+    about: str
+    """What it does."""
+    type: type[bool | int | str] = bool
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,8 @@ class Kind:
     """Seconds without any report after which the job is killed."""
     pattern: str = ".*"
     """A regular expression that the whole subject must match."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """What each option does, by its name; no others are accepted."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """By name; no others are accepted."""
     check: str = ""
     """`module:function`, called in the service as `check(context: JobContext, subject, options)` before the job is
     queued. It raises InputError for what the job could not work with."""
@@ -47,13 +57,13 @@ KINDS: dict[str, Kind] = {
         "Rebuild an index of embeddings from the storage",
         "normal or defect",
         pattern="normal|defect",
-        options={"force": "true: publish the index even if it is worse than the one before, or empty"},
+        options={"force": Option("true: publish the index even if it is worse than the one before, or empty")},
     ),
     "banks": Kind(
         "core.inference.inspection.bank_job:run",
         "Rebuild memory banks from the normal pictures in the storage",
         "a product, or empty for all of them",
-        options={"force": "true: publish a memory bank even if it is worse than the one before"},
+        options={"force": Option("true: publish a memory bank even if it is worse than the one before")},
     ),
     "rollback": Kind(
         "core.inference.inspection.rollback_job:run",
@@ -74,10 +84,13 @@ def check_request(
         raise InputError(f"Job {kind}", "there is no such kind", f"use one of: {', '.join(sorted(kinds))}")
     if not re.fullmatch(known.pattern, subject):
         raise InputError(f"Subject {subject!r}", f"{kind} cannot work on it", f"its subject is {known.subjects}")
-    for name in options:
+    for name, value in options.items():
         if name not in known.options:
             remedy = f"options of {kind}: {', '.join(known.options)}" if known.options else f"{kind} has no options"
             raise InputError(f"Option {name!r}", f"{kind} does not know it", remedy)
+        wanted = known.options[name].type
+        if type(value) is not wanted:
+            raise InputError(f"Option {name!r}", f"it is not {_TYPES[wanted]}", f"write {_TYPES[wanted]}")
     _check_storable(options)
     if known.check:
         load_function(known.check)(context, subject, options)

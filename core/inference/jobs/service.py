@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 
-from core.api_schema import Job, JobEvent, JobKind, JobLog, JobPage, JobQuery, JobRequest
+from core.api_schema import Job, JobEvent, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest
 from core.errors import InputError, XaivaError
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.conversion import PRIORITIES, event_of, job_of
@@ -148,7 +148,7 @@ class JobService:
                 about=kind.about,
                 subjects=kind.subjects,
                 resources=list(rules[name].resources),
-                options=dict(kind.options),
+                options={option: value.about for option, value in kind.options.items()},
             )
             for name, kind in sorted(self.kinds.items())
         ]
@@ -165,7 +165,7 @@ class JobService:
         jobs = [job_of(operation) for operation in operations[: query.limit]]
         return JobPage(jobs=jobs, next=str(jobs[-1].id) if len(operations) > query.limit else "")
 
-    def all(self, query: JobQuery) -> Iterator[list[Job]]:
+    def all(self, query: JobFilter) -> Iterator[list[Job]]:
         """All matching jobs with their stages and history, newest first, in lists that fit into memory."""
         before = 0
         while operations := self._select(query, before, _PAGE):
@@ -215,7 +215,7 @@ class JobService:
                 self._opened = (place, Ledger(place))
             return self._opened
 
-    def _select(self, query: JobQuery, before: int, limit: int) -> list[Operation]:
+    def _select(self, query: JobFilter, before: int, limit: int) -> list[Operation]:
         return self.ledger.page(
             kind=query.kind or "",
             state=query.state.value if query.state else None,

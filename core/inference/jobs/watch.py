@@ -37,6 +37,7 @@ class JobWatch:
     def __init__(self, ledger: Callable[[], Ledger]) -> None:
         self._open_ledger = ledger
         self._view: JobsView | None = None
+        self._trouble = ""
         self._refresh_lock = threading.Lock()
         self._change = threading.Condition()  # guards what follows
         self._listeners: set[Callable[[], None]] = set()
@@ -146,13 +147,18 @@ class JobWatch:
     def _look(self) -> bool:
         """Look at the ledger; whether a job is live. The ledger ends what has died and starts what has room then."""
         try:
-            return any(job.state.live for _, job in self.refresh().jobs.values())
+            view = self.refresh()
+            self._trouble = ""
+            return any(job.state.live for _, job in view.jobs.values())
         except XaivaError as error:
-            logger.warning("the jobs cannot be watched: %s", error.summary)
-            return False
-        except Exception:
-            logger.exception("a fault in watching the jobs")
-            return False
+            trouble = error.summary
+        except Exception as error:
+            logger.debug("a fault in watching the jobs", exc_info=True)
+            trouble = f"an unexpected error: {type(error).__name__}: {error}"
+        if trouble != self._trouble:  # not every time
+            logger.error("the jobs cannot be watched: %s", trouble)
+        self._trouble = trouble
+        return any(job.state.live for _, job in self.view.jobs.values())
 
 
 def _same(one: Job, other: Job) -> bool:
