@@ -30,12 +30,15 @@ from core.inference.models.memory_bank import BankStore
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.patchcore import PatchCoreDetector
+from core.inference.models.product_bank import ProductBanks
+from core.inference.settings import ServiceSettings
 from tests.support.anomalies import KINDS, Composer
 from tests.support.street import FRAME, LAWN, PACKAGE, Rgb, find, pictures_of, scaled, street
 
 EPISODE, BEGIN = 50, 15  # pictures of one episode, and the first with the anomaly: 3 s of calm, 7 s of anomaly
 EPISODES = 3  # per kind and fold, each at another place and time
 CAMERA = "measured"
+NO_PRODUCTS = ProductBanks(ServiceSettings(data=Path("/nonexistent")))
 LOWEST = 0.95  # mean AUROC of the memory detector over what a single picture can show
 NOT_IN_ONE_PICTURE = ("running", "frozen picture")
 
@@ -120,7 +123,7 @@ def _fold(footage: Footage, learned: Seconds, scored: Seconds, store: BankStore)
     frames = pictures_of(footage.video, *scored)
     detectors: dict[str, Callable[[], Detector]] = {
         "motion": MotionDetector,
-        "memory": lambda: PatchCoreDetector(network, store),
+        "memory": lambda: PatchCoreDetector(network, store, NO_PRODUCTS),
     }
     calm = {name: _scores(make(), frames) for name, make in detectors.items()}
     results: Results = {name: {} for name in detectors}

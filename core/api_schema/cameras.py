@@ -19,6 +19,7 @@ from core.api_schema.base import (
     StrictBool,
 )
 from core.api_schema.events import Priority
+from core.api_schema.products import ProductOrNone
 from core.api_schema.sources import normalised_source
 from core.open_enum import OpenEnum
 
@@ -67,6 +68,8 @@ class Detection(RequestModel):
     """A detector the service knows: motion, memory or onnx."""
     model: Annotated[str, Field(max_length=300)] = ""
     """For onnx: a file in the models folder."""
+    product: ProductOrNone = ""
+    """For memory: the product whose memory bank scores the camera; empty: the camera's own, which it has learned."""
     threshold: Fraction = 0.5
     """An anomaly starts once the score has been at or above this for `minimum_seconds`."""
     release: Fraction | None = None
@@ -202,6 +205,8 @@ class CameraStatus(ResponseModel):
     suspended_until: float | None = None
     model: str = ""
     """The key of the model that scores the camera."""
+    product: Annotated[str, ONE_VISIBLE_LINE] = ""
+    """The product whose memory bank scores the camera; empty: none."""
     vram: int = 0
     """The memory of that model in bytes."""
     decode_ms: float | None = None

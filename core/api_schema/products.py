@@ -23,6 +23,7 @@ from core.open_enum import OpenEnum
 
 ProductName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,100}$"), ONE_VISIBLE_LINE]
 """The name of its folder in the storage; may be Hangul, may have blanks."""
+ProductOrNone = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{0,100}$"), ONE_VISIBLE_LINE]
 PartId = Annotated[str, Field(max_length=200), ONE_VISIBLE_LINE]
 
 

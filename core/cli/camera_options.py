@@ -12,7 +12,7 @@ from core.cli.session import PRIORITY, option_group
 if TYPE_CHECKING:
     from core.api_schema import CameraRequest
 
-_DETECTION = ("detector", "model", "threshold", "release", "minimum_seconds", "cooldown")
+_DETECTION = ("detector", "model", "product", "threshold", "release", "minimum_seconds", "cooldown")
 camera_options = option_group(
     click.option("--name", help="The display name (default: the id)."),
     click.option("--enabled/--disabled", default=None, help="Whether the service connects to it."),
@@ -25,6 +25,9 @@ camera_options = option_group(
     ),
     click.option("--detector", help="motion, memory or onnx."),
     click.option("--model", help="The model file for the onnx detector, in the models folder."),
+    click.option(
+        "--product", help='The product whose memory bank the memory detector uses, or "" for the camera\'s own.'
+    ),
     click.option("--threshold", type=float, help="An anomaly starts at this score, 0 to 1."),
     click.option("--release", type=float, help="It ends below this score (default: 0.8 of the threshold)."),
     click.option("--minimum-seconds", type=float, help="How long the score must stay above or below."),

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.api_schema import Region
 from core.errors import XaivaError
 from core.inference.models import fit_bank
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.features import PatchFeatures, network_sha256
+from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.memory_bank import BankStore, MemoryBank
 from core.inference.models.patchcore import PatchCoreDetector
+from core.inference.models.product_bank import ProductBanks, picture_features, publish_bank
+from core.inference.settings import ServiceSettings
 from tests.models.conftest import kept, rooms
 from tests.support.anomalies import KINDS
 from tests.support.street import scaled, street
@@ -24,8 +28,8 @@ def store(tmp_path: Path) -> BankStore:
 
 
 @pytest.fixture
-def detector(network: PatchFeatures, store: BankStore) -> PatchCoreDetector:
-    return PatchCoreDetector(network, store)
+def detector(network: PatchFeatures, store: BankStore, settings: ServiceSettings) -> PatchCoreDetector:
+    return PatchCoreDetector(network, store, ProductBanks(settings))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,36 @@ def test_bank_is_read_anew_once_the_camera_was_forgotten(
     (store._folder / "room.npz").write_bytes(b"spoilt")
     detector.forget("room")
     assert scores(detector, odd) == [0]
+
+
+def test_camera_may_use_the_current_bank_of_a_product(
+    detector: PatchCoreDetector, network: PatchFeatures, settings: ServiceSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd, usual = rooms(1, seed=2, thing=True)[0], rooms(1, seed=3)[0]
+    batch = [Sample("gate", odd, 0, product="room"), Sample("gate", usual, 0, product="room"), Sample("yard", odd, 0)]
+    banks = ProductBanks(settings)
+    for _ in range(2):
+        assert detector.score(batch) == [0, 0, 0]
+    assert caplog.text.count("cameras of the product room score 0") == 1
+    assert "has not been built yet; rebuild it" in banks.why_unusable("room")
+    features = [picture_features(picture, network, Region(), (1, 1)) for picture in rooms(12)]
+    publish_bank(settings, fit_product_bank(ProductPictures("room", features), network))
+    first = detector.score(batch)
+    assert first[0] > 0.6
+    assert (first[1] < 0.5, first[2]) == (True, 0)
+    assert banks.why_unusable("room") == ""
+    odd_features = [picture_features(picture, network, Region(), (1, 1)) for picture in rooms(12, seed=5, thing=True)]
+    publish_bank(settings, fit_product_bank(ProductPictures("room", features + odd_features), network))
+    assert detector.score(batch)[0] < 0.5  # by the new one, without anybody having told it
+
+
+def test_bank_of_tiles_is_none_for_a_camera(
+    detector: PatchCoreDetector, network: PatchFeatures, settings: ServiceSettings
+) -> None:
+    features = [picture_features(picture, network, Region(), (2, 1)) for picture in rooms(8)]
+    publish_bank(settings, fit_product_bank(ProductPictures("room", features, tiles=(2, 1)), network))
+    assert detector.score([Sample("gate", rooms(1, thing=True)[0], 0, product="room")]) == [0]
+    assert "one of a region or of tiles" in ProductBanks(settings).why_unusable("room")
 
 
 def test_too_few_pictures_are_refused(network: PatchFeatures) -> None:

@@ -31,6 +31,7 @@ def models(settings: ServiceSettings) -> ServiceSettings:
 def test_cameras_of_one_kind_share_a_key() -> None:
     assert registry.model_key(Detection()) == "motion"
     assert registry.model_key(Detection(detector="memory")) == "memory"
+    assert registry.model_key(Detection(detector="memory", product="bolt")) == "memory"
     assert registry.model_key(ONNX) == "onnx:street/mean.onnx"
     assert registry.model_key(ONNX.model_copy(update={"model": "street/./mean.onnx"})) == registry.model_key(ONNX)
 
@@ -40,6 +41,8 @@ def test_cameras_of_one_kind_share_a_key() -> None:
     [
         (Detection(detector="magic"), "use motion, memory, onnx"),
         (Detection(detector="motion", model="a.onnx"), "only onnx uses"),
+        (Detection(detector="motion", product="bolt"), "only memory uses"),
+        (ONNX.model_copy(update={"product": "bolt"}), "leave it empty, or use memory"),
         (Detection(detector="onnx"), "path under the models folder"),
         (Detection(detector="onnx", model="../a.onnx"), "path under the models folder"),
     ],

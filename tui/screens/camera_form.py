@@ -66,6 +66,7 @@ class CameraForm(FieldForm[str]):
             Field("loop", "Loop the file", yes_no(current.loop), choices=(YES, NO)),
             Field("detector", "Detector", detector_name(detection.detector), choices=tuple(_DETECTORS)),
             Field("model", "Model file", detection.model, "ONNX only; path in the models folder"),
+            Field("product", "Memory bank of product", detection.product, "memory only; empty: the camera's own"),
             Field("threshold", "Alarm from score", f"{detection.threshold:g}", "0.5"),
             Field(
                 "release",
@@ -113,6 +114,7 @@ class CameraForm(FieldForm[str]):
             "release": self.number("release"),
             "detector": _DETECTORS.get(detector, detector) or "motion",
             "model": self.value("model"),
+            "product": self.value("product"),
         }
         fields |= {"id": self.value("id"), "source": self.value("source"), "name": self.value("name")}
         fields["schedule"] = text_formats.parse_schedule(self.value("schedule"))

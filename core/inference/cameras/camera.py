@@ -142,6 +142,7 @@ class Camera:
             reason=reason,
             since=since,
             threshold=self.request.detection.threshold,
+            product=self.request.detection.product,
             restarts=self._restarts.count,
             retry_in=None if restart_at is None else round(max(0.0, restart_at - time.monotonic()), 1),
         )

@@ -143,7 +143,7 @@ class CameraPipeline:
             self._sampler = FrameSampler(request.fps)
         self._recorder.keep_seconds(_ring_seconds(request))
         before = self._config
-        same_regions = (request.zones, request.masks) == (before.request.zones, before.request.masks)
+        same_regions = _sampling(request) == _sampling(before.request)
         self._config = PipelineConfig(request, scorer, before.regions if same_regions else RegionMask(request))
 
     def signal_stop(self) -> None:
@@ -210,6 +210,7 @@ class CameraPipeline:
             anomaly=self._anomaly_tracker.event,
             scheduled=self._scheduled,
             model=config.scorer.key,
+            product=config.request.detection.product,
             vram=config.scorer.cost,
             decode_ms=None if source.cost is None else round(1000 * source.cost, 3),
             clock_rate=_rounded(source.clock_rate),
@@ -343,3 +344,8 @@ def _retry_in(source: SourceStatus) -> float | None:
     if source.connection.state is not CameraState.DISCONNECTED or source.connection.retry_at is None:
         return None
     return round(max(0.0, source.connection.retry_at - time.monotonic()), 1)
+
+
+def _sampling(request: CameraRequest) -> tuple[object, ...]:
+    """The settings that a RegionMask holds."""
+    return request.zones, request.masks, request.detection.product

@@ -24,6 +24,7 @@ class RegionMask:
         self._camera = request.id
         self._zones = tuple((zone.name, zone.polygon) for zone in request.zones)
         self._masks = request.masks
+        self._product = request.detection.product
 
     def sample(self, frame: Frame, width: int, height: int, pixel_format: str) -> Sample:
         """The frame as a detector's input: uint8, height x width (x channels)."""
@@ -31,7 +32,7 @@ class RegionMask:
         area = self.area(width, height)
         if area is not None:
             picture = picture * (area if picture.ndim == 2 else area[..., None])
-        return Sample(self._camera, picture, frame.arrived, area)
+        return Sample(self._camera, picture, frame.arrived, area, self._product)
 
     def area(self, width: int, height: int) -> Area | None:
         """Which pixels count, height x width; None for all."""

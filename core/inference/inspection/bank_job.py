@@ -140,8 +140,8 @@ class _BankJob:
     ) -> ProductBank:
         fit = ProductPictures(
             product=product,
-            normal=self._sample(product, [pictures.normal[sha256] for sha256 in sorted(pictures.normal)]),
-            defects=[pictures.defects[sha256] for sha256 in sorted(pictures.defects)],
+            normal=self._sample(product, [pictures.normal[sha256] for sha256 in pictures.in_order(pictures.normal)]),
+            defects=[pictures.defects[sha256] for sha256 in pictures.in_order(pictures.defects)],
             region=settings.region,
             tiles=settings.tiles,
             inputs=inputs,
@@ -157,13 +157,13 @@ class _BankJob:
                 raise Cancelled() from None
 
     def _sample(self, product: str, normal: list[PictureFeatures]) -> list[PictureFeatures]:
-        """All of them, or as many as fit into memory; ordered by hash, so any of them is as good."""
+        """All of them, or as many as fit into memory, evenly from all."""
         room = MAX_PATCHES // len(normal[0]) if normal else 0
         if len(normal) <= room:
             return normal
         what = f"The memory bank of {product} was built from {room} of {len(normal)} pictures"
         self._findings.append(Finding.note("sampled", what, "more do not fit into its memory"))
-        return normal[:room]
+        return [normal[number * len(normal) // room] for number in range(room)]
 
     def _old(self, product: str) -> tuple[GenerationFolder, ProductBank] | None:
         """The bank that answers now; None for none that can be used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from core.inference.models.features import FEATURE_BATCH, PatchFeatures
 from core.inference.models.product_bank import PictureFeatures, least_size, scaled_tiles, tile_features
 from core.inference.storage.fetch import FetchedFile, Mirror
 from core.inference.storage.model import NameFinding
+from core.natural_order import natural_key
 from core.progress import REPORT_SECONDS, Progress, Stage, StageState, stop_if_cancelled
 
 FETCH, FETCH_DEFECTS, FEATURES = "fetch", "fetch-defects", "features"  # stages of a product
@@ -36,11 +37,17 @@ class CollectedPictures:
 
     normal: dict[str, PictureFeatures] = field(default_factory=dict)
     defects: dict[str, tuple[str, PictureFeatures]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    """The key of each; the first one in their order, where several objects have the same content."""
     computed: int = 0
     fetched: int = 0
     usable: int = 0
     """Files, also copies of one picture."""
     findings: list[Finding] = field(default_factory=list)
+
+    def in_order(self, hashes: Iterable[str]) -> list[str]:
+        """These, in the natural order of their keys: for most cameras the order in which they were taken."""
+        return sorted(hashes, key=lambda sha256: natural_key(self.keys[sha256]))
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,7 @@ class PictureCollector:
         place = layout.parse_key(file.key)
         assert place is not None
         found.usable += 1
+        found.keys[sha256] = min(file.key, found.keys.get(sha256, file.key))
         if place.label == NORMAL and file.key.startswith(layout.prefix(NORMAL)):
             found.normal[sha256] = features
         else:

@@ -20,6 +20,7 @@ from core.inference.models.detector import Picture
 from core.inference.models.features import network_sha256
 from core.inference.models.fit_bank import StoredFeatures, fit_bank
 from core.inference.models.patchcore import PatchCoreDetector
+from core.inference.models.product_bank import ProductBanks
 from core.inference.models.registry import MEMORY, bank_store, patchcore_spec
 from core.inference.settings import ServiceSettings
 
@@ -40,7 +41,7 @@ class NotRunning(InputError):
 
 def with_memory_bank(request: CameraRequest) -> CameraRequest:
     """The camera's settings after learning: scored with its memory bank, with the threshold where normal ends."""
-    changes = {"detector": MEMORY, "model": "", "threshold": Detection().threshold, "release": None}
+    changes = {"detector": MEMORY, "model": "", "product": "", "threshold": Detection().threshold, "release": None}
     return request.model_copy(update={"detection": request.detection.model_copy(update=changes)})
 
 
@@ -59,6 +60,7 @@ class Learner:
         self._settings = settings
         self._learned = learned
         self._banks = bank_store(settings)
+        self._product_banks = ProductBanks(settings)
         self._checkpoints = CheckpointStore(settings.data / "lessons", network_sha256())
         self._jobs: dict[str, _LearningJob] = {}
         self._change_lock = threading.Lock()
@@ -110,7 +112,8 @@ class Learner:
             return job.status()
         if request.detection.detector != MEMORY:
             return None
-        why = self._banks.why_unusable(request.id)
+        product = request.detection.product
+        why = self._product_banks.why_unusable(product) if product else self._banks.why_unusable(request.id)
         return Learning(done=0, wanted=0, error=why) if why else None
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ class Sample:
     picture: Picture  # uint8, height x width (x channels)
     at: float  # when it arrived, monotonic seconds
     area: NDArray[np.bool_] | None = None  # height x width: which pixels count; the others are black. None: all
+    product: str = ""  # the camera's `detection.product`
 
 
 class Detector(Protocol):

@@ -1,7 +1,9 @@
 """Fits a product's memory bank to its normal pictures, and measures it with pictures that it has not seen.
 
 The limits come from cross-validation: the normal pictures are divided into folds, and each is scored with a bank of the
-others. Pictures of known defects are scored with the finished bank; they never enter it.
+others. A fold is a stretch of the pictures in their order, because pictures that were taken one after another often
+show the same part: in two folds they would make the limit too tight. Pictures of known defects are scored with the
+finished bank; they never enter it.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class ProductPictures:
 
     product: str
     normal: Sequence[PictureFeatures]
+    """In the order they were taken, as far as that is known."""
     defects: Sequence[tuple[str, PictureFeatures]] = ()
     """With the type of each."""
     region: Region = field(default_factory=Region)
@@ -136,9 +139,10 @@ class _Fitting:
         folds = min(FOLDS, count)
         report = self.options.reporter("held-out")
         for fold in range(folds):
-            others = [index for index in range(count) if index % folds != fold]
+            own = range(fold * count // folds, (fold + 1) * count // folds)
+            others = [index for index in range(count) if index not in own]
             bank = self.coreset(others, _part(report, fold, folds))
-            for index in range(fold, count, folds):
+            for index in own:
                 if self.options.stopped():
                     raise InterruptedError
                 patches = self._standardised(index)

@@ -7,6 +7,7 @@ the picture may be cut to a region and into tiles, each of which the network see
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.api_schema import Region
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
-from core.inference.generations import BrokenGeneration, GenerationFolder, Generations
+from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, NoGeneration
 from core.inference.models.auroc import auroc
 from core.inference.models.detector import Picture
 from core.inference.models.features import PatchFeatures, average_neighbours, network_sha256
@@ -121,7 +122,7 @@ class ProductBank:
         maps = self.bank.place_scores(nearest).reshape(-1, network.ROWS, network.COLUMNS)
         return PictureScore(self.bank.score(nearest), join_maps(list(maps), self.facts.region, self.facts.tiles))
 
-    def distances(self, features: PictureFeatures, network: PatchFeatures) -> Values:
+    def distances(self, features: PictureFeatures | Values, network: PatchFeatures) -> Values:
         """The distance of each patch to the nearest one of the bank."""
         return bank_distances(self.bank.standardise(features.astype(np.float32)), self.bank.patches, network)
 
@@ -179,6 +180,41 @@ def products_with_banks(settings: ServiceSettings) -> list[str]:
             except XaivaError:
                 continue
     return sorted(names)
+
+
+class ProductBanks:
+    """The memory banks of products as cameras use them. Thread-safe."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._readers: dict[str, GenerationReader[ProductBank]] = {}
+
+    def bank(self, product: str) -> ProductBank:
+        """The product's current bank, or the last good one. Raises XaivaError for none that a camera can use."""
+        try:
+            bank = self._reader(product).current().content
+        except NoGeneration as error:
+            what, remedy = f"The memory bank of {product}", "rebuild it: xaiva job start banks"
+            raise XaivaError(what, "it has not been built yet", remedy) from error
+        if bank.facts.region != Region() or bank.facts.tiles != (1, 1):
+            why = "it is one of a region or of tiles, and a camera is scored as one small picture"
+            raise XaivaError(f"The memory bank of {product}", why, "use a product without region and tiles")
+        return bank
+
+    def why_unusable(self, product: str) -> str:
+        """Why the product's bank cannot be used, or why an earlier one is, as a sentence; empty when it can."""
+        try:
+            self.bank(product)
+        except XaivaError as error:
+            return f"{error.summary}; {error.remedy}" if error.remedy else error.summary
+        return self._reader(product).trouble
+
+    def _reader(self, product: str) -> GenerationReader[ProductBank]:
+        with self._lock:
+            if product not in self._readers:
+                self._readers[product] = bank_reader(self._settings, product)
+            return self._readers[product]
 
 
 def publish_bank(settings: ServiceSettings, bank: ProductBank) -> GenerationFolder:

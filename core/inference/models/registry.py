@@ -17,6 +17,7 @@ from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.onnx_detector import OnnxDetector
 from core.inference.models.onnx_input import MAX_BATCH, model_path, relative_name
 from core.inference.models.patchcore import PatchCoreDetector
+from core.inference.models.product_bank import ProductBanks
 from core.inference.settings import MIB, ServiceSettings
 
 MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"
@@ -30,8 +31,11 @@ def detector_types() -> list[str]:
 def model_key(detection: Detection) -> str:
     """The pool's key of a camera's detector; cameras with the same key share a model.
 
-    Raises InputError for an unknown detector or an invalid `model`.
+    Raises InputError for an unknown detector, or an invalid `model` or `product`.
     """
+    if detection.product and detection.detector in (MOTION, ONNX):
+        why = "detection.product is set, but only memory uses it"
+        raise InputError(f"Detector {detection.detector}", why, "leave it empty, or use memory")
     if detection.detector == ONNX:
         return f"{ONNX}:{relative_name(detection.model)}"
     if detection.detector not in detector_types():
@@ -67,7 +71,9 @@ def patchcore_spec(settings: ServiceSettings) -> ModelSpec[PatchCoreDetector]:
     """How to create the PatchCore detector; its key is MEMORY."""
 
     def make() -> PatchCoreDetector:
-        return PatchCoreDetector(PatchFeatures(execution_provider(settings)), bank_store(settings))
+        return PatchCoreDetector(
+            PatchFeatures(execution_provider(settings)), bank_store(settings), ProductBanks(settings)
+        )
 
     return ModelSpec(make=make, declared=200 * MIB, max_batch=FEATURE_BATCH)
 
