@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from core.api_schema import Neighbour
 from core.errors import XaivaError
 from core.inference.inspection.banks import BankShelf
-from core.inference.inspection.encoder import encoder_spec, find_encoder
+from core.inference.inspection.embeddings import Vector
+from core.inference.inspection.encoder import encoder_spec, find_encoder_of
 from core.inference.inspection.index_files import LoadedIndex
 from core.inference.inspection.index_pair import IndexPair
-from core.inference.inspection.layout import DEFECT, NORMAL
+from core.inference.inspection.layout import NORMAL
 from core.inference.inspection.pictures import decode
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Picture
@@ -52,7 +53,7 @@ class Inspector:
     def measure(self, product: str, content: bytes, neighbours: int) -> Measured:
         """Measure a picture. Raises NoBank, BadPicture, InputError for a picture that is too small, NoRoom, LoadFailed.
 
-        Without an index, or with one of another encoder, there are no neighbours and an explanation.
+        Without an index, or the encoder that it was made with, there are no neighbours and an explanation.
         """
         clock = _Clock()
         held = self._banks.load(product)
@@ -76,30 +77,29 @@ class Inspector:
         return measured
 
     def _add_neighbours(self, measured: Measured, product: str, count: int) -> None:
-        """Add the nearest normal and defect pictures; a problem of an index or the encoder is an explanation."""
+        """Add the nearest normal and defect pictures; a problem of an index or its encoder is an explanation."""
         indexes, problems = self._indexes.current()
-        if indexes:
+        vectors: dict[str, Vector] = {}
+        for name, index in indexes.items():
             try:
-                problems += self._search(measured, indexes, product, count)
+                vector = self._vector(index, measured.picture, vectors)
             except XaivaError as error:
-                problems.append(f"there are no neighbours: {error.summary}")
+                problems.append(f"no nearest {name} pictures: {error.summary}")
+                continue
+            found, generation = index.search(vector, count, product), index.generation.manifest.number
+            if name == NORMAL:
+                measured.normals, measured.normal_index = found, generation
+            else:
+                measured.defects, measured.defect_index = found, generation
         measured.explanation = "; ".join(problems)
 
-    def _search(self, measured: Measured, indexes: dict[str, LoadedIndex], product: str, count: int) -> list[str]:
-        """Search both indexes; returns what is wrong with them."""
-        files = find_encoder(self._settings)
-        usable = {name: index for name, index in indexes.items() if index.encoder.sha256 == files.sha256}
-        if usable:
+    def _vector(self, index: LoadedIndex, picture: Picture, vectors: dict[str, Vector]) -> Vector:
+        """The picture's vector by the encoder that the index was made with; `vectors` are those so far, by encoder."""
+        files = find_encoder_of(self._settings, index.encoder)
+        if files.key not in vectors:
             with self._pool.lease(files.key, encoder_spec(files, self._settings)) as lease:
-                vector = lease.model.embed([measured.picture])[0]
-            if (normal := usable.get(NORMAL)) is not None:
-                measured.normals = normal.search(vector, count, product)
-                measured.normal_index = normal.generation.manifest.number
-            if (defect := usable.get(DEFECT)) is not None:
-                measured.defects = defect.search(vector, count, product)
-                measured.defect_index = defect.generation.manifest.number
-        other = "was made with another encoder than the one of the settings; rebuild it"
-        return [f"the index of {name} pictures {other}" for name in indexes.keys() - usable.keys()]
+                vectors[files.key] = lease.model.embed([picture])[0]
+        return vectors[files.key]
 
     def _features_spec(self) -> ModelSpec[PatchFeatures]:
         return ModelSpec(make=lambda: PatchFeatures(execution_provider(self._settings)), declared=200 * MIB)
