@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from core.log_lines import LineSpool
 SPOOL_BYTES = 64 << 20
 PERIOD = 1.0  # seconds between two questions for more lines
 LOW_BANDWIDTH_PERIOD = 4.0
+_STAMPED = re.compile(r"(\d\d:\d\d:\d\d) (.*)")  # how the service writes a line with its time
 
 
 class FollowedJobLog:
@@ -45,10 +47,16 @@ class FollowedJobLog:
             else:
                 silent = False
                 if part.lines:
-                    self.lines.add(part.lines)
+                    self.lines.add(map(_stamped_line, part.lines))
                 moved, offset = part.next > offset, max(part.next, offset)
                 if part.end:
                     return
                 if moved:  # there may be more
                     continue
             self._closed.wait(LOW_BANDWIDTH_PERIOD if self._is_slow() else PERIOD)
+
+
+def _stamped_line(line: str) -> str:
+    """The line as the log view expects one with a time."""
+    stamped = _STAMPED.fullmatch(line)
+    return f"{stamped[1]}\t\t{stamped[2]}" if stamped else line

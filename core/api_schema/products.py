@@ -125,6 +125,9 @@ class Products(ResponseModel):
     """Why the storage cannot be read; empty: it can."""
     counted: Timestamp | None = None
     """When the pictures in the storage were counted."""
+    normal_folder: Annotated[str, ONE_VISIBLE_LINE] = "normal"
+    """The folder of all normal pictures there; so is `defect_folder`."""
+    defect_folder: Annotated[str, ONE_VISIBLE_LINE] = "defect"
 
 
 class ScoreHistogram(ResponseModel):

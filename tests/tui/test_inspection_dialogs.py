@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from core.api_schema import Correction, JobRequest, ProductSettings, ScoreHistogram, Verdict
+from core.api_schema import Correction, ProductSettings, ScoreHistogram, Verdict
 from core.errors import XaivaError
 from core.service_client.errors import Forbidden
 from core.site import Site
@@ -92,16 +92,16 @@ async def test_a_rebuild_shows_what_it_reads_and_starts_with_enter(
 
 
 async def test_all_memory_banks_are_one_job(bare_site: Site) -> None:
-    async with screen(bare_site, "products") as (pilot, _, jobs):
+    async with screen(bare_site, "products") as (pilot, products, _):
         await pilot.press("B")
         await shows(pilot, "products have none yet")
         await shows(pilot, "! job 43 is live: banks running")
         await pilot.press("escape")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
-        assert not jobs.changes("start")
+        assert not products.changes("rebuild_all")
         await pilot.press("B", "enter")
         await shows(pilot, "Started")
-        assert jobs.changes("start") == [("start", JobRequest(kind="banks"))]
+        assert products.changes("rebuild_all") == [("rebuild_all",)]
 
 
 def test_a_preview_never_counts_unknown_pictures_as_none() -> None:

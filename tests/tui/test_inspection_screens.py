@@ -164,12 +164,16 @@ def test_a_log_is_read_on_from_its_offset_after_an_outage() -> None:
         asked.append(offset)
         if len(asked) == 2:
             raise XaivaError("Inference service", "the connection broke")
-        return JobLog(lines=[f"line {offset}"], next=offset + 7, end=offset == 7)
+        return JobLog(lines=[f"12:00:0{offset} list: line {offset}"], next=offset + 7, end=offset == 7)
 
     log = FollowedJobLog(read, lambda: False)
     log.thread.join(20)
     assert asked == [0, 7, 7]
-    assert log.lines.read(0, 9) == ["line 0", "[Inference service: the connection broke; trying again]", "line 7"]
+    assert log.lines.read(0, 9) == [
+        "12:00:00\t\tlist: line 0",
+        "[Inference service: the connection broke; trying again]",
+        "12:00:07\t\tlist: line 7",
+    ]
 
 
 def test_the_log_of_a_job_that_is_gone_ends_with_the_reason() -> None:

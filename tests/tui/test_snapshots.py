@@ -45,7 +45,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "products": (("comma", "d", "down", "down"), "Inspections of bottle"),
     "rebuild": (("comma", "d", "down", "down", "b"), "job 44 is live"),
     "threshold": (("comma", "d", "down", "down", "t"), "false alarms"),
-    "correct-verdict": (("comma", "d", "down", "down", "c"), "is copied to normal"),
+    "correct-verdict": (("comma", "d", "down", "down", "c"), "is copied to the normal"),
     "inspection": (("comma", "d", "down", "down", "i", "down", "down", "down"), "corrected to normal"),
     "jobs": (("comma", "j", "down", "down"), "4 lines · follows"),
     "failed-job": (("comma", "j", "down", "down", "down"), "connection refused"),

@@ -137,11 +137,7 @@ def detail(
     item: Product | IndexStatus, products: Products, jobs: Sequence[Job] | None, now: float, width: int
 ) -> list[Line]:
     """Everything about one product or index."""
-    facts = (
-        _index_facts(item, now)
-        if isinstance(item, IndexStatus)
-        else _product_facts(item, products.storage_trouble, now)
-    )
+    facts = _index_facts(item, now) if isinstance(item, IndexStatus) else _product_facts(item, products, now)
     job = newest_job(item, jobs or ())
     facts = [
         *facts,
@@ -165,17 +161,18 @@ def _index_facts(index: IndexStatus, now: float) -> list[tuple[str, Cell]]:
     ]
 
 
-def _product_facts(product: Product, storage_trouble: str, now: float) -> list[tuple[str, Cell]]:
+def _product_facts(product: Product, products: Products, now: float) -> list[tuple[str, Cell]]:
     settings = product.settings
     types = {} if product.defect is None else product.defect_types
     origin = "set" if settings.threshold is not None else "as the memory bank measured it"
+    trouble = products.storage_trouble
     last = f", last {local_time(unix(product.last_inspection))}" if product.last_inspection else ""
     return [
         ("bank", generation_text(product.bank, now, "patches") or "none: nothing can be inspected"),
         ("before it", generation_text(product.previous_bank, now, "patches")),
         ("threshold", f"{product.threshold:.2f}, {origin}"),
-        ("normal", _folder_text(f"normal/{product.name}/", product.normal, storage_trouble)),
-        ("defect", _folder_text(f"defect/{product.name}/", product.defect, storage_trouble)),
+        ("normal", _folder_text(f"{products.normal_folder}/{product.name}/", product.normal, trouble)),
+        ("defect", _folder_text(f"{products.defect_folder}/{product.name}/", product.defect, trouble)),
         *((f"  {name}", str(count)) for name, count in sorted(types.items())),
         ("inspected", f"{product.inspected}, {product.defective} of them defective{last}" if product.inspected else ""),
         ("looks at", settings_text(settings)),

@@ -17,9 +17,11 @@ ANYWHERE = "It runs in the service, whether or not this console is open."
 
 def index_preview(index: IndexStatus, products: Products, jobs: Sequence[Job], width: int) -> list[Line]:
     """What rebuilding an index would do."""
-    counts = [product.normal if index.name == "normal" else product.defect for product in products.products]
+    is_normal = index.name == "normal"
+    counts = [product.normal if is_normal else product.defect for product in products.products]
+    folder = products.normal_folder if is_normal else products.defect_folder
     return _preview(
-        _pictures_text(counts, f"{index.name} pictures", f"{index.name}/", products),
+        _pictures_text(counts, f"{index.name} pictures", f"{folder}/", products),
         _stays_text(index.current, "Nothing is found in it until then: it is the first generation."),
         [newest_job(index, jobs)],
         width,
@@ -29,7 +31,7 @@ def index_preview(index: IndexStatus, products: Products, jobs: Sequence[Job], w
 def bank_preview(product: Product, products: Products, jobs: Sequence[Job], width: int) -> list[Line]:
     """What rebuilding the memory bank of a product would do."""
     return _preview(
-        _pictures_text([product.normal], "normal pictures", f"normal/{product.name}/", products),
+        _pictures_text([product.normal], "normal pictures", f"{products.normal_folder}/{product.name}/", products),
         _stays_text(product.bank, "The product cannot be inspected until then: it is the first generation."),
         [newest_job(product, jobs)],
         width,
@@ -42,7 +44,7 @@ def all_banks_preview(products: Products, jobs: Sequence[Job], width: int) -> li
     without = sum(product.bank is None for product in products.products)
     first = f" {without} of {len(products.products)} products have none yet." if without else ""
     return _preview(
-        _pictures_text(counts, "normal pictures", "normal/", products),
+        _pictures_text(counts, "normal pictures", f"{products.normal_folder}/", products),
         f"One product after the other; its old memory bank answers until the new one is whole.{first}",
         [newest_job(product, jobs) for product in products.products],
         width,

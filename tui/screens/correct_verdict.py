@@ -37,10 +37,9 @@ class CorrectVerdict(FieldForm[Inspection]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        product = self._inspection.product
         words = (
-            f"The picture is copied to normal/{product}/, or to the folder of the type in defect/{product}/, in the "
-            "storage; the next rebuild learns from it."
+            f"The picture is copied to the normal pictures of {self._inspection.product} in the storage, or to its "
+            "defects of that type; the next rebuild learns from it."
         )
         if self._other is Verdict.DEFECT:
             self.query_one("#defect_type").focus()

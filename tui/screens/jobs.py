@@ -211,7 +211,7 @@ class JobsScreen(ListScreen):
             f"Cancel {job_format.title(job)}, job {job.id}?",
             text,
             "Cancel it",
-            lambda: self.background(work, self._told),
+            lambda: self.background(work, self._show_result),
         )
 
     def action_retry(self) -> None:
@@ -219,16 +219,20 @@ class JobsScreen(ListScreen):
         if job is None or job.state.live:
             self.notify("the job has not ended yet" if job else "no job selected")
             return
+        if job.state is JobState.DONE:
+            self.notify("the job is done: Products (,d) starts a new one")
+            return
         words = "It runs again with the same options, and takes from the finished parts what has not changed."
         work = partial(self.console.service.jobs.retry, job.id)
         self.ask_to_start(
             f"{job_format.title(job).capitalize()} again",
             "Start again",
             lambda: lambda width: wrap(words, width),
-            lambda: self.background(work, self._told),
+            lambda: self.background(work, self._show_result),
         )
 
-    def _told(self, job: Job) -> None:
+    def _show_result(self, job: Job) -> None:
         self.choices.move_cursor_to_new(str(job.id))
+        self._follow_log()  # that of a job that was started again goes on
         self.console.store.ask_now("jobs", "job")
         self.notify(f"{job_format.title(job)}, job {job.id}: {job.state.word}")

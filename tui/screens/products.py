@@ -16,7 +16,6 @@ from core.api_schema import (
     Inspection,
     InspectionPage,
     Job,
-    JobRequest,
     Product,
     Products,
     ProductSettings,
@@ -248,8 +247,7 @@ class ProductsScreen(PictureListScreen):
             self.notify("there is no product")
             return
         preview = partial(rebuilds.all_banks_preview, products, self._jobs or [])
-        work = partial(self.console.service.jobs.start, JobRequest(kind="banks"))
-        self._ask("Rebuild the memory banks of all products", preview, work)
+        self._ask("Rebuild the memory banks of all products", preview, self.console.service.products.rebuild_all)
 
     def _ask(self, title: str, preview: Formatter, work: Callable[[], Job]) -> None:
         """Show what a rebuild would do, then start it."""

@@ -19,6 +19,7 @@ from core.inference.database.errors import DatabaseError
 from core.inference.inspection.banks import BankShelf, BankStatus
 from core.inference.inspection.index_pair import IndexPair
 from core.inference.inspection.inspections import InspectionStore, ProductCounts
+from core.inference.inspection.layout import Layout
 from core.inference.inspection.picture_counts import Counted, PictureCount, PictureCounts
 from core.inference.inspection.products import ProductStore, unknown_product
 from core.inference.jobs.service import JobService
@@ -40,6 +41,7 @@ class Catalogue:
         indexes: IndexPair,
         jobs: JobService,
         storage: str,
+        layout: Layout,
     ) -> None:
         self._products = products
         self._inspections = inspections
@@ -48,6 +50,7 @@ class Catalogue:
         self._indexes = indexes
         self._jobs = jobs
         self._storage = storage
+        self._layout = layout
         self._lock = threading.Lock()
         self._numbers: tuple[dict[str, ProductCounts], dict[tuple[str, str], int]] = ({}, {})
         self._numbers_until = 0.0
@@ -71,6 +74,8 @@ class Catalogue:
             storage=self._storage,
             storage_trouble=counted.trouble,
             counted=counted.at,
+            normal_folder=self._layout.normal,
+            defect_folder=self._layout.defect,
         )
 
     def product(self, name: str) -> Product:

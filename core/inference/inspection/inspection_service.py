@@ -80,7 +80,7 @@ class InspectionService:
         self._counts = PictureCounts(storage, layout)
         self._corrections = Corrections(self.inspections, self.pictures, storage, layout)
         self.catalogue = Catalogue(
-            self._products, self.inspections, self._counts, self._banks, self._indexes, jobs, storage.shown
+            self._products, self.inspections, self._counts, self._banks, self._indexes, jobs, storage.shown, layout
         )
         self.chores: tuple[Callable[[], object], ...] = (self._log.catch_up, self._corrections.clean_up)
         self._retention = InspectionRetention(self.pictures, self.inspections, settings, self.chores)
