@@ -5,10 +5,11 @@ Any process may do so at any time, several at once: who starts an operation is d
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
 import time
-from pathlib import Path
 
 from core.errors import os_reason
 from core.files import write_remedy
@@ -16,13 +17,13 @@ from core.operations import processes, sql
 from core.operations.database import ledger_errors, read_rows, shared_connection, transaction
 from core.operations.dispatch import DispatchPlan, plan_dispatch
 from core.operations.endings import end_dead, end_unstarted
-from core.operations.liveness import has_died
+from core.operations.liveness import has_died, lock_file, take_lock
 from core.operations.model import OperationFailure
 from core.operations.place import Place
 from core.operations.rows import parse_queue_entry, title_of
 from core.operations.spawn import spawn_supervisor
 
-START_SECONDS = 30.0  # how long a supervisor may take to acquire its operation before that counts as crashed
+START_SECONDS = 30.0  # how long a supervisor without a lock may take to acquire its operation
 HELD_REASON = "waits for the next start of the service"
 
 
@@ -52,15 +53,14 @@ def dispatch(place: Place) -> dict[int, OperationFailure]:
     Raises XaivaError when the ledger cannot be written.
     """
     connection = shared_connection(place.ledger, place.network_remedy)
-    with ledger_errors(place.ledger), transaction(connection):
-        if connection.execute(sql.QUEUE_HELD).fetchone():
-            return {}
-        entries = map(parse_queue_entry, connection.execute(sql.QUEUE).fetchall())
-        chosen = plan_dispatch(entries, place.capacity).start
-        for identifier in chosen:
-            values = {"id": identifier, "boot": processes.boot_id(), "lease": time.monotonic() + START_SECONDS}
-            connection.execute(sql.MARK_STARTING, values)
-    failures = {identifier: _spawn(place, identifier) for identifier in chosen}
+    with contextlib.ExitStack() as locks:  # held until the supervisors have inherited them
+        with ledger_errors(place.ledger), transaction(connection):
+            if connection.execute(sql.QUEUE_HELD).fetchone():
+                return {}
+            entries = map(parse_queue_entry, connection.execute(sql.QUEUE).fetchall())
+            chosen = plan_dispatch(entries, place.capacity).start
+            started = [_mark_starting(place, connection, identifier, locks) for identifier in chosen]
+        failures = {row["id"]: _spawn(place, row, lock) for row, lock in started}
     return {identifier: failure for identifier, failure in failures.items() if failure is not None}
 
 
@@ -68,15 +68,24 @@ def _plan(place: Place) -> DispatchPlan:
     return plan_dispatch(map(parse_queue_entry, _read(place, sql.QUEUE)), place.capacity)
 
 
-def _spawn(place: Place, identifier: int) -> OperationFailure | None:
-    rows = _read(place, sql.GET, identifier)
-    if not rows:
-        return None
-    (row,) = rows
-    log: Path = place.operation_file(identifier, ".log")
+def _mark_starting(
+    place: Place, connection: sqlite3.Connection, identifier: int, locks: contextlib.ExitStack
+) -> tuple[sqlite3.Row, int | None]:
+    """Give the operation a lease; returns its row and its lock, which is taken before anybody can see the lease."""
+    row = connection.execute(sql.GET, {"id": identifier}).fetchone()
+    lock = take_lock(lock_file(place, identifier, row["token"]))
+    if lock is not None:
+        locks.callback(os.close, lock)
+    values = {"id": identifier, "boot": processes.boot_id(), "lease": time.monotonic() + START_SECONDS}
+    connection.execute(sql.MARK_STARTING, values)
+    return connection.execute(sql.GET, values).fetchone(), lock
+
+
+def _spawn(place: Place, row: sqlite3.Row, lock: int | None) -> OperationFailure | None:
+    log = place.operation_file(row["id"], ".log")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        spawn_supervisor(place, identifier, row["token"], log)
+        spawn_supervisor(place, row["id"], row["token"], log, lock)
     except OSError as error:
         failure = OperationFailure(
             what=f"{title_of(row)} could not be started", why=os_reason(error), remedy=_spawn_remedy(error)
@@ -86,8 +95,8 @@ def _spawn(place: Place, identifier: int) -> OperationFailure | None:
     return None
 
 
-def _read(place: Place, statement: str, identifier: int = 0):  # type: ignore[no-untyped-def]
-    return read_rows(place.ledger, statement, {"id": identifier}, place.network_remedy)
+def _read(place: Place, statement: str) -> list[sqlite3.Row]:
+    return read_rows(place.ledger, statement, {}, place.network_remedy)
 
 
 def _spawn_remedy(error: OSError) -> str:

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from core.operations import processes, rows, sql
 from core.operations.database import connect, ledger_errors, transaction
-from core.operations.liveness import hold_lock, lock_file
+from core.operations.liveness import lock_file
 from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place
 from core.operations.retries import Requests
@@ -188,8 +188,6 @@ class Lease:
 def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> Lease | None:
     """Take a queued operation; None when it was cancelled or another supervisor has taken it. Raises XaivaError."""
     connection = connect(place.ledger, place.network_remedy)
-    lock = lock_file(place, identifier, token)
-    hold_lock(lock)  # before the row says that this process has it
     tick = time.monotonic()
     values = {
         "id": identifier,
@@ -205,7 +203,7 @@ def acquire_lease(place: Place, identifier: int, token: str, temporary: str) -> 
     }
     with ledger_errors(place.ledger), transaction(connection):
         if not connection.execute(sql.ACQUIRE, values).rowcount:
-            lock.unlink(missing_ok=True)
+            lock_file(place, identifier, token).unlink(missing_ok=True)
             return None
         row = connection.execute(sql.GET, values).fetchone()
         rows.record_event(connection, identifier, f"started, attempt {row['attempt']}")

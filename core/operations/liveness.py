@@ -1,12 +1,11 @@
 """Decides whether the supervisor of a live operation is gone.
 
-In its own pid namespace, its pid and start time tell. From another one, such as that of a restarted container, its
-lock does: the kernel releases it when the process ends, whichever namespace it was in.
+In its own pid namespace, its pid and start time tell. Before it has written them, and from another namespace, such as
+that of a restarted container, its lock does: the kernel releases it when the process ends, wherever it ran.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
@@ -23,22 +22,26 @@ def lock_file(place: Place, identifier: int, token: str) -> Path:
     return place.operation_file(identifier, f".{token[:8]}.lock")
 
 
-def hold_lock(path: Path) -> None:
-    """Lock the file until this process ends. On a full disk there is none, and the lease has to do."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_EX | fcntl.LOCK_NB)
+def take_lock(path: Path) -> int | None:
+    """Lock the file; returns its handle, which the supervisor inherits. None on a full disk: the lease has to do."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    return handle
 
 
 def has_died(place: Place, row: sqlite3.Row) -> bool:
     """Whether the supervisor of a row of `sql.HELD` is gone. A row without a lease waits, and has none."""
     if row["boot"] != processes.boot_id():
         return True  # the machine was restarted in the meantime, or this is another machine
-    if row["state"] == OperationState.RUNNING.value:
-        if shares_pid_namespace(row):
-            return not processes.is_alive(row["pid"], row["pid_start"])
-        locked = _is_locked(lock_file(place, row["id"], row["token"]))
-        if locked is not None:
-            return not locked
+    if row["state"] == OperationState.RUNNING.value and shares_pid_namespace(row):
+        return not processes.is_alive(row["pid"], row["pid_start"])
+    locked = _is_locked(lock_file(place, row["id"], row["token"]))
+    if locked is not None:
+        return not locked
     return bool(time.monotonic() > row["lease"])
 
 

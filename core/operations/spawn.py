@@ -24,10 +24,10 @@ def interpreter_command(module: str, *arguments: str, detached: bool = False) ->
     return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
 
 
-def spawn_supervisor(place: Place, identifier: int, token: str, log: Path) -> None:
+def spawn_supervisor(place: Place, identifier: int, token: str, log: Path, lock: int | None) -> None:
     """Start the supervisor of an operation in its own session; it outlives this process and its terminal.
 
-    Raises OSError when no process can be created.
+    It inherits the handle of its lock, and with that the lock. Raises OSError when no process can be created.
     """
     arguments = (place.opener, os.fspath(place.root), str(identifier), token)
     with open(log, "ab") as output:
@@ -38,6 +38,7 @@ def spawn_supervisor(place: Place, identifier: int, token: str, log: Path) -> No
             stderr=output,
             cwd=place.root,
             env={**place.env, OPERATION_TOKEN_VARIABLE: token},
+            pass_fds=() if lock is None else (lock,),
             start_new_session=True,
             check=False,
         )

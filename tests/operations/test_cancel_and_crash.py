@@ -207,6 +207,16 @@ def test_a_process_with_the_pid_of_the_dead_supervisor_is_not_taken_for_it(ledge
     until(lambda: ledger.get(operation.id).state is OperationState.CRASHED)
 
 
+def test_a_start_that_is_killed_on_its_way_is_noticed_at_once(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(words: list[str], **how: Any) -> Any:
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", killed)
+    assert ledger.start("quick", "thing").state is OperationState.CRASHED
+    monkeypatch.undo()
+    assert ledger.wait(ledger.start("quick", "thing").id).state is OperationState.DONE
+
+
 def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: Site) -> None:
     operation, _ = start_and_wait(ledger)
     for pid in processes_of(operation, site.root) - {os.getpid()}:
