@@ -10,7 +10,6 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.exceptions import WebSocketRequestValidationError
@@ -59,12 +58,11 @@ class _SocketRole(SocketRule):
     async def __call__(self, websocket: WebSocket) -> None:
         _check_origin(websocket)
         websocket.state.query = _read_query(websocket, self._query)
-        with WAITING_SOCKETS.slot():
-            try:
-                bearer = await _bearer_token(websocket)
-                await self.check_again(websocket, bearer)
-            except XaivaError as error:
-                raise refusal(error) from None
+        bearer = await _accept(websocket)
+        try:
+            await self.check_again(websocket, bearer)
+        except XaivaError as error:
+            raise refusal(error) from None
         websocket.state.bearer = bearer
         websocket.state.rule = self
 
@@ -159,7 +157,8 @@ def _check_origin(websocket: WebSocket) -> None:
     if origin is None:
         return
     allowed = websocket.app.state.service.settings.cors_origins.replace(",", " ").split()
-    if "*" in allowed or origin in allowed or urlsplit(origin).netloc == websocket.headers.get("host"):
+    host = websocket.headers.get("host")
+    if "*" in allowed or origin in (*allowed, f"http://{host}", f"https://{host}"):
         return
     raise InsufficientRole("Origin", "pages of this origin may not use the service", "add it to XAIVA_CORS_ORIGINS")
 
@@ -181,19 +180,26 @@ def _read_query(websocket: WebSocket, kind: type[BaseModel]) -> BaseModel:
         raise InputError(f"query.{field}", why, "docs/jobs.md describes the streams") from None
 
 
-async def _bearer_token(websocket: WebSocket) -> str:
-    """Accept the socket and get its token. Raises Unauthorised."""
+async def _accept(websocket: WebSocket) -> str:
+    """Accept the socket and get its token. Raises TooManyRequests before it is accepted."""
     offered: list[str] = websocket.scope["subprotocols"]
     if BEARER_PROTOCOL in offered:
         await websocket.accept(BEARER_PROTOCOL)
         following = offered[offered.index(BEARER_PROTOCOL) + 1 :]
         return following[0] if following else ""
-    await websocket.accept()
+    with WAITING_SOCKETS.slot():
+        await websocket.accept()
+        return await _first_message(websocket)
+
+
+async def _first_message(websocket: WebSocket) -> str:
+    """The token in the first message. Closes the socket when none comes in time."""
     try:
         text = await asyncio.wait_for(websocket.receive_text(), TOKEN_SECONDS)
         message = json.loads(text)
-    except (asyncio.TimeoutError, ValueError, KeyError):
+    except (asyncio.TimeoutError, ValueError, KeyError, RecursionError):  # KeyError: it is not text
         message = None
     if isinstance(message, dict) and isinstance(message.get("token"), str) and len(message) == 1:
         return str(message["token"])
-    raise Unauthorised("Token", f"none came within {TOKEN_SECONDS:g} s", 'send {"token": "…"} as first message')
+    why = f'no first message {{"token": "…"}} within {TOKEN_SECONDS:g} s'
+    raise refusal(Unauthorised("Token", why, "send it, or use the subprotocol xaiva.bearer"))
