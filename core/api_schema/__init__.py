@@ -95,6 +95,7 @@ from core.api_schema.storage import (
     ObjectPage,
     ObjectStorageStatus,
     SignedUrl,
+    SignedUrlRequest,
     StorageFinding,
     StoredObject,
 )
@@ -181,6 +182,7 @@ __all__ = [
     "ScoreHistogram",
     "ServiceStatus",
     "SignedUrl",
+    "SignedUrlRequest",
     "Slug",
     "Statistics",
     "StatisticsQuery",

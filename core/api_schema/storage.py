@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.api_schema.base import ONE_VISIBLE_LINE, ResponseModel, Timestamp
+from core.api_schema.base import ONE_VISIBLE_LINE, RequestModel, ResponseModel, Timestamp
 
 ObjectKey = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -38,10 +38,19 @@ class ObjectPage(ResponseModel):
     """The cursor of the following page; empty: this is the last one."""
 
 
+class SignedUrlRequest(RequestModel):
+    """Asks for an address that gives an object to anybody."""
+
+    key: ObjectKey
+    seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
+    """How long it is valid."""
+
+
 class SignedUrl(ResponseModel):
     """An address that gives the object to anybody until it expires."""
 
     url: str
+    """A path and query, beginning with `/`, are those of the service itself."""
     expires: Timestamp
 
 

@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "event": ("events", "Events that the cameras detected: list, acknowledge, export, watch."),
     "product": ("products", "Products that the service inspects: pictures, verdicts, memory banks, indexes."),
     "rule": ("rules", "Who is notified of which events."),
+    "storage": ("storage", "Where the service finds its pictures: list, put, get, delete objects."),
     "user": ("users", "Users who may log in to the inference service."),
     "login": ("login", "Log in to the inference service."),
     "logout": ("login", "Log out of the inference service."),

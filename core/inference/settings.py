@@ -73,6 +73,8 @@ class ServiceSettings(BaseModel):
     normal_prefix: Annotated[str, AfterValidator(_check_prefix)] = "normal"
     """The folder of normal pictures there; so is `defect_prefix`."""
     defect_prefix: Annotated[str, AfterValidator(_check_prefix)] = "defect"
+    storage_connections: Annotated[int, Field(ge=1, le=64)] = 10
+    """Objects that are fetched from a bucket at once."""
     jobs: Path | None = None
     """Folder of the jobs' ledger, on a local disk; None: `jobs` in `data`."""
     jobs_keep: Annotated[int, Field(ge=10)] = 500

@@ -39,6 +39,7 @@ _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+|=)(\"[^\"\n]*\"|'[^'\n]
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)(?![a-z]+(?![\w~+/=-]))[A-Za-z0-9._~+/=-]{6,}")
 _QUERY = re.compile(r"(?<![\w/:%])(/[\w./%-]*\?)([^\s\"'<>`]+)")  # after a path, as in an access log
 _ELEMENT = re.compile(r"(<(?:\w+:)?(?:password|token|secret)\w*(?:\s[^<>]*)?>)[^<>]+(?=</)", re.I)  # of XML
+_SIGNATURE = re.compile(r"\b(signature=)[0-9a-f]{16,}", re.I)  # of a presigned address
 _TOKEN = re.compile(  # tokens with a known prefix, and private keys
     r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA\w{16}"
     r"|AIza[\w-]{35}|pypi-AgE[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
@@ -92,7 +93,7 @@ def redact_text(value: str, extra_secrets: re.Pattern[str] | None = None) -> str
         value = _WITHOUT_SCHEME.sub(f"{HIDDEN}@", value)
     if "=" in value or ":" in value:
         value = _LINE.sub(_redact_assignment, _ASSIGNED.sub(_redact_assignment, value))
-        value = _HEADER.sub(_redact_header, value)
+        value = _SIGNATURE.sub(rf"\1{HIDDEN}", _HEADER.sub(_redact_header, value))
     if "?" in value:
         value = _QUERY.sub(lambda match: match[1] + redact_query(match[2]), value)
     if "</" in value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,24 +21,40 @@ MAX_FAILURES_IN_A_ROW = 5  # without any data received in between
 ProgressCallback = Callable[[int, int], None]  # bytes so far, total bytes (0: unknown)
 
 
-def save(transport: HttpTransport, path: str, target: Path, on_progress: ProgressCallback | None = None) -> Path:
-    """Download `path` to `target`, replacing it, and return `target`.
+def save(
+    transport: HttpTransport,
+    path: str,
+    target: Path,
+    on_progress: ProgressCallback | None = None,
+    *,
+    query: Mapping[str, str] | None = None,
+    silence: float = MAX_SILENCE_SECONDS,
+) -> Path:
+    """Download `path` to `target`, replacing it, and return `target`. `silence`: seconds without data that break it.
 
     Raises ServiceError if the connection keeps breaking, InputError if the target cannot be written.
     """
     with open_output_file(target) as file:
-        _download(transport, path, file, on_progress or (lambda _done, _all: None))
+        _download(transport, path, query or {}, file, on_progress or (lambda _done, _all: None), silence)
     return target
 
 
-def _download(transport: HttpTransport, path: str, file: BinaryIO, on_progress: ProgressCallback) -> None:
+def _download(
+    transport: HttpTransport,
+    path: str,
+    query: Mapping[str, str],
+    file: BinaryIO,
+    on_progress: ProgressCallback,
+    silence: float,
+) -> None:
     """Request the missing bytes until the file is complete."""
     tag, failures = "", 0
     while True:
         before = file.tell()
         resume = {"Range": f"bytes={before}-", "If-Range": tag} if before and tag else {}
         try:
-            with transport.stream(path, {}, {**resume, "Accept-Encoding": "identity"}, MAX_SILENCE_SECONDS) as response:
+            headers = {**resume, "Accept-Encoding": "identity"}
+            with transport.stream(path, query, headers, silence) as response:
                 if response.status_code != 206:
                     file.seek(0)
                     file.truncate()

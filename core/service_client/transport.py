@@ -6,7 +6,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -108,6 +108,25 @@ class HttpTransport:
         response = self._request_once(method, path, bearer, body, query, wait, headers)
         if response.status_code == 401 and (renewed := self._renew_refused(bearer)):
             response = self._request_once(method, path, renewed, body, query, wait, headers)
+        return self.checked(response)
+
+    def send_pieces(
+        self, method: str, path: str, pieces: Callable[[], Iterator[bytes]], size: int, seconds: float
+    ) -> httpx.Response:
+        """As `send`, with a body of `size` bytes that comes in pieces, from the start again for a renewed login."""
+        self._probe_port()
+        import httpx
+
+        def send(bearer: str) -> httpx.Response:
+            headers = {**_authorisation(bearer), "Content-Length": str(size)}
+            limits = httpx.Timeout(self._timeout, read=seconds, write=seconds)
+            with self.translated_errors(seconds):
+                return self._http_client().request(method, path, headers=headers, content=pieces(), timeout=limits)
+
+        bearer = self.bearer_token()
+        response = send(bearer)
+        if response.status_code == 401 and (renewed := self._renew_refused(bearer)):
+            response = send(renewed)
         return self.checked(response)
 
     def send_without_token(self, method: str, path: str, body: BaseModel) -> httpx.Response:

@@ -103,6 +103,13 @@ RULES = {
     "POST /api/admin/deployment/patchcore": "admin",
     "GET /api/admin/deployment/status/{task_id}": "admin",
     "GET /api/admin/deployment/logs": "admin",
+    "GET /storage": "viewer",
+    "GET /storage/objects": "viewer",
+    "GET /storage/object": "viewer",
+    "PUT /storage/object": "operator",
+    "DELETE /storage/object": "operator",
+    "POST /storage/url": "operator",
+    "GET /storage/signed": "",
 }
 # Every WebSocket and the least role it asks for.
 SOCKET_RULES = {"/jobs/stream": "viewer", "/jobs/{job}/stream": "viewer"}

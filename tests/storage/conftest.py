@@ -19,10 +19,16 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def rclone_buckets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder whose folders are the buckets of rclone."""
     buckets = tmp_path_factory.mktemp("rclone") / "buckets"
     buckets.mkdir()
-    with rclone_s3(buckets) as server:
+    return buckets
+
+
+@pytest.fixture(scope="session")
+def rclone(rclone_buckets: Path) -> Iterator[S3Server]:
+    with rclone_s3(rclone_buckets) as server:
         yield server
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +30,11 @@ class S3Server:
     """A running server."""
 
     port: int
+    process: int
+
+    def look_again(self) -> None:
+        """Make rclone forget the folders that it has in its cache; it does so soon, not at once."""
+        os.kill(self.process, signal.SIGHUP)
 
     @property
     def endpoint(self) -> str:
@@ -65,8 +72,8 @@ def rclone_s3(folder: Path) -> Iterator[S3Server]:
             "s3",
         ]  # its cache stays on: without it, it is 1,000x slower
         command += ["--addr", f"127.0.0.1:{port.number}", "--auth-key", f"{KEY},{SECRET}", str(folder)]
-        with _running(command, folder.parent / "rclone.log", port.number):
-            yield S3Server(port.number)
+        with _running(command, folder.parent / "rclone.log", port.number) as process:
+            yield S3Server(port.number, process)
 
 
 @contextmanager
@@ -89,24 +96,25 @@ def seaweed_s3(folder: Path) -> Iterator[S3Server]:
         ]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         command += [f"-{name}={port.number}" for name, port in ports.items()]
-        with _running(command, folder / "weed.log", ports["s3.port"].number):
-            yield S3Server(ports["s3.port"].number)
+        with _running(command, folder / "weed.log", ports["s3.port"].number, grace=0) as process:
+            yield S3Server(ports["s3.port"].number, process)
     finally:
         for port in ports.values():
             port.close()
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
+def _running(command: list[str], log: Path, port: int, grace: float = 5) -> Iterator[int]:
+    """The running server as its process id; `grace`: seconds that it gets to end, where it can do so quickly."""
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         _wait_until_it_answers(process, log, port)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(grace)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

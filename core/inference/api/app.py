@@ -28,6 +28,7 @@ from core.inference.api import (
     sockets,
     statistics,
     status,
+    storage,
     users,
 )
 from core.inference.api.middleware import RequestGuard
@@ -41,6 +42,7 @@ _ROUTE_MODULES = (
     *(job_streams, jobs, deployment),  # in this order: /jobs/stream is not the job "stream"
     *(products, inspections),
 )
+_ROUTE_MODULES = (health, metrics, auth, users, cameras, status, events, media, statistics, rules, storage)
 
 
 def create_app(service: InferenceService) -> FastAPI:

@@ -33,6 +33,7 @@ from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.inference.storage.model import StorageDown, StorageRefused
+from core.inference.storage.model import KeyConflict, NoObject, StorageDown, StorageRefused
 from core.validation_errors import describe_error
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (UnknownProduct, 404),
     (UnknownInspection, 404),
     (UnknownJob, 404),
+    (NoObject, 404),
     (CameraExists, 409),
     (TooManyCameras, 409),
     (NoCores, 409),
@@ -83,6 +85,7 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (PictureGone, 409),
     (JobBusy, 409),
     (JobEnded, 409),
+    (KeyConflict, 409),
     (RangeNotSatisfiable, 416),
     (TooManyRequests, 429),
     (InputError, 422),

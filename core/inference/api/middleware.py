@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20  # the largest real request, a camera with all its zones, has some 50 KB
 BODY_LIMITS = {"/inspect": 33 << 20}  # routes that take pictures: 32 MiB, and what a form adds
+BODY_LIMITS = {"/storage/object": 512 << 20}  # routes that take pictures and other files
 
 
 class RequestGuard:

@@ -31,6 +31,8 @@ INSPECTIONS = Bulkhead("Inspections", 2, 10, retry_after=1, niceness=5)  # fewer
 OBJECT_STORAGE = Bulkhead("Requests that need the object storage", 2, 10)
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests
 BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, JOBS, INSPECTIONS, OBJECT_STORAGE)
+STORAGE = Bulkhead("Requests to the object storage", 6, 10)  # it may hang
+BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, STORAGE)
 
 RETRY_AFTER_SECONDS = 5.0  # when too many responses are open
 _BULKHEAD = "bulkhead"  # the attribute that `in_bulkhead` sets on a function

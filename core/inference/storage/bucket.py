@@ -26,7 +26,7 @@ from core.inference.storage.s3_client import CONNECT_SECONDS, READ_SECONDS, S3Cl
 from core.inference.storage.written import disk_errors
 
 PAGE = 1000  # objects; the most that S3 lists at once
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 128 << 10  # what a cut in the middle may cost at most
 PART_BYTES = 5 << 20  # larger files are sent in parts of this size
 MOST_URL_DAYS = 7  # the limit of S3
 _SLOWEST_UPLOAD = 20_000  # bytes a second; slower is a fault
@@ -114,7 +114,11 @@ class Bucket:
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         _check(key)
         with disk_errors(target), replace_atomically(target) as part:
-            return asyncio.run(self.fetch_object(ObjectInfo(key, -1, "", None), part, lambda _count: None))
+            return self.read_object(key, part)
+
+    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
+        _check(key)
+        return asyncio.run(self.fetch_object(ObjectInfo(key, -1, "", None), part, lambda _count: None))
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         transfer = _Transfer(self, info, part, count)

@@ -1,4 +1,4 @@
-"""Downloads many objects at once, on an event loop in a thread of its own, which ends at once when it is told to."""
+"""Downloads many objects at once, on an event loop in a thread of its own, which stops at once when asked to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ Result = ObjectInfo | NameFinding
 class Downloads:
     """A context in which `wanted` comes in, in the order of completion; leaving it stops what is under way.
 
-    `name` gives the path below the folder for an object. `count` is told of bytes, in the thread of the downloads.
+    `name` gives the path below the folder for an object. `count` gets the bytes of every piece,
+    in the thread of the downloads.
     """
 
     def __init__(

@@ -20,7 +20,15 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from core.errors import InputError, XaivaError, os_reason
 from core.files import CHUNK_BYTES, TEMPORARY_PREFIX, describe_irregular_file, disk_error, replace_atomically
 from core.inference.storage.folder_listing import list_folder, object_info
-from core.inference.storage.model import NameFinding, NoObject, ObjectInfo, ObjectList, StorageDown, StorageRefused
+from core.inference.storage.model import (
+    KeyConflict,
+    NameFinding,
+    NoObject,
+    ObjectInfo,
+    ObjectList,
+    StorageDown,
+    StorageRefused,
+)
 from core.inference.storage.names import shown_key, why_unusable
 from core.inference.storage.signed_urls import UrlSigner
 from core.inference.storage.written import disk_errors
@@ -90,7 +98,10 @@ class Folder:
 
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         with disk_errors(target), replace_atomically(target) as part:
-            return self._copy(key, part, lambda _count: None)
+            return self.read_object(key, part)
+
+    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
+        return self._copy(key, part, lambda _count: None)
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         return self._copy(info.key, part, count)
@@ -110,6 +121,10 @@ class Folder:
         if why := why_unusable(key):
             raise InputError(_what(key), why, "give it another name")
         return self._signer.url(key, expires)
+
+    def is_signed(self, key: str, until: int, signature: str) -> bool:
+        """Whether `get_url` made this address, and it has not expired."""
+        return self._signer.is_valid(key, until, signature)
 
     def local_path(self, key: str) -> Path | None:
         return self.root / key
@@ -179,11 +194,11 @@ class Folder:
             return NoObject(what, f"there is no such object in {self.shown}")
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EEXIST):
             why = f"{self.shown}: a file, a folder or a link of this name is in the way"
-            return StorageRefused(what, why, "a folder cannot hold a/b beside a file a, and links are not followed")
+            return KeyConflict(what, why, "a folder cannot hold a/b beside a file a, and links are not followed")
         if error.errno == errno.ENAMETOOLONG:
             return StorageRefused(what, f"{self.shown}: a part of its name is too long for the file system")
         if error.errno == errno.ENOTEMPTY:
-            return StorageRefused(what, f"{self.shown}: the folder is not empty", "delete its objects first")
+            return KeyConflict(what, f"{self.shown}: the folder is not empty", "delete its objects first")
         if error.errno in _DOWN:
             return StorageDown(what, f"{self.shown}: {os_reason(error)}", "check its disk, or the server of its share")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

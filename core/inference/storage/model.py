@@ -19,6 +19,10 @@ class StorageRefused(XaivaError):
     """The storage refuses: wrong credentials, no such bucket, no permission."""
 
 
+class KeyConflict(StorageRefused):
+    """Something else has the name: a folder, a link, or a file where a folder must be."""
+
+
 class NoObject(XaivaError):
     """There is no object with that key."""
 
@@ -78,6 +82,9 @@ class ObjectStorage(Protocol):
 
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         """Fetch an object into a file, whole or not at all. Raises NoObject."""
+
+    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
+        """Write the object into an open, empty file. Raises NoObject."""
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         """Write the object into an open, empty file, and tell `count` of every piece: bytes, negative for a new start.

@@ -1,0 +1,216 @@
+"""Routes for the object storage: what lies there, objects in and out, addresses that expire.
+
+A storage may hang. Its requests have threads of their own, and an object crosses the data folder's disk, so that
+neither a slow storage nor a slow caller holds what the other needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from core.api_schema import (
+    ObjectPage,
+    ObjectStorageStatus,
+    Role,
+    SignedUrl,
+    SignedUrlRequest,
+    StorageFinding,
+    StoredObject,
+)
+from core.disk_space import check_space
+from core.errors import XaivaError
+from core.files import CHUNK_BYTES
+from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_role
+from core.inference.api.errors import InsufficientRole, NotFound
+from core.inference.api.threads import STORAGE, ResponseLimit, routes_in, run_in
+from core.inference.storage.folder import Folder
+from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
+from core.inference.storage.written import disk_errors
+
+router = APIRouter(prefix="/storage", tags=["storage"], route_class=routes_in(STORAGE))
+
+MAX_PAGE = 1000
+OPEN_TRANSFERS = ResponseLimit("Transfers of objects", 8)
+PICTURES = "inspection"  # users who may see only some cameras need this word among them
+_SHOWN_KINDS = frozenset(("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif"))
+_CONTENT: ResponseDocs = {
+    200: {
+        "description": "The object",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+Key = Annotated[str, Query(min_length=1, max_length=1024)]
+
+
+async def get_storage(service: Service, caller: CurrentCaller) -> ObjectStorage:
+    """The object storage. Raises InsufficientRole for users who see some cameras alone."""
+    if not caller.sees(PICTURES):
+        why = f"{caller.name} may see only some cameras, and {PICTURES} is not one of them"
+        raise InsufficientRole("Object storage", why, f"ask an administrator to add {PICTURES} to their cameras")
+    return service.storage
+
+
+Storage = Annotated[ObjectStorage, Depends(get_storage)]
+
+
+@router.get("", **require_role(Role.VIEWER, 403))
+def status(storage: Storage) -> ObjectStorageStatus:
+    """Where pictures come from, and whether it answers now."""
+    try:
+        storage.list_page(limit=1)
+    except XaivaError as error:
+        return ObjectStorageStatus(url=storage.shown, why=error.why or error.what)
+    return ObjectStorageStatus(url=storage.shown)
+
+
+@router.get("/objects", **require_role(Role.VIEWER, 403))
+def objects(
+    storage: Storage,
+    prefix: Annotated[str, Query(max_length=1024)] = "",
+    cursor: Annotated[str, Query(max_length=4096)] = "",
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    level: bool = False,
+) -> ObjectPage:
+    """A page of the objects below a prefix; with `level=true` only those directly below it, and the folders there."""
+    page = storage.list_page(prefix, cursor=cursor, limit=limit, level=level)
+    return ObjectPage(
+        objects=[_stored(entry) for entry in page.entries if isinstance(entry, ObjectInfo)],
+        folders=page.folders,
+        findings=[StorageFinding(key=each.key, why=each.why) for each in page.entries if isinstance(each, NameFinding)],
+        next=page.cursor,
+    )
+
+
+@router.get("/object", response_class=Response, **require_role(Role.VIEWER, 403, 404, content=_CONTENT))
+async def download(service: Service, storage: Storage, key: Key) -> Response:
+    """The content of an object."""
+    return await _send(service.settings.data, storage, key)
+
+
+@router.put("/object", openapi_extra=_BODY, **require_role(Role.OPERATOR, 409))
+async def upload(
+    service: Service, storage: Storage, request: Request, key: Key, content_length: Annotated[int, Header(ge=0)] = 0
+) -> StoredObject:
+    """Store the body as an object, in place of one of that key: at most 512 MiB."""
+    data = service.settings.data
+    with OPEN_TRANSFERS.slot():
+        await run_in(STORAGE, lambda: check_space({data: content_length}, "an object on its way to the storage"))
+        with tempfile.TemporaryFile(dir=data) as file:
+            await _receive(request, file)
+            source = Path(f"/proc/self/fd/{file.fileno()}")  # it has no name that a kill could leave behind
+            return _stored(await run_in(STORAGE, partial(storage.upload_file, key, source)))
+
+
+@router.delete("/object", status_code=204, **require_role(Role.OPERATOR, 409))
+def delete(storage: Storage, key: Key) -> None:
+    """Delete an object, or an empty folder with `/` at its end. One that does not exist is fine."""
+    storage.delete_file(key)
+
+
+@router.post("/url", **require_role(Role.OPERATOR))
+def url(storage: Storage, body: SignedUrlRequest) -> SignedUrl:
+    """An address that gives the object to anybody until it expires. A path is one of this service."""
+    address = storage.get_url(body.key, timedelta(seconds=body.seconds))
+    return SignedUrl(url=address, expires=datetime.now(timezone.utc) + timedelta(seconds=body.seconds))
+
+
+@router.get("/signed", response_class=Response, **public(404, content=_CONTENT))
+async def signed(
+    service: Service,
+    key: Key,
+    expires: Annotated[int, Query(ge=0, le=1 << 40)],
+    signature: Annotated[str, Query(max_length=100)],
+) -> Response:
+    """The object of an address that `POST /storage/url` gave. 404 once it has expired."""
+    storage = service.storage
+    valid = isinstance(storage, Folder) and await run_in(STORAGE, partial(storage.is_signed, key, expires, signature))
+    if not valid:
+        raise NotFound("Address", "it is not valid, or no longer", "ask for another one")
+    return await _send(service.settings.data, storage, key)
+
+
+class _Content(StreamingResponse):
+    """The content of an open file, which is closed at the end, however it ends."""
+
+    def __init__(self, file: BinaryIO, slot: Any, **options: Any) -> None:
+        super().__init__(_pieces(file), **options)
+        self._file = file
+        self._slot = slot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+            self._slot.__exit__(None, None, None)
+
+
+async def _send(data: Path, storage: ObjectStorage, key: str) -> Response:
+    """A response with the object, which is fetched whole first: an error is then an answer, and not a cut body."""
+    slot = OPEN_TRANSFERS.slot()
+    slot.__enter__()
+    file = tempfile.TemporaryFile(dir=data)  # noqa: SIM115 - the response closes it
+    try:
+        info = await run_in(STORAGE, partial(_fetch, data, storage, key, file))
+        kind = mimetypes.guess_type(key)[0]
+        headers = {
+            "Content-Length": str(info.size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(key.rpartition('/')[2], safe='')}",
+        }
+        shown = kind if kind in _SHOWN_KINDS else "application/octet-stream"
+        return _Content(file, slot, media_type=shown, headers=headers)
+    except BaseException:
+        file.close()
+        slot.__exit__(None, None, None)
+        raise
+
+
+def _fetch(data: Path, storage: ObjectStorage, key: str, file: BinaryIO) -> ObjectInfo:
+    with disk_errors(data):
+        info = storage.read_object(key, file)
+        file.seek(0)
+    return info
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(CHUNK_BYTES):
+        yield piece
+
+
+async def _receive(request: Request, file: BinaryIO) -> None:
+    """Write the body into the file, in pieces and off the event loop."""
+    waiting = bytearray()
+    async for piece in request.stream():
+        waiting += piece
+        if len(waiting) >= CHUNK_BYTES:
+            await asyncio.to_thread(_write, file, bytes(waiting))
+            waiting.clear()
+    await asyncio.to_thread(_write, file, bytes(waiting))
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    with disk_errors(Path(str(file.name))):
+        file.write(content)
+        file.flush()
+
+
+def _stored(info: ObjectInfo) -> StoredObject:
+    return StoredObject(key=info.key, size=info.size, etag=info.etag, modified=info.modified)

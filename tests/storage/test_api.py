@@ -1,0 +1,191 @@
+"""The routes of object storage and the client's methods, over a folder and over a bucket."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.errors import InputError
+from core.inference.api import middleware
+from core.inference.api import storage as api_storage
+from core.service_client import Forbidden, ServiceClient, ServiceError
+from tests.api.serving import TOKEN, Running, served
+from tests.support.object_storage import ENVIRONMENT, SECRET, S3Server
+
+HANGUL = "normal/뚜껑 1/사진 #1+a%2Fb.jpg"
+
+
+@pytest.fixture(scope="module")
+def in_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with served(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def running(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    new_bucket: Callable[[S3Server], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Running]:
+    if request.param == "folder":
+        with served(tmp_path / "data") as one:
+            yield one
+        return
+    server: S3Server = request.getfixturevalue("rclone")
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with served(tmp_path / "data", storage_url=server.url(new_bucket(server), "line")) as one:
+        yield one
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.jpg"
+    path.write_bytes(os.urandom(3 << 20))
+    return path
+
+
+def test_objects_go_in_and_out_and_are_listed(running: Running, source: Path, tmp_path: Path) -> None:
+    storage = running.client().storage
+    assert storage.status().why == ""
+    counts: list[int] = []
+    stored = storage.put(HANGUL, source, lambda done, _all: counts.append(done))
+    assert (stored.key, stored.size) == (HANGUL, 3 << 20)
+    assert counts[-1] == 3 << 20
+    assert [each.key for each in storage.page("normal/").objects] == [HANGUL]
+    top = storage.page(level=True)
+    assert (top.objects, top.folders) == ([], ["normal/"])
+    storage.get(HANGUL, tmp_path / "back.jpg")
+    assert (tmp_path / "back.jpg").read_bytes() == source.read_bytes()
+    storage.delete(HANGUL)
+    storage.delete(HANGUL)
+    assert storage.page().objects == []
+    with pytest.raises(InputError, match="no such object"):
+        storage.get(HANGUL, tmp_path / "gone.jpg")
+    assert not (tmp_path / "gone.jpg").exists()
+    leftovers = [path.name for path in running.service.settings.data.iterdir() if path.name.startswith("tmp")]
+    assert leftovers == []
+
+
+def test_pages_of_objects_follow_each_other(running: Running, source: Path) -> None:
+    storage = running.client().storage
+    source.write_bytes(b"small")
+    for number in range(7):
+        storage.put(f"normal/{number}.jpg", source)
+    first = storage.page("normal/", limit=5)
+    second = storage.page("normal/", limit=5, cursor=first.next)
+    assert [each.key for each in (*first.objects, *second.objects)] == [f"normal/{number}.jpg" for number in range(7)]
+    assert second.next == ""
+    assert sum(len(page.objects) for page in storage.pages()) == 7
+
+
+def test_a_signed_address_gives_the_object_to_anybody(running: Running, source: Path) -> None:
+    storage = running.client().storage
+    storage.put(HANGUL, source)
+    signed = storage.url(HANGUL, 60)
+    answer = httpx.get(signed.url)
+    assert answer.content == source.read_bytes()
+    assert SECRET not in signed.url
+
+
+def test_a_signed_address_of_a_folder_expires_and_cannot_be_changed(
+    in_folder: Running, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = in_folder.client().storage
+    storage.put("a.jpg", source)
+    storage.put("b.jpg", source)
+    url = storage.url("a.jpg", 60).url
+    for other in (url.replace("a.jpg", "b.jpg"), url[:-1] + ("0" if url[-1] != "0" else "1"), url + "0"):
+        assert httpx.get(other).status_code == 404
+    assert httpx.get(url).status_code == 200
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert httpx.get(url).status_code == 404
+
+
+def test_a_stored_page_is_never_shown_as_a_page(in_folder: Running, source: Path) -> None:
+    storage = in_folder.client().storage
+    source.write_text("<script>alert(1)</script>")
+    for key in ("page.html", "drawing.svg"):
+        storage.put(key, source)
+        answer = httpx.get(storage.url(key, 60).url)
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_over_the_limit_is_refused_and_nothing_is_stored(
+    in_folder: Running, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(middleware.BODY_LIMITS, "/storage/object", 1 << 20)
+    with pytest.raises((InputError, ServiceError)):
+        in_folder.client().storage.put("large.jpg", source)
+    assert [each.key for each in in_folder.client().storage.page("large").objects] == []
+
+
+@pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", "x\x07", "a/"])
+def test_a_key_that_cannot_be_used_is_refused(in_folder: Running, source: Path, key: str) -> None:
+    with pytest.raises(InputError):
+        in_folder.client().storage.put(key, source)
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_conflict(in_folder: Running, source: Path) -> None:
+    storage = in_folder.client().storage
+    storage.put("way", source)
+    with pytest.raises(InputError, match="in the way"):
+        storage.put("way/deeper.jpg", source)
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason(in_folder: Running, tmp_path: Path) -> None:
+    images = in_folder.service.settings.data / "images" / "odd"
+    images.mkdir(parents=True)
+    (images / "link.jpg").symlink_to(tmp_path)
+    (images / "bell\x07.jpg").write_bytes(b"")
+    page = in_folder.client().storage.page("odd/")
+    assert [(each.key, each.why) for each in page.findings] == [
+        ("odd/bell\\u0007.jpg", "its name contains a control character"),
+        ("odd/link.jpg", "it is a link; links are not followed"),
+    ]
+
+
+def test_a_storage_that_is_gone_is_said_and_everything_else_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    address = f"s3://pictures?endpoint=http://127.0.0.1:9&key={'TEST_BUCKET_KEY'}&secret={'TEST_BUCKET_SECRET'}"
+    with served(tmp_path / "data", storage_url=address) as running:
+        client = running.client()
+        assert "nothing listens there" in client.storage.status().why
+        with pytest.raises(ServiceError, match="nothing listens there"):
+            client.storage.page()
+        assert client.health().ready
+
+
+def test_a_user_of_some_cameras_alone_sees_no_object(in_folder: Running) -> None:
+    from pydantic import SecretStr
+
+    from core.api_schema import UserRequest
+
+    admin = in_folder.client()
+    admin.add_user(UserRequest(name="gatekeeper", password=SecretStr("correct horse battery"), cameras=["gate"]))
+    keeper = ServiceClient(
+        in_folder.url, 10, token=in_folder.client("").login("gatekeeper", "correct horse battery").access
+    )
+    with pytest.raises(Forbidden):
+        keeper.storage.page()
+
+
+def test_transfers_are_bounded(in_folder: Running, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_storage.OPEN_TRANSFERS, "limit", 0)
+    answer = httpx.put(
+        f"{in_folder.url}/storage/object?key=x", content=b"1", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
