@@ -112,6 +112,15 @@ def test_the_resize_rules_see_all_of_a_picture_its_middle_or_a_border(describe: 
     assert padded.prepare(tall)[:, :6].max() == padded.prepare(tall)[:, -6:].max() == 0
 
 
+@pytest.mark.parametrize("rule", ["shorter", "stretch", "pad"])
+def test_pictures_of_any_shape_are_resized(describe: Describe, rule: str) -> None:
+    encoder = ImageEncoder(describe(resize=rule))
+    random = np.random.default_rng(5)
+    sizes = [(8, 40_000), (40_000, 8), *random.integers(8, 700, (200, 2))]
+    for height, width in sizes:
+        assert encoder.prepare(np.zeros((int(height), int(width), 3), np.uint8)).shape == (8, 16, 3)
+
+
 def test_patches_are_pooled_to_mean_largest_and_smallest(describe: Describe) -> None:
     files = describe({"pool": "mean_max_min"}, model={"axes": (1,)})  # n x 8 x 16: rows as patches, columns as channels
     encoder = _load(files)

@@ -16,6 +16,7 @@ from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import LoadedIndex, index_generations, read_index
 from core.inference.inspection.indexes import IndexReader
 from core.inference.jobs.context import JobContext
+from core.inference.jobs.kinds import KINDS, check_request
 from core.inference.settings import ServiceSettings
 from core.progress import StageState
 from tests.inspection.conftest import Recorder
@@ -213,17 +214,17 @@ def test_another_encoder_makes_all_vectors_again_and_the_old_index_answers_until
 def test_an_encoder_that_is_switched_under_way_mixes_no_vectors(colours: ServiceSettings, images: Path) -> None:
     fill(images, count=250, size=(64, 48))
     before = find_encoder(colours)
-    switched: list[int] = []
+    switched: list[float] = []
 
     def switch(stage: Any) -> bool:
-        if stage.id == "embed" and 0 < stage.done < 500 and not switched:
+        if stage.id == "embed" and not switched:  # its first report: the encoder is loaded, and 500 pictures follow
             _describe_colours(colours, mean=[0.5, 0.5, 0.5])
             switched.append(stage.done)
         return False
 
     _run(colours, progress=Recorder(switch))
     index = _open(colours)
-    assert switched
+    assert switched == [0]
     assert index.encoder.sha256 == before.sha256
     assert (index.vectors >= 0).all()  # with the other description, dark channels are negative
     _run(colours)
@@ -257,7 +258,14 @@ def test_a_model_that_cannot_be_used_fails_before_anything_is_fetched(colours: S
     assert "fetch" not in progress.last()
 
 
-def test_an_unknown_index_is_refused(colours: ServiceSettings) -> None:
+def test_what_cannot_be_built_is_refused_before_it_is_queued(colours: ServiceSettings) -> None:
+    context = JobContext(colours)
+    check_request(KINDS, "index", context, "normal", {"force": True})
+    with pytest.raises(InputError, match="its subject is normal or defect"):
+        check_request(KINDS, "index", context, "norml", {})
+    (colours.models / COLOURS).unlink()
+    with pytest.raises(InputError, match="no such file"):
+        check_request(KINDS, "index", context, "normal", {})
     with pytest.raises(InputError, match="write normal or defect"):
         _run(colours, "norml")
 

@@ -242,19 +242,26 @@ def _resize(image: Image.Image, size: tuple[int, int], rule: str, resampling: Im
     width, height = size
     if rule == "stretch":
         return image.resize(size, resampling)
-    scales = width / image.width, height / image.height
     if rule == "shorter":
-        scale = max(scales)
-        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
-        box = (
-            max(0.0, left),
-            max(0.0, top),
-            min(image.width, image.width - left),
-            min(image.height, image.height - top),
-        )
-        return image.resize(size, resampling, box)
-    scale = min(scales)
+        return image.resize(size, resampling, _middle(image.size, size))
+    scale = min(width / image.width, height / image.height)
     inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     padded = Image.new("RGB", size)
     padded.paste(image.resize(inner, resampling), ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return padded
+
+
+def _middle(picture: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The part of a picture that is left when it is scaled so that it covers `size`, and the middle is cut out.
+
+    The scaled picture has whole pixels, as in the preparation that CLIP models were trained with.
+    """
+    width, height = size
+    if width * picture[1] >= height * picture[0]:
+        scaled = width, max(height, width * picture[1] // picture[0])
+    else:
+        scaled = max(width, height * picture[0] // picture[1]), height
+    left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
+    across, down = picture[0] / scaled[0], picture[1] / scaled[1]
+    right, bottom = min((left + width) * across, picture[0]), min((top + height) * down, picture[1])
+    return left * across, top * down, right, bottom

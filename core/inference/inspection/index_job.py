@@ -53,6 +53,11 @@ def run(
     return _IndexJob(context, subject, bool(options.get("force")), progress).run()
 
 
+def check(context: JobContext, _subject: str, _options: Mapping[str, JsonValue]) -> None:
+    """Raise InputError for an encoder that is missing, or whose description cannot be read."""
+    find_encoder(context.settings)
+
+
 class _IndexJob:
     def __init__(self, context: JobContext, subject: str, force: bool, progress: Progress) -> None:
         self._context = context

@@ -58,6 +58,7 @@ KINDS: dict[str, Kind] = {
         "normal or defect",
         pattern="normal|defect",
         options={"force": Option("true: publish the index even if it is worse than the one before, or empty")},
+        check="core.inference.inspection.index_job:check",
     ),
     "banks": Kind(
         "core.inference.inspection.bank_job:run",
