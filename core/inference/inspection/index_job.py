@@ -32,7 +32,7 @@ from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
 from core.inference.storage import open_storage
 from core.inference.storage.fetch import Mirror
-from core.progress import Progress, stage
+from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
 SHOWN_FINDINGS = 200  # of a result; all are counted
@@ -112,6 +112,7 @@ class _IndexJob:
         self, encoder: ImageEncoder, cache: EmbeddingCache, board: StageBoard, old: LoadedIndex | None
     ) -> tuple[list[EmbeddedPicture], int]:
         """Every picture with its vector, and how many files were fetched for that."""
+        self._progress.stage(Stage(id=FETCH, title=self._fetch_title))  # the first of the three, which begin together
         board.start(DECODE, "Decode")
         board.start(EMBED, "Embed", encoder.provider)
         known = {(entry.key, entry.etag): entry.sha256 for entry in old.entries if entry.etag} if old else {}
@@ -124,8 +125,11 @@ class _IndexJob:
 
     def _fetch(self, progress: Progress) -> Files:
         mirror = Mirror(open_storage(self._settings), self._settings.inspection_folder / "pictures")
-        prefix = self._layout.prefix(self._subject)
-        yield from mirror.fetch(prefix, progress, FETCH, f"Fetch {prefix}")
+        yield from mirror.fetch(self._layout.prefix(self._subject), progress, FETCH, self._fetch_title)
+
+    @property
+    def _fetch_title(self) -> str:
+        return f"Fetch {self._layout.prefix(self._subject)}"
 
     def _check_share(self, bad: Sequence[Finding], good: int) -> None:
         """Raise InputError when too many pictures cannot be used."""
