@@ -13,7 +13,7 @@ from core.inference.generations import BrokenGeneration, NoGeneration
 from core.inference.models import fit_product_bank as fitting
 from core.inference.models import product_bank
 from core.inference.models.auroc import auroc
-from core.inference.models.features import PatchFeatures, average_neighbours
+from core.inference.models.features import PatchFeatures
 from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
 from core.inference.models.product_bank import (
     BankFacts,
@@ -179,14 +179,6 @@ def test_manifest_of_something_else_is_refused(settings: ServiceSettings) -> Non
 
 def test_no_bank_folder_means_no_products(tmp_path: Path) -> None:
     assert products_with_banks(ServiceSettings(data=tmp_path)) == []
-
-
-def test_neighbours_are_averaged_fewer_at_the_edges() -> None:
-    values = np.arange(12, dtype=np.float32).reshape(12, 1)
-    averaged = average_neighbours(values, 3, 4).reshape(3, 4)
-    assert averaged[0, 0] == np.mean([0, 1, 4, 5])
-    assert averaged[1, 1] == np.mean([0, 1, 2, 4, 5, 6, 8, 9, 10])
-    assert averaged[2, 1] == np.mean([4, 5, 6, 8, 9, 10])
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:

@@ -69,24 +69,3 @@ class PatchFeatures:
     def close(self) -> None:
         self._engine.close()
         self._nearest.close()
-
-
-def average_neighbours(features: Features, rows: int, columns: int) -> Features:
-    """Each patch of a picture (rows * columns x channels) averaged with its eight neighbours, fewer at the edges.
-
-    One vector then describes a place of 48 x 48 pixels, and a texture that is shifted by a few pixels stays the same.
-    """
-    total = features.reshape(rows, columns, -1).astype(np.float32)
-    counts = np.ones((rows, columns, 1), np.float32)
-    for axis in (0, 1):
-        total, counts = (_add_neighbours(values, axis) for values in (total, counts))
-    averages: Features = (total / counts).reshape(rows * columns, -1)
-    return averages
-
-
-def _add_neighbours(values: Features, axis: int) -> Features:
-    lines = np.moveaxis(values, axis, 0)
-    total = lines.copy()
-    total[1:] += lines[:-1]
-    total[:-1] += lines[1:]
-    return np.moveaxis(total, 0, axis)

@@ -19,7 +19,7 @@ from core.api_schema import Region
 from core.errors import InputError
 from core.inference.models.coreset import select_coreset
 from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
-from core.inference.models.fit_bank import PLACE_ROOM, QUANTILE, WHOLE_ROOM, mean_and_spread
+from core.inference.models.fit_bank import PLACE_ROOM, QUANTILE, mean_and_spread
 from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
 from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, bank_distances
 
@@ -86,13 +86,12 @@ def fit_product_bank(
     fitting = _Fitting(pictures.normal, mean, spread, network, options)
     unseen = fitting.held_out()
     patches = fitting.coreset(range(len(pictures.normal)), options.reporter("coreset"))
-    place, whole = unseen.T
     bank = MemoryBank(
         mean=mean,
         spread=spread,
         patches=patches,
-        place=_limit(place, PLACE_ROOM),
-        whole=_limit(whole, WHOLE_ROOM),
+        place=_limit(unseen[:, 0]),
+        whole=None,
         model=network_sha256(),
         frames=len(pictures.normal),
         seconds=0.0,
@@ -182,7 +181,7 @@ def _part(report: Callable[[int, int], None], part: int, parts: int) -> Callable
     return report_part
 
 
-def _limit(values: NDArray[np.float64], room: float) -> DistanceLimit:
+def _limit(values: NDArray[np.float64]) -> DistanceLimit:
     typical = float(np.median(values))
     far = max(float(np.quantile(values, QUANTILE)), typical + DEVIATIONS * float(values.std()))
-    return DistanceLimit(typical=typical, limit=max(far, typical + room))
+    return DistanceLimit(typical=typical, limit=max(far, typical + PLACE_ROOM))

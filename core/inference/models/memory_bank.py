@@ -43,7 +43,7 @@ class MemoryBank:
     spread: Values  # standard deviation of each channel
     patches: Values  # n x channels, standardised
     place: DistanceLimit  # of the WORST_PATCHES of a picture
-    whole: DistanceLimit  # of all patches of a picture
+    whole: DistanceLimit | None  # of all patches of a picture; None: only the worst place counts
     model: str  # SHA-256 of the network
     frames: int
     seconds: float  # of footage
@@ -60,7 +60,8 @@ class MemoryBank:
 
     def score_distances(self, place: float, whole: float) -> float:
         """0 to 1, from the distances of a picture's worst place and of the whole picture."""
-        return score_from_excess(max(self.place.excess(place), self.whole.excess(whole)))
+        excess = self.place.excess(place)
+        return score_from_excess(excess if self.whole is None else max(excess, self.whole.excess(whole)))
 
     def place_scores(self, nearest: Values) -> Values:
         """The score of each patch by itself, from the same distances."""
@@ -159,9 +160,9 @@ def _signature(path: Path) -> tuple[int, ...] | None:
 
 def encode_bank(bank: MemoryBank) -> bytes:
     """The bank as a file."""
-    metadata = {
+    metadata: dict[str, Any] = {
         "place": asdict(bank.place),
-        "whole": asdict(bank.whole),
+        "whole": None if bank.whole is None else asdict(bank.whole),
         "model": bank.model,
         "version": BANK_VERSION,
     }
@@ -188,10 +189,15 @@ def decode_bank(raw: bytes) -> MemoryBank | None:
         return None
     if digest != _digest(arrays):
         raise ValueError("its digest is another one")
-    place, whole = DistanceLimit(**metadata.pop("place")), DistanceLimit(**metadata.pop("whole"))
+    place, whole = DistanceLimit(**metadata.pop("place")), metadata.pop("whole")
     patches = arrays["patches"].astype(np.float32)
     return MemoryBank(
-        mean=arrays["mean"], spread=arrays["spread"], patches=patches, place=place, whole=whole, **metadata
+        mean=arrays["mean"],
+        spread=arrays["spread"],
+        patches=patches,
+        place=place,
+        whole=None if whole is None else DistanceLimit(**whole),
+        **metadata,
     )
 
 

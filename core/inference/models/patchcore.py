@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from core.errors import XaivaError
 from core.inference.models.detector import Sample
-from core.inference.models.features import Features, PatchFeatures, average_neighbours
+from core.inference.models.features import PatchFeatures
 from core.inference.models.memory_bank import BankStore, BrokenBank, MemoryBank
-from core.inference.models.product_bank import ProductBank, ProductBanks
+from core.inference.models.product_bank import ProductBanks
 
 logger = logging.getLogger(__name__)
 
@@ -57,23 +57,18 @@ class PatchCoreDetector:
             return [0.0] * len(batch)
         features = self.features.extract([sample.picture for sample, _ in scorable])
         scores = {
-            id(sample): self._score(bank, patches) for (sample, bank), patches in zip(scorable, features, strict=True)
+            id(sample): bank.score(self.features.distances(bank.standardise(patches), bank.patches))
+            for (sample, bank), patches in zip(scorable, features, strict=True)
         }
         return [scores.get(id(sample), 0.0) for sample in batch]
 
-    def _score(self, bank: MemoryBank | ProductBank, patches: Features) -> float:
-        if isinstance(bank, ProductBank):
-            averaged = average_neighbours(patches, self.features.ROWS, self.features.COLUMNS)
-            return bank.bank.score(bank.distances(averaged, self.features))
-        return bank.score(self.features.distances(bank.standardise(patches), bank.patches))
-
-    def _bank_of(self, sample: Sample) -> MemoryBank | ProductBank | None:
+    def _bank_of(self, sample: Sample) -> MemoryBank | None:
         return self._product_bank(sample.product) if sample.product else self._bank(sample.camera)
 
-    def _product_bank(self, product: str) -> ProductBank | None:
+    def _product_bank(self, product: str) -> MemoryBank | None:
         """The product's current bank: as soon as a new one is published, that one."""
         try:
-            bank = self._products.bank(product)
+            bank = self._products.bank(product).bank
         except XaivaError as error:
             if self._unusable.get(product) != error.summary:
                 logger.warning("cameras of the product %s score 0: %s", product, error)

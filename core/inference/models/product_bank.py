@@ -1,7 +1,7 @@
 """A product's memory bank: the features of its pictures, the score and the map of a picture, and its generations.
 
-It is the cameras' memory bank (`MemoryBank`) with two differences: features are averaged over neighbouring patches, and
-the picture may be cut to a region and into tiles, each of which the network sees by itself.
+It is the cameras' memory bank (`MemoryBank`) with two differences: only the worst place of a picture counts, not the
+picture as a whole, and the picture may be cut to a region and into tiles, each of which the network sees by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.inference.generation_reader import GenerationReader
 from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, NoGeneration
 from core.inference.models.auroc import auroc
 from core.inference.models.detector import Picture
-from core.inference.models.features import PatchFeatures, average_neighbours, network_sha256
+from core.inference.models.features import PatchFeatures, network_sha256
 from core.inference.models.memory_bank import MemoryBank, Values, decode_bank, encode_bank
 from core.inference.models.tiles import ScoreMap, cut_tiles, join_maps
 from core.inference.settings import ServiceSettings
@@ -37,7 +37,7 @@ MIN_DEFECTS = 5  # known defects from which on their AUROC says something
 _MAX_NAME = 150  # characters of a folder's name
 
 PictureFeatures = NDArray[np.float16]
-"""tiles * PATCHES x CHANNELS of one picture, tile by tile, averaged over neighbours."""
+"""tiles * PATCHES x CHANNELS of one picture, tile by tile."""
 
 
 class BankFacts(BaseModel):
@@ -141,8 +141,7 @@ def scaled_tiles(picture: Picture, region: Region, tiles: tuple[int, int]) -> li
 
 def tile_features(tiles: list[Picture], network: PatchFeatures) -> PictureFeatures:
     """The features of scaled tiles, of one picture or of several."""
-    averaged = [average_neighbours(one, network.ROWS, network.COLUMNS) for one in network.extract(tiles)]
-    return np.concatenate(averaged).astype(np.float16)
+    return np.concatenate(list(network.extract(tiles))).astype(np.float16)
 
 
 def bank_distances(patches: Values, bank: Values, network: PatchFeatures) -> Values:
