@@ -17,7 +17,7 @@ from tui.app import XaivaApp
 from tui.navigation import SCREENS
 from tui.widgets.picture_view import PictureView
 
-PATIENCE = 90.0  # for a job on a machine that may be busy
+PATIENCE = 240.0  # for a job, which runs below everything else on a machine that may be busy
 PRODUCT = "plate"
 
 
