@@ -31,7 +31,6 @@ _SOCKET_LOGGER.setLevel(logging.WARNING)
 
 GRACE_SECONDS = 2  # for open requests; together with the service's STOP_SECONDS below the 10 s that an engine grants
 
-MAX_CONNECTIONS = 384  # more would take file descriptors from the cameras
 MAX_SOCKET_MESSAGE = 16 << 10  # bytes of a message from a client of a WebSocket: it sends a token at most
 MAX_CONNECTIONS = 416  # more would take file descriptors from the cameras
 

@@ -40,9 +40,8 @@ logger = logging.getLogger(__name__)
 _ROUTE_MODULES = (
     *(health, metrics, auth, users, cameras, status, events, media, statistics, rules),
     *(job_streams, jobs, deployment),  # in this order: /jobs/stream is not the job "stream"
-    *(products, inspections),
+    *(products, inspections, storage),
 )
-_ROUTE_MODULES = (health, metrics, auth, users, cameras, status, events, media, statistics, rules, storage)
 
 
 def create_app(service: InferenceService) -> FastAPI:

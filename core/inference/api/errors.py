@@ -32,7 +32,6 @@ from core.inference.jobs.service import JobBusy, JobEnded, UnknownJob
 from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
-from core.inference.storage.model import StorageDown, StorageRefused
 from core.inference.storage.model import KeyConflict, NoObject, StorageDown, StorageRefused
 from core.validation_errors import describe_error
 

@@ -16,8 +16,8 @@ from core.inference.api.errors import stopping_response, unexpected_error_respon
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20  # the largest real request, a camera with all its zones, has some 50 KB
-BODY_LIMITS = {"/inspect": 33 << 20}  # routes that take pictures: 32 MiB, and what a form adds
-BODY_LIMITS = {"/storage/object": 512 << 20}  # routes that take pictures and other files
+# Routes that take pictures and other files; a form adds something to the 32 MiB of a picture.
+BODY_LIMITS = {"/inspect": 33 << 20, "/storage/object": 512 << 20}
 
 
 class RequestGuard:

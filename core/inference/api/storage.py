@@ -34,12 +34,12 @@ from core.errors import XaivaError
 from core.files import CHUNK_BYTES
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_role
 from core.inference.api.errors import InsufficientRole, NotFound
-from core.inference.api.threads import STORAGE, ResponseLimit, routes_in, run_in
+from core.inference.api.threads import OBJECT_STORAGE, ResponseLimit, routes_in, run_in
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
 from core.inference.storage.written import disk_errors
 
-router = APIRouter(prefix="/storage", tags=["storage"], route_class=routes_in(STORAGE))
+router = APIRouter(prefix="/storage", tags=["storage"], route_class=routes_in(OBJECT_STORAGE))
 
 MAX_PAGE = 1000
 OPEN_TRANSFERS = ResponseLimit("Transfers of objects", 8)
@@ -112,11 +112,11 @@ async def upload(
     """Store the body as an object, in place of one of that key: at most 512 MiB."""
     data = service.settings.data
     with OPEN_TRANSFERS.slot():
-        await run_in(STORAGE, lambda: check_space({data: content_length}, "an object on its way to the storage"))
+        await run_in(OBJECT_STORAGE, lambda: check_space({data: content_length}, "an object on its way to the storage"))
         with tempfile.TemporaryFile(dir=data) as file:
             await _receive(request, file)
             source = Path(f"/proc/self/fd/{file.fileno()}")  # it has no name that a kill could leave behind
-            return _stored(await run_in(STORAGE, partial(storage.upload_file, key, source)))
+            return _stored(await run_in(OBJECT_STORAGE, partial(storage.upload_file, key, source)))
 
 
 @router.delete("/object", status_code=204, **require_role(Role.OPERATOR, 409))
@@ -141,7 +141,9 @@ async def signed(
 ) -> Response:
     """The object of an address that `POST /storage/url` gave. 404 once it has expired."""
     storage = service.storage
-    valid = isinstance(storage, Folder) and await run_in(STORAGE, partial(storage.is_signed, key, expires, signature))
+    valid = isinstance(storage, Folder) and await run_in(
+        OBJECT_STORAGE, partial(storage.is_signed, key, expires, signature)
+    )
     if not valid:
         raise NotFound("Address", "it is not valid, or no longer", "ask for another one")
     return await _send(service.settings.data, storage, key)
@@ -169,7 +171,7 @@ async def _send(data: Path, storage: ObjectStorage, key: str) -> Response:
     slot.__enter__()
     file = tempfile.TemporaryFile(dir=data)  # noqa: SIM115 - the response closes it
     try:
-        info = await run_in(STORAGE, partial(_fetch, data, storage, key, file))
+        info = await run_in(OBJECT_STORAGE, partial(_fetch, data, storage, key, file))
         kind = mimetypes.guess_type(key)[0]
         headers = {
             "Content-Length": str(info.size),

@@ -28,11 +28,9 @@ FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a hanging mou
 JOBS = Bulkhead("Requests for jobs", 4, 60)  # each waits for the disk of the ledger
 JOB_STREAMS = Bulkhead("Streams of jobs", 2, 44)  # as many as there are streams and exports
 INSPECTIONS = Bulkhead("Inspections", 2, 10, retry_after=1, niceness=5)  # fewer than cores: the cameras come first
-OBJECT_STORAGE = Bulkhead("Requests that need the object storage", 2, 10)
+OBJECT_STORAGE = Bulkhead("Requests to the object storage", 6, 12)  # it may hang
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests
 BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, JOBS, INSPECTIONS, OBJECT_STORAGE)
-STORAGE = Bulkhead("Requests to the object storage", 6, 10)  # it may hang
-BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES, STORAGE)
 
 RETRY_AFTER_SECONDS = 5.0  # when too many responses are open
 _BULKHEAD = "bulkhead"  # the attribute that `in_bulkhead` sets on a function
