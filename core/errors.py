@@ -8,18 +8,20 @@ The tree, as `make docs` writes it:
 # cog.out(errors())
 # ]]]
 # XaivaError: BadAnswer, BrokenBank, BrokenGeneration, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed,
-#     InsufficientRole, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone, MediumProblem,
-#     Misconfigured, ModelBusy, NoCores, NoGeneration, NoObject, NoPicture, NoRoom, NotLearned, NotReady,
-#     OperationBusy, Redirected, ResolutionConflict, SecretFound, SourceUnreachable, SpoolError, StorageRefused,
-#     TooManyCameras, Unauthorised, Unreachable, WrongContent
+#     InsufficientRole, JobBusy, JobEnded, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone,
+#     MediumProblem, Misconfigured, ModelBusy, NoBank, NoCores, NoGeneration, NoObject, NoPicture, NoRoom, NotLearned,
+#     NotReady, OperationBusy, PictureGone, Redirected, ResolutionConflict, SecretFound, SourceUnreachable,
+#     SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError
 #   - EngineError: InvalidEngineSettings
-#   - InputError: AlreadyLearning, AmbiguousService, CameraExists, EditConflictError, InvalidEngineSettings,
-#       LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError, RangeNotSatisfiable, RuleExists,
-#       SettingsEditConflict, UnknownCamera, UnknownRule, UnknownUser, UserExists
+#   - InputError: AlreadyLearning, AmbiguousService, BadPicture, CameraExists, EditConflictError,
+#       InvalidEngineSettings, LastAdministrator, NotFound, NotRunning, PresetEditConflict, PresetError,
+#       RangeNotSatisfiable, RuleExists, SettingsEditConflict, UnknownCamera, UnknownInspection, UnknownJob,
+#       UnknownProduct, UnknownRule, UnknownUser, UserExists
 #   - ServiceError: BrokenConnection, Forbidden, NoService, NotLoggedIn, VersionMismatch
+#   - StorageRefused: KeyConflict
 #   - TooManyRequests: TooManyLogins
 #   - TransientError: StorageDown
 # [[[end]]]
