@@ -15,10 +15,10 @@ from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
 from tests.operations.queue_place import QUICK_PAUSES
-from tests.operations.support import leftovers
+from tests.operations.support import first_line, leftovers, processes_of
+from tests.support import until
 
 KILLS = 25
-ENDED = {state.value for state in (OperationState.DONE, OperationState.FAILED, OperationState.CRASHED)}
 
 
 def test_a_queue_whose_processes_are_killed_at_random_comes_to_its_end(make: MakeLedger, site: Site) -> None:
@@ -39,6 +39,27 @@ def test_a_queue_whose_processes_are_killed_at_random_comes_to_its_end(make: Mak
         _check_history(ledger, identifier)
     assert leftovers(site.root) == []
     assert not [path for path in (site.state / "operations").iterdir() if path.suffix in (".lock", ".reserve")]
+
+
+def test_after_everything_was_killed_at_once_the_next_start_goes_on(make: MakeLedger, site: Site) -> None:
+    rule = QueueRule(resources=("cpu",), attempts=3)
+    ledger = make({"wait": rule, "quick": rule}, {"cpu": 3})
+    running = [ledger.start("wait", f"running-{number}") for number in range(3)]
+    waiting = [ledger.start("quick", f"waiting-{number}") for number in range(2)]
+    for operation in running:
+        first_line(ledger, operation, "waiting as")
+    pids = {pid for one in running for pid in processes_of(ledger.get(one.id), site.root)} - {os.getpid()}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(processes.start_time(pid) for pid in pids))
+    (site.root / "go").touch()
+    ledger.dispatch()
+    for operation in running + waiting:
+        assert ledger.wait(operation.id, 30).state is OperationState.DONE
+        _check_history(ledger, operation.id)
+    assert {ledger.get(operation.id).attempt for operation in running} == {2}
+    assert leftovers(site.root) == []
 
 
 def _kill_one(ledger: Ledger, chance: random.Random) -> int:
