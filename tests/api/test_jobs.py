@@ -139,6 +139,10 @@ def test_a_queued_job_says_why_it_waits_and_priority_decides_who_is_next(jobs: R
     assert waiting["state"] == "queued"
     assert "cpu" in waiting["why_queued"]
     assert waiting["resources"] == ["cpu"]
+    assert f"job {first['id']} (heavy a)" in waiting["why_queued"]
+    refused = api.post("/jobs", json={"kind": "heavy", "subject": "b"}).json()
+    assert f"job {low['id']} (heavy b)" in refused["why"]
+    assert "operation" not in refused["why"]
     for subject in "acb":
         sample_jobs.release(data, subject)
     times = [ended(api, job["id"])["started"] for job in (first, high, low)]

@@ -25,7 +25,7 @@ def job_of(operation: Operation, stages: Iterable[Stage] = (), events: Iterable[
         state=JobState(operation.state.value),
         priority=_priority(operation.priority),
         resources=operation.resources,
-        why_queued=_OPERATION.sub(r"job \1", operation.why_queued),
+        why_queued=as_job(operation.why_queued),
         attempt=operation.attempt,
         created=_time(operation.created),
         started=_time(operation.started) if operation.started else None,
@@ -61,6 +61,11 @@ def event_of(event: StoredEvent, operation: Operation) -> JobEvent:
         failure=_failure(operation.failure) if is_final else None,
         result=operation.result if is_final else None,
     )
+
+
+def as_job(text: str) -> str:
+    """A sentence of the ledger that speaks of operations by number, about jobs."""
+    return _OPERATION.sub(r"job \1", text)
 
 
 def _priority(number: int) -> JobPriority:

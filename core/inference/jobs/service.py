@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from core.api_schema import Job, JobEvent, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest
 from core.errors import InputError, XaivaError
 from core.inference.jobs.context import JobContext
-from core.inference.jobs.conversion import PRIORITIES, event_of, job_of
+from core.inference.jobs.conversion import PRIORITIES, as_job, event_of, job_of
 from core.inference.jobs.kinds import Kind, check_request
 from core.inference.jobs.place import CPU, GPU, job_kinds, job_place
 from core.inference.jobs.watch import JobWatch
@@ -38,10 +38,8 @@ class JobBusy(XaivaError):
     """Another live job holds the key. `holder` is its number."""
 
     def __init__(self, busy: OperationBusy) -> None:
-        holder = busy.holder
-        why = busy.why.replace("operation", "job", 1)
-        super().__init__(busy.what, why, busy.remedy)
-        self.holder = holder.id
+        super().__init__(busy.what, as_job(busy.why), busy.remedy)
+        self.holder = busy.holder.id
 
 
 class JobEnded(XaivaError):
