@@ -136,13 +136,13 @@ def _fields(query: str) -> dict[str, str]:
 
 def _read_endpoint(endpoint: str) -> str:
     remedy = "write it as endpoint=https://host:port; http:// where the server has no TLS"
+    if "@" in endpoint:
+        raise _bad("endpoint: it contains a login", remedy)
     try:
         parts = urlsplit(endpoint)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise _bad("endpoint: its host or port cannot be read", remedy) from None
-    if "@" in parts.netloc:
-        raise _bad("endpoint: it contains a login", remedy)
     if parts.scheme not in ("http", "https") or not host or " " in parts.netloc:
         raise _bad("endpoint: it is not an http:// or https:// address", remedy)
     if parts.path.strip("/") or parts.query or parts.fragment:

@@ -23,7 +23,7 @@ _HASH_LENGTH = 32  # hexadecimal digits
 
 def is_folder_marker(key: str) -> bool:
     """Whether the object only stands for a folder: ours, or a key that ends with / as other programs write it."""
-    return (key.endswith("/") and not why_unusable(key.rstrip("/"))) or key.rpartition("/")[2] == FOLDER_MARKER
+    return (key.endswith("/") and not why_unusable(key[:-1])) or key.rpartition("/")[2] == FOLDER_MARKER
 
 
 def why_unusable(key: str) -> str:

@@ -1,0 +1,183 @@
+"""Keys and local names, as the table in docs/storage.md says."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from core.inference.storage.folder import Folder
+from core.inference.storage.listing import read_page
+from core.inference.storage.model import KeyConflict, NameFinding, NoObject, ObjectInfo, StorageDown
+from core.inference.storage.names import local_name, why_unusable
+from core.inference.storage.signed_urls import UrlSigner
+from tests.storage.test_storages import HARD_NAMES
+
+UNUSABLE = {
+    "/lead": "begins with /",
+    "": "empty",
+    "a//b": "contains //",
+    "a//": "contains //",
+    "a/": "ends with /",
+    "a/../b": "contains . or ..",
+    "..": "contains . or ..",
+    "./a": "contains . or ..",
+    "a/.": "contains . or ..",
+    "tab\t": "control character",
+    "nul\0": "control character",
+    "delete\x7f": "control character",
+    "x" * 1025: "1025 bytes",
+    "한" * 342: "1026 bytes",
+    "not utf-8 \udcff": "not UTF-8",
+}
+PAIRS = [
+    (unicodedata.normalize("NFC", "한글.png"), unicodedata.normalize("NFD", "한글.png")),
+    ("a.jpg", "A.JPG"),
+    ("a", "a/b"),
+    ("a b", "a+b"),
+    ("a%2Fb", "a/b"),
+    ("x" * 1000, "x" * 999 + "y"),
+    ("normal/cap/1.jpg", "normal/lid/1.jpg"),
+]
+
+
+def listing(*keys: str) -> bytes:
+    """A page as a server sends it; keys are encoded, because XML cannot hold all of them."""
+    contents = "".join(
+        f"<Contents><Key>{quote_plus(key, errors='surrogateescape')}</Key><Size>3</Size><ETag>&quot;e1&quot;</ETag>"
+        "<LastModified>2026-11-30T20:00:00.000Z</LastModified></Contents>"
+        for key in keys
+    )
+    head = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType>'
+    return f"{head}<IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode()
+
+
+@pytest.mark.parametrize(("key", "why"), UNUSABLE.items(), ids=[ascii(key)[:20] for key in UNUSABLE])
+def test_a_key_that_cannot_be_used_says_why(key: str, why: str) -> None:
+    assert why in why_unusable(key)
+
+
+@pytest.mark.parametrize("key", [*HARD_NAMES, "back\\slash", "a/b", "한" * 341])
+def test_every_other_key_can_be_used(key: str) -> None:
+    assert why_unusable(key) == ""
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_keys_never_meet_on_the_disk(tmp_path: Path, one: str, other: str) -> None:
+    names = [local_name("bucket", key, "e1", 3) for key in (one, other)]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == 2
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")  # neither is a folder of the other, or too long
+
+
+def test_another_content_has_another_name() -> None:
+    names = {local_name(*facts) for facts in itertools.product(("a", "b"), ("k", "l"), ("e", "f"), (1, 2))}
+    assert len(names) == 16
+
+
+def test_local_names_are_plain_and_keep_their_ending() -> None:
+    assert local_name("s", "normal/뚜껑 #1.JPG", "e", 1).endswith(".jpg")
+    for key in (*HARD_NAMES, "-rf", ".hidden", "a.tar.gz", "x." + "y" * 30, "CON", "a:b*c?"):
+        name = local_name("s", key, "e", 1)
+        assert len(name) < 100
+        assert name.isascii()
+        assert not set(name) & set(' :*?"<>|\\%+~')
+        assert not name.partition("/")[2].startswith((".", "-"))
+
+
+def test_a_bad_name_in_a_bucket_is_a_finding_and_the_others_are_listed() -> None:
+    bad = [key for key in UNUSABLE if key not in ("", "a/")]
+    page = read_page(listing("good.jpg", *bad, "also good.jpg", "a/", "b/.folder"), "")
+    assert [each.key for each in page.entries if isinstance(each, ObjectInfo)] == ["good.jpg", "also good.jpg"]
+    findings = [each for each in page.entries if isinstance(each, NameFinding)]
+    assert [each.why for each in findings] == [why_unusable(key) for key in bad]
+    assert all(each.key.isprintable() for each in findings)
+
+
+def test_a_key_outside_the_prefix_is_not_taken() -> None:
+    page = read_page(listing("line 1/a.jpg", "line 2/b.jpg"), "line 1/")
+    assert [each.key for each in page.entries] == ["a.jpg"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    (tmp_path / "images").mkdir()
+    return Folder(tmp_path / "images", UrlSigner(tmp_path))
+
+
+def test_what_cannot_be_used_in_a_folder_is_a_finding(folder: Folder, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.jpg").write_bytes(b"secret")
+    root = folder.root
+    (root / "good.jpg").write_bytes(b"good")
+    (root / "link.jpg").symlink_to(outside / "secret.jpg")
+    (root / "linked").symlink_to(outside)
+    os.mkfifo(root / "pipe.jpg")
+    (root / "bell\x07").mkdir()
+    (root / "bell\x07" / "1.jpg").write_bytes(b"")
+    with open(os.fsencode(root) + b"/latin-\xe9.jpg", "wb"):
+        pass
+    (root / ".xaiva-tmp-123").write_bytes(b"half")
+    found = list(folder.list_objects())
+    assert [each.key for each in found if isinstance(each, ObjectInfo)] == ["good.jpg"]
+    assert {each.key: each.why for each in found if isinstance(each, NameFinding)} == {
+        "link.jpg": "it is a link; links are not followed",
+        "linked": "it is a link; links are not followed",
+        "pipe.jpg": "it is a named pipe, not a file",
+        "bell\\u0007/": "its name contains a control character",
+        "latin-\\xe9.jpg": "its name is not UTF-8",
+    }
+
+
+@pytest.mark.parametrize("key", ["linked/secret.jpg", "link.jpg", "linked/new.jpg"])
+def test_no_link_leads_out_of_a_folder(folder: Folder, tmp_path: Path, key: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.jpg").write_bytes(b"secret")
+    (folder.root / "link.jpg").symlink_to(outside / "secret.jpg")
+    (folder.root / "linked").symlink_to(outside)
+    with pytest.raises((KeyConflict, NoObject)):
+        folder.download_file(key, tmp_path / "fetched")
+    (tmp_path / "source").write_bytes(b"new")
+    if "/" in key:
+        with pytest.raises(KeyConflict):
+            folder.upload_file(key, tmp_path / "source")
+        with pytest.raises(KeyConflict):
+            folder.delete_file(key)
+    else:
+        folder.upload_file(key, tmp_path / "source")  # replaces the link, not what it leads to
+    assert (outside / "secret.jpg").read_bytes() == b"secret"
+    assert [path.name for path in outside.iterdir()] == ["secret.jpg"]
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(StorageDown, match="is not there"):
+        list(Folder(tmp_path / "unmounted", UrlSigner(tmp_path)).list_objects())
+
+
+def test_a_file_and_a_folder_of_one_name_cannot_both_lie_in_a_folder(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    folder.upload_file("a", tmp_path / "source")
+    with pytest.raises(KeyConflict):
+        folder.upload_file("a/b", tmp_path / "source")
+    folder.upload_file("b/c", tmp_path / "source")
+    with pytest.raises(KeyConflict):
+        folder.upload_file("b", tmp_path / "source")
+
+
+def test_deleting_the_last_object_removes_its_empty_folders_but_never_the_root(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    folder.upload_file("a/b/c.jpg", tmp_path / "source")
+    folder.upload_file("a/d.jpg", tmp_path / "source")
+    folder.delete_file("a/b/c.jpg")
+    assert [path.name for path in (folder.root / "a").iterdir()] == ["d.jpg"]
+    folder.delete_file("a/d.jpg")
+    assert list(folder.root.iterdir()) == []
+    assert folder.root.is_dir()
