@@ -72,7 +72,10 @@ class GenerationReader(Generic[T]):
         except (BrokenGeneration, NoGeneration) as error:
             self._held = self._held or self._another(token)
             self._failure = error
-        self._trouble = self._describe_trouble(token)
+        trouble, before = self._describe_trouble(token), self._trouble
+        if trouble and trouble != before:
+            logger.error("%s", trouble)
+        self._trouble = trouble
         self._retry_at = time.monotonic() + RETRY_SECONDS if self._trouble else float("inf")
         self._token = token
 
@@ -87,10 +90,12 @@ class GenerationReader(Generic[T]):
 
     def _another(self, refused: str) -> ReadGeneration[T] | None:
         """The good generation before the refused one, else any good one, from disk; None when there is none."""
-        if not refused.isdecimal():
+        if not refused:
             return None  # none was published
-        names = [name for name in self._generations.names() if name != refused]
-        for name in sorted(names, key=lambda name: (int(name) < int(refused), int(name)), reverse=True):
+        limit = int(refused) if refused.isdecimal() else float("inf")
+        numbers = {int(name): name for name in self._generations.names() if name != refused}
+        for number in sorted(numbers, key=lambda number: (number < limit, number), reverse=True):
+            name = numbers[number]
             try:
                 folder = self._generations.open(name)
                 folder.check()

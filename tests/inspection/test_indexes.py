@@ -87,6 +87,9 @@ def test_a_new_generation_with_a_short_file_is_refused_and_the_last_good_one_ans
         trouble = one.status().trouble[0]
         assert "000002" in trouble
         assert trouble.endswith("generation 1 answers")
+        current = one.status().current
+        assert current is not None
+        assert "000002" in current.why
     _publish(tmp_path, 3)
     assert _labels(reader) == {"3"}
     assert reader.why == ""
@@ -121,6 +124,14 @@ def test_a_generation_that_can_be_read_again_answers_again(
     assert _labels(reader) == {"1"}
     (tmp_path / "away").rename(path)
     assert _labels(reader) == {"2"}
+
+
+def test_a_damaged_pointer_does_not_hide_the_good_generations(reader: IndexReader, tmp_path: Path) -> None:
+    for version in (1, 2):
+        _publish(tmp_path, version)
+    (tmp_path / "index-normal" / "current").write_text("?")
+    assert _labels(reader) == {"2"}
+    assert "the pointer is damaged; generation 2 answers" in reader.why
 
 
 def test_an_index_in_memory_answers_while_its_disk_is_away(reader: IndexReader, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.api_schema import Generation, IndexStatus, Neighbour
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
-from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, NoGeneration
+from core.inference.generations import BrokenGeneration, Generations, NoGeneration
 from core.inference.inspection.embeddings import Vector
 from core.inference.inspection.encoder import EncoderFiles
 from core.inference.inspection.index_files import IndexFacts, LoadedIndex, read_index
@@ -62,19 +62,17 @@ class IndexReader:
         except (XaivaError, ValueError) as error:
             why = error.summary if isinstance(error, XaivaError) else "its manifest is not that of an index"
             return Generation(number=int(name) if name.isdecimal() else 0, made=_time(0), why=why)
-        return _describe_generation(generation, facts, answering)
-
-
-def _describe_generation(generation: GenerationFolder, facts: IndexFacts, answering: LoadedIndex | None) -> Generation:
-    manifest = generation.manifest
-    return Generation(
-        number=manifest.number,
-        made=_time(manifest.made),
-        pictures=facts.count,
-        entries=facts.count,
-        model=f"{facts.encoder.name} {facts.encoder.sha256[:12]}",
-        current=answering is not None and answering.generation.manifest.number == manifest.number,
-    )
+        manifest = generation.manifest
+        answers = answering is not None and answering.generation.manifest.number == manifest.number
+        return Generation(
+            number=manifest.number,
+            made=_time(manifest.made),
+            pictures=facts.count,
+            entries=facts.count,
+            model=f"{facts.encoder.name} {facts.encoder.sha256[:12]}",
+            current=answers,
+            why="" if answers or name != self._generations.token() else self.why,
+        )
 
 
 def _time(seconds: float) -> datetime:
