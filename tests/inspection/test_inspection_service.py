@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from core.inference.inspection.banks import NoBank
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.inspection_service import InspectionService
 from core.inference.inspection.inspections import InspectionStore
+from core.inference.inspection.layout import Layout, product_folders
 from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.service import JobService
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
@@ -197,6 +199,22 @@ def test_a_product_is_known_as_soon_as_its_pictures_are_there(here: Inspected) -
     (folder / "1.jpg").write_bytes(good())
     here.service.set_settings("bolt", ProductSettings(threshold=0.7))
     assert here.service.settings("bolt").threshold == 0.7
+
+
+def test_a_name_is_the_same_composed_and_decomposed(here: Inspected) -> None:
+    for spelling, number in (("NFD", 1), ("NFC", 2)):
+        folder = here.settings.data / f"images/normal/{unicodedata.normalize(spelling, '나사')}"
+        folder.mkdir()
+        (folder / f"{number}.jpg").write_bytes(good())
+    here.service.set_settings("나사", ProductSettings(threshold=0.7))
+    assert here.service._counts.count().products["나사"].normal == 2
+    folders = product_folders(open_storage(here.settings), "normal/", "나사")
+    assert {unicodedata.normalize("NFC", folder) for folder in folders} == {"normal/나사/"}
+    assert len(folders) == 2
+    assert product_folders(open_storage(here.settings), "normal/", "plate") == ["normal/plate/"]
+    key = Layout().parse_key(unicodedata.normalize("NFD", "defect/나사/긁힘/1.jpg"))
+    assert key is not None
+    assert (key.product, key.label) == ("나사", "긁힘")
 
 
 def test_a_listing_reads_no_bank(here: Inspected) -> None:

@@ -15,7 +15,7 @@ from core.errors import Cancelled, InputError, os_reason
 from core.files import read_regular, sha256_bytes
 from core.findings import Finding
 from core.inference.inspection.feature_cache import FeatureCache
-from core.inference.inspection.layout import NORMAL, Layout, is_ignored
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored, product_folders
 from core.inference.inspection.pictures import MAX_BYTES, decode
 from core.inference.models.detector import Picture
 from core.inference.models.features import FEATURE_BATCH, PatchFeatures
@@ -78,10 +78,14 @@ class PictureCollector:
         """The product's pictures. Raises Cancelled, and what fetching and the network raise."""
         found = CollectedPictures()
         self._stage = self._stage.model_copy(update={"started": time.time()})
-        sources = (
-            (layout.normal_prefix(product), FETCH, "Fetch normal pictures"),
-            (layout.defect_prefix(product), FETCH_DEFECTS, "Fetch known defects"),
-        )
+        sources = [
+            (folder, stage, title)
+            for subject, stage, title in (
+                (NORMAL, FETCH, "Fetch normal pictures"),
+                (DEFECT, FETCH_DEFECTS, "Fetch known defects"),
+            )
+            for folder in product_folders(mirror.storage, layout.prefix(subject), product)
+        ]
         state = StageState.FAILED
         try:
             for prefix, stage, title in sources:

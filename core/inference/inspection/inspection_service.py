@@ -34,7 +34,8 @@ from core.inference.inspection.index_pair import IndexPair
 from core.inference.inspection.inspection_log import InspectionLog
 from core.inference.inspection.inspections import InspectionStore
 from core.inference.inspection.inspector import Inspector, Measured
-from core.inference.inspection.layout import Layout
+from core.inference.inspection.layout import DEFECT as DEFECT_INDEX
+from core.inference.inspection.layout import NORMAL, Layout, product_folders
 from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.inspection.picture_store import InspectionRetention, PictureStore
 from core.inference.inspection.pictures import JPEG_START, encode_jpeg, encode_map, shrink
@@ -120,10 +121,11 @@ class InspectionService:
         """As `check`, but look into the storage for a product that was not counted yet. Raises the storage's errors."""
         if self.catalogue.knows(product):
             return
-        for prefix in (self._layout.normal_prefix(product), self._layout.defect_prefix(product)):
-            if next(iter(self._storage.list_objects(prefix)), None) is not None:
-                self.count_pictures()
-                return
+        for subject in (NORMAL, DEFECT_INDEX):
+            for folder in product_folders(self._storage, self._layout.prefix(subject), product):
+                if next(iter(self._storage.list_objects(folder)), None) is not None:
+                    self.count_pictures()
+                    return
         self.catalogue.check(product)
 
     def settings(self, product: str) -> ProductSettings:

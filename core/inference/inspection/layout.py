@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from typing_extensions import Self
 
 from core.inference.settings import ServiceSettings
+from core.inference.storage.model import ObjectStorage
 
 NORMAL, DEFECT = "normal", "defect"  # subjects of indexes; NORMAL is also the label of every normal picture
 
@@ -47,12 +49,36 @@ class Layout:
         return f"{self.defect}/{product}/{defect_type}/" if defect_type else f"{self.defect}/{product}/"
 
     def parse_key(self, key: str) -> PictureKey | None:
-        """Product and label of a key; None for one outside of the layout."""
+        """Product and label of a key; None for one outside of the layout.
+
+        Both are composed (NFC), whatever the folders are: Hangul from macOS is decomposed.
+        """
         for folder, levels in ((self.normal, 1), (self.defect, 2)):
             parts = key.removeprefix(f"{folder}/").split("/")
             if key.startswith(f"{folder}/") and len(parts) > levels and all(parts):
-                return PictureKey(parts[0], NORMAL if levels == 1 else parts[1], key)
+                return PictureKey(_composed(parts[0]), NORMAL if levels == 1 else _composed(parts[1]), key)
         return None
+
+
+def product_folders(storage: ObjectStorage, parent: str, product: str) -> list[str]:
+    """The folders of a product below `parent`, each with `/` at its end: the composed name, and other spellings of it.
+
+    Raises the errors of the storage.
+    """
+    usual = f"{parent}{product}/"
+    if unicodedata.normalize("NFD", product) == product:
+        return [usual]  # it has only one spelling
+    found, cursor = {usual}, ""
+    while True:
+        page = storage.list_page(parent, cursor=cursor, level=True)
+        found |= {folder for folder in page.folders if _composed(folder) == _composed(usual)}
+        cursor = page.cursor
+        if not cursor:
+            return sorted(found)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def is_ignored(key: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -84,9 +83,9 @@ class PictureCounts:
             picture = None if isinstance(found, NameFinding) else self._layout.parse_key(found.key)
             if picture is None or isinstance(found, NameFinding) or is_ignored(found.key):
                 continue
-            count = products.setdefault(unicodedata.normalize("NFC", picture.product), PictureCount())
+            count = products.setdefault(picture.product, PictureCount())
             if subject == DEFECT:
-                count.defects[unicodedata.normalize("NFC", picture.label)] += 1
+                count.defects[picture.label] += 1
                 continue
             count.normal += 1
             if found.modified and (count.newest_normal is None or found.modified > count.newest_normal):

@@ -40,6 +40,11 @@ class Mirror:
         self._folder = folder
         self._connections = connections
 
+    @property
+    def storage(self) -> ObjectStorage:
+        """Where the objects come from."""
+        return self._storage
+
     def fetch(self, prefix: str, progress: Progress, stage: str, title: str) -> Iterator[FetchedFile | NameFinding]:
         """Every object below the prefix as a file, in the order in which they are complete; those at hand come first.
 
