@@ -42,9 +42,11 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "palette": ("1", "colon"),
     "go-menu": ("5", "comma"),
     "processes": ("comma", "r"),
+    "products": ("comma", "d", "down", "down", "v"),
+    "jobs": ("comma", "j", "down", "down"),
     "settings": ("comma", "g", "end", "up"),
 }
-WITH_PICTURE = ("6", "8")
+WITH_PICTURE = ("6", "8", "v")
 FONT_SIZE = 20.26  # the converter's own font is narrower than the one the SVG is made for
 SETTLE = 0.6  # seconds a screen gets to show what it asks for
 

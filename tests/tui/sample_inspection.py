@@ -71,7 +71,7 @@ def products() -> Products:
     )  # fmt: skip
     why = "features.npy is not what was written"
     screw = Product(
-        name="나사 M4", normal=130, defect=0, threshold=0.5, bank=generation(2, -86400, 130, 1024, lite, why),
+        name="screw M4", normal=130, defect=0, threshold=0.5, bank=generation(2, -86400, 130, 1024, lite, why),
         previous_bank=generation(1, -2 * 86400, 120, 1024, lite),
         last_job=41, trouble=[f"memory bank 2 cannot be used ({why}): 1 answers"],
     )  # fmt: skip

@@ -48,6 +48,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "correct-verdict": (("comma", "d", "down", "down", "c"), "is copied to the normal"),
     "inspection": (("comma", "d", "down", "down", "i", "down", "down", "down"), "corrected to normal"),
     "jobs": (("comma", "j", "down", "down"), "4 lines · follows"),
+    "queued-job": (("comma", "j"), "waits for 900 MB on cuda:0"),
     "failed-job": (("comma", "j", "down", "down", "down"), "connection refused"),
     "job-filter": (("comma", "j", "f"), "same formats as Since"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),

@@ -16,7 +16,7 @@ COLUMNS = (
     Column("product", minimum=14, sort=lambda item: item.name),
     Column("pictures", 11, right=True, sort=lambda item: pictures_of(item)),
     Column("generation", 12, sort=lambda item: _made(item)),
-    Column("limit", 5, right=True, sort=lambda item: getattr(item, "threshold", None)),
+    Column("limit", 5, right=True, rank=1, sort=lambda item: getattr(item, "threshold", None)),
     Column("defective", 11, right=True, rank=2, sort=lambda item: getattr(item, "defective", None)),
     Column("last job", 18, rank=3, sort=lambda item: item.last_job or None),
     Column("trouble", minimum=14, weight=2, sort=lambda item: "; ".join(item.trouble)),

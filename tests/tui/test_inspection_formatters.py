@@ -1,0 +1,160 @@
+"""Rows and lines of products, inspections and jobs: unknown, foreign and unusual values."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.api_schema import IndexStatus, Job, JobState, Product, Products, Verdict
+from tests.tui import sample_inspection as sample
+from tests.tui.sample_machine import NOON
+from tui.formatters import inspections as inspection_format
+from tui.formatters import jobs as job_format
+from tui.formatters import overview, top_lines
+from tui.formatters import products as product_format
+from tui.formatters.cells import Line, layout_columns, plain_text, table_row, width_of
+from tui.inspection_sources import NoInspection
+from tui.store import Reading
+
+NOW = NOON + 187
+
+
+def words(lines: list[Line]) -> str:
+    return "\n".join(plain_text(line) for line in lines)
+
+
+def the_job(identifier: int) -> Job:
+    return next(job for job in sample.recent_jobs() if job.id == identifier)
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [58, 76, 156])
+def test_a_row_keeps_its_width_with_any_name(width: int) -> None:
+    product = sample.products().products[0].model_copy(update={"name": "병 ø40 [bold]" * 4, "trouble": ["가" * 90]})
+    layout = layout_columns(product_format.COLUMNS, width)
+    for jobs in (None, sample.recent_jobs()):
+        row = table_row(product_format.row(product, jobs, NOW), product_format.COLUMNS, layout)
+        assert width_of(row) <= width
+
+
+def test_an_index_of_nothing_is_listed_only_beside_products() -> None:
+    empty = [IndexStatus(name="normal"), IndexStatus(name="defect", trouble=["it cannot be read"])]
+    assert [item.name for item in product_format.items(Products(products=[], indexes=empty))] == ["defect"]
+    both = product_format.items(Products(products=[Product(name="a")], indexes=empty))
+    assert [product_format.key_of(item) for item in both] == ["index:normal", "index:defect", "product:a"]
+
+
+def test_a_job_for_all_banks_is_the_newest_of_each_product_and_of_no_index() -> None:
+    products, jobs = sample.products(), sample.recent_jobs()
+    newest = {item.name: product_format.newest_job(item, jobs) for item in product_format.items(products)}
+    assert {name: job.id for name, job in newest.items() if job} == {
+        "normal": 45, "defect": 42, "bottle": 44, "cap": 43, "label": 43, "screw M4": 43,
+    }  # fmt: skip
+
+
+def test_a_generation_that_cannot_be_used_says_why() -> None:
+    broken = sample.products().products[3].bank
+    assert broken is not None
+    assert plain_text(product_format.generation_cell(broken, NOW)) == "✗ 2 broken"
+    assert "cannot be used: features.npy is not" in product_format.generation_text(broken, NOW, "patches")
+    assert plain_text(product_format.generation_cell(None, NOW)) == "none"
+
+
+# -- inspections -------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_that_this_version_does_not_know_keeps_its_word() -> None:
+    inspection = sample.inspections().inspections[0].model_copy(update={"verdict": Verdict("uncertain"), "defects": []})
+    assert plain_text(inspection_format.row(inspection)[2]) == "? uncertain"
+    assert inspection_format.nearest_text(inspection) == ""
+    assert "? uncertain" in words(inspection_format.detail(inspection, 60))
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_that_this_version_does_not_know_is_shown_and_counts_as_live() -> None:
+    job = Job.model_validate({**the_job(43).model_dump(), "state": "paused", "priority": "urgent"})
+    assert job.state.live
+    assert plain_text(job_format.row(job)[2]) == "? paused"
+    assert "priority urgent" in words(job_format.detail(job, NOW, 100))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "shown"),
+    [
+        (45, "waits for 900 MB on cuda:0; used by camera hall, camera gate-1"),
+        (43, ""),
+        (42, "index defect: s3.line-3.example.org: connection refused"),
+        (41, "1 warning, products 4, patches 6144"),
+        (40, "generation 12, pictures 431, new 21"),
+    ],
+)
+def test_a_job_in_one_line(identifier: int, shown: str) -> None:
+    assert job_format.summary(the_job(identifier)) == shown
+
+
+def test_stages_of_two_jobs_stand_side_by_side_also_those_of_one_alone() -> None:
+    after = sample.with_stages(the_job(43))
+    before = sample.with_stages(the_job(41)).model_copy(
+        update={"stages": [stage for stage in after.stages if stage.id != "cap"]}
+    )
+    shown = words(job_format.comparison_lines(before, after, 80)).splitlines()
+    cap = next(line for line in shown if line.strip().startswith("cap"))
+    assert cap.split() == ["cap", "42.0", "s"]
+    fetch = next(line for line in shown if line.startswith("Fetch"))
+    assert fetch.split() == ["Fetch", "58.0", "s", "58.0", "s", "+0.0", "s"]
+    assert "neither has stages" in words(job_format.comparison_lines(the_job(38), the_job(40), 80))
+
+
+# -- the Overview ------------------------------------------------------------------------------------------------------
+
+
+def alerts(jobs: list[Job], products: Products | None = None) -> str:
+    lines = overview.alert_lines(None, None, None, None, (), (), 200, jobs=jobs, products=products, now=NOW)
+    return words(lines)
+
+
+def test_a_failed_job_is_an_alert_until_a_newer_one_follows() -> None:
+    assert "index defect failed: s3.line-3.example.org: connection refused (,j)" in alerts(sample.recent_jobs())
+    again = sample.job(50, "index", "defect", JobState.RUNNING, 100, 5)
+    assert "index defect" not in alerts([again, *sample.recent_jobs()])
+    old = the_job(42).model_copy(update={"ended": sample.when(-2 * 86400)})
+    assert "index defect" not in alerts([old])
+
+
+def test_broken_banks_are_errors_and_stale_ones_warnings() -> None:
+    shown = alerts([], sample.products())
+    assert "✗ product screw M4: memory bank 2 cannot be used" in shown
+    assert "! product cap: 17 pictures are newer than its memory bank (,d)" in shown
+    assert "! index of defect pictures: its last rebuild failed" in shown
+    assert "bottle" not in shown
+
+
+def test_many_stale_banks_do_not_hide_the_rest() -> None:
+    listed = Products(products=[Product(name=f"p{number}", trouble=["stale"]) for number in range(30)])
+    assert len(alerts([], listed).splitlines()) == product_format.MAX_ALERTS + 1
+    assert "26 more products have trouble" in alerts([], listed)
+
+
+def test_a_storage_that_does_not_answer_is_one_alert() -> None:
+    shown = alerts([], sample.products_without_storage())
+    assert "! pictures: s3://inspection/line-3: s3.line-3.example.org: connection refused" in shown
+
+
+def test_an_older_service_is_no_failure() -> None:
+    reading: Reading[object] = Reading(error=NoInspection("Inference service", "it has neither"), title="x")
+    assert overview.source_failures([reading]) == []
+
+
+# -- the bar -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 156, 160, 180, 240])
+def test_the_bar_fits_and_has_all_screens_from_160_columns_on(width: int) -> None:
+    parts = top_lines.tab_parts("jobs", width)
+    shown = "".join(plain_text(part) for part, _ in parts)
+    assert len(shown) <= width
+    assert ("Overview" in shown and "Settings" in shown) is (width >= 156)
+    assert "Products" in shown
