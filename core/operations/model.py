@@ -160,10 +160,10 @@ class OperationBusy(XaivaError):
     def __init__(self, holder: Operation, command: str = "xaiva ops") -> None:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started or holder.created))
         by = f", started by {holder.by}" if holder.by else ""
-        state = f"is queued for it ({holder.why_queued})" if holder.why_queued else "has been using it"
+        state = f"is queued for it ({holder.why_queued}) since" if holder.why_queued else "has been using it since"
         super().__init__(
             f"{holder.subject or holder.kind} is busy",
-            f"operation {holder.id} ({holder.title()}) {state} since {since}{by}",
+            f"operation {holder.id} ({holder.title()}) {state} {since}{by}",
             f"watch it: {command} follow {holder.id}; or cancel it: {command} cancel {holder.id}",
         )
         self.holder = holder
