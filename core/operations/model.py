@@ -164,6 +164,11 @@ class OperationBusy(XaivaError):
         super().__init__(
             f"{holder.subject or holder.kind} is busy",
             f"operation {holder.id} ({holder.title()}) {state} {since}{by}",
+        who = f"operation {holder.id} ({holder.title()})"
+        why = f"{who} has been using it since {since}{by}"
+        if holder.why_queued:
+            why = f"{who} has been queued for it since {since}{by}; it {holder.why_queued}"
+            why,
             f"watch it: {command} follow {holder.id}; or cancel it: {command} cancel {holder.id}",
         )
         self.holder = holder
