@@ -168,6 +168,9 @@ class OperationBusy(XaivaError):
         why = f"{who} has been using it since {since}{by}"
         if holder.why_queued:
             why = f"{who} has been queued for it since {since}{by}; it {holder.why_queued}"
+            why = f"{who} has been queued for it since {since}{by} ({holder.why_queued})"
+        super().__init__(
+            f"{holder.subject or holder.kind} is busy",
             why,
             f"watch it: {command} follow {holder.id}; or cancel it: {command} cancel {holder.id}",
         )

@@ -185,7 +185,7 @@ def test_one_key_has_one_live_operation_also_while_it_waits(make: MakeLedger) ->
     with pytest.raises(OperationBusy) as caught:
         ledger.start("quick", "second")
     assert caught.value.why.startswith(f"operation {second.id} (wait second) has been queued for it since 20")
-    assert caught.value.why.endswith(f"; it waits for cpu: operation {first.id} (wait first) uses it")
+    assert caught.value.why.endswith(f" (waits for cpu: operation {first.id} (wait first) uses it)")
 
 
 def test_pages_filter_and_continue_before_an_id(make: MakeLedger) -> None:
