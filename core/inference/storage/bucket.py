@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -158,12 +158,12 @@ class Bucket:
     async def next_chunk(self, key: str, stream: obstore.BytesStream) -> bytes:
         """The next piece of an answer; empty at its end."""
 
-        async def read() -> bytes:
-            return bytes(await anext_or(stream, b""))
+        try:
+            return bytes(await self._answer(key, stream.__anext__()))
+        except StopAsyncIteration:
+            return b""
 
-        return await self._answer(key, read())
-
-    async def _answer(self, key: str, work: Coroutine[Any, Any, Result], seconds: float = 0) -> Result:
+    async def _answer(self, key: str, work: Awaitable[Result], seconds: float = 0) -> Result:
         """What the client answers within the time, or the error that its exception stands for."""
         try:
             return await asyncio.wait_for(work, seconds or self._silence)
@@ -246,14 +246,6 @@ class _Transfer:
         self._part.seek(0)
         self._part.truncate()
         return await self._bucket.open_stream(key, 0)
-
-
-async def anext_or(stream: obstore.BytesStream, end: bytes) -> bytes:
-    """The next piece, or `end`."""
-    try:
-        return bytes(await stream.__anext__())
-    except StopAsyncIteration:
-        return end
 
 
 def _check(key: str) -> None:

@@ -89,13 +89,13 @@ class Downloads:
 
     async def _fetch_all(self) -> None:
         left = iter(self._wanted)
-        workers = [asyncio.create_task(self._work(left)) for _ in range(min(self._connections, len(self._wanted)))]
+        workers = [asyncio.create_task(self._work(left)) for _ in range(self._connections)]
         try:
-            await asyncio.gather(*workers)
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in done:
+                worker.result()
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await _end(workers)
 
     async def _work(self, left: Iterator[ObjectInfo]) -> None:
         while True:
@@ -116,9 +116,27 @@ class Downloads:
                 with open(temporary, "xb") as part:
                     fetched = await self._storage.fetch_object(info, part, self._count)
                 target = self._folder / self._name(fetched)
-                target.parent.mkdir(exist_ok=True)
-                os.replace(temporary, target)
+                _move(temporary, target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
         return fetched
+
+
+async def _end(workers: list[asyncio.Task[None]]) -> None:
+    """Cancel the workers until all have ended: `wait_for` of Python before 3.12 may lose a cancel."""
+    while running := [worker for worker in workers if not worker.done()]:
+        for worker in running:
+            worker.cancel()
+        await asyncio.wait(running, timeout=POLL_SECONDS)
+    for worker in workers:
+        if not worker.cancelled():
+            worker.exception()  # the first one was raised; this says that the others were seen
+
+
+def _move(temporary: Path, target: Path) -> None:
+    try:
+        os.replace(temporary, target)
+    except FileNotFoundError:
+        target.parent.mkdir(exist_ok=True)
+        os.replace(temporary, target)
