@@ -34,6 +34,7 @@ from core.inference import server, tls
 from core.inference.api import jobs as api_jobs
 from core.inference.api import media as api_media
 from core.inference.api import sockets, sse, threads
+from core.inference.api.storage import OPEN_TRANSFERS
 from core.inference.auth import passwords
 from core.inference.auth.passwords import Passwords
 from core.inference.bulkhead import Bulkhead, TooManyRequests
@@ -149,6 +150,16 @@ def hung_disk(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
     return 60 - threads.FILES.at_once - threads.FILES.waiting
 
 
+def hung_storage(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
+    release = threading.Event()
+    flood.stack.callback(release.set)
+    storage = flood.running.service.storage
+    list_page = storage.list_page
+    patch.setattr(storage, "list_page", lambda *words, **options: (release.wait(60), list_page(*words, **options))[1])
+    flood.send(60, "GET", "/storage/objects")
+    return 60 - threads.OBJECT_STORAGE.at_once - threads.OBJECT_STORAGE.waiting
+
+
 def locked_database(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
     patch.setattr(engine, "BUSY_SECONDS", 60)  # a busy machine takes its time to send the flood
     holder = flood.stack.enter_context(contextlib.closing(sqlite3.connect(flood.running.service.database.file or "")))
@@ -205,6 +216,7 @@ FLOODS: dict[str, Callable[[Flood, Events, Any], int]] = {
     "tests of a rule whose receiver is silent": rule_tests,
     "downloads that nobody reads": downloads,
     "pictures on a mount that hangs": hung_disk,
+    "listings of an object storage that hangs": hung_storage,
     "writes into a locked database": locked_database,
     "queries to a database that hangs": hung_database,
     "logins whose hashes hang": hung_hashes,
@@ -232,7 +244,13 @@ def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
 def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
     bulkheads = sum(bulkhead.at_once + bulkhead.waiting for bulkhead in threads.BULKHEADS)
     logins = passwords.AT_ONCE + passwords.MAX_WAITING
-    responses = (sse.OPEN_STREAMS, sockets.WAITING_SOCKETS, api_jobs.OPEN_EXPORTS, api_media.OPEN_DOWNLOADS)
+    responses = (
+        sse.OPEN_STREAMS,
+        sockets.WAITING_SOCKETS,
+        api_jobs.OPEN_EXPORTS,
+        api_media.OPEN_DOWNLOADS,
+        OPEN_TRANSFERS,
+    )
     assert bulkheads + logins + sum(one.limit for one in responses) < server.MAX_CONNECTIONS
 
 

@@ -61,8 +61,11 @@ def binary(name: str) -> str:
 
 
 @contextmanager
-def rclone_s3(folder: Path) -> Iterator[S3Server]:
-    """`rclone serve s3`: the folders in `folder` are the buckets, their files the objects."""
+def rclone_s3(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[S3Server]:
+    """`rclone serve s3`: the folders in `folder` are the buckets, their files the objects.
+
+    With TLS by a certificate and its key.
+    """
     with HeldPort() as port:
         command = [
             binary("rclone"),
@@ -72,7 +75,8 @@ def rclone_s3(folder: Path) -> Iterator[S3Server]:
             "s3",
         ]  # its cache stays on: without it, it is 1,000x slower
         command += ["--addr", f"127.0.0.1:{port.number}", "--auth-key", f"{KEY},{SECRET}", str(folder)]
-        with _running(command, folder.parent / "rclone.log", port.number) as process:
+        command += [f"--cert={certificate[0]}", f"--key={certificate[1]}"] if certificate else []
+        with _running(command, folder.parent / "rclone.log", port.number, tls=bool(certificate)) as process:
             yield S3Server(port.number, process)
 
 
@@ -104,12 +108,12 @@ def seaweed_s3(folder: Path) -> Iterator[S3Server]:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int, grace: float = 5) -> Iterator[int]:
+def _running(command: list[str], log: Path, port: int, *, grace: float = 5, tls: bool = False) -> Iterator[int]:
     """The running server as its process id; `grace`: seconds that it gets to end, where it can do so quickly."""
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
-        _wait_until_it_answers(process, log, port)
+        _wait_until_it_answers(process, log, f"{'https' if tls else 'http'}://127.0.0.1:{port}/")
         yield process.pid
     finally:
         process.terminate()
@@ -120,11 +124,11 @@ def _running(command: list[str], log: Path, port: int, grace: float = 5) -> Iter
             process.wait()
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/", timeout=5).status_code < 500:
+            if httpx.get(url, timeout=5, verify=False).status_code < 500:
                 return
         except httpx.HTTPError:
             pass

@@ -124,7 +124,11 @@ class _IndexJob:
         return embedded, flow.fetched
 
     def _fetch(self, progress: Progress) -> Files:
-        mirror = Mirror(open_storage(self._settings), self._settings.inspection_folder / "pictures")
+        mirror = Mirror(
+            open_storage(self._settings),
+            self._settings.inspection_folder / "pictures",
+            self._settings.storage_connections,
+        )
         yield from mirror.fetch(self._layout.prefix(self._subject), progress, FETCH, self._fetch_title)
 
     @property
