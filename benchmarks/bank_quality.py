@@ -91,7 +91,7 @@ def fetch_textures(folder: Path) -> dict[str, Grey]:
 def _measure(name: str, texture: Grey, others: list[Grey], network: PatchFeatures) -> list[list[float]]:
     rng = np.random.default_rng(0)
     training = [_render(_crop(texture, TRAINING, rng), rng) for _ in range(TRAINED)]
-    tests = list(_tests(texture, others, rng))
+    tests = list(inspected_pictures(texture, others, rng))
     features = [picture_features(picture, network, Region(), (1, 1)) for picture in training]
     bank = fit_product_bank(ProductPictures(name, features), network)
     plain = PlainPatchCore(np.concatenate(features).astype(np.float32))
@@ -157,7 +157,7 @@ class PlainPatchCore:
 # -- pictures and their defects ----------------------------------------------------------------------------------------
 
 
-def _tests(texture: Grey, others: list[Grey], rng: np.random.Generator) -> Iterator[TestPicture]:
+def inspected_pictures(texture: Grey, others: list[Grey], rng: np.random.Generator) -> Iterator[TestPicture]:
     nothing = np.zeros((PatchFeatures.HEIGHT, PatchFeatures.WIDTH), np.bool_)
     for _ in range(NORMAL):
         yield TestPicture(_render(_crop(texture, TESTING, rng), rng), "", nothing)

@@ -18,7 +18,7 @@ from core.inference.generations import BrokenGeneration, GenerationFolder, NoGen
 from core.inference.inspection.bank_gate import check_not_worse
 from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector
 from core.inference.inspection.feature_cache import FeatureCache
-from core.inference.inspection.layout import NORMAL, Layout
+from core.inference.inspection.layout import NORMAL, Layout, open_mirror
 from core.inference.inspection.product_names import list_products
 from core.inference.inspection.products import read_product_settings
 from core.inference.jobs.context import JobContext
@@ -29,7 +29,6 @@ from core.inference.models.product_bank import PictureFeatures, ProductBank, ban
 from core.inference.models.registry import execution_provider
 from core.inference.settings import MIB
 from core.inference.storage import open_storage
-from core.inference.storage.fetch import Mirror
 from core.progress import Progress, Stage, StageState, stage
 
 PUBLISH = "publish"  # a stage of a product, beside those of bank_pictures and the two of fitting
@@ -72,6 +71,7 @@ class _BankJob:
             self._settings.inspection_folder / "pictures",
             self._settings.storage_connections,
         )
+        self._mirror = open_mirror(self._settings)
         self._network = PatchFeatures(execution_provider(self._settings))
         self._findings: list[Finding] = []
 

@@ -23,15 +23,13 @@ from core.inference.inspection.index_files import (
     read_index,
     write_index,
 )
-from core.inference.inspection.layout import DEFECT, NORMAL, Layout
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
 from core.inference.inspection.nearest_check import agreement, compare
 from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, Files, PictureFlow
 from core.inference.inspection.stage_board import StageBoard
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
-from core.inference.storage import open_storage
-from core.inference.storage.fetch import Mirror
 from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
@@ -130,6 +128,8 @@ class _IndexJob:
             self._settings.storage_connections,
         )
         yield from mirror.fetch(self._layout.prefix(self._subject), progress, FETCH, self._fetch_title)
+        prefix = self._layout.prefix(self._subject)
+        yield from open_mirror(self._settings).fetch(prefix, progress, FETCH, self._fetch_title)
 
     @property
     def _fetch_title(self) -> str:

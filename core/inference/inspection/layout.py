@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
+from core.inference.storage.fetch import Mirror
 from core.inference.storage.model import ObjectStorage
 
 NORMAL, DEFECT = "normal", "defect"  # subjects of indexes; NORMAL is also the label of every normal picture
@@ -85,3 +87,8 @@ def is_ignored(key: str) -> bool:
     """Whether it is a folder, a hidden file, or what a desktop leaves in folders: no picture, and nothing wrong."""
     name = key.rpartition("/")[2]
     return not name or any(part.startswith(".") for part in key.split("/")) or name.lower() in _LEFT_BY_SYSTEMS
+
+
+def open_mirror(settings: ServiceSettings) -> Mirror:
+    """The pictures of the storage as files of this machine, which all jobs share."""
+    return Mirror(open_storage(settings), settings.inspection_folder / "pictures", settings.storage_connections)
