@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,9 @@ from core.service_client import ServiceClient
 from tests.api.serving import TOKEN, Running, served
 from tests.support import until
 from tests.support.inspected import NORMALS, build_bank, build_indexes, encoded, fill_storage, good, scratched
+from tests.support.object_storage import ENVIRONMENT, KEY_VARIABLE, SECRET_VARIABLE
 from tests.support.parts import plates
+from tests.support.ports import HeldPort
 
 PRODUCT = "판 M8"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -222,29 +225,32 @@ def test_a_correction_moves_the_picture_and_the_next_rebuild_learns_from_it(
     assert [o.id for o in client.products.inspections(InspectionQuery(corrected=True)).inspections] == [one.id]
 
 
-def test_with_the_storage_down_nothing_is_half_done(running: Running, client: ServiceClient, tmp_path: Path) -> None:
-    one = client.products.inspect(PRODUCT, scratched(12))
-    images, away = running.service.settings.data / "images", tmp_path / "images"
-    before = stored(running)
-    images.rename(away)
-    images.write_text("in the way")
-    try:
-        body = Correction(verdict=Verdict.NORMAL).model_dump(mode="json")
-        refused = httpx.post(f"{running.url}/inspections/{one.id}/correct", json=body, headers=BEARER)
-        assert refused.status_code == 503, refused.text
-        assert client.products.inspection(one.id).corrected is None
-        running.service.inspection.count_pictures()
+def test_with_the_storage_down_nothing_is_half_done(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    for name in (f"index-{subject}" for subject in ("normal", "defect")):
+        shutil.copytree(running.service.settings.inspection_folder / name, data / "inspection" / name)
+    shutil.copytree(running.service.settings.inspection_folder / "banks", data / "inspection" / "banks")
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    with HeldPort() as port:  # nothing listens there
+        url = f"s3://bucket?endpoint=http://127.0.0.1:{port.number}&key={KEY_VARIABLE}&secret={SECRET_VARIABLE}"
+        _check_outage(data, url)
+
+
+def _check_outage(data: Path, url: str) -> None:
+    with served(data, onnx_provider="cpu", storage_url=url) as down:
+        client = down.client()
         answer = until(client.products.all, lambda answer: answer.storage_trouble)
-        assert [(product.normal, product.defect) for product in answer.products] == [(None, None)] * 2
-        assert client.products.inspect(PRODUCT, good()).verdict is Verdict.NORMAL
-    finally:
-        images.unlink()
-        away.rename(images)
-    running.service.inspection.count_pictures()
-    until(client.products.all, lambda answer: not answer.storage_trouble)
-    assert stored(running) == before
-    client.products.correct(one.id, Correction(verdict=Verdict.NORMAL))
-    assert len(stored(running)) == len(before) + 1
+        (product,) = answer.products
+        assert (product.name, product.normal, product.defect, product.trouble) == (PRODUCT, None, None, [])
+        one = client.products.inspect(PRODUCT, scratched(12))
+        assert one.verdict is Verdict.DEFECT
+        body = Correction(verdict=Verdict.NORMAL).model_dump(mode="json")
+        refused = httpx.post(f"{down.url}/inspections/{one.id}/correct", json=body, headers=BEARER, timeout=60)
+        assert refused.status_code == 503, refused.text
+        assert client.products.inspection(one.id) == one
 
 
 def test_rebuilding_starts_jobs(running: Running, client: ServiceClient) -> None:
