@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.api_schema import IndexStatus, Job, JobState, Product, Products, Verdict
+from core.errors import XaivaError
+from core.service_client import Forbidden
 from tests.tui import sample_inspection as sample
 from tests.tui.sample_machine import NOON
 from tui.formatters import inspections as inspection_format
@@ -143,8 +145,9 @@ def test_a_storage_that_does_not_answer_is_one_alert() -> None:
     assert "! pictures: s3://inspection/line-3: s3.line-3.example.org: connection refused" in shown
 
 
-def test_an_older_service_is_no_failure() -> None:
-    reading: Reading[object] = Reading(error=NoInspection("Inference service", "it has neither"), title="x")
+@pytest.mark.parametrize("kind", [NoInspection, Forbidden])
+def test_a_service_without_products_for_this_user_is_no_failure(kind: type[XaivaError]) -> None:
+    reading: Reading[object] = Reading(error=kind("Inference service", "it has none for you"), title="x")
     assert overview.source_failures([reading]) == []
 
 

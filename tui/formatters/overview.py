@@ -13,7 +13,7 @@ from core.containers.model import Container, ContainerHealth, ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
 from core.operations.model import LAST_OUTPUT, Operation, OperationState
-from core.service_client import NoService, ServiceAddress
+from core.service_client import Forbidden, NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
 from tui.formatters import products as product_format
@@ -34,6 +34,7 @@ WIDE_ROW = 46  # columns from which a row has room for a name and since when it 
 CONTAINER_HOSTNAME_LENGTH = (
     12  # a service in a container reports the first characters of the container's id as its host
 )
+QUIET_ERRORS = (NoService, NoInspection, Forbidden)  # of a source that has never answered; nobody needs to act
 STUCK_MESSAGE_SECONDS = 60  # seconds a message may wait before it counts as stuck
 
 
@@ -112,7 +113,7 @@ def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
     """The sources that do not answer, with the reason; first those that answered before.
 
     A service that was never there and that nobody configured is no failure: most sites have none yet. Nor is one that
-    is too old for products and jobs.
+    is too old for products and jobs, or shows them only to others.
     """
     failures: list[tuple[str, str]] = []
     for reading in readings:
@@ -122,7 +123,7 @@ def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
             failures.append(
                 ("error", f"{reading.problem.summary}; last answer {coarse_duration(reading.age or 0)} ago")
             )
-        elif reading.error is not None and not isinstance(reading.error, (NoService, NoInspection)):
+        elif reading.error is not None and not isinstance(reading.error, QUIET_ERRORS):
             failures.append(("warn", reading.problem.summary))
     return sorted(dict.fromkeys(failures), key=lambda failure: failure[0] != "error")
 
