@@ -160,14 +160,9 @@ class OperationBusy(XaivaError):
     def __init__(self, holder: Operation, command: str = "xaiva ops") -> None:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started or holder.created))
         by = f", started by {holder.by}" if holder.by else ""
-        state = f"is queued for it ({holder.why_queued}) since" if holder.why_queued else "has been using it since"
-        super().__init__(
-            f"{holder.subject or holder.kind} is busy",
-            f"operation {holder.id} ({holder.title()}) {state} {since}{by}",
         who = f"operation {holder.id} ({holder.title()})"
         why = f"{who} has been using it since {since}{by}"
         if holder.why_queued:
-            why = f"{who} has been queued for it since {since}{by}; it {holder.why_queued}"
             why = f"{who} has been queued for it since {since}{by} ({holder.why_queued})"
         super().__init__(
             f"{holder.subject or holder.kind} is busy",

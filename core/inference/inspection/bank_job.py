@@ -66,11 +66,6 @@ class _BankJob:
         self._force = force
         self._progress = progress
         self.layout = Layout.of(context.settings)
-        self._mirror = Mirror(
-            open_storage(self._settings),
-            self._settings.inspection_folder / "pictures",
-            self._settings.storage_connections,
-        )
         self._mirror = open_mirror(self._settings)
         self._network = PatchFeatures(execution_provider(self._settings))
         self._findings: list[Finding] = []

@@ -122,12 +122,6 @@ class _IndexJob:
         return embedded, flow.fetched
 
     def _fetch(self, progress: Progress) -> Files:
-        mirror = Mirror(
-            open_storage(self._settings),
-            self._settings.inspection_folder / "pictures",
-            self._settings.storage_connections,
-        )
-        yield from mirror.fetch(self._layout.prefix(self._subject), progress, FETCH, self._fetch_title)
         prefix = self._layout.prefix(self._subject)
         yield from open_mirror(self._settings).fetch(prefix, progress, FETCH, self._fetch_title)
 
