@@ -14,16 +14,14 @@ from core.inference.jobs.place import job_place
 from core.inference.settings import ServiceSettings
 from core.operations.ledger import Ledger
 from tests.support import sample_jobs, until
-from tests.support.service import TOKEN, ServiceProcess
-
-COMMAND = ("-m", "tests.support.sample_jobs")
+from tests.support.service import SAMPLE_JOBS, TOKEN, ServiceProcess
 
 
 @contextmanager
 def service(data: Path) -> Iterator[tuple[ServiceProcess, httpx.Client]]:
     """A service with the sample kinds as a process, killed at the end, and a client of its API."""
     data.mkdir(exist_ok=True)
-    process = ServiceProcess(data, command=COMMAND)
+    process = ServiceProcess(data, **{SAMPLE_JOBS: "1"})
     try:
         process.ready()
         url = f"http://127.0.0.1:{process.port}"

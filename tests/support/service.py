@@ -20,6 +20,7 @@ from tests.support.ports import HeldPort
 
 TOKEN = "service-token-of-the-tests-0123456789"
 ROOT = Path(__file__).parent.parent.parent
+SAMPLE_JOBS = "SAMPLE_JOBS"  # with this variable, a fork has the sample kinds of jobs as well
 COMMAND = ("-m", "core.inference")  # as an image starts it
 
 # To import the service takes four times as long as all else until it answers: one process does so, and is forked. It
@@ -115,6 +116,10 @@ def _serve(words: Sequence[str], environment: Mapping[str, str], folder: Path, l
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if environment.get(SAMPLE_JOBS):
+        from tests.support import sample_jobs
+
+        sample_jobs.place.TABLE = sample_jobs.TABLE
     sys.exit(main(words))
 
 
