@@ -30,7 +30,7 @@ LINES_A_SECOND = 10_000
 START_RATIO = 3.0  # until the work itself runs, to one fresh interpreter with the models: two of them, and a small one
 ROUNDS = 5
 QUEUED = 1000
-QUEUE_READ_SECONDS = 0.25  # a follower reads as often as that: with the longest queue it has to be much cheaper
+QUEUE_READ_SECONDS = 0.25  # a follower reads as often as that: even with a long queue that has to be cheap
 STOP_SECONDS = 1.5  # a planned stop of several operations at once
 RUNNING = ("wait", "stuck", "deaf", "nested")
 
@@ -112,9 +112,9 @@ def _queue(folder: Path) -> list[bool]:
     assert {operation.state for operation in ledger.list(limit=-1)} == {OperationState.QUEUED}
     return [
         _budget(f"request behind {QUEUED}", request, QUEUE_READ_SECONDS),
-        _budget(f"look at one of {QUEUED}", look, QUEUE_READ_SECONDS / 5),
-        _budget(f"page of {QUEUED}", page, QUEUE_READ_SECONDS / 5),
-        _budget(f"plan for {QUEUED}", plan, QUEUE_READ_SECONDS / 10),
+        _budget(f"look at one of {QUEUED}", look, QUEUE_READ_SECONDS / 2),
+        _budget(f"page of {QUEUED}", page, QUEUE_READ_SECONDS / 2),
+        _budget(f"plan for {QUEUED}", plan, QUEUE_READ_SECONDS / 5),
         _budget(f"planned stop of {len(RUNNING)}", stop, STOP_SECONDS),
     ]
 
