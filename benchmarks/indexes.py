@@ -39,7 +39,7 @@ def main() -> int:
     """Print each figure; 1 when a budget is missed."""
     with TemporaryDirectory() as folder:
         bucket = Path(folder) / "served" / "pictures"
-        size = _make_pictures(bucket)
+        size = make_pictures(bucket)
         print(f"     {len(NAMES) * PICTURES} pictures, {size / 1e6:.0f} MB; load {os.getloadavg()[0]:.1f}")
         missed = _measure(Path(folder) / "from-folder", f"file://{bucket}", "folder")
         os.environ.update(ENVIRONMENT)
@@ -117,7 +117,7 @@ def _ask(reader: IndexReader, dimension: int, name: str) -> None:
     print(f"     query of {name} entries: p50 {statistics.median(times) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms")
 
 
-def _make_pictures(bucket: Path) -> int:
+def make_pictures(bucket: Path) -> int:
     """Write the pictures as a storage has them. Returns their bytes."""
     random = np.random.default_rng(0)
     total = 0

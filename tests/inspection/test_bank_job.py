@@ -22,6 +22,7 @@ from core.inference.settings import ServiceSettings
 from core.inference.storage.model import StorageDown
 from core.progress import StageState
 from tests.inspection.conftest import Recorder
+from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.parts import plates, store
 
 SIZE = (384, 224)  # of the network: pictures that need no scaling
@@ -223,3 +224,19 @@ def test_storage_that_is_down_is_tried_again_later(
     with pytest.raises(TransientError) as caught:
         rebuild(JobContext(settings))
     assert isinstance(caught.value, StorageDown)
+
+
+def test_bank_is_built_from_a_bucket_and_a_second_run_fetches_nothing(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "served" / "pictures", "금속 판", 9)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with rclone_s3(tmp_path / "served") as server:
+        settings = ServiceSettings.model_validate(
+            context.settings.model_dump() | {"storage_url": server.url("pictures")}
+        )
+        first = rebuild(JobContext(settings))["products"]["금속 판"]
+        second = rebuild(JobContext(settings))["products"]["금속 판"]
+    assert (first["published"], first["pictures"], first["fetched"], first["computed"]) == (True, 9, 9, 9)
+    assert (second["published"], second["fetched"], second["computed"]) == (False, 0, 0)
