@@ -104,7 +104,7 @@ class ProductsScreen(PictureListScreen):
         elif page is None:
             listed.empty = f"unknown: {reading.error.why or reading.error.what}" if reading.error else ""
         else:
-            listed.empty = "no inspection yet: xaiva product inspect PRODUCT FILE"
+            listed.empty = "no inspection yet: xaiva product inspect FILE --product NAME"
         rows = [
             ChoiceRow(inspection.id, inspection_format.row(inspection), inspection)
             for inspection in (page.inspections if page else ())
