@@ -31,6 +31,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ca", "other"):
         openssl("req", "-x509", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
     openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=storage")
+    alone = ("-addext", "subjectAltName=IP:127.0.0.1", "-subj", "/CN=alone")
+    openssl("req", "-x509", *curve, "-keyout", "alone.key", "-out", "alone.pem", *alone)
+    elsewhere = ("-addext", "subjectAltName=DNS:elsewhere", "-addext", "basicConstraints=critical,CA:FALSE")
+    openssl("req", "-x509", *curve, "-keyout", "elsewhere.key", "-out", "elsewhere.pem", "-subj", "/CN=x", *elsewhere)
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "30")
     openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *signed)
@@ -71,3 +75,17 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
             work()
         assert isinstance(caught.value, XaivaError)
         assert "ca=/path.pem" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("alone", "marked as that of a certificate authority"), ("elsewhere", "certificate is for another host")],
+)
+def test_what_is_wrong_with_a_certificate_is_said(certificates: Path, tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "buckets" / "pictures").mkdir(parents=True)
+    files = (certificates / f"{name}.pem", certificates / f"{name}.key")
+    with rclone_s3(tmp_path / "buckets", files) as server:
+        address = replace(server.address("pictures"), endpoint=server.endpoint.replace("http:", "https:"))
+        storage = Bucket(replace(address, ca=files[0].read_text()))
+        with pytest.raises(StorageRefused, match=why):
+            storage.download_file("1.jpg", tmp_path / "fetched")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -53,7 +53,7 @@ _CONTENT: ResponseDocs = {
 }
 _BODY: dict[str, Any] = {
     "requestBody": {
-        "required": True,
+        "required": False,  # an empty object is one, too
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
@@ -106,13 +106,13 @@ async def download(service: Service, storage: Storage, key: Key) -> Response:
 
 
 @router.put("/object", openapi_extra=_BODY, **require_role(Role.OPERATOR, 409))
-async def upload(
-    service: Service, storage: Storage, request: Request, key: Key, content_length: Annotated[int, Header(ge=0)] = 0
-) -> StoredObject:
+async def upload(service: Service, storage: Storage, request: Request, key: Key) -> StoredObject:
     """Store the body as an object, in place of one of that key: at most 512 MiB."""
     data = service.settings.data
+    length = request.headers.get("content-length", "")
+    expected = int(length) if length.isdecimal() and len(length) < 16 else 0
     with OPEN_TRANSFERS.slot():
-        await run_in(OBJECT_STORAGE, lambda: check_space({data: content_length}, "an object on its way to the storage"))
+        await run_in(OBJECT_STORAGE, lambda: check_space({data: expected}, "an object on its way to the storage"))
         with tempfile.TemporaryFile(dir=data) as file:
             await _receive(request, file)
             source = Path(f"/proc/self/fd/{file.fileno()}")  # it has no name that a kill could leave behind

@@ -29,6 +29,17 @@ _NETWORK = (  # parts of what the client says, and how we say it
     ("end of file before message length", "it closed the connection in the middle of an object"),
     ("connection closed", "it closed the connection"),
 )
+_NEW_CERTIFICATE = "give the server another certificate"
+_CERTIFICATES = (  # parts of what the client says, how we say it, and the remedy
+    (
+        "causedasendentity",
+        "its certificate is marked as that of a certificate authority",
+        "make it without that mark: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE",
+    ),
+    ("expired", "its certificate has expired", _NEW_CERTIFICATE),
+    ("notvalidforname", "its certificate is for another host", _NEW_CERTIFICATE),
+    ("mismatch", "its certificate is for another host", _NEW_CERTIFICATE),
+)
 _CERTIFICATE = re.compile(r"certificate|UnknownIssuer|tls handshake|ssl", re.I)
 
 
@@ -70,13 +81,20 @@ def client_error(address: BucketAddress, what: str, error: BaseException) -> Xai
         return answer_error(address, what, int(status[1]) if status else 404, text)
     said = f"{text} {type(error).__name__}"
     if _CERTIFICATE.search(f"{error}"):
-        why = f"{address.shown}: its certificate is not trusted"
-        return StorageRefused(what, why, "name the file of its certificate authority with ca=/path.pem")
+        return _certificate_error(address, what, str(error))
     lowered = f"{error} {said}".lower()
     why = next(
         (ours for theirs, ours in _NETWORK if theirs in lowered), f"it cannot be reached ({_brief(text, error)})"
     )
     return StorageDown(what, f"{address.shown}: {why}", _LATER)
+
+
+def _certificate_error(address: BucketAddress, what: str, text: str) -> StorageRefused:
+    for theirs, why, remedy in _CERTIFICATES:
+        if theirs in text.lower():
+            return StorageRefused(what, f"{address.shown}: {why}", remedy)
+    why = f"{address.shown}: its certificate is not trusted"
+    return StorageRefused(what, why, "name the file of its certificate authority with ca=/path.pem")
 
 
 def _brief(text: str, error: BaseException) -> str:

@@ -196,7 +196,7 @@ class Folder:
             why = f"{self.shown}: a file, a folder or a link of this name is in the way"
             return KeyConflict(what, why, "a folder cannot hold a/b beside a file a, and links are not followed")
         if error.errno == errno.ENAMETOOLONG:
-            return StorageRefused(what, f"{self.shown}: a part of its name is too long for the file system")
+            return InputError(what, f"{self.shown}: a part of its name is too long for the file system")
         if error.errno == errno.ENOTEMPTY:
             return KeyConflict(what, f"{self.shown}: the folder is not empty", "delete its objects first")
         if error.errno in _DOWN:
