@@ -148,6 +148,17 @@ def test_camera_by_memory_that_was_never_learned_says_so(cameras: Cameras, learn
     assert learner.status(cameras.get("gate").request.model_copy(update={"detection": Detection()})) is None
 
 
+def test_camera_that_uses_a_product_says_why_its_bank_cannot_be_used(
+    cameras: Cameras, learner: Learner, clip: Path
+) -> None:
+    add(cameras, clip, detector="memory", product="bolt")
+    status = learner.status(cameras.get("gate").request)
+    assert status is not None
+    assert status.error == "The memory bank of bolt: it has not been built yet; rebuild it: xaiva job start banks"
+    assert until(lambda: cameras.get("gate").status(), lambda now: len(now.scores) > 3).product == "bolt"
+    assert with_memory_bank(cameras.get("gate").request).detection.product == ""
+
+
 def test_cancelled_learning_changes_nothing(
     cameras: Cameras, learner: Learner, settings: ServiceSettings, clip: Path
 ) -> None:
