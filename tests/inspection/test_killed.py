@@ -20,6 +20,7 @@ from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.indexes import IndexReader
 from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
 from core.progress import NullProgress, Stage
 from tests.inspection.conftest import Recorder
 from tests.inspection.index_process import rebuild
@@ -27,7 +28,7 @@ from tests.inspection.pictures import fill, jpeg, part, put
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.onnx_model import write_mean
 
-KILLS = 60  # of the whole job; `test_generations` kills the writing of generations 200 times
+KILLS = 40  # of the whole job; `test_generations` kills the writing of generations 200 times
 RIGHT = np.array([1, 0, 0], np.float32)
 
 
@@ -41,6 +42,14 @@ def colours(settings: ServiceSettings) -> ServiceSettings:
     return settings.model_copy(update={"encoder": "colours.onnx"})
 
 
+def _upload(settings: ServiceSettings, objects: dict[str, bytes], folder: Path) -> None:
+    """Store objects over the network: what is put behind a server is not seen at once."""
+    file = folder / "upload"
+    for key, content in objects.items():
+        file.write_bytes(content)
+        open_storage(settings).upload_file(key, file)
+
+
 def _leftovers(generations: Generations) -> list[str]:
     return [path.name for path in generations.folder.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
 
@@ -52,7 +61,7 @@ def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
     index_job.run(JobContext(colours), "normal", {}, NullProgress())
     reader = IndexReader(colours.inspection_folder, "normal")
     fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload(["tests.inspection.index_process"])
+    fork.set_forkserver_preload(["__main__", "tests.inspection.index_process"])
     pauses = random.Random(3)
     longest = 0.25  # seconds; follows how long a whole run takes here
     finished = 0
@@ -104,7 +113,7 @@ def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
         settings = colours.model_copy(update={"storage_url": server.url("pictures")})
         first = index_job.run(JobContext(settings), "normal", {}, NullProgress())
         assert (first["pictures"], first["fetched"], first["embedded"]) == (40, 40, 40)
-        put(bucket, "normal/bolt/new.jpg", part("bolt", 99))
+        _upload(settings, {"normal/bolt/new.jpg": jpeg(part("bolt", 99))}, tmp_path)
         second = index_job.run(JobContext(settings), "normal", {}, NullProgress())
         assert (second["pictures"], second["fetched"], second["embedded"]) == (41, 1, 1)
     with pytest.raises(TransientError):
@@ -125,8 +134,7 @@ def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run
         settings = colours.model_copy(update={"storage_url": server.url("pictures")})
         index_job.run(JobContext(settings), "normal", {}, NullProgress())
         noise = jpeg(np.random.default_rng(0).integers(0, 255, (1400, 1800, 3), np.uint8))
-        for number in range(60):
-            put(bucket, f"normal/bolt/{number}.jpg", noise)
+        _upload(settings, {f"normal/bolt/{number}.jpg": noise for number in range(60)}, tmp_path)
         seen: list[float] = []
 
         def stop_server(stage: Stage) -> bool:
