@@ -84,6 +84,7 @@ class _BankJob:
                 except (Cancelled, TransientError):
                     raise
                 except XaivaError as error:
+                    self._progress.log(error.summary, f"product/{product}")
                     failures.append(error)
                     results[product] = {"failure": error.summary}
                     self._findings.append(Finding.error("bank-failed", error.what, error.why, error.remedy))
@@ -103,12 +104,15 @@ class _BankJob:
             collector = PictureCollector(self._network, cache, settings.region, settings.tiles, parts)
             pictures = collector.collect(self._mirror, self.layout, product)
             self._findings += pictures.findings
+            for finding in pictures.findings:
+                parts.log(finding.summary)
             self._check_share(product, pictures)
             old = self._old(product)
             inputs = _inputs(pictures, settings)
             if old is not None and old[1].facts.inputs == inputs and not self._force:
                 parts.stage(Stage(id=PUBLISH, title="Nothing has changed", state=StageState.CACHED))
                 bank, number, published = old[1], old[0].manifest.number, False
+                parts.log(f"nothing has changed: generation {number} stays", PUBLISH)
             else:
                 bank = self._fit(product, pictures, settings, inputs, parts)
                 if old is not None and not self._force:
@@ -116,6 +120,7 @@ class _BankJob:
                 with stage(parts, PUBLISH, "Publish"):
                     number = publish_bank(self._settings, bank).manifest.number
                 published = True
+                parts.log(f"generation {number} answers: {bank.facts.pictures} pictures", PUBLISH)
             cache.keep_only(pictures.normal.keys() | pictures.defects.keys())
         if cache.trouble:
             what = f"The next rebuild of {product} computes all pictures again"

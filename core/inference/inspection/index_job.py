@@ -118,6 +118,8 @@ class _IndexJob:
         embedded = flow.run(self._progress, self._fetch)
         bad = sorted(flow.findings, key=lambda finding: finding.what)
         self._findings += bad
+        for finding in bad:
+            self._progress.log(finding.summary, DECODE)
         self._check_share(bad, len(embedded))
         return embedded, flow.fetched
 
@@ -159,7 +161,9 @@ class _IndexJob:
         with board.busy(PUBLISH), stage(self._progress, PUBLISH, "Publish"), self._generations.write() as folder:
             write_index(folder, entries, vectors)
             check_written(folder, facts)
-            return self._generations.publish(folder, facts)
+            published = self._generations.publish(folder, facts)
+            self._progress.log(f"generation {published.manifest.number} answers: {len(entries)} pictures", PUBLISH)
+            return published
 
     def _refuse_empty(self) -> None:
         """Raise InputError if an index would be replaced by an empty one; else note that there is nothing."""
