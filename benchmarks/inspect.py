@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -36,7 +36,7 @@ SECONDS = 10.0
 MOST = 3.0  # times the baseline, p50 of one caller: it also keeps the picture and the row, with fsync
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the figures. Returns 1 when one caller waits much longer than the work itself takes."""
     seconds = float(arguments[0]) if arguments else SECONDS
     pictures = [encoded(picture) for picture in plates(8, 5, size=SIZE)]
