@@ -241,10 +241,11 @@ class _Transfer:
                     return answer
             except XaivaError:
                 pass  # it cannot send a part; whether it can send the whole is seen next
-        self._count(-self._received)
-        self._received = 0
-        self._part.seek(0)
-        self._part.truncate()
+        if self._received:
+            self._count(-self._received)
+            self._received = 0
+            self._part.seek(0)
+            self._part.truncate()
         return await self._bucket.open_stream(key, 0)
 
 

@@ -28,7 +28,7 @@ class Downloads:
     """A context in which `wanted` comes in, in the order of completion; leaving it stops what is under way.
 
     `name` gives the path below the folder for an object. `count` gets the bytes of every piece,
-    in the thread of the downloads.
+    and `keep` each object when its file is complete, both in the thread of the downloads.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Downloads:
         wanted: list[ObjectInfo],
         name: Callable[[ObjectInfo], str],
         count: Callable[[int], None],
+        keep: Callable[[ObjectInfo], None],
         connections: int,
     ) -> None:
         self._storage = storage
@@ -45,7 +46,9 @@ class Downloads:
         self._wanted = wanted
         self._name = name
         self._count = count
+        self._keep = keep
         self._connections = connections
+        self._untold = 0  # objects that were taken, and that the loop does not know of
         self._results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="downloads", daemon=True)
@@ -74,7 +77,14 @@ class Downloads:
 
     def taken(self) -> None:
         """Say that the last object was used, so that another one may be fetched."""
-        self._loop.call_soon_threadsafe(self._room.release)
+        self._untold += 1
+        if self._untold == max(1, self._connections // 2):  # waking the loop costs more than an object in its queue
+            self._loop.call_soon_threadsafe(self._release, self._untold)
+            self._untold = 0
+
+    def _release(self, count: int) -> None:
+        for _ in range(count):
+            self._room.release()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -117,6 +127,7 @@ class Downloads:
                     fetched = await self._storage.fetch_object(info, part, self._count)
                 target = self._folder / self._name(fetched)
                 _move(temporary, target)
+                self._keep(fetched)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

@@ -95,14 +95,18 @@ class Mirror:
             if info.key not in absent:
                 count.poll()
                 yield self._file(info, fetched=False)
-        with Downloads(self._storage, self._folder, missing, self._name, count.add, self._connections) as downloads:
+
+        def keep(info: ObjectInfo) -> None:
+            manifest.add(self._name(info), self._storage.shown, info.key)
+            count.complete()
+
+        with Downloads(
+            self._storage, self._folder, missing, self._name, count.add, keep, self._connections
+        ) as downloads:
             for _ in missing:
                 result = downloads.next(count.poll)
                 if isinstance(result, ObjectInfo):
-                    count.complete()
                     present.add(self._name(result))
-                    with disk_errors(self._folder):
-                        manifest.add(self._name(result), self._storage.shown, result.key)
                     yield self._file(result, fetched=True)
                 else:
                     yield result
