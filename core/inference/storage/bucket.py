@@ -23,7 +23,7 @@ from core.inference.storage.model import NameFinding, NoObject, ObjectInfo, Obje
 from core.inference.storage.names import FOLDER_MARKER, shown_key, why_unusable
 from core.inference.storage.retries import RETRIES, pause_before, retrying
 from core.inference.storage.s3_client import CONNECT_SECONDS, READ_SECONDS, S3Client
-from core.inference.storage.written import disk_errors
+from core.inference.storage.written import disk_errors, write_all
 
 PAGE = 1000  # objects; the most that S3 lists at once
 CHUNK_BYTES = 128 << 10  # what a cut in the middle may cost at most
@@ -224,7 +224,7 @@ class _Transfer:
         self._same = (etag, size)
         stream = answer.stream(min_chunk_size=CHUNK_BYTES)
         while chunk := await self._bucket.next_chunk(key, stream):
-            self._part.write(chunk)
+            write_all(self._part, chunk)
             self._received += len(chunk)
             self._count(len(chunk))
         self.most = max(self.most, self._received)

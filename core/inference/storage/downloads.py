@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import queue
 import secrets
@@ -48,6 +49,8 @@ class Downloads:
         self._count = count
         self._keep = keep
         self._connections = connections
+        self._token = secrets.token_hex(8)
+        self._numbers = itertools.count()
         self._untold = 0  # objects that were taken, and that the loop does not know of
         self._results: queue.SimpleQueue[Result | BaseException] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
@@ -120,10 +123,10 @@ class Downloads:
                 self._results.put(NameFinding(shown_key(info.key), "it was removed while the others were fetched"))
 
     async def _fetch(self, info: ObjectInfo) -> ObjectInfo:
-        temporary = self._folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        temporary = self._folder / f"{TEMPORARY_PREFIX}{self._token}-{next(self._numbers)}"
         with disk_errors(temporary):
             try:
-                with open(temporary, "xb") as part:
+                with open(temporary, "xb", buffering=0) as part:
                     fetched = await self._storage.fetch_object(info, part, self._count)
                 target = self._folder / self._name(fetched)
                 _move(temporary, target)

@@ -31,7 +31,7 @@ from core.inference.storage.model import (
 )
 from core.inference.storage.names import shown_key, why_unusable
 from core.inference.storage.signed_urls import UrlSigner
-from core.inference.storage.written import disk_errors
+from core.inference.storage.written import disk_errors, write_all
 
 _DOWN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,7 +138,7 @@ class Folder:
                     raise NoObject(_what(key), f"it is {describe_irregular_file(status.st_mode)}, not a file")
                 while chunk := file.read(CHUNK_BYTES):
                     with disk_errors(Path(str(part.name))):
-                        part.write(chunk)
+                        write_all(part, chunk)
                     count(len(chunk))
             return object_info(key, status)
 

@@ -56,7 +56,7 @@ def shown_key(key: str) -> str:
 
 
 def local_name(storage: str, key: str, etag: str, size: int) -> str:
-    """The path of a fetched object below the folder of the mirror: `3f/image_01-3f….jpg`.
+    """The path of a fetched object below the folder of the mirror: `3/image_01-3f….jpg`.
 
     Another content of the same key has another name, so that a file never changes while somebody reads it.
     """
@@ -65,4 +65,4 @@ def local_name(storage: str, key: str, etag: str, size: int) -> str:
     ending = last[last.rindex(".") :] if "." in last[1:] else ""
     ending = ending.lower() if _ENDING.fullmatch(ending) else ""
     stem = _UNPLAIN.sub("_", last[: len(last) - len(ending)])[:_STEM_LENGTH].strip("._-") or "object"
-    return f"{digest[:2]}/{stem}-{digest}{ending}"
+    return f"{digest[0]}/{stem}-{digest}{ending}"
