@@ -26,7 +26,8 @@ from core.inference.storage.s3_client import CONNECT_SECONDS, READ_SECONDS, S3Cl
 from core.inference.storage.written import disk_errors, write_all
 
 PAGE = 1000  # objects; the most that S3 lists at once
-CHUNK_BYTES = 128 << 10  # what a cut in the middle may cost at most
+PIECE_BYTES = 512 << 10  # of a body, handed over at once: most pictures come in one
+SMALL_PIECE_BYTES = 16 << 10  # once something was cut: what a cut costs, and what a slow line must bring in time
 PART_BYTES = 5 << 20  # larger files are sent in parts of this size
 MOST_URL_DAYS = 7  # the limit of S3
 _SLOWEST_UPLOAD = 20_000  # bytes a second; slower is a fault
@@ -41,6 +42,7 @@ class Bucket:
         self._address = address
         self._silence = silence
         self._client = S3Client(address)
+        self.piece = PIECE_BYTES
 
     @property
     def shown(self) -> str:
@@ -128,6 +130,7 @@ class Bucket:
             try:
                 return await transfer.go_on()
             except StorageDown:
+                self.piece = SMALL_PIECE_BYTES
                 retry = 1 if transfer.most > best else retry + 1  # a transfer that gets on may be cut more often
                 if retry > RETRIES:
                     raise
@@ -222,7 +225,7 @@ class _Transfer:
             why = f"{self._bucket.shown} sends {size} bytes, but its listing says {self._wanted.size}"
             raise StorageDown(_what(key), why, "try again later; if it stays so, look at the server")
         self._same = (etag, size)
-        stream = answer.stream(min_chunk_size=CHUNK_BYTES)
+        stream = answer.stream(min_chunk_size=self._bucket.piece)
         while chunk := await self._bucket.next_chunk(key, stream):
             write_all(self._part, chunk)
             self._received += len(chunk)
