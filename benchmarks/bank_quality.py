@@ -5,6 +5,7 @@
 The pictures are crops of the textures brick, grass and gravel of scikit-image, whose wheel is fetched into a temporary
 folder. Training takes them from two opposite quarters of a texture and testing from the two others, so no pixel is in
 both.
+The settings of the bank were chosen on the quarters the other way round, with another seed: these pictures had no part in it.
 Defects are composed into some of the test pictures: a scratch, a soft blob, an island of another texture, a blurred
 place. Figures are AUROC of pictures and of pixels (`core.inference.models.auroc` says by which formula).
 
@@ -39,7 +40,8 @@ from core.inference.models.product_bank import ProductBank, picture_features
 TEXTURES = ("brick", "grass", "gravel")
 CROP = (240, 140)  # pixels of a texture, scaled to the network's input
 TRAINED, NORMAL, EACH = 48, 24, 12  # pictures; the last: of each kind of defect
-TRAINING, TESTING = ((0, 0), (1, 1)), ((0, 1), (1, 0))  # quarters: row, column
+TRAINING, TESTING = ((0, 1), (1, 0)), ((0, 0), (1, 1))  # quarters: row, column
+SEEDS = (101, 102, 103)
 TOLERANCE = 0.01  # of a mean AUROC below the plain one's
 
 Grey = NDArray[np.float64]
@@ -74,7 +76,8 @@ def main() -> int:
         textures = fetch_textures(Path(folder))
     for name, texture in textures.items():
         others = [other for other in textures.values() if other is not texture]
-        rows += _measure(name, texture, others, network)
+        for seed in SEEDS:
+            rows += _measure(name, texture, others, network, seed)
     means = np.mean(rows, axis=0)
     print(f"mean                       {means[0]:.3f}  {means[1]:.3f}           {means[2]:.3f}  {means[3]:.3f}")
     return int(bool(means[0] < means[1] - TOLERANCE or means[2] < means[3] - TOLERANCE))
@@ -88,8 +91,8 @@ def fetch_textures(folder: Path) -> dict[str, Grey]:
     return {name: np.asarray(Image.open(data / f"{name}.png").convert("L"), np.float64) for name in TEXTURES}
 
 
-def _measure(name: str, texture: Grey, others: list[Grey], network: PatchFeatures) -> list[list[float]]:
-    rng = np.random.default_rng(0)
+def _measure(name: str, texture: Grey, others: list[Grey], network: PatchFeatures, seed: int) -> list[list[float]]:
+    rng = np.random.default_rng(seed)
     training = [_render(_crop(texture, TRAINING, rng), rng) for _ in range(TRAINED)]
     tests = list(inspected_pictures(texture, others, rng))
     features = [picture_features(picture, network, Region(), (1, 1)) for picture in training]
