@@ -5,7 +5,7 @@
 The pictures are crops of the textures brick, grass and gravel of scikit-image, whose wheel is fetched into a temporary
 folder. Training takes them from two opposite quarters of a texture and testing from the two others, so no pixel is in
 both.
-The settings of the bank were chosen on the quarters the other way round, with another seed: these pictures had no part in it.
+The settings of the bank were chosen on the quarters the other way round, with another seed.
 Defects are composed into some of the test pictures: a scratch, a soft blob, an island of another texture, a blurred
 place. Figures are AUROC of pictures and of pixels (`core.inference.models.auroc` says by which formula).
 
