@@ -226,7 +226,7 @@ class _Transfer:
             raise StorageDown(_what(key), why, "try again later; if it stays so, look at the server")
         self._same = (etag, size)
         stream = answer.stream(min_chunk_size=self._bucket.piece)
-        while chunk := await self._bucket.next_chunk(key, stream):
+        while self._received < size and (chunk := await self._bucket.next_chunk(key, stream)):
             write_all(self._part, chunk)
             self._received += len(chunk)
             self._count(len(chunk))
