@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,7 +24,8 @@ _TEXT: ResponseDocs = {200: {"description": "The metrics", "content": {"text/pla
 StatusT = TypeVar("StatusT")
 
 
-class _Metric(NamedTuple, Generic[StatusT]):
+@dataclass(frozen=True)
+class _Metric(Generic[StatusT]):
     """A metric. `counts`: it is a counter. A value of None is left out."""
 
     name: str

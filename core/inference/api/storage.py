@@ -29,6 +29,7 @@ from core.api_schema import (
     StorageFinding,
     StoredObject,
 )
+from core.api_schema.event_types import INSPECTION
 from core.disk_space import check_space
 from core.errors import XaivaError
 from core.files import CHUNK_BYTES
@@ -43,7 +44,6 @@ router = APIRouter(prefix="/storage", tags=["storage"], route_class=routes_in(OB
 
 MAX_PAGE = 1000
 OPEN_TRANSFERS = ResponseLimit("Transfers of objects", 8)
-PICTURES = "inspection"  # users who may see only some cameras need this word among them
 _SHOWN_KINDS = frozenset(("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif"))
 _CONTENT: ResponseDocs = {
     200: {
@@ -62,9 +62,9 @@ Key = Annotated[str, Query(min_length=1, max_length=1024)]
 
 async def get_storage(service: Service, caller: CurrentCaller) -> ObjectStorage:
     """The object storage. Raises InsufficientRole for users who see some cameras alone."""
-    if not caller.sees(PICTURES):
-        why = f"{caller.name} may see only some cameras, and {PICTURES} is not one of them"
-        raise InsufficientRole("Object storage", why, f"ask an administrator to add {PICTURES} to their cameras")
+    if not caller.sees(INSPECTION):
+        why = f"{caller.name} may see only some cameras, and {INSPECTION} is not one of them"
+        raise InsufficientRole("Object storage", why, f"ask an administrator to add {INSPECTION} to their cameras")
     return service.storage
 
 
