@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,7 +84,9 @@ def set_command(session: CliSession, /, name: str, as_json: bool, **options: Any
     settings = calls.set_settings(name, _changed(before, options))
     print_outcome(name, "changed", as_json, settings=settings)
     if (settings.region, settings.tiles) != (before.region, before.tiles) and not as_json:
-        click.echo(f"region and tiles count from the next memory bank on: xaiva product rebuild {name}", err=True)
+        click.echo(
+            f"the new region and tiles apply after a rebuild: xaiva product rebuild {shlex.quote(name)}", err=True
+        )
 
 
 @product_command.command("rebuild")
@@ -201,12 +204,12 @@ def _details(product: Product) -> list[tuple[str, str]]:
         ("normal", unknown if product.normal is None else f"{product.normal} pictures"),
         ("defect", unknown if product.defect is None else f"{product.defect} pictures{f': {types}' if types else ''}"),
         ("bank", _generation(product.bank)),
-        ("before", _generation(product.previous_bank) if product.previous_bank else ""),
+        ("previous", _generation(product.previous_bank) if product.previous_bank else ""),
         ("threshold", f"{product.threshold:.3f}{', as measured' if settings.threshold is None else ''}"),
         ("region", f"{region.left:g},{region.top:g},{region.right:g},{region.bottom:g}"),
         ("tiles", f"{settings.tiles[0]}x{settings.tiles[1]}"),
         ("events", f"yes, flow {settings.flow}" if settings.events else "no"),
-        ("rebuild", text_formats.format_rebuild(rebuild) if rebuild else "by hand"),
+        ("schedule", text_formats.format_rebuild(rebuild) if rebuild else "by hand"),
         ("inspected", f"{product.inspected}, {product.defective} with a defect"),
         ("last", format_time(product.last_inspection)),
         ("unreadable", product.unreadable),

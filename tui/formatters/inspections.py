@@ -56,7 +56,7 @@ def nearest_text(inspection: Inspection) -> str:
 def detail(inspection: Inspection, width: int) -> list[Line]:
     """Everything about one inspection except its picture."""
     judged = enum_span(VERDICT_SPANS, inspection.verdict)
-    head = line(judged, f"  score {inspection.score:.3f}", Span(f"  limit {inspection.threshold:.2f}", "dim"))
+    head = line(judged, f"  score {inspection.score:.3f}", Span(f"  threshold {inspection.threshold:.2f}", "dim"))
     out = [fit(head, width)]
     if inspection.corrected is not None:
         kind = f" ({inspection.corrected_type})" if inspection.corrected_type else ""

@@ -16,7 +16,7 @@ COLUMNS = (
     Column("product", minimum=14, sort=lambda item: item.name),
     Column("pictures", 11, right=True, sort=lambda item: pictures_of(item)),
     Column("generation", 12, sort=lambda item: _made(item)),
-    Column("limit", 5, right=True, rank=1, sort=lambda item: getattr(item, "threshold", None)),
+    Column("threshold", 9, right=True, rank=1, sort=lambda item: getattr(item, "threshold", None)),
     Column("defective", 11, right=True, rank=2, sort=lambda item: getattr(item, "defective", None)),
     Column("last job", 18, rank=3, sort=lambda item: item.last_job or None),
     Column("trouble", minimum=14, weight=2, sort=lambda item: "; ".join(item.trouble)),
@@ -157,7 +157,7 @@ def detail(
 def _index_facts(index: IndexStatus, now: float) -> list[tuple[str, Cell]]:
     return [
         ("answers", generation_text(index.current, now, "vectors") or "nothing: it has not been built"),
-        ("before it", generation_text(index.previous, now, "vectors")),
+        ("previous", generation_text(index.previous, now, "vectors")),
     ]
 
 
@@ -169,14 +169,17 @@ def _product_facts(product: Product, products: Products, now: float) -> list[tup
     last = f", last {local_time(unix(product.last_inspection))}" if product.last_inspection else ""
     return [
         ("bank", generation_text(product.bank, now, "patches") or "none: nothing can be inspected"),
-        ("before it", generation_text(product.previous_bank, now, "patches")),
+        ("previous", generation_text(product.previous_bank, now, "patches")),
         ("threshold", f"{product.threshold:.2f}, {origin}"),
         ("normal", _folder_text(f"{products.normal_folder}/{product.name}/", product.normal, trouble)),
         ("defect", _folder_text(f"{products.defect_folder}/{product.name}/", product.defect, trouble)),
         *((f"  {name}", str(count)) for name, count in sorted(types.items())),
         ("inspected", f"{product.inspected}, {product.defective} of them defective{last}" if product.inspected else ""),
-        ("looks at", settings_text(settings)),
-        ("rebuilt", f"{format_days(settings.rebuild.days)} at {settings.rebuild.at:%H:%M}" if settings.rebuild else ""),
+        ("settings", settings_text(settings)),
+        (
+            "schedule",
+            f"{format_days(settings.rebuild.days)} at {settings.rebuild.at:%H:%M}" if settings.rebuild else "",
+        ),
     ]
 
 

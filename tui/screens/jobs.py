@@ -203,8 +203,8 @@ class JobsScreen(ListScreen):
         text = (
             "It leaves the queue. What answers now stays."
             if job.state is JobState.QUEUED
-            else "It ends within a second and publishes nothing. What answers now stays; a later start continues from "
-            "the finished parts."
+            else "It ends within a second and publishes nothing more. What it has published already stays; start it "
+            "again to continue."
         )
         work = partial(self.console.service.jobs.cancel, job.id)
         self.confirm(

@@ -11,7 +11,7 @@ from core.inference.models.product_bank import MIN_DEFECTS, PictureFeatures, Pro
 
 AUROC_TOLERANCE = 0.01
 WIDTH_TOLERANCE = 1.25  # times
-REMEDY = "look for defects among the normal pictures, or publish it all the same with the option force"
+REMEDY = "check the newest normal pictures for defects; if all are good, publish it with the option force"
 
 
 def check_not_worse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from dataclasses import dataclass
@@ -62,14 +63,15 @@ class BankShelf:
 
     def load(self, product: str) -> ReadGeneration[ProductBank]:
         """The bank that answers for a product. Raises NoBank."""
+        rebuild = f"xaiva product rebuild {shlex.quote(product)}"
         try:
             return self._reader(product).current()
         except NoGeneration:
-            remedy = "put normal pictures into the storage, then rebuild it: xaiva product rebuild"
+            remedy = f"put normal pictures into the storage, then rebuild it: {rebuild}"
             raise NoBank(f"Product {product}", "it has no memory bank yet", remedy) from None
         except BrokenGeneration as error:
             why = f"no memory bank of it can be used: {error.summary}"
-            raise NoBank(f"Product {product}", why, "rebuild it: xaiva product rebuild") from error
+            raise NoBank(f"Product {product}", why, f"rebuild it: {rebuild}") from error
 
     def status(self, product: str) -> BankStatus:
         """What is known of a product's bank. One that was not used yet is not read for that, only its manifest."""

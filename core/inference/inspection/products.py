@@ -95,7 +95,7 @@ def read_product_settings(settings: ServiceSettings) -> dict[str, ProductSetting
 def unknown_product(name: str) -> UnknownProduct:
     """The error for a product of which nothing is known."""
     why = "there are no pictures, no memory bank and no settings of a product with that name"
-    return UnknownProduct(f"Product {name}", why, "list them: GET /products")
+    return UnknownProduct(f"Product {name}", why, "list the known ones with: xaiva product list")
 
 
 def _load(database: Database) -> dict[str, StoredProduct]:

@@ -80,7 +80,7 @@ def fit_product_bank(
         raise InputError(
             f"The memory bank of {pictures.product}",
             f"{len(pictures.normal)} normal pictures can be used and {MIN_NORMALS} are needed",
-            f"add normal pictures; {4 * MIN_NORMALS} and more give a better limit",
+            f"add normal pictures; {4 * MIN_NORMALS} and more give a better threshold",
         )
     mean, spread = mean_and_spread(pictures.normal)
     fitting = _Fitting(pictures.normal, mean, spread, network, options)

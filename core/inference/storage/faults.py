@@ -12,7 +12,8 @@ _ELEMENT = re.compile(r"<(Code|Message|RequestTime|ServerTime|Region|Endpoint)>(
 _STATUS = re.compile(r"status code: (\d{3})")
 _MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504))
 _CODES_THAT_MAY_PASS = frozenset(("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"))
-_LATER = "check the server and the network between; the work goes on where it stopped"
+_LATER = "check the server and the network between, then try again"
+_POLICY = "allow the key to list, read, write and delete in this bucket"
 _KEYS = "check the variables that XAIVA_STORAGE_URL names"
 _NETWORK = (  # parts of what the client says, and how we say it
     ("connection refused", "nothing listens there (connection refused)"),
@@ -68,7 +69,7 @@ def answer_error(address: BucketAddress, what: str, status: int, body: str) -> X
         where = f"it lies in the region {region}" if region else "it lies in another region, or behind another address"
         return StorageRefused(what, f"{address.shown}: {where} ({said})", "correct region= or endpoint=")
     if status in (401, 403):
-        return StorageRefused(what, f"{address.shown}: the key has no permission for it ({said})", "change the policy")
+        return StorageRefused(what, f"{address.shown}: the key does not have the permission for this ({said})", _POLICY)
     message = facts.get("Message", "")
     return StorageRefused(what, f"{address.shown} answers {said}{': ' if message else ''}{message}")
 
