@@ -106,10 +106,15 @@ def describe_irregular_file(mode: int) -> str:
 
 def read_regular(path: Path) -> bytes:
     """The content of a file. Raises OSError, also for anything but a regular file; never blocks on a named pipe."""
+    return read_regular_with_status(path)[0]
+
+
+def read_regular_with_status(path: Path) -> tuple[bytes, os.stat_result]:
+    """The content of a file, and its status after it was read. Raises as `read_regular`."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if kind := describe_irregular_file(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
-        return file.read()
+        return file.read(), os.fstat(file.fileno())
 
 
 def write_target(path: Path) -> tuple[Path, int]:

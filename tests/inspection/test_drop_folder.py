@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class Inspections:
 
     def __init__(self) -> None:
         self.done: list[tuple[str, bytes, str, str]] = []
-        self.raises: dict[str, XaivaError] = {}
+        self.raises: dict[str, Exception] = {}
 
     def __call__(self, product: str, picture: bytes, part: str, source: str) -> Inspection:
         if product in self.raises:
@@ -218,3 +219,122 @@ def test_many_pictures_are_taken_oldest_first(folder: DropFolder, inspections: I
         os.utime(put(folder, f"screw/{number:04}.png"), (300 - number, 300 - number))
     assert look(folder) == 300
     assert [part for *_, part, _ in inspections.done] == [f"{number:04}" for number in reversed(range(300))]
+
+
+def raw(folder: DropFolder, name: bytes, content: bytes = b"picture") -> Path:
+    """Put a picture with that name, which need not be UTF-8."""
+    return put(folder, os.fsdecode(name), content)
+
+
+def test_a_name_that_is_no_utf_8_is_inspected_as_any_other(folder: DropFolder, inspections: Inspections) -> None:
+    first, second = raw(folder, b"screw/\xb0\xa1.png"), raw(folder, b"screw/\xb0\xa2.png", b"another")
+    later = put(folder, "screw/2.png")
+    assert look(folder) == 3
+    assert result(first)["picture"] == r"\xb0\xa1.png"
+    assert "inspection" in result(second)
+    assert "inspection" in result(later)
+    assert inspections.done[0][2] == r"\xb0\xa1"
+    assert look(folder) == 0
+
+
+def test_an_unexpected_error_of_one_picture_is_logged_once_and_stops_no_other(
+    folder: DropFolder, inspections: Inspections, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison, good = put(folder, "bolt/1.png"), put(folder, "screw/2.png")
+    inspections.raises["bolt"] = ZeroDivisionError()
+    assert look(folder, 5) == 1
+    assert "inspection" in result(good)
+    assert caplog.text.count("Traceback") == 1
+    status = folder.status()
+    assert status.state == "failing"
+    assert f"{poison}: an unexpected error (ZeroDivisionError)" in status.why
+    del inspections.raises["bolt"]
+    assert look(folder, 1) == 1
+    assert folder.status().state == "ok"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_picture_that_cannot_be_read_stops_no_other(
+    folder: DropFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    locked, good = put(folder, "screw/1.png"), put(folder, "screw/2.png")
+    real = drop_folder.read_regular_with_status
+
+    def read(path: Path) -> tuple[bytes, os.stat_result]:
+        if path == locked:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drop_folder, "read_regular_with_status", read)  # root may read every file
+        assert look(folder) == 1
+    assert "inspection" in result(good)
+    assert (folder.status().state, folder.status().waiting) == ("failing", 1)
+    assert folder.status().why == f"{locked}: {os.strerror(number)}"
+    assert look(folder, 1) == 1
+    assert folder.status().why == ""
+
+
+def test_a_name_too_long_for_its_result_stops_no_other_and_is_not_inspected(
+    folder: DropFolder, inspections: Inspections
+) -> None:
+    put(folder, f"screw/{'x' * 247}.png")
+    good = put(folder, "screw/2.png")
+    assert look(folder, 5) == 1
+    assert "inspection" in result(good)
+    assert len(inspections.done) == 1
+    assert "File name too long" in folder.status().why
+
+
+def test_a_folder_that_takes_no_results_stops_no_other_and_is_inspected_once(
+    folder: DropFolder, inspections: Inspections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = drop_folder._write
+
+    def write(path: Path, content: bytes) -> None:
+        if path.parent.name == "bolt":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        real(path, content)
+
+    bolts = [put(folder, f"bolt/{number}.png") for number in range(3)]
+    screws = [put(folder, f"screw/{number}.png") for number in range(3)]
+    below = put(folder, "bolt/line 1/1.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(drop_folder, "_write", write)
+        assert look(folder, 5) == 4
+    assert all("inspection" in result(path) for path in [*screws, below])
+    assert len(inspections.done) == 5
+    assert folder.status().why.endswith("it cannot be written: Read-only file system; mount that disk writable")
+    bolts[0].write_bytes(b"replaced meanwhile")
+    look(folder)
+    assert all("inspection" in result(path) for path in bolts)
+    assert result(bolts[0])["size"] == len(b"replaced meanwhile")
+
+
+def test_a_picture_that_grew_since_the_folder_was_listed_waits(
+    folder: DropFolder, inspections: Inspections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(folder, "screw/1.png", b"half")
+    folder.run_once()
+    seen = list(folder._without_result())
+    with monkeypatch.context() as patch:  # as an NFS client that shows old attributes
+        patch.setattr(DropFolder, "_without_result", lambda _self: iter(seen))
+        path.write_bytes(b"half and whole")
+        assert folder.run_once() == 0
+    assert inspections.done == []
+    assert look(folder) == 1
+    assert inspections.done[0][1] == b"half and whole"
+
+
+def test_a_picture_whose_result_was_deleted_gets_it_again(folder: DropFolder, inspections: Inspections) -> None:
+    path = put(folder, "screw/1.png")
+    look(folder)
+    os.utime(f"{path}.json", (1e9, 1e9))  # the picture is newer than its result, but the same
+    assert look(folder) == 0
+    Path(f"{path}.json").unlink()
+    assert look(folder) == 1
+    os.utime(f"{path}.json", (1e9, 1e9))
+    look(folder)
+    path.unlink()
+    look(folder)
+    assert folder._done == {}
