@@ -115,7 +115,7 @@ class Mirror:
             manifest.drop_missing(prefix, present)
 
     def _name(self, info: ObjectInfo) -> str:
-        return local_name(self._storage.shown, info.key, info.etag, info.size)
+        return local_name(self._storage.shown, info.key, info.etag, info.size, info.modified)
 
     def _file(self, info: ObjectInfo, *, fetched: bool) -> FetchedFile:
         return FetchedFile(info.key, self._folder / self._name(info), info.size, info.etag, fetched)

@@ -63,7 +63,8 @@ def _walk_into(handle: int, name: str, key: str, prefix: str, after: str, level:
     if key <= after and not after.startswith(key):
         return
     if why := why_unusable(key.rstrip("/")):
-        yield key, NameFinding(shown_key(key), why)
+        if key > after:
+            yield key, NameFinding(shown_key(key), why)
         return
     if level:
         if key > after:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import datetime
 
 from core.terminal_text import escape_invisible
 
@@ -55,11 +56,14 @@ def shown_key(key: str) -> str:
     return text if len(text) <= 200 else f"{text[:150]}…{text[-40:]}"
 
 
-def local_name(storage: str, key: str, etag: str, size: int) -> str:
+def local_name(storage: str, key: str, etag: str, size: int, modified: datetime | None = None) -> str:
     """The path of a fetched object below the folder of the mirror: `3/image_01-3f….jpg`.
 
-    Another content of the same key has another name, so that a file never changes while somebody reads it.
+    Another content of the same key has another name, so that a file never changes while somebody reads it. The whole
+    seconds of `modified` count where the server gives no ETag; the time of an answer has no finer ones.
     """
+    if not etag and modified is not None:
+        etag = f"modified {int(modified.timestamp())}"
     digest = hashlib.sha256("\0".join((storage, key, etag, str(size))).encode()).hexdigest()[:_HASH_LENGTH]
     last = key.rpartition("/")[2]
     ending = last[last.rindex(".") :] if "." in last[1:] else ""
