@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
 
+from core import disk_space
 from core.errors import InputError
 from core.inference.api import middleware
 from core.inference.api import storage as api_storage
+from core.inference.storage.folder import Folder
 from core.service_client import Forbidden, ServiceClient, ServiceError
 from tests.api.serving import TOKEN, Running, served
 from tests.support.object_storage import ENVIRONMENT, SECRET, S3Server
@@ -69,8 +73,7 @@ def test_objects_go_in_and_out_and_are_listed(running: Running, source: Path, tm
     with pytest.raises(InputError, match="no such object"):
         storage.get(HANGUL, tmp_path / "gone.jpg")
     assert not (tmp_path / "gone.jpg").exists()
-    leftovers = [path.name for path in running.service.settings.data.iterdir() if path.name.startswith("tmp")]
-    assert leftovers == []
+    assert leftovers(running) == []
 
 
 def test_pages_of_objects_follow_each_other(running: Running, source: Path) -> None:
@@ -180,6 +183,87 @@ def test_a_user_of_some_cameras_alone_sees_no_object(in_folder: Running) -> None
     )
     with pytest.raises(Forbidden):
         keeper.storage.page()
+
+
+def leftovers(running: Running) -> list[str]:
+    return [path.name for path in running.service.settings.data.iterdir() if path.name.startswith("tmp")]
+
+
+def put_in_pieces(running: Running, key: str) -> httpx.Response:
+    """A body whose length is not said in advance."""
+    url, headers = f"{running.url}/storage/object?key={key}", {"Authorization": f"Bearer {TOKEN}"}
+    return httpx.put(url, content=iter([b"1" * (1 << 20)] * 3), headers=headers, timeout=30)
+
+
+def test_an_object_over_the_limit_is_refused_before_it_is_fetched(
+    running: Running, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = running.client().storage
+    storage.put("large.jpg", source)
+    monkeypatch.setattr(api_storage, "MAX_OBJECT_BYTES", 2 << 20)
+    monkeypatch.setattr(api_storage, "_temporary", lambda *_: pytest.fail("it is fetched"))
+    with pytest.raises(InputError, match="more than 2 MiB"):
+        storage.get("large.jpg", tmp_path / "back.jpg")
+
+
+def test_only_what_is_copied_needs_room_in_the_data_folder(
+    running: Running, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = running.client().storage
+    storage.put("a.jpg", source)
+    monkeypatch.setattr(disk_space, "FREE_SPACE_MARGIN", 1 << 60)
+    if isinstance(running.service.storage, Folder):
+        storage.get("a.jpg", tmp_path / "back.jpg")
+        assert (tmp_path / "back.jpg").read_bytes() == source.read_bytes()
+    else:
+        with pytest.raises(ServiceError, match="Not enough space"):
+            storage.get("a.jpg", tmp_path / "back.jpg")
+    refused = put_in_pieces(running, "b.jpg")
+    assert (refused.status_code, "Not enough space" in refused.json()["what"]) == (500, True)
+    assert [each.key for each in storage.page().objects] == ["a.jpg"]
+    assert leftovers(running) == []
+
+
+def test_a_copy_stops_when_others_have_taken_the_room(
+    running: Running, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = running.client().storage
+    storage.put("a.jpg", source)
+    temporary = api_storage._temporary
+
+    def fill_afterwards(data: Path, size: int) -> BinaryIO:
+        file = temporary(data, size)
+        monkeypatch.setattr(disk_space, "FREE_SPACE_MARGIN", 1 << 60)
+        return file
+
+    monkeypatch.setattr(api_storage, "_temporary", fill_afterwards)
+    assert put_in_pieces(running, "b.jpg").status_code == 500
+    monkeypatch.setattr(disk_space, "FREE_SPACE_MARGIN", 0)
+    if not isinstance(running.service.storage, Folder):
+        with pytest.raises(ServiceError, match="Not enough space"):
+            storage.get("a.jpg", tmp_path / "back.jpg")
+    assert leftovers(running) == []
+
+
+def test_a_disk_without_room_for_a_file_is_said_each_time_and_holds_no_transfer(
+    running: Running, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = running.client().storage
+    storage.put("a.jpg", source)
+
+    def no_room(**_: object) -> BinaryIO:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(api_storage.tempfile, "TemporaryFile", no_room)
+        for _ in range(api_storage.OPEN_TRANSFERS.limit + 1):
+            with pytest.raises(ServiceError, match="No space left"):
+                storage.put("b.jpg", source)
+            if not isinstance(running.service.storage, Folder):
+                with pytest.raises(ServiceError, match="No space left"):
+                    storage.get("a.jpg", tmp_path / "back.jpg")
+    storage.get("a.jpg", tmp_path / "back.jpg")
+    assert (tmp_path / "back.jpg").read_bytes() == source.read_bytes()
 
 
 def test_transfers_are_bounded(in_folder: Running, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

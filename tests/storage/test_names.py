@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import unicodedata
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -80,6 +82,14 @@ def test_another_content_has_another_name() -> None:
     assert len(names) == 16
 
 
+def test_without_an_etag_another_time_is_another_name_and_fractions_of_a_second_do_not_count() -> None:
+    listed = datetime(2026, 11, 30, 20, 0, 1, 250_000, timezone.utc)
+    name = local_name("s", "k", "", 1, listed)
+    assert name == local_name("s", "k", "", 1, listed.replace(microsecond=0))
+    assert name != local_name("s", "k", "", 1, listed + timedelta(seconds=1))
+    assert local_name("s", "k", "e", 1, listed) == local_name("s", "k", "e", 1)
+
+
 def test_local_names_are_plain_and_keep_their_ending() -> None:
     assert local_name("s", "normal/뚜껑 #1.JPG", "e", 1).endswith(".jpg")
     for key in (*HARD_NAMES, "-rf", ".hidden", "a.tar.gz", "x." + "y" * 30, "CON", "a:b*c?"):
@@ -133,6 +143,29 @@ def test_what_cannot_be_used_in_a_folder_is_a_finding(folder: Folder, tmp_path: 
         "bell\\u0007/": "its name contains a control character",
         "latin-\\xe9.jpg": "its name is not UTF-8",
     }
+
+
+def test_pages_get_past_a_folder_that_cannot_be_used(folder: Folder) -> None:
+    for name in ("bad\x07", "good"):
+        (folder.root / name).mkdir()
+        (folder.root / name / "1.jpg").write_bytes(b"")
+    first = folder.list_page(limit=1)
+    second = folder.list_page(limit=1, cursor=first.cursor)
+    assert [each.key for each in (*first.entries, *second.entries)] == ["bad\\u0007/", "good/1.jpg"]
+    assert second.cursor == ""
+
+
+def test_a_file_that_grows_while_it_is_read_has_the_size_of_what_was_read(folder: Folder, tmp_path: Path) -> None:
+    (folder.root / "growing.jpg").write_bytes(b"begin")
+
+    def grow(_count: int) -> None:
+        if (folder.root / "growing.jpg").stat().st_size == 5:
+            with open(folder.root / "growing.jpg", "ab") as file:
+                file.write(b" and more")
+
+    with open(tmp_path / "part", "w+b") as part:
+        found = asyncio.run(folder.fetch_object(ObjectInfo("growing.jpg", 5, "", None), part, grow))
+        assert part.tell() == found.size == 14
 
 
 @pytest.mark.parametrize("key", ["linked/secret.jpg", "link.jpg", "linked/new.jpg"])

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20  # the largest real request, a camera with all its zones, has some 50 KB
 # Routes that take pictures and other files; a form adds something to the 32 MiB of a picture.
-BODY_LIMITS = {"/inspect": 33 << 20, "/storage/object": 512 << 20}
+MAX_OBJECT_BYTES = 512 << 20  # of an object that comes or goes over the service
+BODY_LIMITS = {"/inspect": 33 << 20, "/storage/object": MAX_OBJECT_BYTES}
 
 
 class RequestGuard:

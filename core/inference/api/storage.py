@@ -1,12 +1,13 @@
 """Routes for the object storage: what lies there, objects in and out, addresses that expire.
 
-A storage may hang. Its requests have threads of their own, and an object crosses the data folder's disk, so that
-neither a slow storage nor a slow caller holds what the other needs.
+A storage may hang. Its requests have threads of their own, and an object of a bucket crosses the data folder's disk, so
+that neither a slow storage nor a slow caller holds what the other needs. What crosses it leaves the disk its margin.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mimetypes
 import tempfile
 from collections.abc import Iterator
@@ -31,18 +32,21 @@ from core.api_schema import (
 )
 from core.api_schema.event_types import INSPECTION
 from core.disk_space import check_space
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
 from core.files import CHUNK_BYTES
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_role
 from core.inference.api.errors import InsufficientRole, NotFound
+from core.inference.api.middleware import MAX_OBJECT_BYTES
 from core.inference.api.threads import OBJECT_STORAGE, ResponseLimit, routes_in, run_in
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
+from core.inference.storage.names import shown_key
 from core.inference.storage.written import disk_errors
 
 router = APIRouter(prefix="/storage", tags=["storage"], route_class=routes_in(OBJECT_STORAGE))
 
 MAX_PAGE = 1000
+_PURPOSE = "an object that goes over the service"
 OPEN_TRANSFERS = ResponseLimit("Transfers of objects", 8)
 _SHOWN_KINDS = frozenset(("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif"))
 _CONTENT: ResponseDocs = {
@@ -101,7 +105,7 @@ def objects(
 
 @router.get("/object", response_class=Response, **require_role(Role.VIEWER, 403, 404, content=_CONTENT))
 async def download(service: Service, storage: Storage, key: Key) -> Response:
-    """The content of an object."""
+    """The content of an object: at most 512 MiB."""
     return await _send(service.settings.data, storage, key)
 
 
@@ -112,11 +116,13 @@ async def upload(service: Service, storage: Storage, request: Request, key: Key)
     length = request.headers.get("content-length", "")
     expected = int(length) if length.isdecimal() and len(length) < 16 else 0
     with OPEN_TRANSFERS.slot():
-        await run_in(OBJECT_STORAGE, lambda: check_space({data: expected}, "an object on its way to the storage"))
-        with tempfile.TemporaryFile(dir=data) as file:
-            await _receive(request, file)
+        file = await run_in(OBJECT_STORAGE, partial(_temporary, data, expected))
+        try:
+            await _receive(request, data, file)
             source = Path(f"/proc/self/fd/{file.fileno()}")  # it has no name that a kill could leave behind
             return _stored(await run_in(OBJECT_STORAGE, partial(storage.upload_file, key, source)))
+        finally:
+            await asyncio.to_thread(file.close)
 
 
 @router.delete("/object", status_code=204, **require_role(Role.OPERATOR, 409))
@@ -152,64 +158,97 @@ async def signed(
 class _Content(StreamingResponse):
     """The content of an open file, which is closed at the end, however it ends."""
 
-    def __init__(self, file: BinaryIO, slot: Any, **options: Any) -> None:
-        super().__init__(_pieces(file), **options)
+    def __init__(self, file: BinaryIO, size: int, slot: contextlib.ExitStack, **options: Any) -> None:
+        super().__init__(_pieces(file, size), **options)
         self._file = file
         self._slot = slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._file.close()
-            self._slot.__exit__(None, None, None)
+        with self._slot:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                await asyncio.to_thread(self._file.close)
 
 
 async def _send(data: Path, storage: ObjectStorage, key: str) -> Response:
     """A response with the object, which is fetched whole first: an error is then an answer, and not a cut body."""
-    slot = OPEN_TRANSFERS.slot()
-    slot.__enter__()
-    file = tempfile.TemporaryFile(dir=data)  # noqa: SIM115 - the response closes it
-    try:
-        info = await run_in(OBJECT_STORAGE, partial(_fetch, data, storage, key, file))
+    with contextlib.ExitStack() as slot:
+        slot.enter_context(OPEN_TRANSFERS.slot())
+        file, info = await run_in(OBJECT_STORAGE, partial(_open, data, storage, key))
         kind = mimetypes.guess_type(key)[0]
         headers = {
             "Content-Length": str(info.size),
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(key.rpartition('/')[2], safe='')}",
         }
         shown = kind if kind in _SHOWN_KINDS else "application/octet-stream"
-        return _Content(file, slot, media_type=shown, headers=headers)
+        return _Content(file, info.size, slot.pop_all(), media_type=shown, headers=headers)
+
+
+def _open(data: Path, storage: ObjectStorage, key: str) -> tuple[BinaryIO, ObjectInfo]:
+    """The object as an open file: its own in a folder, a copy in the data folder of one in a bucket."""
+    info = storage.stat_object(key)
+    _check_size(key, info.size)
+    if local := storage.open_local(key):
+        return local
+    file = _temporary(data, info.size)
+    try:
+        return file, _fetch(data, storage, info, file)
     except BaseException:
         file.close()
-        slot.__exit__(None, None, None)
         raise
 
 
-def _fetch(data: Path, storage: ObjectStorage, key: str, file: BinaryIO) -> ObjectInfo:
+def _fetch(data: Path, storage: ObjectStorage, info: ObjectInfo, file: BinaryIO) -> ObjectInfo:
+    """Write the object into the file, which may have been replaced by a larger one since its size was asked for."""
+    received = 0
+
+    def count(size: int) -> None:
+        nonlocal received
+        received += size
+        _check_size(info.key, received)
+        check_space({data: max(size, 0)}, _PURPOSE)
+
     with disk_errors(data):
-        info = storage.read_object(key, file)
+        fetched = asyncio.run(storage.fetch_object(info, file, count))
         file.seek(0)
-    return info
+    return fetched
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(CHUNK_BYTES):
+def _check_size(key: str, size: int) -> None:
+    if size > MAX_OBJECT_BYTES:
+        why = f"it has more than {MAX_OBJECT_BYTES >> 20} MiB, the most that goes over the service"
+        raise InputError(f"Object {shown_key(key)}", why, "copy it from the bucket or folder itself")
+
+
+def _temporary(data: Path, size: int) -> BinaryIO:
+    """A file in the data folder without a name, for so many bytes. Raises XaivaError where they have no room."""
+    with disk_errors(data):
+        check_space({data: size}, _PURPOSE)
+        return tempfile.TemporaryFile(dir=data)
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The first `size` bytes: a file of a folder may grow meanwhile."""
+    while size and (piece := file.read(min(size, CHUNK_BYTES))):
+        size -= len(piece)
         yield piece
 
 
-async def _receive(request: Request, file: BinaryIO) -> None:
+async def _receive(request: Request, data: Path, file: BinaryIO) -> None:
     """Write the body into the file, in pieces and off the event loop."""
     waiting = bytearray()
     async for piece in request.stream():
         waiting += piece
         if len(waiting) >= CHUNK_BYTES:
-            await asyncio.to_thread(_write, file, bytes(waiting))
+            await asyncio.to_thread(_write, data, file, bytes(waiting))
             waiting.clear()
-    await asyncio.to_thread(_write, file, bytes(waiting))
+    await asyncio.to_thread(_write, data, file, bytes(waiting))
 
 
-def _write(file: BinaryIO, content: bytes) -> None:
-    with disk_errors(Path(str(file.name))):
+def _write(data: Path, file: BinaryIO, content: bytes) -> None:
+    with disk_errors(data):
+        check_space({data: len(content)}, _PURPOSE)
         file.write(content)
         file.flush()
 

@@ -87,10 +87,11 @@ class Bucket:
         except OSError as error:
             raise InputError(f"File {source}", os_reason(error)) from None
         etag = self._put(key, source, size)
-        return self._head(key) if size > PART_BYTES else ObjectInfo(key, size, etag, None)
+        # Servers give an object of several parts another ETag when it is complete.
+        return self.stat_object(key) if size > PART_BYTES else ObjectInfo(key, size, etag, None)
 
-    def _head(self, key: str) -> ObjectInfo:
-        """The object as it is now; servers give an object of several parts another ETag when it is complete."""
+    def stat_object(self, key: str) -> ObjectInfo:
+        _check(key)
 
         async def head() -> Any:
             return await self._answer(key, obstore.head_async(self._store, self._full(key)))
@@ -116,11 +117,7 @@ class Bucket:
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         _check(key)
         with disk_errors(target), replace_atomically(target) as part:
-            return self.read_object(key, part)
-
-    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
-        _check(key)
-        return asyncio.run(self.fetch_object(ObjectInfo(key, -1, "", None), part, lambda _count: None))
+            return asyncio.run(self.fetch_object(ObjectInfo(key, -1, "", None), part, lambda _count: None))
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         transfer = _Transfer(self, info, part, count)
@@ -152,6 +149,9 @@ class Bucket:
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002
         return None
+
+    def open_local(self, key: str) -> None:
+        pass
 
     async def open_stream(self, key: str, begin: int) -> obstore.GetResult:
         """The answer to a request for the object, from the byte `begin` on."""

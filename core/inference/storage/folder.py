@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -98,10 +99,12 @@ class Folder:
 
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         with disk_errors(target), replace_atomically(target) as part:
-            return self.read_object(key, part)
+            return self._copy(key, part, lambda _count: None)
 
-    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
-        return self._copy(key, part, lambda _count: None)
+    def stat_object(self, key: str) -> ObjectInfo:
+        file, info = self.open_local(key)
+        file.close()
+        return info
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         return self._copy(info.key, part, count)
@@ -129,18 +132,28 @@ class Folder:
     def local_path(self, key: str) -> Path | None:
         return self.root / key
 
-    def _copy(self, key: str, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
+    def open_local(self, key: str) -> tuple[BinaryIO, ObjectInfo]:
         with self._errors(_what(key)), self._open_parent(key) as (folder, name):
             handle = os.open(name, _READ, dir_fd=folder)
-            with os.fdopen(handle, "rb", buffering=0) as file:
+            try:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode):
                     raise NoObject(_what(key), f"it is {describe_irregular_file(status.st_mode)}, not a file")
-                while chunk := file.read(CHUNK_BYTES):
-                    with disk_errors(Path(str(part.name))):
-                        write_all(part, chunk)
-                    count(len(chunk))
-            return object_info(key, status)
+                return os.fdopen(handle, "rb", buffering=0), object_info(key, status)
+            except BaseException:
+                os.close(handle)
+                raise
+
+    def _copy(self, key: str, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
+        file, info = self.open_local(key)
+        size = 0  # of what is read: a program may be writing the file
+        with file, self._errors(_what(key)):
+            while chunk := file.read(CHUNK_BYTES):
+                with disk_errors(Path(str(part.name))):
+                    write_all(part, chunk)
+                size += len(chunk)
+                count(len(chunk))
+        return replace(info, size=size)
 
     @contextlib.contextmanager
     def _open_root(self) -> Iterator[int]:

@@ -83,8 +83,8 @@ class ObjectStorage(Protocol):
     def download_file(self, key: str, target: Path) -> ObjectInfo:
         """Fetch an object into a file, whole or not at all. Raises NoObject."""
 
-    def read_object(self, key: str, part: BinaryIO) -> ObjectInfo:
-        """Write the object into an open, empty file. Raises NoObject."""
+    def stat_object(self, key: str) -> ObjectInfo:
+        """What the object is now, without its content. Raises NoObject."""
 
     async def fetch_object(self, info: ObjectInfo, part: BinaryIO, count: Callable[[int], None]) -> ObjectInfo:
         """Write the object into an open, empty file, and tell `count` of every piece: bytes, negative for a new start.
@@ -103,3 +103,9 @@ class ObjectStorage(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Where the object lies on this machine, to be read only; None where it must be fetched first."""
+
+    def open_local(self, key: str) -> tuple[BinaryIO, ObjectInfo] | None:
+        """The object's own file, open for reading, which the caller closes; None where it must be fetched first.
+
+        Unlike `local_path` it checks the key and follows no link. Raises NoObject.
+        """
