@@ -270,6 +270,22 @@ def test_what_another_pass_may_be_reading_stays_until_the_next(pictures: Picture
     assert objects_in(tmp_path / "m") == 39
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["alone", "removing was refused"])
+def test_what_a_pass_has_yielded_stays_until_it_is_closed(pictures: Pictures, tmp_path: Path, another: bool) -> None:
+    first = Mirror(pictures.storage(), tmp_path / "m").fetch("", NullProgress(), "fetch", "Fetch")
+    if another:
+        next(first)
+    complete = Mirror(pictures.storage(), tmp_path / "m").fetch("", NullProgress(), "fetch", "Fetch")
+    held = [each for each in complete if isinstance(each, FetchedFile)]
+    first.close()
+    pictures.storage().delete_file("normal/cap/3.jpg")
+    assert len(fetch(pictures.storage(), tmp_path / "m")) == 39
+    assert all(each.path.exists() for each in held)
+    complete.close()
+    fetch(pictures.storage(), tmp_path / "m")
+    assert objects_in(tmp_path / "m") == 39
+
+
 def test_a_disk_that_is_too_small_is_said_before_the_first_byte(pictures: Pictures, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "65m") as disk, faulty_proxy(pictures.server.port) as proxy:
         with pytest.raises(XaivaError, match="Not enough space"):

@@ -89,7 +89,7 @@ class PictureCollector:
         state = StageState.FAILED
         try:
             for prefix, stage, title in sources:
-                with closing(mirror.fetch(prefix, self._progress, stage, title)) as files:  # type: ignore[type-var]
+                with closing(mirror.fetch(prefix, self._progress, stage, title)) as files:
                     self._compute(self._usable(files, layout, found), layout, found)
             state = StageState.DONE if found.computed else StageState.CACHED
         except Cancelled:

@@ -25,11 +25,12 @@ from core.inference.inspection.index_files import (
 )
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
 from core.inference.inspection.nearest_check import agreement, compare
-from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, Files, PictureFlow
+from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, PictureFlow
 from core.inference.inspection.stage_board import StageBoard
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
+from core.inference.storage.fetch import FetchedFiles
 from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
@@ -123,9 +124,9 @@ class _IndexJob:
         self._check_share(bad, len(embedded))
         return embedded, flow.fetched
 
-    def _fetch(self, progress: Progress) -> Files:
+    def _fetch(self, progress: Progress) -> FetchedFiles:
         prefix = self._layout.prefix(self._subject)
-        yield from open_mirror(self._settings).fetch(prefix, progress, FETCH, self._fetch_title)
+        return open_mirror(self._settings).fetch(prefix, progress, FETCH, self._fetch_title)
 
     @property
     def _fetch_title(self) -> str:

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ from core.inference.inspection.layout import PictureKey, is_ignored
 from core.inference.inspection.pictures import MAX_BYTES, BadPicture, decode
 from core.inference.inspection.stage_board import StageBoard
 from core.inference.models.detector import Picture
-from core.inference.storage.fetch import FetchedFile
+from core.inference.storage.fetch import FetchedFile, FetchedFiles
 from core.inference.storage.model import NameFinding
 from core.progress import Progress, Stage
 
@@ -31,7 +31,6 @@ FILES_AHEAD = 10_000  # names only: so that the total is known early
 PICTURES_AHEAD = 4  # batches of decoded pictures
 _POLL_SECONDS = 0.1
 
-Files = Generator[FetchedFile | NameFinding, None, None]
 T = TypeVar("T")
 
 
@@ -126,7 +125,7 @@ class PictureFlow:
         self.findings: list[Finding] = []
         self.fetched = 0
 
-    def run(self, progress: Progress, fetch: Callable[[Progress], Files]) -> list[EmbeddedPicture]:
+    def run(self, progress: Progress, fetch: Callable[[Progress], FetchedFiles]) -> list[EmbeddedPicture]:
         """Embed every file that `fetch` gives, in the order of their keys; what cannot be used is in `findings`.
 
         Raises Cancelled, what `fetch` raises, and XaivaError when the encoder fails.
@@ -149,6 +148,7 @@ class PictureFlow:
             self._stop.set()
             for thread in threads:
                 thread.join()
+            files.close()  # nothing is read any more
         self._board.finish(DECODE)
         self._board.finish(EMBED)
         return sorted(self._embedded, key=lambda picture: picture.place.key)
@@ -164,27 +164,26 @@ class PictureFlow:
                 self._error = error
                 self._stop.set()
 
-    def _feed(self, files: Files, decoders: int) -> None:
+    def _feed(self, files: FetchedFiles, decoders: int) -> None:
         totals: Counter[str] = Counter()
-        with contextlib.closing(files):
-            while (file := self._next(files)) is not None:
-                if is_ignored(file.key):
-                    continue
-                place = self._parse(file.key)
-                if isinstance(file, NameFinding):
-                    self._report(file.key, file.why)
-                elif place is None:
-                    self._report(file.key, "it lies in no folder of a product")
-                else:
-                    self.fetched += file.fetched
-                    totals[place.product] += 1
-                    self._files.put((place, file))
+        while (file := self._next(files)) is not None:
+            if is_ignored(file.key):
+                continue
+            place = self._parse(file.key)
+            if isinstance(file, NameFinding):
+                self._report(file.key, file.why)
+            elif place is None:
+                self._report(file.key, "it lies in no folder of a product")
+            else:
+                self.fetched += file.fetched
+                totals[place.product] += 1
+                self._files.put((place, file))
         for stage in (DECODE, EMBED):
             self._board.expect(stage, totals)
         for _ in range(decoders):
             self._files.put(None)
 
-    def _next(self, files: Files) -> FetchedFile | NameFinding | None:
+    def _next(self, files: FetchedFiles) -> FetchedFile | NameFinding | None:
         with self._board.busy(FETCH):
             return next(files, None)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,25 @@ class FetchedFile:
     fetched: bool
 
 
+class FetchedFiles(Iterator[FetchedFile | NameFinding]):
+    """What a pass yields. Other passes leave its files in place until it is closed or forgotten, not only exhausted."""
+
+    def __init__(
+        self, begin: Callable[[contextlib.ExitStack], Generator[FetchedFile | NameFinding, None, None]]
+    ) -> None:
+        """`begin`: starts the pass, which hands over at its end what must be held until this is closed."""
+        self._held = contextlib.ExitStack()
+        self._found = begin(self._held)
+
+    def __next__(self) -> FetchedFile | NameFinding:
+        return next(self._found)
+
+    def close(self) -> None:
+        """Stop the pass if it is under way, and let others remove its files: close it when the last one was read."""
+        self._found.close()
+        self._held.close()
+
+
 class Mirror:
     """A folder that holds what was fetched. Several processes may use it at once.
 
@@ -45,13 +65,19 @@ class Mirror:
         """Where the objects come from."""
         return self._storage
 
-    def fetch(self, prefix: str, progress: Progress, stage: str, title: str) -> Iterator[FetchedFile | NameFinding]:
+    def fetch(self, prefix: str, progress: Progress, stage: str, title: str) -> FetchedFiles:
         """Every object below the prefix as a file, in the order in which they are complete; those at hand come first.
 
         Counts bytes in the stage `stage`. Files of objects that are gone are removed at the end of a complete pass.
-        Close the iterator to stop early. Raises StorageDown, StorageRefused, Cancelled, and XaivaError for a full disk.
+        Close the iterator when the last file was read, or to stop early. Raises StorageDown, StorageRefused, Cancelled,
+        and XaivaError for a full disk.
         """
         count = TransferStage(progress, stage, title)
+        return FetchedFiles(lambda held: self._fetch(prefix, count, held))
+
+    def _fetch(
+        self, prefix: str, count: TransferStage, held: contextlib.ExitStack
+    ) -> Generator[FetchedFile | NameFinding, None, None]:
         with count:
             found = _listed(self._storage, prefix, count)
             yield from (entry for entry in found if isinstance(entry, NameFinding))
@@ -59,7 +85,7 @@ class Mirror:
             if objects and self._storage.local_path(objects[0].key) is not None:
                 yield from self._in_place(objects, count)
             else:
-                yield from self._mirrored(prefix, objects, count)
+                yield from self._mirrored(prefix, objects, count, held)
 
     def _in_place(self, objects: list[ObjectInfo], count: TransferStage) -> Iterator[FetchedFile]:
         count.begin(0, 0, len(objects))
@@ -70,16 +96,14 @@ class Mirror:
             yield FetchedFile(info.key, path, info.size, info.etag, fetched=False)
 
     def _mirrored(
-        self, prefix: str, objects: list[ObjectInfo], count: TransferStage
+        self, prefix: str, objects: list[ObjectInfo], count: TransferStage, held: contextlib.ExitStack
     ) -> Iterator[FetchedFile | NameFinding]:
         manifest = Manifest(self._folder)
-        with disk_errors(self._folder):
-            lock = manifest.open()
-            lock.__enter__()
-        try:
+        with contextlib.ExitStack() as lock:
+            with disk_errors(self._folder):
+                lock.enter_context(manifest.open())
             yield from self._pass(prefix, objects, manifest, count)
-        finally:
-            lock.__exit__(None, None, None)
+            held.enter_context(lock.pop_all())
 
     def _pass(
         self, prefix: str, objects: list[ObjectInfo], manifest: Manifest, count: TransferStage

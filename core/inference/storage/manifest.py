@@ -17,6 +17,7 @@ from core.files import TEMPORARY_PREFIX, sync_file_system, write_atomic
 
 FILE = "manifest.jsonl"
 LOCK = "lock"
+DROP_LOCK = "drop.lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -69,10 +70,19 @@ class Manifest:
 
         False: another pass is under way and may read them, so that the next pass removes them. Raises OSError.
         """
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        with open(self._folder / DROP_LOCK, "ab") as drop:
+            try:
+                fcntl.flock(drop, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._drop_missing(prefix, present)
+            except BlockingIOError:
+                return False
+            finally:
+                # Also a refused upgrade gives up the shared lock. Nobody uses the gap: who would has no DROP_LOCK.
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
+        return True
+
+    def _drop_missing(self, prefix: str, present: Iterable[str]) -> None:
         self._read()  # with what passes that have ended meanwhile added
         names = set(present)
         kept = [entry for entry in self._entries.values() if entry.name in names or not entry.key.startswith(prefix)]
@@ -80,7 +90,6 @@ class Manifest:
         lines = [json.dumps(entry if self._is_lost(entry) else entry._replace(boot="")) for entry in kept]
         write_atomic(self._folder / FILE, "".join(f"{line}\n" for line in lines))
         self._remove_all_but({entry.name for entry in kept})
-        return True
 
     def _is_lost(self, entry: Entry) -> bool:
         return entry.boot not in ("", self._boot)
