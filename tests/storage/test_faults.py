@@ -104,7 +104,7 @@ def test_an_object_that_was_replaced_meanwhile_is_never_mixed(
     [
         (Fault(("GET", "picture.jpg"), 99, status=503, body=BUSY), StorageDown, "503 SlowDown"),
         (Fault(("GET", "picture.jpg"), 99, stall=0), StorageDown, "does not answer in time"),
-        (Fault(("GET", "picture.jpg"), 1, status=403, body=DENIED), StorageRefused, "no permission"),
+        (Fault(("GET", "picture.jpg"), 1, status=403, body=DENIED), StorageRefused, "does not have the permission"),
         (Fault(("GET", "picture.jpg"), 1, status=403, body=SKEW), StorageRefused, "here it is 20260101T000000Z, there"),
     ],
     ids=["503 for ever", "stalled for ever", "denied", "clock skew"],
@@ -157,7 +157,7 @@ def test_a_listing_is_tried_again(rclone: S3Server, new_bucket: NewBucket, statu
     ("status", "body", "why"),
     [
         (403, SKEW, "the clocks of this machine and of the server differ too much"),
-        (403, DENIED, "no permission"),
+        (403, DENIED, "does not have the permission"),
         (200, b"<html><body>Login</body></html>", "html in place of a listing"),
         (200, b"not xml at all", "no XML"),
         (301, b"<Error><Code>PermanentRedirect</Code><Region>eu-west-1</Region></Error>", "in the region eu-west-1"),
