@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.api_schema import ProductSettings, Region
-from core.errors import Cancelled, InputError, TransientError
+from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.inference.database.engine import Database
-from core.inference.inspection import bank_job
+from core.inference.inspection import bank_job, feature_cache
+from core.inference.inspection.feature_cache import FeatureCache
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
@@ -20,7 +23,7 @@ from core.inference.models.features import PatchFeatures
 from core.inference.models.product_bank import ProductBank, bank_generations, bank_reader
 from core.inference.settings import ServiceSettings
 from core.inference.storage.model import StorageDown
-from core.progress import StageState
+from core.progress import Stage, StageState
 from tests.inspection.conftest import Recorder
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.parts import plates, store
@@ -67,8 +70,10 @@ def test_every_product_gets_a_bank_that_finds_its_defects(
     last = progress.last()
     assert {last[name].state for name in ("list", "load", "product/plate", "product/금속 판")} == {StageState.DONE}
     parts = {stage.id.rpartition("/")[2] for stage in last.values() if stage.parent == "product/plate"}
-    assert parts == {"fetch", "features", "fetch-defects", "held-out", "coreset", "publish"}
+    assert parts == {"fetch", "features", "fetch-defects", "held-out", "coreset", "defects", "publish"}
     assert (last["product/plate/features"].done, last["product/plate/coreset"].done) == (17, 1500)
+    scored = last["product/plate/defects"]
+    assert (scored.title, scored.done, scored.total, scored.unit) == ("Score known defects", 5, 5, "steps")
 
 
 def test_second_run_computes_only_what_is_new_and_leaves_unchanged_banks(context: JobContext, images: Path) -> None:
@@ -199,9 +204,82 @@ def test_damaged_bank_is_replaced(context: JobContext, images: Path) -> None:
     assert [finding["code"] for finding in result["findings"]] == ["broken-bank"]
 
 
-@pytest.mark.parametrize("where", ["list", "product/plate/fetch", "product/plate/features", "product/plate/coreset"])
+def test_product_with_more_pictures_than_memory_has_room_for_is_sampled(
+    context: JobContext, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_job, "MAX_PATCHES", 10 * PatchFeatures.PATCHES)
+    monkeypatch.setattr(bank_job, "MAX_DEFECTS", 5)
+    put(images, "plate", 40)
+    put(images, "plate", 40, 7, "scratch")
+    rebuild(context)
+    read: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    get = FeatureCache.get
+
+    def counted(cache: FeatureCache, sha256: str) -> Any:
+        nonlocal most
+        features = get(cache, sha256)
+        assert features is not None
+        read.append(weakref.ref(features))
+        most = max(most, sum(one() is not None for one in read))
+        return features
+
+    monkeypatch.setattr(FeatureCache, "get", counted)
+    result = rebuild(context, force=True)
+    plate = result["products"]["plate"]
+    assert (plate["computed"], plate["pictures"], plate["defects"], len(read)) == (0, 10, 5, 95)
+    assert most <= 10 + 2  # what the bank is made from, and a defect while the next one is read
+    assert [(finding["level"], finding["what"]) for finding in result["findings"]] == [
+        ("note", "The memory bank of plate was built from 10 of 40 pictures"),
+        ("note", "The memory bank of plate was measured with 5 of 40 known defects"),
+    ]
+
+
+def test_disk_that_takes_no_features_costs_nothing_as_long_as_memory_has_room(
+    context: JobContext, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(images, "plate", 12)
+    put(images, "plate", 5, 7, "scratch")
+    context.settings.inspection_folder.mkdir(parents=True)
+    (context.settings.inspection_folder / "features").write_text("no folder")
+    result = rebuild(context)
+    assert (result["products"]["plate"]["pictures"], result["products"]["plate"]["auroc"]) == (12, 1)
+    assert [finding["code"] for finding in result["findings"]] == ["features-not-kept"]
+    monkeypatch.setattr(feature_cache, "MAX_HELD", 16 * PatchFeatures.PATCHES)
+    with pytest.raises(
+        XaivaError, match=r"the disk does not take them .*, and memory has room for those of 16 pictures"
+    ):
+        rebuild(context)
+
+
+def test_features_that_are_lost_while_a_bank_is_built_are_said(context: JobContext, images: Path) -> None:
+    put(images, "plate", 9)
+    put(images, "plate", 1, 7, "scratch")
+    features = context.settings.inspection_folder / "features"
+
+    def remove(stage: Stage) -> bool:
+        if stage.id == "product/plate/held-out":
+            shutil.rmtree(features, ignore_errors=True)
+        return False
+
+    with pytest.raises(TransientError, match="missing or damaged now"):
+        rebuild(context, progress=Recorder(remove))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "list",
+        "product/plate/fetch",
+        "product/plate/features",
+        "product/plate/coreset",
+        "product/plate/defects",
+        "product/plate/compare",
+    ],
+)
 def test_cancelled_rebuild_leaves_the_old_bank_and_nothing_else(context: JobContext, images: Path, where: str) -> None:
     put(images, "plate", 9)
+    put(images, "plate", 5, 7, "scratch")
     rebuild(context)
     put(images, "plate", 9, 3)
     progress = Recorder(lambda stage: stage.id == where)
@@ -210,6 +288,9 @@ def test_cancelled_rebuild_leaves_the_old_bank_and_nothing_else(context: JobCont
     folder = bank_generations(context.settings, "plate").folder
     assert sorted(path.name for path in folder.iterdir()) == ["000001", "current", "lock"]
     assert not any(stage.state is StageState.RUNNING for stage in progress.last().values())
+    if where.endswith(("defects", "compare")):
+        last = progress.last()[where]
+        assert (last.state, last.done, last.total) == (StageState.CANCELLED, 1, 5)
     assert rebuild(context)["products"]["plate"]["pictures"] == 18
 
 

@@ -133,6 +133,17 @@ def test_fitting_stops_when_asked(network: PatchFeatures, normal: list[PictureFe
         fit_product_bank(ProductPictures("plate", normal), network, FitOptions(stopped=lambda: True))
 
 
+def test_scoring_known_defects_is_reported_and_stops_when_asked(
+    network: PatchFeatures, normal: list[PictureFeatures]
+) -> None:
+    steps: list[tuple[str, int, int]] = []
+    pictures = ProductPictures("plate", normal[:8], [("scratch", one) for one in normal[8:12]])
+    options = FitOptions(report=lambda *step: steps.append(step), stopped=lambda: steps[-1:] == [("defects", 2, 4)])
+    with pytest.raises(InterruptedError):
+        fit_product_bank(pictures, network, options)
+    assert [step for step in steps if step[0] == "defects"] == [("defects", 1, 4), ("defects", 2, 4)]
+
+
 @pytest.mark.parametrize(
     "name", ["plate", "금속 판 A/B".replace("/", "-"), "..", ".hidden", "100%", "판" * 100, "a.b~c"]
 )

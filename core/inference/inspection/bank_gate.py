@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from core.errors import InputError
 from core.inference.models.auroc import auroc
 from core.inference.models.features import PatchFeatures
-from core.inference.models.product_bank import MIN_DEFECTS, PictureFeatures, ProductBank
+from core.inference.models.fit_product_bank import FitOptions, KnownDefects, score_defects
+from core.inference.models.product_bank import MIN_DEFECTS, ProductBank
 
 AUROC_TOLERANCE = 0.01
 WIDTH_TOLERANCE = 1.25  # times
@@ -15,7 +14,7 @@ REMEDY = "check the newest normal pictures for defects; if all are good, publish
 
 
 def check_not_worse(
-    new: ProductBank, old: ProductBank, defects: Sequence[tuple[str, PictureFeatures]], network: PatchFeatures
+    new: ProductBank, old: ProductBank, defects: KnownDefects, network: PatchFeatures, options: FitOptions
 ) -> None:
     """Raise InputError with both figures when the new bank is worse than the old one.
 
@@ -23,12 +22,15 @@ def check_not_worse(
     that were held out when it was built, because a bank has seen all others. With fewer, the distance decides at which
     normal ends, in terms of the typical one: a defect among the normal pictures moves it far away. Banks of different
     regions or tiles are not compared.
+
+    What the old bank has scored is reported as the step `compare`. Raises InterruptedError when stopped.
     """
     if (new.facts.region, new.facts.tiles) != (old.facts.region, old.facts.tiles):
         return
     what = f"The memory bank of {new.facts.product}"
     if len(defects) >= MIN_DEFECTS:
-        before = auroc(old.facts.held_out, [old.score_features(one, network).score for _, one in defects])
+        scores = score_defects(old.bank, defects, network, options.reporter("compare"), options.stopped)
+        before = auroc(old.facts.held_out, [score for _, score in scores])
         after = auroc(new.facts.held_out, new.facts.defect_scores)
         if after < before - AUROC_TOLERANCE:
             why = (

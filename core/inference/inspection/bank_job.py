@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from pydantic import JsonValue
@@ -16,8 +16,8 @@ from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.findings import Finding
 from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
 from core.inference.inspection.bank_gate import check_not_worse
-from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector
-from core.inference.inspection.feature_cache import FeatureCache
+from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector, StoredDefects
+from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
 from core.inference.inspection.layout import NORMAL, Layout, open_mirror
 from core.inference.inspection.product_names import list_products
 from core.inference.inspection.products import read_product_settings
@@ -25,16 +25,22 @@ from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.features import PatchFeatures, network_sha256
 from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
-from core.inference.models.product_bank import PictureFeatures, ProductBank, bank_generations, publish_bank, read_bank
+from core.inference.models.product_bank import ProductBank, bank_generations, publish_bank, read_bank
 from core.inference.models.registry import execution_provider
 from core.inference.settings import MIB
 from core.inference.storage import open_storage
-from core.progress import Progress, Stage, StageState, stage
+from core.progress import REPORT_SECONDS, Progress, Stage, StageState, stage
 
-PUBLISH = "publish"  # a stage of a product, beside those of bank_pictures and the two of fitting
-TITLES = {"held-out": "Measure with pictures held out", "coreset": "Select the coreset"}
+PUBLISH = "publish"  # a stage of a product, beside those of bank_pictures and of TITLES
+TITLES = {
+    "held-out": "Measure with pictures held out",
+    "coreset": "Select the coreset",
+    "defects": "Score known defects",
+    "compare": "Score known defects with the old bank",
+}
 RECIPE = 1  # raised when the same pictures give another bank than before
 MAX_PATCHES = 1_000_000  # of a product's pictures in memory: 304 MB
+MAX_DEFECTS = 1000  # that are scored; more take minutes and change the AUROC little
 MEMORY = 600 * MIB  # the network, those features, and what a coreset is selected from
 SHOWN_FINDINGS = 200  # of a result; all are counted
 NAMED_FILES = 3  # in an error
@@ -114,14 +120,13 @@ class _BankJob:
                 bank, number, published = old[1], old[0].manifest.number, False
                 parts.log(f"nothing has changed: generation {number} stays", PUBLISH)
             else:
-                bank = self._fit(product, pictures, settings, inputs, parts)
-                if old is not None and not self._force:
-                    check_not_worse(bank, old[1], list(pictures.defects.values()), self._network)
+                fit = self._chosen(product, pictures, settings, inputs, cache)
+                bank = self._fit(fit, old[1] if old is not None and not self._force else None, parts)
                 with stage(parts, PUBLISH, "Publish"):
                     number = publish_bank(self._settings, bank).manifest.number
                 published = True
                 parts.log(f"generation {number} answers: {bank.facts.pictures} pictures", PUBLISH)
-            cache.keep_only(pictures.normal.keys() | pictures.defects.keys())
+            cache.keep_only(pictures.normal | pictures.defects.keys())
         if cache.trouble:
             what = f"The next rebuild of {product} computes all pictures again"
             self._findings.append(Finding.warning("features-not-kept", what, cache.trouble))
@@ -139,35 +144,42 @@ class _BankJob:
             "seconds": round(time.monotonic() - begun, 2),
         }
 
-    def _fit(
-        self, product: str, pictures: CollectedPictures, settings: ProductSettings, inputs: str, parts: Progress
-    ) -> ProductBank:
-        fit = ProductPictures(
+    def _chosen(
+        self, product: str, pictures: CollectedPictures, settings: ProductSettings, inputs: str, cache: FeatureCache
+    ) -> ProductPictures:
+        """The pictures that the bank is made from, and the defects that it is measured with."""
+        normal, defects = pictures.in_order(pictures.normal), pictures.in_order(pictures.defects)
+        patches = MAX_PATCHES - (MAX_HELD if cache.trouble else 0)
+        room = patches // (settings.tiles[0] * settings.tiles[1] * PatchFeatures.PATCHES)
+        if len(normal) > room:
+            what = f"The memory bank of {product} was built from {room} of {len(normal)} pictures"
+            self._findings.append(Finding.note("sampled", what, "more do not fit into its memory"))
+        if len(defects) > MAX_DEFECTS:
+            what = f"The memory bank of {product} was measured with {MAX_DEFECTS} of {len(defects)} known defects"
+            self._findings.append(Finding.note("sampled-defects", what, "more take minutes and say little more"))
+        return ProductPictures(
             product=product,
-            normal=self._sample(product, [pictures.normal[sha256] for sha256 in pictures.in_order(pictures.normal)]),
-            defects=[pictures.defects[sha256] for sha256 in pictures.in_order(pictures.defects)],
+            normal=[cache.load(sha256) for sha256 in _evenly(normal, room)],
+            defects=StoredDefects(
+                cache, [(sha256, pictures.defects[sha256]) for sha256 in _evenly(defects, MAX_DEFECTS)]
+            ),
             region=settings.region,
             tiles=settings.tiles,
             inputs=inputs,
         )
+
+    def _fit(self, pictures: ProductPictures, old: ProductBank | None, parts: Progress) -> ProductBank:
+        """The new bank. Raises InputError for one that is worse than the old one."""
         steps = _Steps(parts)
         options = FitOptions(
             threads=len(os.sched_getaffinity(0)), report=steps.report, stopped=self._progress.cancelled
         )
         with steps:
-            try:
-                return fit_product_bank(fit, self._network, options)
-            except InterruptedError:
-                raise Cancelled() from None
-
-    def _sample(self, product: str, normal: list[PictureFeatures]) -> list[PictureFeatures]:
-        """All of them, or as many as fit into memory, evenly from all."""
-        room = MAX_PATCHES // len(normal[0]) if normal else 0
-        if len(normal) <= room:
-            return normal
-        what = f"The memory bank of {product} was built from {room} of {len(normal)} pictures"
-        self._findings.append(Finding.note("sampled", what, "more do not fit into its memory"))
-        return [normal[number * len(normal) // room] for number in range(room)]
+            bank = fit_product_bank(pictures, self._network, options)
+        if old is not None:
+            with steps:
+                check_not_worse(bank, old, pictures.defects, self._network, options)
+        return bank
 
     def _old(self, product: str) -> tuple[GenerationFolder, ProductBank] | None:
         """The bank that answers now; None for none that can be used."""
@@ -221,24 +233,28 @@ class _Steps:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._running: Stage | None = None
+        self._reported = 0.0
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            self._end(StageState.DONE)
-        else:
-            self._end(StageState.CANCELLED if isinstance(error, Cancelled) else StageState.FAILED)
+        if isinstance(error, InterruptedError):
+            self._end(StageState.CANCELLED)
+            raise Cancelled() from None
+        self._end(StageState.DONE if error is None else StageState.FAILED)
 
     def report(self, step: str, done: int, total: int) -> None:
         if self._running is None or self._running.id != step:
             self._end(StageState.DONE)
+            self._reported = 0.0
             self._running = Stage(
                 id=step, title=TITLES[step], state=StageState.RUNNING, unit="steps", started=time.time()
             )
         self._running = self._running.model_copy(update={"done": done, "total": total})
-        self._progress.stage(self._running)
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self._reported = time.monotonic()
+            self._progress.stage(self._running)
 
     def _end(self, state: StageState) -> None:
         if self._running is not None:
@@ -254,9 +270,16 @@ def _inputs(pictures: CollectedPictures, settings: ProductSettings) -> str:
         "region": settings.region.model_dump(),
         "tiles": settings.tiles,
         "normal": sorted(pictures.normal),
-        "defects": sorted((sha256, kind) for sha256, (kind, _) in pictures.defects.items()),
+        "defects": sorted(pictures.defects.items()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _evenly(items: Sequence[str], count: int) -> Sequence[str]:
+    """All of them, or `count` of them, evenly from all."""
+    if len(items) <= count:
+        return items
+    return [items[number * len(items) // count] for number in range(count)]
 
 
 def _all_failed(failures: list[XaivaError]) -> XaivaError:

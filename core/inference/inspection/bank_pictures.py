@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -33,10 +33,11 @@ MAX_DECODERS = 8
 
 @dataclass
 class CollectedPictures:
-    """Features by the hash of the picture's file. Defects come with their type; they never enter a bank."""
+    """The hashes of the usable pictures' files; their features are in the cache. Defects never enter a bank."""
 
-    normal: dict[str, PictureFeatures] = field(default_factory=dict)
-    defects: dict[str, tuple[str, PictureFeatures]] = field(default_factory=dict)
+    normal: set[str] = field(default_factory=set)
+    defects: dict[str, str] = field(default_factory=dict)
+    """With the type of each."""
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each; the first one in their order, where several objects have the same content."""
     computed: int = 0
@@ -51,11 +52,25 @@ class CollectedPictures:
 
 
 @dataclass(frozen=True)
+class StoredDefects:
+    """Known defects with their types. Features are read from the cache one picture after another, and not kept."""
+
+    cache: FeatureCache
+    chosen: Sequence[tuple[str, str]]
+    """Hash and type of each."""
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __iter__(self) -> Iterator[tuple[str, PictureFeatures]]:
+        return ((kind, self.cache.load(sha256)) for sha256, kind in self.chosen)
+
+
+@dataclass(frozen=True)
 class _Prepared:
-    """A file's hash with its features, or with the tiles they are computed of, or with why it cannot be used."""
+    """A file's hash: its features are in the cache, or computed of these tiles, or there is a reason against it."""
 
     sha256: str = ""
-    features: PictureFeatures | None = None
     tiles: list[Picture] = field(default_factory=list)
     why: str = ""
 
@@ -145,8 +160,8 @@ class PictureCollector:
         stop_if_cancelled(self._progress)
         if prepared.why:
             found.findings.append(Finding.warning(BAD_PICTURE, file.key, prepared.why))
-        elif prepared.features is not None:
-            self._add(file, prepared.sha256, prepared.features, layout, found)
+        elif not prepared.tiles:
+            self._add(file, prepared.sha256, layout, found)
         else:
             batch.append((file, prepared))
         if sum(len(one.tiles) for _, one in batch) >= FEATURE_BATCH:
@@ -160,23 +175,20 @@ class PictureCollector:
         features = tile_features([tile for _, one in batch for tile in one.tiles], self._network)
         rows = len(features) // len(batch)
         for number, (file, prepared) in enumerate(batch):
-            own = features[number * rows : (number + 1) * rows]
-            self._cache.put(prepared.sha256, own)
+            self._cache.put(prepared.sha256, features[number * rows : (number + 1) * rows])
             found.computed += 1
-            self._add(file, prepared.sha256, own, layout, found)
+            self._add(file, prepared.sha256, layout, found)
         batch.clear()
 
-    def _add(
-        self, file: FetchedFile, sha256: str, features: PictureFeatures, layout: Layout, found: CollectedPictures
-    ) -> None:
+    def _add(self, file: FetchedFile, sha256: str, layout: Layout, found: CollectedPictures) -> None:
         place = layout.parse_key(file.key)
         assert place is not None
         found.usable += 1
         found.keys[sha256] = min(file.key, found.keys.get(sha256, file.key))
         if place.label == NORMAL and file.key.startswith(layout.prefix(NORMAL)):
-            found.normal[sha256] = features
+            found.normal.add(sha256)
         else:
-            found.defects[sha256] = (place.label, features)
+            found.defects[sha256] = place.label
         self._stage = self._stage.model_copy(update={"done": self._stage.done + 1})
         if time.monotonic() - self._reported > REPORT_SECONDS:
             self._reported = time.monotonic()
@@ -189,9 +201,8 @@ class PictureCollector:
                 return _Prepared(why=f"it has {file.size >> 20} MB, and {MAX_BYTES >> 20} are allowed")
             data = read_regular(file.path)
             sha256 = sha256_bytes(data)
-            features = self._cache.get(sha256)
-            if features is not None:
-                return _Prepared(sha256, features)
+            if self._cache.get(sha256) is not None:
+                return _Prepared(sha256)
             picture = decode(data, at_least=least_size(self._region, self._tiles))
             return _Prepared(sha256, tiles=scaled_tiles(picture, self._region, self._tiles))
         except InputError as error:
@@ -205,8 +216,8 @@ class PictureCollector:
 
 def _keep_apart(found: CollectedPictures) -> None:
     """A picture that lies among both is a defect: a bank must not learn it."""
-    for sha256 in found.normal.keys() & found.defects.keys():
-        del found.normal[sha256]
-        what = f"A picture lies among the normal ones and among the defects ({found.defects[sha256][0]})"
+    for sha256 in found.normal & found.defects.keys():
+        found.normal.remove(sha256)
+        what = f"A picture lies among the normal ones and among the defects ({found.defects[sha256]})"
         remedy = "remove it from one of the two"
         found.findings.append(Finding.warning(BOTH, what, "it counts as a defect", remedy))

@@ -1,7 +1,8 @@
 """The features of a product's pictures from earlier runs, by content: a later run computes only what is new.
 
 One file for each picture below a folder for each product, network and cut. After a run only the files of pictures that
-it used are left, so the cache never holds more than the storage does.
+it used are left, so the cache never holds more than the storage does. What the disk does not take is kept in memory, as
+far as it fits there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import suppress
 import numpy as np
 
 from core.api_schema import Region
-from core.errors import os_reason
+from core.errors import TransientError, XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX
 from core.inference.models.features import PatchFeatures, network_sha256
 from core.inference.models.product_bank import PictureFeatures, bank_generations
@@ -25,11 +26,15 @@ from core.inference.settings import ServiceSettings
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # raised when features are computed in another way
+MAX_HELD = 500_000  # patches in memory that the disk does not take: 152 MB
 _DIGEST_BYTES = 32
 
 
 class FeatureCache:
-    """The features of one product under one cut. A disk that is full costs the next run time, and this one nothing."""
+    """The features of one product under one cut.
+
+    A disk that is full costs the next run time; this one fails only when memory does not hold what is not written.
+    """
 
     def __init__(self, settings: ServiceSettings, product: str, region: Region, tiles: tuple[int, int]) -> None:
         self._shape = (tiles[0] * tiles[1] * PatchFeatures.PATCHES, PatchFeatures.CHANNELS)
@@ -38,9 +43,12 @@ class FeatureCache:
         self._folder = product_folder / hashlib.sha256(cut.encode()).hexdigest()[:16]
         self.trouble = ""
         """Why features are not kept; empty: they are."""
+        self._held: dict[str, PictureFeatures] = {}
 
     def get(self, sha256: str) -> PictureFeatures | None:
         """The features of a picture whose file has that hash; None when they are missing or damaged. Thread-safe."""
+        if sha256 in self._held:
+            return self._held[sha256]
         try:
             content = (self._folder / sha256).read_bytes()
         except OSError:
@@ -54,10 +62,29 @@ class FeatureCache:
             return None
         return features if features.shape == self._shape and features.dtype == np.float16 else None
 
+    def load(self, sha256: str) -> PictureFeatures:
+        """The features of a picture that were kept in this run. Raises TransientError when they are lost since."""
+        features = self.get(sha256)
+        if features is None:
+            why = "they were written in this run, and are missing or damaged now"
+            raise TransientError(f"The features in {self._folder / sha256}", why, "start the job again")
+        return features
+
     def put(self, sha256: str, features: PictureFeatures) -> None:
-        """Keep the features of a picture."""
+        """Keep the features of a picture. Raises XaivaError when neither the disk nor memory has room for them."""
+        if not self.trouble:
+            self._write(sha256, features)
         if self.trouble:
-            return
+            self._hold(sha256, features)
+
+    def _hold(self, sha256: str, features: PictureFeatures) -> None:
+        room = MAX_HELD // self._shape[0]
+        if sha256 not in self._held and len(self._held) >= room:
+            why = f"the disk does not take them ({self.trouble}), and memory has room for those of {room} pictures"
+            raise XaivaError(f"The features in {self._folder}", why, "make room on the disk")
+        self._held[sha256] = features
+
+    def _write(self, sha256: str, features: PictureFeatures) -> None:
         file = io.BytesIO()
         np.save(file, features, allow_pickle=False)
         values = file.getvalue()

@@ -9,8 +9,9 @@ finished bank; they never enter it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,15 @@ MAX_POINTS = 150_000  # patches that a coreset is selected from at once: 91 MB; 
 DEVIATIONS = 3.0  # from the median to the limit at least: the largest of few pictures says little
 
 Report = Callable[[str, int, int], None]
-"""A step, `held-out` or `coreset`, with what is done of it and its total."""
+"""A step, `held-out`, `coreset` or `defects`, with what is done of it and its total."""
+
+
+class KnownDefects(Protocol):
+    """The features of pictures of defects with the type of each, for example a list of them."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[str, PictureFeatures]]: ...
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,7 @@ class ProductPictures:
     product: str
     normal: Sequence[PictureFeatures]
     """In the order they were taken, as far as that is known."""
-    defects: Sequence[tuple[str, PictureFeatures]] = ()
-    """With the type of each."""
+    defects: KnownDefects = ()
     region: Region = field(default_factory=Region)
     tiles: tuple[int, int] = (1, 1)
     inputs: str = ""
@@ -97,16 +105,33 @@ def fit_product_bank(
         seconds=0.0,
         learned=time.time(),
     )
-    return ProductBank(bank, _facts(bank, pictures, unseen, network))
+    scores = score_defects(bank, pictures.defects, network, options.reporter("defects"), options.stopped)
+    return ProductBank(bank, _facts(bank, pictures, unseen, scores))
+
+
+def score_defects(
+    bank: MemoryBank,
+    defects: KnownDefects,
+    network: PatchFeatures,
+    report: Callable[[int, int], None],
+    stopped: Callable[[], bool],
+) -> list[tuple[str, float]]:
+    """The type and the score of each. Raises InterruptedError when stopped, which is checked before each picture."""
+    scores: list[tuple[str, float]] = []
+    for kind, features in defects:
+        if stopped():
+            raise InterruptedError
+        standardised = bank.standardise(features.astype(np.float32))
+        scores.append((kind, bank.score(bank_distances(standardised, bank.patches, network))))
+        report(len(scores), len(defects))
+    return scores
 
 
 def _facts(
-    bank: MemoryBank, pictures: ProductPictures, unseen: NDArray[np.float64], network: PatchFeatures
+    bank: MemoryBank, pictures: ProductPictures, unseen: NDArray[np.float64], scores: Sequence[tuple[str, float]]
 ) -> BankFacts:
     defects: dict[str, list[float]] = {}
-    for kind, features in pictures.defects:
-        standardised = bank.standardise(features.astype(np.float32))
-        score = bank.score(bank_distances(standardised, bank.patches, network))
+    for kind, score in scores:
         defects.setdefault(kind, []).append(score)
     return BankFacts(
         product=pictures.product,
