@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.operations import dispatcher, processes, sql
 from core.operations.database import ledger_errors, read_rows, shared_connection, transaction
 from core.operations.dispatch import lacking_resource
@@ -35,12 +36,14 @@ from core.operations.model import (
     Update,
 )
 from core.operations.place import Place
+from core.operations.retention import prune
 from core.operations.rows import parse_operation, parse_stage, record_event, title_of
 from core.progress import Stage
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.25  # how often a follower reads the ledger
 STOP_SECONDS = 1.5  # how long a planned stop waits for running operations
-_DAY_SECONDS = 86400.0
 # Named here because `list` is a method below.
 Operations: TypeAlias = list[Operation]
 Stages: TypeAlias = list[Stage]
@@ -101,7 +104,7 @@ class Ledger:
             record_event(connection, identifier, "requested", by=who)
             return identifier
 
-        self._prune()  # before the row exists: a failure here must not leave a row without a supervisor
+        prune(self._place)
         return self._launch(self._take_key(str(values["key"]), insert))
 
     def retry(self, identifier: int, *, by: str | None = None) -> Operation:
@@ -139,11 +142,14 @@ class Ledger:
         """
         if self._stopped or not self.path.exists() or not os.access(self.path.parent, os.W_OK):
             return
-        self._prune()
-        dispatcher.reap(self._place)
         if self._read(sql.QUEUE_HELD):
             with ledger_errors(self.path), transaction(self._connection()) as connection:
                 connection.execute(sql.SET_QUEUE_HELD, {"value": 0})
+        prune(self._place)
+        try:
+            dispatcher.reap(self._place)
+        except XaivaError as error:  # what has died stays; the others can start
+            logger.warning("what has died cannot be ended: %s", error)
         dispatcher.dispatch(self._place)
 
     def requeue_live(self) -> None:
@@ -345,15 +351,6 @@ class Ledger:
         if failure is not None and not operation.state.live:
             raise failure.error()
         return operation
-
-    def _prune(self) -> None:
-        """Delete operations that are older or more than are to be kept, with their logs."""
-        oldest = time.time() - self._place.keep_days * _DAY_SECONDS
-        for row in self._read(sql.EXPIRED, {"keep": self._place.keep, "oldest": oldest}):
-            self.log_path(row["id"]).unlink(missing_ok=True)
-            with ledger_errors(self.path), transaction(self._connection(), durable=False) as connection:
-                connection.execute(sql.COUNT_DELETED_EVENTS, {"id": row["id"]})
-                connection.execute(sql.DELETE, {"id": row["id"]})
 
 
 def raise_for_failure(operation: Operation) -> None:

@@ -23,6 +23,7 @@ from core.site import Site
 from core.site_operations import KINDS as OUR_KINDS
 from core.site_operations import site_ledger
 from tests.operations.conftest import MakeLedger
+from tests.operations.queue_place import open_queue_place
 from tests.operations.support import KINDS, start_and_wait
 from tests.support import until
 
@@ -130,14 +131,28 @@ def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site
         few.get(ended[0].id)
 
 
-def test_a_start_that_fails_holds_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise XaivaError("Ledger", "database or disk is full")
+def test_a_log_that_cannot_be_deleted_keeps_nothing_from_starting(make: MakeLedger) -> None:
+    ledger = make({}, keep=1)
+    ended = [ledger.wait(ledger.start("quick", f"{number}").id) for number in range(2)]
+    _make_undeletable(Path(ended[0].log))
+    assert ledger.wait(ledger.start("quick", "next").id).state is OperationState.DONE
 
-    monkeypatch.setattr(ledger, "_prune", refuse)
-    with pytest.raises(XaivaError, match="full"):
-        ledger.start("quick", "thing")
-    assert ledger.list() == []
+
+def test_a_log_that_cannot_be_deleted_does_not_hold_the_queue_after_a_planned_stop(
+    make: MakeLedger, site: Site
+) -> None:
+    ledger = make({}, keep=1)
+    ended = [ledger.wait(ledger.start("quick", f"{number}").id) for number in range(2)]
+    _make_undeletable(Path(ended[0].log))
+    ledger.requeue_live()
+    waiting = ledger.start("quick", "next")
+    Ledger(open_queue_place(os.fspath(site.root))).dispatch()
+    assert ledger.wait(waiting.id, 30).state is OperationState.DONE
+
+
+def _make_undeletable(log: Path) -> None:
+    log.unlink()
+    log.mkdir()
 
 
 def _keep(site: Site, number: int):  # type: ignore[no-untyped-def]

@@ -70,9 +70,10 @@ class JobService:
         """End what has died, start what has room. An unusable ledger is logged: the cameras work without jobs."""
         try:
             self.ledger.dispatch()
-        except XaivaError as error:
+        except (XaivaError, OSError) as error:
             logger.error("jobs cannot run: %s", error)
-        self.watch.start()
+        finally:
+            self.watch.start()
 
     def stop(self) -> None:
         """Put running jobs back into the queue, within two seconds; they continue at the next start."""

@@ -1,0 +1,33 @@
+"""Deletes operations that are older or more than are to be kept, with their logs."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from core.errors import XaivaError
+from core.operations import sql
+from core.operations.database import ledger_errors, read_rows, shared_connection, transaction
+from core.operations.place import Place
+
+logger = logging.getLogger(__name__)
+
+_DAY_SECONDS = 86400.0
+
+
+def prune(place: Place) -> None:
+    """Delete what is not to be kept. What cannot be deleted now is logged and stays: nothing depends on it."""
+    try:
+        oldest = time.time() - place.keep_days * _DAY_SECONDS
+        for row in read_rows(place.ledger, sql.EXPIRED, {"keep": place.keep, "oldest": oldest}, place.network_remedy):
+            _delete(place, row["id"])
+    except (XaivaError, OSError) as error:
+        logger.warning("old operations cannot be deleted: %s", error)
+
+
+def _delete(place: Place, identifier: int) -> None:
+    place.operation_file(identifier, ".log").unlink(missing_ok=True)
+    connection = shared_connection(place.ledger, place.network_remedy)
+    with ledger_errors(place.ledger), transaction(connection, durable=False):
+        connection.execute(sql.COUNT_DELETED_EVENTS, {"id": identifier})
+        connection.execute(sql.DELETE, {"id": identifier})
