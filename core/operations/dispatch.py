@@ -2,15 +2,17 @@
 
 The order is by priority, then by place in the queue. An operation starts when each of its resources has room. One that
 has to wait claims its share of all its resources, so that no later one overtakes it on any of them; an operation that
-uses other resources does not wait for it.
+uses other resources does not wait for it. One that could not be started just now is passed over for some seconds.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+START_PAUSE_SECONDS = 4.0  # how long an operation that could not be started waits before the next try
 MAX_USERS_NAMED = 3  # how many operations that use a resource are named as the reason
 
 
@@ -27,6 +29,8 @@ class QueueEntry:
     position: int = 0
     held: bool = False
     """Whether it runs or is being started, and so uses its resources."""
+    pause: float = 0
+    """Seconds before which it is not started, because it could not be started just now."""
 
     def named(self) -> str:
         """The number and the title."""
@@ -53,6 +57,8 @@ def plan_dispatch(entries: Iterable[QueueEntry], capacity: Mapping[str, int]) ->
     for entry in entries:
         if entry.held:
             _use(entry, users, used)
+        elif entry.pause > 0:
+            plan.reasons[entry.id] = f"could not be started; tried again in {math.ceil(entry.pause)} s"
         else:
             waiting.append(entry)
     for entry in sorted(waiting, key=lambda entry: (-entry.priority, entry.position, entry.id)):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from core.operations import processes, sql
 from core.operations.database import ledger_errors, shared_connection, transaction
+from core.operations.dispatch import START_PAUSE_SECONDS
 from core.operations.liveness import death_cause, lock_file
 from core.operations.log import draft_path, tail
 from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
@@ -29,10 +30,11 @@ def end_dead(place: Place, row: sqlite3.Row) -> None:
     if _pauses(row) and not row["cancel_requested"]:
         back_to_queue(place, row, f"{death_cause(row)} before it was tried again; queued again", failed=False)
         return
+    if row["state"] == OperationState.QUEUED.value and _may_start_again(place, row):
+        back_to_queue(place, row, f"{death_cause(row)}; queued again", failed=False, pause=START_PAUSE_SECONDS)
+        return
     if _may_try_again(place, row):
-        running = row["state"] == OperationState.RUNNING.value
-        lost = f"attempt {row['attempt']} was lost: {death_cause(row)}" if running else death_cause(row)
-        back_to_queue(place, row, f"{lost}; queued again", failed=True)
+        back_to_queue(place, row, f"attempt {row['attempt']} was lost: {death_cause(row)}; queued again", failed=True)
         return
     words = "\n".join(tail(place.operation_file(row["id"], ".log"), CRASH_LOG_LINES))
     failure = OperationFailure(
@@ -46,14 +48,17 @@ def end_dead(place: Place, row: sqlite3.Row) -> None:
 
 def end_unstarted(place: Place, row: sqlite3.Row, failure: OperationFailure) -> None:
     """End an operation for which no process could be started, or put it back into the queue if its rule allows that."""
-    if _may_try_again(place, row):
-        back_to_queue(place, row, f"{failure.headline}; queued again", failed=True)
+    if _may_start_again(place, row):
+        back_to_queue(place, row, f"{failure.headline}; queued again", failed=False, pause=START_PAUSE_SECONDS)
     else:
         _finish(place, row, OperationState.FAILED, failure)
 
 
-def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool) -> None:
-    """Put an operation without a supervisor back to its place in the queue. `what` goes into its history."""
+def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool, pause: float = 0) -> None:
+    """Put an operation without a supervisor back to its place in the queue. `what` goes into its history.
+
+    `failed`: an attempt has failed. It is not started again for `pause` seconds.
+    """
     with _released(place, row) as connection:
         if connection is None:
             return
@@ -63,10 +68,13 @@ def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool) ->
             "token": uuid.uuid4().hex,
             "failures": row["failures"] + failed,
             "crashes": row["crashes"],
+            "not_before": time.monotonic() + pause,
         }
         connection.execute(sql.BACK_TO_QUEUE, values)
         connection.execute(sql.CLEAR_STAGES, values)
-        record_event(connection, row["id"], what)
+        last = connection.execute(sql.LAST_EVENT, values).fetchone()
+        if last is None or last["what"] != what:  # a start that keeps failing does not fill the history
+            record_event(connection, row["id"], what)
 
 
 def _pauses(row: sqlite3.Row) -> bool:
@@ -76,6 +84,11 @@ def _pauses(row: sqlite3.Row) -> bool:
 
 def _may_try_again(place: Place, row: sqlite3.Row) -> bool:
     return not row["cancel_requested"] and row["failures"] + 1 < place.rule(row["kind"]).attempts
+
+
+def _may_start_again(place: Place, row: sqlite3.Row) -> bool:
+    """Whether one that did not come up stays in the queue. That is no attempt: nothing of it has run."""
+    return not row["cancel_requested"] and place.rule(row["kind"]).attempts > 1
 
 
 def _finish(place: Place, row: sqlite3.Row, state: OperationState, failure: OperationFailure) -> None:

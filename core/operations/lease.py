@@ -112,7 +112,8 @@ class Lease:
         """Put the operation back to its place in the queue. `what` goes into its history. Raises TimeoutError."""
 
         def change(connection: sqlite3.Connection) -> bool:
-            if not connection.execute(sql.BACK_TO_QUEUE, {**self._values(), "token": uuid.uuid4().hex}).rowcount:
+            values = {**self._values(), "token": uuid.uuid4().hex, "not_before": 0}
+            if not connection.execute(sql.BACK_TO_QUEUE, values).rowcount:
                 return False
             connection.execute(sql.CLEAR_STAGES, self._values())
             rows.record_event(connection, self.id, what)

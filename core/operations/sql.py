@@ -42,7 +42,8 @@ CREATE TABLE operation (
     request_key      TEXT    NOT NULL DEFAULT '', -- names the request that started it; '' for none
     failures         INTEGER NOT NULL DEFAULT 0,  -- attempts that failed since somebody requested it
     crashes          INTEGER NOT NULL DEFAULT 0,  -- how many of these were crashes of its own process
-    stop_requested   INTEGER NOT NULL DEFAULT 0   -- it has to stop and to go back into the queue
+    stop_requested   INTEGER NOT NULL DEFAULT 0,  -- it has to stop and to go back into the queue
+    not_before       REAL    NOT NULL DEFAULT 0   -- monotonic second before which it is not started again
 );
 CREATE UNIQUE INDEX one_live_operation_a_key ON operation (key) WHERE state IN ('queued','running');
 CREATE UNIQUE INDEX one_operation_a_request ON operation (request_key) WHERE request_key != '';
@@ -79,6 +80,7 @@ ALTER TABLE operation ADD COLUMN request_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE operation ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE operation ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE operation ADD COLUMN stop_requested INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE operation ADD COLUMN not_before REAL NOT NULL DEFAULT 0;
 UPDATE operation SET position = id;
 CREATE UNIQUE INDEX one_operation_a_request ON operation (request_key) WHERE request_key != '';
 CREATE INDEX operation_by_position ON operation (position);
@@ -140,7 +142,7 @@ SELECT id, kind, subject, key, state, attempt, token, boot, namespace, pid, pid_
 FROM operation WHERE state IN ('queued','running') AND lease > 0
 """
 QUEUE = """
-SELECT id, kind, subject, priority, resources, position, lease > 0 AS held
+SELECT id, kind, subject, priority, resources, position, not_before, lease > 0 AS held
 FROM operation WHERE state IN ('queued','running')
 """
 ANY_WAITING = "SELECT 1 FROM operation WHERE state = 'queued' AND lease = 0 LIMIT 1"
@@ -172,13 +174,14 @@ WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
 BACK_TO_QUEUE = """
 UPDATE operation
 SET state = 'queued', lease = 0, boot = '', namespace = '', pid = 0, started = 0, temporary = '', stop_requested = 0,
-    token = :token, failures = :failures, crashes = :crashes
+    token = :token, failures = :failures, crashes = :crashes, not_before = :not_before
 WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
 """
 REQUEUE = """
 UPDATE operation
 SET state = 'queued', cancel_requested = 0, stop_requested = 0, failures = 0, crashes = 0, result = NULL,
-    failure = NULL, started = 0, ended = 0, seconds = 0, boot = '', pid = 0, lease = 0, token = :token, by = :by,
+    failure = NULL, started = 0, ended = 0, seconds = 0, boot = '', pid = 0, lease = 0, not_before = 0,
+    token = :token, by = :by,
     target = :target, resources = :resources, position = (SELECT max(position) + 1 FROM operation)
 WHERE id = :id AND state IN ('failed','cancelled','crashed')
 """
@@ -204,6 +207,7 @@ PUT_EVENT = """
 INSERT INTO event (operation, time, what, by, state)
 VALUES (:id, :now, :what, :by, (SELECT state FROM operation WHERE id = :id))
 """
+LAST_EVENT = "SELECT what FROM event WHERE operation = :id ORDER BY seq DESC LIMIT 1"
 EVENTS = "SELECT time, what, by FROM event WHERE operation = :id ORDER BY seq"
 STORED_EVENTS = """
 SELECT seq, time, operation, what, by, state FROM event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import sqlite3
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.operations import processes, sql
+from core.operations import dispatcher, processes, sql
 from core.operations.ledger import Ledger
 from core.operations.model import OperationBusy, OperationState
+from core.operations.place import Place
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
@@ -148,18 +150,41 @@ def test_a_waiting_operation_survives_a_reboot(make: MakeLedger) -> None:
     until(lambda: ledger.get(second.id).state is OperationState.RUNNING)
 
 
-def test_what_does_not_come_up_is_tried_again_and_then_crashed(make: MakeLedger) -> None:
+def test_what_does_not_come_up_waits_some_seconds_and_loses_no_attempt(make: MakeLedger) -> None:
     ledger = make({"wait": QueueRule(resources=("cpu",), attempts=2)})
     first, second = ledger.start("wait", "first"), ledger.start("wait", "second")
     with closing(sqlite3.connect(ledger.path)) as connection, connection:
         values = {"id": second.id, "boot": processes.boot_id(), "lease": 0.001}  # as if started, long ago
         connection.execute(sql.MARK_STARTING, values)
-    assert ledger.get(second.id).why_queued == f"waits for cpu: operation {first.id} (wait first) uses it"
-    assert ledger.events(second.id)[-1].what == "its process did not come up; queued again"
-    with closing(sqlite3.connect(ledger.path)) as connection, connection:
-        connection.execute(sql.MARK_STARTING, values)
-    crashed = ledger.get(second.id)
-    assert (crashed.state, crashed.attempt) == (OperationState.CRASHED, 0)
+    ledger.cancel(first.id)
+    for _ in range(3):
+        assert ledger.get(second.id).why_queued.startswith("could not be started; tried again in ")
+        with closing(sqlite3.connect(ledger.path)) as connection, connection:
+            connection.execute(sql.MARK_STARTING, values)
+    assert [event.what for event in ledger.events(second.id)] == [
+        "requested",
+        "its process did not come up; queued again",
+    ]
+    assert ledger.get(second.id).state is OperationState.QUEUED
+
+
+def test_a_lack_of_processes_that_passes_costs_no_job(make: MakeLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = make({"quick": QueueRule(resources=("cpu",), attempts=3)})
+    tries: list[int] = []
+
+    def refuse(_place: Place, identifier: int, *_more: object) -> None:
+        tries.append(identifier)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as lack:
+        lack.setattr(dispatcher, "spawn_supervisor", refuse)
+        started = [ledger.start("quick", f"{number}").id for number in range(5)]
+        for _ in range(10):
+            waiting = ledger.list()
+    assert set(tries) == set(started)
+    assert {operation.state for operation in waiting} == {OperationState.QUEUED}
+    assert {operation.why_queued.split(" in ")[0] for operation in waiting} == {"could not be started; tried again"}
+    assert {ledger.wait(identifier, 60).state for identifier in started} == {OperationState.DONE}
 
 
 def test_what_needs_more_than_there_is_is_refused_at_once(make: MakeLedger) -> None:
