@@ -184,6 +184,30 @@ def test_every_socket_lets_in_those_of_its_rule_alone(running: Running, people: 
             assert answer in (0, 4404) if allowed else answer == 4403, (path, name, answer)
 
 
+def test_jobs_are_for_those_who_may_see_inspections(running: Running, people: dict[str, ServiceClient]) -> None:
+    admin, password = people["admin"], "some long password"
+    cameras = {"of-the-gate": ["gate"], "of-inspections": ["inspection"]}
+    for name, seen in cameras.items():
+        admin.add_user(UserRequest(name=name, password=SecretStr(password), role=Role.OPERATOR, cameras=seen))
+    tokens = {name: running.client("").login(name, password).access for name in cameras}
+    client = httpx.Client(base_url=running.url, timeout=30)
+    for operation in RULES:
+        if operation.split()[1].split("/")[1] == "jobs":
+            for name, token in tokens.items():
+                code = attempt(client, operation, {"Authorization": f"Bearer {token}"})
+                assert (code == 403) is (name == "of-the-gate"), (operation, name, code)
+    for path in SOCKET_RULES:
+        address = running.url.replace("http", "ws", 1) + path.replace("{job}", "999999")
+        with connect(address, open_timeout=30, close_timeout=1) as socket:
+            socket.send(json.dumps({"token": tokens["of-the-gate"]}))
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(30)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4403
+    for name in cameras:
+        admin.remove_user(name)
+
+
 def test_the_document_says_which_operations_want_a_token(running: Running) -> None:
     for operation, description in operations(running).items():
         assert bool(description.get("security")) == bool(RULES[operation]), operation

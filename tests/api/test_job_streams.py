@@ -289,6 +289,19 @@ def test_a_stream_ends_when_its_user_may_no_longer_log_in(jobs: Running) -> None
         assert "login" in (connection.close_reason or "")
 
 
+def test_a_stream_ends_when_its_user_may_no_longer_see_inspections(jobs: Running) -> None:
+    admin = jobs.client()
+    admin.add_user(UserRequest(name="mover", password=SecretStr(PASSWORD)))
+    token = jobs.client("").login("mover", PASSWORD).access
+    sent = httpx.Client(base_url=jobs.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
+    with listening(jobs, "/jobs/stream", token) as connection, sent.stream("GET", "/jobs/stream") as response:
+        connection.recv(PATIENCE)
+        admin.update_user("mover", UserUpdate(cameras=["gate"]))
+        list(messages(connection))
+        assert connection.close_code == 4403
+        assert list(response.iter_lines())  # it ends
+
+
 def test_a_stream_takes_no_messages(jobs: Running) -> None:
     with listening(jobs, "/jobs/stream") as connection:
         connection.recv(PATIENCE)

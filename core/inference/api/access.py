@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.security import HTTPBearer
 
 from core.api_schema import CameraId, Role
+from core.api_schema.event_types import INSPECTION
 from core.errors import XaivaError
 from core.inference.api.errors import InsufficientRole, problem_responses
 from core.inference.api.threads import DATABASE, run_in
@@ -40,13 +41,16 @@ Service = Annotated[InferenceService, Depends(get_service)]
 
 async def get_caller(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
     """The caller of a request. Raises Unauthorised."""
-    bearer = get_bearer_token(request)
-    if service.auth.is_service(bearer):  # works without the database
-        caller = THE_SERVICE
-    else:
-        caller = await run_in(DATABASE, lambda: service.auth.caller(bearer))
+    caller = await caller_of(service, get_bearer_token(request))
     request.state.caller = caller
     return caller
+
+
+async def caller_of(service: InferenceService, bearer: str) -> Caller:
+    """The caller of a bearer token, as it is now. Raises Unauthorised, DatabaseError, TooManyRequests."""
+    if service.auth.is_service(bearer):  # works without the database
+        return THE_SERVICE
+    return await run_in(DATABASE, lambda: service.auth.caller(bearer))
 
 
 CurrentCaller = Annotated[Caller, Depends(get_caller)]
@@ -67,17 +71,27 @@ def require_visible(caller: Caller, camera: str) -> None:
         raise unknown_camera(camera)
 
 
-class AccessRule:
-    """A dependency that refuses callers with a lower role."""
+def require_inspection(caller: Caller, what: str) -> None:
+    """Raise InsufficientRole, about `what`, if the caller may not see the camera of the inspections."""
+    if not caller.sees(INSPECTION):
+        why = f"{caller.name} may see only some cameras, and {INSPECTION} is not one of them"
+        raise InsufficientRole(what, why, f"ask an administrator to add {INSPECTION} to their cameras")
 
-    def __init__(self, role: Role) -> None:
+
+class AccessRule:
+    """A dependency that refuses callers with a lower role; with `jobs` also those who may not see inspections."""
+
+    def __init__(self, role: Role, jobs: bool = False) -> None:
         self.role = role
+        self._jobs = jobs
 
     def check(self, caller: Caller) -> None:
-        """Raise InsufficientRole for a lower role."""
+        """Raise InsufficientRole for a lower role, and for a user who may see jobs as little as inspections."""
         if caller.role.rank < self.role.rank:
             why = f"{caller.name} has the role {caller.role.value}, but this needs the role {self.role.value}"
             raise InsufficientRole("Access", why, "ask an administrator")
+        if self._jobs:
+            require_inspection(caller, "Jobs")
 
 
 class _RoleRequired(AccessRule):
@@ -101,8 +115,16 @@ def require_role(role: Role, *codes: int, content: ResponseDocs | None = None) -
     `content` describes a successful response that is not JSON.
     """
     refusals = (401,) if role is Role.VIEWER else (401, 403)
-    responses = {**problem_responses(*refusals, *codes), **(content or {})}
-    return {"dependencies": [Depends(_RoleRequired(role))], "responses": responses}
+    return _require(_RoleRequired(role), (*refusals, *codes), content)
+
+
+def require_jobs_role(role: Role, *codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
+    """As `require_role`, for a route about jobs, which are for users who may see inspections."""
+    return _require(_RoleRequired(role, jobs=True), (401, 403, *codes), content)
+
+
+def _require(rule: _RoleRequired, codes: tuple[int, ...], content: ResponseDocs | None) -> dict[str, Any]:
+    return {"dependencies": [Depends(rule)], "responses": {**problem_responses(*codes), **(content or {})}}
 
 
 def public(*codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 
 from core.api_schema import DeploymentRequest, DeploymentTask, Job, JobQuery, JobRequest, JobState, Role
-from core.inference.api.access import CurrentCaller, Service, require_role
+from core.inference.api.access import CurrentCaller, Service, require_jobs_role
 from core.inference.api.jobs import requester
 from core.inference.api.threads import JOBS, routes_in
 from core.inference.jobs.service import JobService, UnknownJob
@@ -21,7 +21,7 @@ LAST_LINES = 20
 TaskId = Annotated[str, Path(pattern="^[1-9][0-9]{0,14}$")]
 
 
-@router.post("/clip/{index}", status_code=202, **require_role(Role.ADMIN, 409))
+@router.post("/clip/{index}", status_code=202, **require_jobs_role(Role.ADMIN, 409))
 def rebuild_index(
     request: Request, service: Service, caller: CurrentCaller, index: Literal["normal", "defect"]
 ) -> DeploymentTask:
@@ -29,7 +29,7 @@ def rebuild_index(
     return _task(service.jobs.request(JobRequest(kind="index", subject=index), requester(request, caller)))
 
 
-@router.post("/patchcore", status_code=202, **require_role(Role.ADMIN, 409))
+@router.post("/patchcore", status_code=202, **require_jobs_role(Role.ADMIN, 409))
 def rebuild_banks(
     request: Request, service: Service, caller: CurrentCaller, body: DeploymentRequest | None = None
 ) -> DeploymentTask:
@@ -38,7 +38,7 @@ def rebuild_banks(
     return _task(service.jobs.request(JobRequest(kind="banks", subject=subject), requester(request, caller)))
 
 
-@router.get("/status/{task_id}", **require_role(Role.ADMIN, 404))
+@router.get("/status/{task_id}", **require_jobs_role(Role.ADMIN, 404))
 def status(service: Service, task_id: TaskId) -> DeploymentTask:
     """The current state of a task."""
     job = service.jobs.get(int(task_id))
@@ -47,7 +47,7 @@ def status(service: Service, task_id: TaskId) -> DeploymentTask:
     return _task(job)
 
 
-@router.get("/logs", **require_role(Role.ADMIN))
+@router.get("/logs", **require_jobs_role(Role.ADMIN))
 def logs(service: Service) -> list[DeploymentTask]:
     """The newest tasks, newest first, with the last lines of their logs."""
     jobs = [job for kind in KINDS for job in service.jobs.page(JobQuery(kind=kind, limit=NEWEST_TASKS)).jobs]

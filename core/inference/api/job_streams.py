@@ -16,10 +16,10 @@ from core.api_schema.base import RequestModel
 from core.api_schema.jobs import JOB_MESSAGE
 from core.errors import XaivaError
 from core.inference.api import sse
-from core.inference.api.access import ResponseDocs, Service, get_bearer_token, require_role
+from core.inference.api.access import AccessRule, ResponseDocs, Service, caller_of, get_bearer_token, require_jobs_role
 from core.inference.api.jobs import MAX_ID, JobId
-from core.inference.api.sockets import check_again, require_socket_role, send_stream
-from core.inference.api.threads import DATABASE, JOB_STREAMS, JOBS, routes_in, run_in
+from core.inference.api.sockets import check_again, require_jobs_socket_role, send_stream
+from core.inference.api.threads import JOB_STREAMS, JOBS, routes_in, run_in
 from core.inference.jobs.stream import JobStream
 from core.inference.service import InferenceService
 
@@ -38,6 +38,7 @@ STREAM_DOCS: ResponseDocs = {
         },
     }
 }
+_RULE = AccessRule(Role.VIEWER, jobs=True)
 _SEQ = Field(ge=0, le=MAX_ID)
 
 
@@ -55,19 +56,19 @@ class JobStreamQuery(StreamQuery):
     """Of the log, as in `JobLines.next`."""
 
 
-@router.get("/stream", response_class=Response, **require_role(Role.VIEWER, content=STREAM_DOCS))
+@router.get("/stream", response_class=Response, **require_jobs_role(Role.VIEWER, content=STREAM_DOCS))
 async def stream(request: Request, service: Service, query: Annotated[StreamQuery, Query()]) -> Response:
     """Changes of all jobs as server-sent events, each one a `JobMessage`; a WebSocket at the same address."""
     return _server_sent(_stream(request, _recheck(request, service), after=query.after))
 
 
-@router.get("/stream/schema", **require_role(Role.VIEWER))
+@router.get("/stream/schema", **require_jobs_role(Role.VIEWER))
 def schema() -> dict[str, JsonValue]:
     """The JSON Schema of `JobMessage`, the envelope of the streams."""
     return JOB_MESSAGE.json_schema(mode="serialization")
 
 
-@router.get("/{job}/stream", response_class=Response, **require_role(Role.VIEWER, 404, content=STREAM_DOCS))
+@router.get("/{job}/stream", response_class=Response, **require_jobs_role(Role.VIEWER, 404, content=STREAM_DOCS))
 async def job_stream(
     request: Request, service: Service, job: JobId, query: Annotated[JobStreamQuery, Query()]
 ) -> Response:
@@ -77,7 +78,7 @@ async def job_stream(
     return _server_sent(_stream(request, recheck, job=job, after=query.after, offset=query.offset))
 
 
-@router.websocket("/stream", **require_socket_role(Role.VIEWER, StreamQuery))
+@router.websocket("/stream", **require_jobs_socket_role(Role.VIEWER, StreamQuery))
 async def socket(websocket: WebSocket) -> None:
     """Changes of all jobs."""
     query: StreamQuery = websocket.state.query
@@ -85,7 +86,7 @@ async def socket(websocket: WebSocket) -> None:
     await send_stream(websocket, messages, websocket.app.state.closing)
 
 
-@router.websocket("/{job}/stream", **require_socket_role(Role.VIEWER, JobStreamQuery))
+@router.websocket("/{job}/stream", **require_jobs_socket_role(Role.VIEWER, JobStreamQuery))
 async def job_socket(websocket: WebSocket, job: JobId) -> None:
     """Changes of one job, with its log, until it has ended."""
     query: JobStreamQuery = websocket.state.query
@@ -108,9 +109,13 @@ def _stream(
 
 
 def _recheck(request: Request, service: InferenceService) -> Callable[[], Awaitable[object]]:
-    """Raises when the token of the request is no longer valid; any user may see jobs."""
+    """Raises when the token of the request is no longer valid, or its user may no longer see jobs."""
     bearer = get_bearer_token(request)
-    return lambda: run_in(DATABASE, lambda: service.auth.caller(bearer))
+
+    async def check() -> None:
+        _RULE.check(await caller_of(service, bearer))
+
+    return check
 
 
 def _server_sent(stream: JobStream) -> Response:

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from core.api_schema import Job, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest, Role
-from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
+from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_jobs_role
 from core.inference.api.threads import JOB_STREAMS, JOBS, ResponseLimit, routes_in, run_in
 from core.inference.auth import Caller
 from core.inference.jobs import export
@@ -33,7 +33,7 @@ def requester(request: Request, caller: Caller) -> str:
     return f"{caller.name} from {address}" if address else caller.name
 
 
-@router.post("", status_code=202, **require_role(Role.OPERATOR, 409))
+@router.post("", status_code=202, **require_jobs_role(Role.OPERATOR, 409))
 def start(
     request: Request,
     response: Response,
@@ -53,13 +53,13 @@ def start(
     return job
 
 
-@router.get("", **require_role(Role.VIEWER))
+@router.get("", **require_jobs_role(Role.VIEWER))
 def jobs(service: Service, query: Annotated[JobQuery, Query()]) -> JobPage:
     """A page of jobs, newest first. `next` is the `cursor` of the following page."""
     return service.jobs.page(query)
 
 
-@router.get("/kinds", **require_role(Role.VIEWER))
+@router.get("/kinds", **require_jobs_role(Role.VIEWER))
 def kinds(service: Service) -> list[JobKind]:
     """The kinds of jobs, with their subjects and options."""
     return service.jobs.kind_list()
@@ -90,7 +90,7 @@ _EXPORT_DOCS: ResponseDocs = {
 }
 
 
-@router.get("/export", response_class=Response, **require_role(Role.VIEWER, content=_EXPORT_DOCS))
+@router.get("/export", response_class=Response, **require_jobs_role(Role.VIEWER, content=_EXPORT_DOCS))
 async def export_jobs(service: Service, query: Annotated[ExportQuery, Query()]) -> Response:
     """All jobs that match, newest first, with stages and history: as CSV or JSON."""
     is_csv = query.format == "csv"
@@ -105,13 +105,13 @@ async def export_jobs(service: Service, query: Annotated[ExportQuery, Query()]) 
     return _Export(content(), media_type="text/csv" if is_csv else "application/json", headers=headers)
 
 
-@router.get("/{job}", **require_role(Role.VIEWER, 404))
+@router.get("/{job}", **require_jobs_role(Role.VIEWER, 404))
 def show(service: Service, job: JobId) -> Job:
     """A job with its stages and its history."""
     return service.jobs.get(job)
 
 
-@router.get("/{job}/log", **require_role(Role.VIEWER, 404))
+@router.get("/{job}/log", **require_jobs_role(Role.VIEWER, 404))
 def log(
     service: Service,
     job: JobId,
@@ -122,13 +122,13 @@ def log(
     return service.jobs.log(job, offset, limit)
 
 
-@router.post("/{job}/cancel", **require_role(Role.OPERATOR, 404))
+@router.post("/{job}/cancel", **require_jobs_role(Role.OPERATOR, 404))
 def cancel(request: Request, service: Service, caller: CurrentCaller, job: JobId) -> Job:
     """Cancel a job, which takes a second at most. One that has ended stays as it is."""
     return service.jobs.cancel(job, requester(request, caller))
 
 
-@router.post("/{job}/retry", status_code=202, **require_role(Role.OPERATOR, 404, 409))
+@router.post("/{job}/retry", status_code=202, **require_jobs_role(Role.OPERATOR, 404, 409))
 def retry(request: Request, service: Service, caller: CurrentCaller, job: JobId) -> Job:
     """Start a job again that failed, crashed or was cancelled. 409 for any other, or if a live job does the same."""
     return service.jobs.retry(job, requester(request, caller))

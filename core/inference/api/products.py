@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from core.api_schema import Job, Product, Products, ProductSettings, Role, ScoreHistogram
-from core.api_schema.event_types import INSPECTION
 from core.api_schema.products import ProductName
-from core.inference.api.access import CurrentCaller, Service, require_role
-from core.inference.api.errors import InsufficientRole
+from core.inference.api.access import CurrentCaller, Service, require_inspection, require_role
 from core.inference.api.jobs import RETRY_SECONDS, IdempotencyKey, requester
 from core.inference.api.threads import DATABASE, JOBS, OBJECT_STORAGE, in_bulkhead, routes_in
 from core.inference.inspection.inspection_service import InspectionService
@@ -34,9 +32,7 @@ Force = Annotated[bool, Query()]
 
 async def get_inspection(service: Service, caller: CurrentCaller) -> InspectionService:
     """The inspection of the service. Raises InsufficientRole for users who see some cameras alone."""
-    if not caller.sees(INSPECTION):
-        why = f"{caller.name} may see only some cameras, and {INSPECTION} is not one of them"
-        raise InsufficientRole("Inspections", why, f"ask an administrator to add {INSPECTION} to their cameras")
+    require_inspection(caller, "Inspections")
     return service.inspection
 
 

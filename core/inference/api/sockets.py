@@ -17,11 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from core.api_schema import Role
 from core.errors import InputError, XaivaError
-from core.inference.api.access import SocketRule
+from core.inference.api.access import SocketRule, caller_of
 from core.inference.api.errors import InsufficientRole, NotFound
 from core.inference.api.sse import OPEN_STREAMS
-from core.inference.api.threads import DATABASE, ResponseLimit, run_in
-from core.inference.auth import Caller, Unauthorised
+from core.inference.api.threads import ResponseLimit
+from core.inference.auth import Unauthorised
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 from core.inference.jobs.service import UnknownJob
@@ -48,11 +48,11 @@ _CLOSE_CODES: tuple[tuple[type[XaivaError], int], ...] = (
 WAITING_SOCKETS = ResponseLimit("Sockets that wait for a token", 16)
 
 
-class _SocketRole(SocketRule):
-    """Accepts a socket whose caller has the role or a higher one; its state has `query`, an object of that model."""
+class _JobsSocketRole(SocketRule):
+    """Accepts a socket whose caller has the role and may see jobs; its state has `query`, an object of that model."""
 
     def __init__(self, role: Role, query: type[BaseModel]) -> None:
-        super().__init__(role)
+        super().__init__(role, jobs=True)
         self._query = query
 
     async def __call__(self, websocket: WebSocket) -> None:
@@ -66,24 +66,24 @@ class _SocketRole(SocketRule):
         websocket.state.bearer = bearer
         websocket.state.rule = self
 
-    async def check_again(self, websocket: WebSocket, bearer: str) -> Caller:
-        """The caller of a token, as it is now. Raises Unauthorised, InsufficientRole, DatabaseError."""
-        auth = websocket.app.state.service.auth
-        caller: Caller = await run_in(DATABASE, lambda: auth.caller(bearer))
-        self.check(caller)
-        return caller
+    async def check_again(self, websocket: WebSocket, bearer: str) -> None:
+        """Raise Unauthorised, InsufficientRole, DatabaseError or TooManyRequests for the caller as it is now."""
+        self.check(await caller_of(websocket.app.state.service, bearer))
 
 
-def require_socket_role(role: Role, query: type[BaseModel]) -> dict[str, Any]:
-    """Keyword arguments for the decorator of a socket: its caller needs this role or a higher one.
+def require_jobs_socket_role(role: Role, query: type[BaseModel]) -> dict[str, Any]:
+    """Keyword arguments for the decorator of a socket about jobs: its caller needs this role or a higher one.
 
     The query of its address must fit `query`.
     """
-    return {"dependencies": [Depends(_SocketRole(role, query))]}
+    return {"dependencies": [Depends(_JobsSocketRole(role, query))]}
 
 
 async def check_again(websocket: WebSocket) -> None:
-    """Raise Unauthorised, InsufficientRole or DatabaseError when the caller of an open socket is not welcome now."""
+    """Raise Unauthorised or InsufficientRole when the caller of an open socket may not see it any more.
+
+    Raises DatabaseError or TooManyRequests when that cannot be found out now.
+    """
     await websocket.state.rule.check_again(websocket, websocket.state.bearer)
 
 

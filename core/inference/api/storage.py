@@ -30,13 +30,14 @@ from core.api_schema import (
     StorageFinding,
     StoredObject,
 )
-from core.api_schema.event_types import INSPECTION
 from core.disk_space import check_space
 from core.errors import InputError, XaivaError
 from core.files import CHUNK_BYTES
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_role
 from core.inference.api.errors import InsufficientRole, NotFound
 from core.inference.api.middleware import MAX_OBJECT_BYTES
+from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_inspection, require_role
+from core.inference.api.errors import NotFound
 from core.inference.api.threads import OBJECT_STORAGE, ResponseLimit, routes_in, run_in
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
@@ -66,9 +67,7 @@ Key = Annotated[str, Query(min_length=1, max_length=1024)]
 
 async def get_storage(service: Service, caller: CurrentCaller) -> ObjectStorage:
     """The object storage. Raises InsufficientRole for users who see some cameras alone."""
-    if not caller.sees(INSPECTION):
-        why = f"{caller.name} may see only some cameras, and {INSPECTION} is not one of them"
-        raise InsufficientRole("Object storage", why, f"ask an administrator to add {INSPECTION} to their cameras")
+    require_inspection(caller, "Object storage")
     return service.storage
 
 
