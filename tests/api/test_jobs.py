@@ -131,6 +131,19 @@ def test_the_same_request_with_its_key_is_the_same_job(api: httpx.Client) -> Non
     assert len(api.get("/jobs", params={"subject": "once"}).json()["jobs"]) == 1
 
 
+def test_a_repeated_request_is_known_even_if_it_could_not_start_now(
+    jobs: Running, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "from-before-the-update"}
+    body = {"kind": "quick", "subject": "still known"}
+    first = api.post("/jobs", json=body, headers=headers).json()["id"]
+    ended(api, first)
+    monkeypatch.delitem(jobs.service.jobs.kinds, "quick")  # as by an update without this kind
+    again = api.post("/jobs", json=body, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first)
+    assert api.post("/jobs", json=body).status_code == 422
+
+
 def test_a_queued_job_says_why_it_waits_and_priority_decides_who_is_next(jobs: Running, api: httpx.Client) -> None:
     data = jobs.service.settings.data
     first = start(api, "heavy", "a")

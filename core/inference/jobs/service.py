@@ -86,33 +86,34 @@ class JobService:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def request(self, request: JobRequest, by: str = "", request_key: str = "") -> Job:
-        """Start a job, or queue it. A known `request_key` starts nothing: its job is returned.
+        """Start a job, or queue it. A known `request_key` starts and checks nothing: its job is returned.
 
         Raises InputError for what the job cannot work with, also when the key was used for another request; JobBusy
         when a live job does the same.
         """
-        context = JobContext(self._settings)
-        check_request(self.kinds, request.kind, context, request.subject, request.options)
-        key = f"{request.kind}:{request.subject}"
-        priority = PRIORITIES[request.priority]
+        operation = self.ledger.with_request_key(request_key) or self._start(request, by, request_key)
+        asked = (request.kind, request.subject, request.options, PRIORITIES[request.priority])
+        if request_key and asked != (operation.kind, operation.subject, operation.options, operation.priority):
+            why = f"job {operation.id} was started with it, by another request"
+            raise InputError("Idempotency-Key", why, "use a new key for each new request")
+        return self._detailed(operation)
+
+    def _start(self, request: JobRequest, by: str, request_key: str) -> Operation:
+        check_request(self.kinds, request.kind, JobContext(self._settings), request.subject, request.options)
         try:
             operation = self.ledger.start(
                 request.kind,
                 request.subject,
                 request.options,
-                key=key,
-                priority=priority,
+                key=f"{request.kind}:{request.subject}",
+                priority=PRIORITIES[request.priority],
                 by=by,
                 request_key=request_key,
             )
         except OperationBusy as busy:
             raise JobBusy(busy) from None
         self.watch.wake()
-        asked = (request.kind, request.subject, request.options, priority)
-        if request_key and asked != (operation.kind, operation.subject, operation.options, operation.priority):
-            why = f"job {operation.id} was started with it, by another request"
-            raise InputError("Idempotency-Key", why, "use a new key for each new request")
-        return self._detailed(operation)
+        return operation
 
     def cancel(self, identifier: int, by: str = "") -> Job:
         """Cancel a job, which takes a second at most. One that has ended stays as it is. Raises UnknownJob."""
