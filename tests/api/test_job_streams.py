@@ -25,6 +25,7 @@ from core.inference import server
 from core.inference.api import sockets, sse
 from core.inference.jobs import service, stream
 from core.inference.jobs.place import job_place
+from core.operations.log import LogReader
 from tests.api.serving import TOKEN, Running, served
 from tests.support import sample_jobs, until
 
@@ -227,6 +228,34 @@ def test_a_slow_reader_gets_the_newest_state_and_no_growing_buffer(jobs: Running
     assert snapshots < 3 * 80  # each step changed twice
     sample_jobs.release(jobs.service.settings.data, "slow")
     ended(api, quiet)
+
+
+def test_a_stream_opens_the_log_of_its_job_once(
+    jobs: Running, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], threading.Event()
+    open_log, close_log = LogReader._open, LogReader.close
+
+    def count(reader: LogReader) -> bool:
+        opened.append(reader)
+        return open_log(reader)
+
+    def close(reader: LogReader) -> None:
+        close_log(reader)
+        closed.set()
+
+    monkeypatch.setattr(LogReader, "_open", count)
+    monkeypatch.setattr(LogReader, "close", close)
+    job = start(api, "wait", "logged")
+    with listening(jobs, f"/jobs/{job}/stream") as connection:
+        assert any(message["type"] == "lines" for message in messages(connection))
+        before = jobs.service.jobs.watch.view.version
+        until(lambda: jobs.service.jobs.watch.view.version > before + 3)
+        assert not closed.is_set()
+        assert len({id(reader) for reader in opened}) == 1
+    assert closed.wait(PATIENCE)
+    sample_jobs.release(jobs.service.settings.data, "logged")
+    ended(api, job)
 
 
 def test_the_token_may_be_the_first_message(jobs: Running) -> None:

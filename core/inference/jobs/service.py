@@ -7,19 +7,21 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 from core.api_schema import Job, JobEvent, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest
 from core.errors import InputError, XaivaError
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.conversion import PRIORITIES, as_job, event_of, job_of
+from core.inference.jobs.job_log import JobLogReader
 from core.inference.jobs.kinds import Kind, check_request
 from core.inference.jobs.place import CPU, GPU, job_kinds, job_place
 from core.inference.jobs.watch import JobWatch
 from core.inference.models.execution_providers import select_provider
 from core.inference.settings import ServiceSettings
 from core.operations.ledger import Ledger
-from core.operations.log import LogReader, tail
-from core.operations.model import TRACEBACK, Operation, OperationBusy, OperationLogLine, OperationState, StoredEvent
+from core.operations.log import tail
+from core.operations.model import Operation, OperationBusy, OperationState, StoredEvent
 from core.operations.place import Place
 
 logger = logging.getLogger(__name__)
@@ -175,19 +177,13 @@ class JobService:
     def log(self, identifier: int, offset: int, limit: int) -> JobLog:
         """Lines of a job's log from a logical offset on, at most `limit`. Raises UnknownJob."""
         live = self._find(identifier).state.live  # before reading: once it has ended, the log is complete
-        lines, following = self.log_lines(identifier, offset, limit)
+        with closing(self.log_reader(identifier, offset)) as reader:
+            lines, following = reader.read(limit)
         return JobLog(lines=lines, next=following, end=not lines and not live)
 
-    def log_lines(self, identifier: int, offset: int, limit: int) -> tuple[list[str], int]:
-        """Lines of a log, and the offset of what follows; tracebacks are left out."""
-        reader = LogReader(self.ledger.log_path(identifier), offset)
-        try:
-            while rows := reader.read(limit):
-                if lines := [_log_line(row) for row in rows if row.stage != TRACEBACK]:
-                    return lines, reader.offset
-            return [], reader.offset
-        finally:
-            reader.close()
+    def log_reader(self, identifier: int, offset: int) -> JobLogReader:
+        """Reads a job's log from a logical offset on."""
+        return JobLogReader(self.ledger.log_path(identifier), offset)
 
     def last_log_lines(self, identifier: int, count: int) -> list[str]:
         """The last lines of a job's log, without times and tracebacks."""
@@ -246,11 +242,6 @@ class JobService:
             return self.ledger.get(identifier)
         except InputError:
             return None
-
-
-def _log_line(line: OperationLogLine) -> str:
-    text = f"{line.stage}: {line.text}" if line.stage else line.text
-    return f"{line.clock} {text}" if line.clock else text
 
 
 def _device(settings: ServiceSettings) -> str:

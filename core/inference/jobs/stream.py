@@ -55,7 +55,7 @@ class JobStream:
         self._closing = closing
         self._job = job
         self._after = after
-        self._offset = offset
+        self._log = jobs.log_reader(job, offset)
         self._sent: dict[int, int] = {}  # by job: the version of its state that was sent
         self._checked = time.monotonic()
         self._over = False  # whether the one job's final event was sent
@@ -74,6 +74,7 @@ class JobStream:
                 yield message
         finally:
             unsubscribe()
+            self._log.close()
 
     async def _messages(self, changed: asyncio.Event) -> AsyncIterator[Message]:
         view: JobsView = await self._run(self._jobs.watch.refresh)
@@ -180,8 +181,7 @@ class JobStream:
     async def _lines(self) -> AsyncIterator[JobLines]:
         """New lines of the one job's log."""
         while self._job:
-            lines, offset = await self._run(lambda: self._jobs.log_lines(self._job, self._offset, LINES_AT_ONCE))
-            self._offset = offset
+            lines, offset = await self._run(lambda: self._log.read(LINES_AT_ONCE))
             if not lines:
                 return
             yield JobLines(job=self._job, lines=lines, next=offset)
