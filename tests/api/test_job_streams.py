@@ -23,6 +23,9 @@ from core.api_schema import UserRequest, UserUpdate
 from core.api_schema.jobs import JOB_MESSAGE
 from core.inference import server
 from core.inference.api import sockets, sse
+from core.inference.auth import Caller
+from core.inference.bulkhead import TooManyRequests
+from core.inference.database.errors import DatabaseError
 from core.inference.jobs import service, stream
 from core.inference.jobs.place import job_place
 from core.operations.log import LogReader
@@ -329,6 +332,42 @@ def test_a_stream_ends_when_its_user_may_no_longer_see_inspections(jobs: Running
         list(messages(connection))
         assert connection.close_code == 4403
         assert list(response.iter_lines())  # it ends
+
+
+@pytest.mark.parametrize("trouble", [DatabaseError("Database", "it is gone"), TooManyRequests("Database", "full", 1)])
+def test_a_stream_stays_open_while_its_user_cannot_be_checked(
+    jobs: Running, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    admin = jobs.client()
+    admin.add_user(UserRequest(name="stayer", password=SecretStr(PASSWORD)))
+    token = jobs.client("").login("stayer", PASSWORD).access
+    looks: list[str] = []
+
+    def cannot_look(bearer: str) -> Caller:
+        looks.append(bearer)
+        raise trouble
+
+    sent = httpx.Client(base_url=jobs.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
+    with (
+        listening(jobs, "/jobs/stream", token) as connection,
+        listening(jobs, "/jobs/stream") as own,  # with the token of the service, which needs no database
+        sent.stream("GET", "/jobs/stream") as response,
+    ):
+        for stream_of_one in (connection, own):
+            stream_of_one.recv(PATIENCE)
+        events = response.iter_lines()
+        next(events)
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs.service.auth, "caller", cannot_look)
+            until(lambda: len(looks) >= 6)
+        assert set(looks) == {token}
+        connection.recv(PATIENCE)
+        own.recv(PATIENCE)
+        next(events)
+        admin.remove_user("stayer")
+        list(messages(connection))
+        assert connection.close_code == 4401
+        list(events)  # it ends
 
 
 def test_a_stream_takes_no_messages(jobs: Running) -> None:

@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from typing import Any, Protocol, TypeAlias
 
 from core.api_schema import Job, JobEvent, JobHeartbeat, JobLines, JobResync, JobSnapshot
+from core.inference.bulkhead import TooManyRequests
+from core.inference.database.errors import DatabaseError
 from core.inference.jobs.service import JobService
 from core.inference.jobs.watch import JobsView
 
@@ -35,7 +37,8 @@ class JobStream:
     """The messages of all jobs, or of one (`job`) with the lines of its log from `offset` on.
 
     `after` is the seq of the last event that the reader has; None: it wants no old events. `check` is awaited every
-    few seconds; what it raises ends the stream. The stream of one job ends after the job's final event.
+    few seconds; what it raises ends the stream, unless it could not look. The stream of one job ends after the job's
+    final event.
     """
 
     def __init__(
@@ -104,7 +107,8 @@ class JobStream:
     async def _check_when_due(self) -> None:
         if time.monotonic() - self._checked >= CHECK_SECONDS:
             self._checked = time.monotonic()
-            await self._check()
+            with suppress(TooManyRequests, DatabaseError):  # if it cannot be found out, the next time will do
+                await self._check()
 
     async def _beginning(self, view: JobsView) -> AsyncIterator[Message]:
         """The current states, and where the events start."""
