@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.api_schema import JobRequest
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX
+from core.inference.jobs import place as place_module
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, NICENESS, check_request
 from core.inference.jobs.place import GPU, job_environment, job_place, open_job_place
@@ -100,6 +102,27 @@ def test_what_a_killed_job_left_is_removed_but_not_what_others_write(
     assert all(path.exists() for path in kept)
     sample_jobs.release(tmp_path)
     assert ledger.wait(job.id, 30).state.value == "done"
+
+
+def test_what_a_job_writes_that_starts_during_the_removal_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    banks = settings.inspection_folder / "banks"
+    banks.mkdir(parents=True)
+    left, new = banks / f"{TEMPORARY_PREFIX}left", banks / f"{TEMPORARY_PREFIX}new"
+    left.touch()
+    look = place_module.read_rows
+
+    def look_before_a_job_starts(*arguments: Any) -> Any:
+        rows = look(*arguments)
+        new.touch()
+        return rows
+
+    monkeypatch.setattr(place_module, "read_rows", look_before_a_job_starts)
+    job_place(settings).remove_leftovers("banks:")
+    assert new.exists()
+    assert not left.exists()
 
 
 def test_a_ledger_on_nfs_is_refused_with_what_to_do_and_the_service_starts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -97,20 +97,22 @@ def _remove_leftovers(settings: ServiceSettings, key: str) -> None:
     them.
     """
     ledger = settings.jobs_folder.absolute() / LEDGER_FILE
+    tops = [top for pattern in JOB_FOLDERS for top in settings.inspection_folder.glob(pattern)]
+    left = [path for top in tops for path in _temporary_paths(top)]
+    # The list comes before this look, so what a job writes that starts after it is not in the list.
     if any(row["key"] != key for row in read_rows(ledger, sql.HELD, {})):
         return
-    for pattern in JOB_FOLDERS:
-        for top in settings.inspection_folder.glob(pattern):
-            _remove_temporary(top)
+    for path in left:
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _remove_temporary(top: Path) -> None:
+def _temporary_paths(top: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(top):
         for name in [*names, *files]:
             path = Path(folder, name)
             if name.startswith(TEMPORARY_PREFIX) and not path.is_symlink():
-                with suppress(OSError):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                yield path
         names[:] = [name for name in names if not name.startswith(TEMPORARY_PREFIX)]
 
 
