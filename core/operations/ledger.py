@@ -352,15 +352,6 @@ class Ledger:
             raise failure.error()
         return operation
 
-    def _prune(self) -> None:
-        """Delete operations that are older or more than are to be kept, with their logs."""
-        oldest = time.time() - self._place.keep_days * _DAY_SECONDS
-        for row in self._read(sql.EXPIRED, {"keep": self._place.keep, "oldest": oldest}):
-            self.log_path(row["id"]).unlink(missing_ok=True)
-            with ledger_errors(self.path), transaction(self._connection(), durable=False) as connection:
-                connection.execute(sql.COUNT_DELETED_EVENTS, {"id": row["id"]})
-                connection.execute(sql.DELETE, {"id": row["id"]})
-
     def with_request_key(self, key: str) -> Operation | None:
         """The operation that was started with this `request_key`; None for an unknown or empty one."""
         rows = self._read(sql.REQUESTED_BY, {"request_key": key})

@@ -33,11 +33,9 @@ from core.api_schema import (
 from core.disk_space import check_space
 from core.errors import InputError, XaivaError
 from core.files import CHUNK_BYTES
-from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_role
-from core.inference.api.errors import InsufficientRole, NotFound
-from core.inference.api.middleware import MAX_OBJECT_BYTES
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_inspection, require_role
 from core.inference.api.errors import NotFound
+from core.inference.api.middleware import MAX_OBJECT_BYTES
 from core.inference.api.threads import OBJECT_STORAGE, ResponseLimit, routes_in, run_in
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
