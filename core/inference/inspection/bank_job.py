@@ -21,6 +21,7 @@ from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
 from core.inference.inspection.layout import NORMAL, Layout, open_mirror
 from core.inference.inspection.product_names import list_products
 from core.inference.inspection.products import read_product_settings
+from core.inference.inspection.unusable_pictures import check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.features import PatchFeatures, network_sha256
@@ -43,7 +44,6 @@ MAX_PATCHES = 1_000_000  # of a product's pictures in memory: 304 MB
 MAX_DEFECTS = 1000  # that are scored; more take minutes and change the AUROC little
 MEMORY = 600 * MIB  # the network, those features, and what a coreset is selected from
 SHOWN_FINDINGS = 200  # of a result; all are counted
-NAMED_FILES = 3  # in an error
 
 
 def run(
@@ -112,7 +112,9 @@ class _BankJob:
             self._findings += pictures.findings
             for finding in pictures.findings:
                 parts.log(finding.summary)
-            self._check_share(product, pictures)
+            if not self._force:
+                bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
+                check_share(f"The memory bank of {product}", bad, pictures.usable, self._settings.jobs_findings)
             old = self._old(product)
             inputs = _inputs(pictures, settings)
             if old is not None and old[1].facts.inputs == inputs and not self._force:
@@ -190,17 +192,6 @@ class _BankJob:
         except BrokenGeneration as error:
             self._findings.append(Finding.warning("broken-bank", error.what, error.why))
             return None
-
-    def _check_share(self, product: str, pictures: CollectedPictures) -> None:
-        """Raise InputError when too many pictures cannot be used."""
-        bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
-        total, allowed = len(bad) + pictures.usable, self._settings.jobs_findings
-        if self._force or len(bad) <= allowed * total:
-            return
-        named = "; ".join(finding.summary for finding in bad[:NAMED_FILES]) + ("; …" if len(bad) > NAMED_FILES else "")
-        why = f"{len(bad)} of {total} files cannot be used, and {allowed:.0%} are allowed: {named}"
-        remedy = "repair or remove them, or build it all the same with the option force"
-        raise InputError(f"The memory bank of {product}", why, remedy)
 
 
 class _Parts:

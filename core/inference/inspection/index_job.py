@@ -27,6 +27,7 @@ from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
 from core.inference.inspection.nearest_check import agreement, compare
 from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, PictureFlow
 from core.inference.inspection.stage_board import StageBoard
+from core.inference.inspection.unusable_pictures import OVERRIDE, check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
@@ -35,8 +36,6 @@ from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
 SHOWN_FINDINGS = 200  # of a result; all are counted
-NAMED_FILES = 3  # in an error
-OVERRIDE = "or publish it all the same with the option force"
 
 
 def run(
@@ -121,7 +120,8 @@ class _IndexJob:
         self._findings += bad
         for finding in bad:
             self._progress.log(finding.summary, DECODE)
-        self._check_share(bad, len(embedded))
+        if not self._force:
+            check_share(self._what, bad, len(embedded), self._settings.jobs_findings)
         return embedded, flow.fetched
 
     def _fetch(self, progress: Progress) -> FetchedFiles:
@@ -131,16 +131,6 @@ class _IndexJob:
     @property
     def _fetch_title(self) -> str:
         return f"Fetch {self._layout.prefix(self._subject)}"
-
-    def _check_share(self, bad: Sequence[Finding], good: int) -> None:
-        """Raise InputError when too many pictures cannot be used."""
-        allowed = self._settings.jobs_findings
-        if self._force or not bad or len(bad) <= allowed * (len(bad) + good):
-            return
-        named = "; ".join(finding.summary for finding in bad[:NAMED_FILES])
-        more = "; …" if len(bad) > NAMED_FILES else ""
-        why = f"{len(bad)} of {len(bad) + good} files cannot be used, and {allowed:.0%} are allowed: {named}{more}"
-        raise InputError(self._what, why, f"repair or remove them, {OVERRIDE}")
 
     def _publish(
         self, identity: EncoderIdentity, embedded: list[EmbeddedPicture], old: LoadedIndex | None, board: StageBoard
