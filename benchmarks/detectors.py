@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from core.api_schema import Detection
 from core.inference.models import fit_bank
+from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Detector, Sample
 from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import PatchFeatures, network_sha256
@@ -30,7 +31,6 @@ from core.inference.models.memory_bank import BankStore
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.models.product_bank import ProductBanks
 from core.inference.settings import ServiceSettings
 from tests.support.anomalies import KINDS, Composer
 from tests.support.street import FRAME, LAWN, PACKAGE, Rgb, find, pictures_of, scaled, street

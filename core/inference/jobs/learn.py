@@ -16,11 +16,11 @@ from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.pipeline import SampledFrame
 from core.inference.jobs.learning_checkpoint import CheckpointStore, CheckpointWriter, LearningCheckpoint
 from core.inference.model_pool.pool import Lease, ModelPool
+from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Picture
 from core.inference.models.features import network_sha256
 from core.inference.models.fit_bank import StoredFeatures, fit_bank
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.models.product_bank import ProductBanks
 from core.inference.models.registry import MEMORY, bank_store, patchcore_spec
 from core.inference.settings import ServiceSettings
 

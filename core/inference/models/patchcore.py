@@ -9,10 +9,10 @@ import logging
 from collections.abc import Sequence
 
 from core.errors import XaivaError
+from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Sample
 from core.inference.models.features import PatchFeatures
 from core.inference.models.memory_bank import BankStore, BrokenBank, MemoryBank
-from core.inference.models.product_bank import ProductBanks
 
 logger = logging.getLogger(__name__)
 

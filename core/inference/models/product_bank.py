@@ -7,7 +7,6 @@ picture as a whole, and the picture may be cut to a region and into tiles, each 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.api_schema import Region
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
-from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, NoGeneration
+from core.inference.generations import BrokenGeneration, GenerationFolder, Generations
 from core.inference.models.auroc import auroc
 from core.inference.models.detector import Picture
 from core.inference.models.features import PatchFeatures, network_sha256
@@ -179,41 +178,6 @@ def products_with_banks(settings: ServiceSettings) -> list[str]:
             except XaivaError:
                 continue
     return sorted(names)
-
-
-class ProductBanks:
-    """The memory banks of products as cameras use them. Thread-safe."""
-
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._readers: dict[str, GenerationReader[ProductBank]] = {}
-
-    def bank(self, product: str) -> ProductBank:
-        """The product's current bank, or the last good one. Raises XaivaError for none that a camera can use."""
-        try:
-            bank = self._reader(product).current().content
-        except NoGeneration as error:
-            what, remedy = f"The memory bank of {product}", "rebuild it: xaiva job start banks"
-            raise XaivaError(what, "it has not been built yet", remedy) from error
-        if bank.facts.region != Region() or bank.facts.tiles != (1, 1):
-            why = "it is one of a region or of tiles, and a camera is scored as one small picture"
-            raise XaivaError(f"The memory bank of {product}", why, "use a product without region and tiles")
-        return bank
-
-    def why_unusable(self, product: str) -> str:
-        """Why the product's bank cannot be used, or why an earlier one is, as a sentence; empty when it can."""
-        try:
-            self.bank(product)
-        except XaivaError as error:
-            return f"{error.summary}; {error.remedy}" if error.remedy else error.summary
-        return self._reader(product).trouble
-
-    def _reader(self, product: str) -> GenerationReader[ProductBank]:
-        with self._lock:
-            if product not in self._readers:
-                self._readers[product] = bank_reader(self._settings, product)
-            return self._readers[product]
 
 
 def publish_bank(settings: ServiceSettings, bank: ProductBank) -> GenerationFolder:

@@ -8,6 +8,7 @@ from typing import cast
 from core.api_schema import Detection
 from core.errors import InputError
 from core.inference.model_pool.pool import ModelSpec
+from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Detector
 from core.inference.models.execution_providers import ExecutionProvider, select_provider
 from core.inference.models.features import FEATURE_BATCH, PatchFeatures, network_sha256
@@ -17,7 +18,6 @@ from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.onnx_detector import OnnxDetector
 from core.inference.models.onnx_input import MAX_BATCH, model_path, relative_name
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.models.product_bank import ProductBanks
 from core.inference.settings import MIB, ServiceSettings
 
 MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"
