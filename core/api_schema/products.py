@@ -176,7 +176,7 @@ class Inspection(ResponseModel):
     """One inspected picture."""
 
     id: str
-    """A UUIDv7: ids sort by time."""
+    """A UUIDv7: ids sort by time. Empty if it could not be stored."""
     product: Annotated[str, ONE_VISIBLE_LINE]
     part: Annotated[str, ONE_VISIBLE_LINE] = ""
     """The id of the part or lot."""

@@ -270,6 +270,21 @@ def test_with_the_database_down_a_line_gets_its_verdicts_and_nothing_is_lost(
     postgres.give_back(url)
 
 
+def test_an_inspection_that_nothing_takes_has_its_verdict_and_no_id(
+    here: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_args: object, **_fields: object) -> None:
+        raise DatabaseError("Database", "it does not answer")
+
+    monkeypatch.setattr(InspectionStore, "add", down)
+    (here.settings.inspection_folder / "waiting").write_text("in the way")
+    answer = here.inspect(scratched())
+    assert (answer.verdict, answer.id, answer.picture) == (Verdict.DEFECT, "", False)
+    assert "neither the database nor the disk" in answer.explanation
+    assert list(here.service.pictures.files()) == []
+    assert [event.id for event, *_ in here.events] == [answer.event]
+
+
 # -- corrections ----------------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
@@ -14,9 +14,11 @@ from core.api_schema import Inspection
 from core.errors import os_reason
 from core.files import read_regular, write_atomic
 from core.inference.database.errors import DatabaseError
-from core.inference.inspection.inspections import InspectionStore
+from core.inference.inspection.inspections import InspectionStore, UnknownInspection
 
 logger = logging.getLogger(__name__)
+
+REFUSED = ".refused"  # the ending of files that can never be stored
 
 
 class InspectionLog:
@@ -51,14 +53,36 @@ class InspectionLog:
         stored = 0
         for path in sorted(self._folder.glob("*.json")):
             try:
-                content = json.loads(read_regular(path))
-                inspection = Inspection.model_validate(content["inspection"])
-                heat_map = base64.b64decode(content["heat_map"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                logger.error("%s is no inspection and stays there: %s", path, error)
-                continue
-            with suppress(IntegrityError):  # a crash after it was stored
-                self._store.add(inspection, heat_map=heat_map, kept=content["kept"], source=content["source"])
-            path.unlink(missing_ok=True)
-            stored += 1
+                self._store_waiting(json.loads(read_regular(path)))
+                path.unlink(missing_ok=True)
+                stored += 1
+            except DatabaseError:
+                raise
+            except OSError as error:
+                logger.error("%s cannot be stored now: %s", path, os_reason(error))
+            except Exception as error:  # the next ones must not wait for it
+                _set_aside(path, error)
         return stored
+
+    def _store_waiting(self, content: dict[str, Any]) -> None:
+        """Store one that waited. Raises DatabaseError, and anything else when it is no inspection or is refused."""
+        inspection = Inspection.model_validate(content["inspection"])
+        heat_map = base64.b64decode(content["heat_map"])
+        try:
+            self._store.add(inspection, heat_map=heat_map, kept=content["kept"], source=content["source"])
+        except IntegrityError as error:
+            try:
+                self._store.get(inspection.id)  # a crash after it was stored
+            except UnknownInspection:
+                raise error from None
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Rename a file that can never be stored, so that it is not tried again."""
+    refused = path.with_suffix(REFUSED)
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    try:
+        path.rename(refused)
+        logger.error("inspection %s is not stored, but set aside as %s: %s", path.stem, refused, reason)
+    except OSError as failure:
+        logger.error("inspection %s is not stored (%s), nor set aside: %s", path.stem, reason, os_reason(failure))

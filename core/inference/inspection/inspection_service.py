@@ -205,8 +205,17 @@ class InspectionService:
             update={"seconds": {name: round(value, 4) for name, value in seconds.items()}}
         )
         image = encode_map(measured.map)
-        self._log.add(inspection, heat_map=image, kept=kept, source=source)
+        if not self._log.add(inspection, heat_map=image, kept=kept, source=source):
+            inspection = self._lost(inspection, kept)
         return inspection.model_copy(update={"heat_map": base64.b64encode(image).decode()}) if heat_map else inspection
+
+    def _lost(self, inspection: Inspection, kept: str) -> Inspection:
+        """The answer of an inspection that could not be stored: the line still needs its verdict."""
+        if kept:
+            self.pictures.drop(kept)
+        texts = (inspection.explanation, "the inspection is not stored: neither the database nor the disk takes it")
+        explanation = "; ".join(text for text in texts if text)
+        return inspection.model_copy(update={"id": "", "picture": False, "explanation": explanation})
 
     def correct(self, ident: str, correction: Correction, by: str) -> Inspection:
         """Store a person's verdict. Raises as `Corrections.correct`."""

@@ -116,22 +116,27 @@ class InspectionRetention:
         settings: ServiceSettings,
         chores: Sequence[Callable[[], object]] = (),
     ) -> None:
-        """`chores` are done before each run; they raise DatabaseError."""
+        """`chores` are done as often, each in a thread of its own: one that hangs or fails stops no other."""
         self._pictures = pictures
         self._inspections = inspections
         self._settings = settings
         self._chores = chores
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="inspection-retention", daemon=True)
-        self._thread.start()
+        for number, step in enumerate((self.run_once, *self._chores)):
+            thread = threading.Thread(
+                target=self._run, args=(step,), name=f"inspection-retention-{number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(STOP_SECONDS)
+        until = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def run_once(self) -> int:
         """One run; returns the number of removed pictures. Raises DatabaseError, and XaivaError for the disk."""
@@ -159,12 +164,10 @@ class InspectionRetention:
                 excess -= file.bytes
                 yield file
 
-    def _run(self) -> None:
+    def _run(self, step: Callable[[], object]) -> None:
         while not self._stop.wait(ROUND_SECONDS):
             try:
-                for chore in self._chores:
-                    chore()
-                self.run_once()
+                step()
             except DatabaseError as error:
                 logger.debug("the retention of inspections waits for the database: %s", error.why)
             except XaivaError as error:
