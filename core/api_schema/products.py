@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 from typing_extensions import Self
 
 from core.api_schema.base import (
@@ -24,6 +24,17 @@ from core.open_enum import OpenEnum
 ProductName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{1,100}$"), ONE_VISIBLE_LINE]
 """The name of its folder in the storage; may be Hangul, may have blanks."""
 ProductOrNone = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]{0,100}$"), ONE_VISIBLE_LINE]
+_MOST_NAME_BYTES = 255  # of a file or folder, on most file systems
+
+
+def _check_folder_name(name: str) -> str:
+    if "/" in name or name.startswith("."):
+        raise ValueError("it names a folder of the storage: it cannot contain / or start with a dot")
+    if (size := len(name.encode())) > _MOST_NAME_BYTES:
+        raise ValueError(f"it names a folder of the storage: it has {size} bytes, and {_MOST_NAME_BYTES} are allowed")
+    return name
+
+
 PartId = Annotated[str, Field(max_length=200), ONE_VISIBLE_LINE]
 
 
@@ -161,8 +172,8 @@ class Correction(RequestModel):
     """What a person says about an inspection. The next rebuild learns from it."""
 
     verdict: Verdict
-    defect_type: Annotated[str, Field(max_length=100), ONE_VISIBLE_LINE] = ""
-    """Needed for the verdict defect."""
+    defect_type: Annotated[str, Field(max_length=100), ONE_VISIBLE_LINE, AfterValidator(_check_folder_name)] = ""
+    """The name of its folder in the storage; needed for the verdict defect."""
     note: Annotated[str, VISIBLE_LINES, Field(max_length=2000)] = ""
 
     @model_validator(mode="after")

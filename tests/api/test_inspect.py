@@ -219,9 +219,10 @@ def test_a_correction_moves_the_picture_and_the_next_rebuild_learns_from_it(
     assert (images / f"defect/{PRODUCT}/긁힘/{one.id}.jpg").read_bytes() == scratched(11)
     counted = until(lambda: client.products.get(PRODUCT), lambda product: "긁힘" in product.defect_types)
     assert counted.defect == 7
-    for kind in ("../../etc", ".hidden", "a/b"):
+    for kind in ("../../etc", ".hidden", "a/b", "긁" * 86):
+        unchecked = Correction.model_construct(verdict=Verdict.DEFECT, defect_type=kind)
         with pytest.raises(InputError, match="defect_type"):
-            client.products.correct(one.id, Correction(verdict=Verdict.DEFECT, defect_type=kind))
+            client.products.correct(one.id, unchecked)
     assert [o.id for o in client.products.inspections(InspectionQuery(corrected=True)).inspections] == [one.id]
 
 

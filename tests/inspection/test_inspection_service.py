@@ -35,7 +35,7 @@ from core.inference.model_pool.pool import ModelPool
 from core.inference.models.product_bank import bank_generations
 from core.inference.settings import ServiceSettings
 from core.inference.storage import open_storage
-from core.inference.storage.model import ObjectInfo, StorageDown
+from core.inference.storage.model import KeyConflict, ObjectInfo, StorageDown, StorageRefused
 from tests.model_pool.fakes import FakeCostStore
 from tests.support.inspected import NORMALS, SIZE, build_bank, build_indexes, encoded, fill_storage, good, scratched
 from tests.support.parts import Rgb, plates
@@ -346,6 +346,37 @@ def test_the_object_of_an_earlier_correction_is_deleted_once_the_storage_answers
             here.service.correct(ident, moved, "bert")
     here.service.correct(ident, moved, "bert")
     assert _keys(here, ident) == [f"defect/plate/scratch/{ident}.jpg"]
+
+
+def test_a_correction_that_the_storage_cannot_take_stops_no_other(
+    here: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, other = here.inspect(scratched()).id, here.inspect(scratched()).id
+    (here.settings.data / "images/defect/plate/dent").write_text("a file where the folder belongs")
+    with pytest.raises(KeyConflict):
+        here.service.correct(blocked, Correction(verdict=Verdict.DEFECT, defect_type="dent"), "anna")
+    assert here.service.inspections.get(blocked).leftover_key
+    here.service.correct(blocked, Correction(verdict=Verdict.NORMAL), "anna")
+    assert _keys(here, blocked) == [f"normal/plate/{blocked}.jpg"]
+    for ident, key in ((blocked, f"normal/plate/{'긁' * 100}/a.jpg"), (other, f"defect/plate/scratch/{other}.jpg")):
+        here.service.inspections.announce(ident, key)
+    leftover = here.settings.data / f"images/defect/plate/scratch/{other}.jpg"
+    leftover.write_bytes(scratched())
+    storage = type(here.service._corrections._storage)
+    delete = storage.delete_file
+
+    def refused(self: Any, key: str) -> None:
+        if other not in key:
+            raise StorageRefused(key, "no permission")
+        delete(self, key)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(storage, "delete_file", refused)
+        here.service._corrections.clean_up()
+    assert not leftover.exists()
+    assert list(here.service.inspections.leftovers()) == [blocked]
+    here.service._corrections.clean_up()  # no object can have a name that is too long
+    assert here.service.inspections.leftovers() == {}
 
 
 def test_a_picture_that_is_gone_cannot_be_corrected(here: Inspected) -> None:

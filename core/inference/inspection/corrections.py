@@ -13,7 +13,7 @@ from core.inference.database.errors import DatabaseError
 from core.inference.inspection.inspections import InspectionStore
 from core.inference.inspection.layout import Layout
 from core.inference.inspection.picture_store import PictureStore
-from core.inference.storage.model import ObjectStorage
+from core.inference.storage.model import KeyConflict, ObjectStorage, StorageDown
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +67,16 @@ class Corrections:
                     raise
                 except XaivaError as error:
                     logger.debug("%s stays in the storage for now: %s", key, error.summary)
-                    return
+                    if isinstance(error, StorageDown):  # the others would fail, too
+                        return
 
     def _delete(self, ident: str, key: str) -> None:
-        self._storage.delete_file(key)
+        with suppress(InputError, KeyConflict):  # then no object can have that key, and nothing was uploaded
+            self._storage.delete_file(key)
         self._inspections.leftover_deleted(ident, key)
 
     def _key(self, product: str, correction: Correction, kept: str) -> str:
         """Where the picture belongs; its name is that of the inspection, so that a repetition replaces it."""
         if correction.verdict is Verdict.NORMAL:
             return self._layout.normal_prefix(product) + PurePath(kept).name
-        if "/" in correction.defect_type or correction.defect_type.startswith("."):
-            why = "it names a folder of the storage: it cannot contain / or start with a dot"
-            raise InputError("body.defect_type", why, "write a plain name, such as scratch")
         return self._layout.defect_prefix(product, correction.defect_type) + PurePath(kept).name
