@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.inference.database.engine import Database
 from core.inference.inspection import bank_job, feature_cache
 from core.inference.inspection.feature_cache import FeatureCache
+from core.inference.inspection import bank_job
+from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
@@ -105,6 +108,29 @@ def test_copies_and_other_names_of_pictures_change_nothing(context: JobContext, 
     rebuild(context, force=True)
     assert (bank(context).bank.patches == first.bank.patches).all()
     assert bank(context).facts == first.facts
+
+
+def test_a_bank_says_when_the_storage_was_listed_for_it(context: JobContext, images: Path) -> None:
+    picture = put(images, "plate")[0]
+    rebuild(context)
+    shelf = BankShelf(context.settings)
+    first = shelf.status("plate")
+    assert first.current is not None
+    assert first.checked is not None
+    assert first.checked < first.current.made  # what arrived between the two is not in it
+    picture.write_bytes(picture.read_bytes())  # the same picture is copied again
+    assert _modified(picture) > first.checked
+    assert rebuild(context)["products"]["plate"]["published"] is False
+    second = shelf.status("plate")
+    assert second.checked is not None
+    assert second.checked > _modified(picture)
+    rebuild(context, force=True)
+    bank_generations(context.settings, "plate").roll_back()
+    assert shelf.status("plate").checked == first.current.made  # nothing newer is known of this one
+
+
+def _modified(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
 
 
 def test_broken_pictures_are_named_and_too_many_are_refused(context: JobContext, images: Path) -> None:
@@ -286,7 +312,7 @@ def test_cancelled_rebuild_leaves_the_old_bank_and_nothing_else(context: JobCont
     with pytest.raises(Cancelled):
         rebuild(context, progress=progress)
     folder = bank_generations(context.settings, "plate").folder
-    assert sorted(path.name for path in folder.iterdir()) == ["000001", "current", "lock"]
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "checked", "current", "lock"]
     assert not any(stage.state is StageState.RUNNING for stage in progress.last().values())
     if where.endswith(("defects", "compare")):
         last = progress.last()[where]

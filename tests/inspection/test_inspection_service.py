@@ -23,6 +23,7 @@ from core.errors import InputError, XaivaError
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.generations import Generations
+from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.banks import NoBank
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.inspection_service import InspectionService
@@ -179,6 +180,9 @@ def test_pictures_that_are_newer_than_the_bank_are_told(here: Inspected) -> None
             "normal pictures are newer than its memory bank: rebuild it"
         ]
         assert service.catalogue.product("plate").normal == NORMALS
+        bank = bank_generations(here.settings, "plate")
+        mark_checked(bank, bank.open().manifest.number, time.time() + 120)  # as a rebuild that changes nothing
+        assert service.catalogue.product("plate").trouble == []
     finally:
         for stop in service.stops().values():
             stop()

@@ -15,6 +15,7 @@ from core.api_schema import ProductSettings
 from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.findings import Finding
 from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
+from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
 from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector, StoredDefects
 from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
@@ -107,6 +108,7 @@ class _BankJob:
         begun = time.monotonic()
         with _product_stage(self._progress, product) as parts:
             cache = FeatureCache(self._settings, product, settings.region, settings.tiles)
+            listed = time.time()
             collector = PictureCollector(self._network, cache, settings.region, settings.tiles, parts)
             pictures = collector.collect(self._mirror, self.layout, product)
             self._findings += pictures.findings
@@ -129,6 +131,8 @@ class _BankJob:
                 published = True
                 parts.log(f"generation {number} answers: {bank.facts.pictures} pictures", PUBLISH)
             cache.keep_only(pictures.normal | pictures.defects.keys())
+            mark_checked(bank_generations(self._settings, product), number, listed)
+            cache.keep_only(pictures.normal.keys() | pictures.defects.keys())
         if cache.trouble:
             what = f"The next rebuild of {product} computes all pictures again"
             self._findings.append(Finding.warning("features-not-kept", what, cache.trouble))

@@ -12,6 +12,7 @@ from core.api_schema import Generation, ScoreHistogram
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
+from core.inference.inspection.bank_checked import last_checked
 from core.inference.models.features import NETWORK, network_sha256
 from core.inference.models.product_bank import (
     LIMIT,
@@ -37,6 +38,8 @@ class BankStatus:
     """A product's memory bank, and the one before; `threshold` is the one that the bank measured."""
 
     current: Generation | None = None
+    checked: datetime | None = None
+    """When the storage was listed for the current one."""
     previous: Generation | None = None
     threshold: float = LIMIT
     trouble: str = ""
@@ -88,7 +91,8 @@ class BankShelf:
             known, trouble = (held.manifest, held.content.facts), self._reader(product).trouble
         manifest, facts = known
         current = _generation(manifest, facts).model_copy(update={"current": True})
-        return BankStatus(current, _previous(generations), facts.threshold, trouble)
+        checked = _moment(last_checked(generations, manifest))
+        return BankStatus(current, checked, _previous(generations), facts.threshold, trouble)
 
     def histogram(self, product: str) -> ScoreHistogram:
         """The scores that the bank in use measured. Raises NoBank."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from datetime import datetime
 
 from core.api_schema import (
-    Generation,
     IndexStatus,
     JobQuery,
     Product,
@@ -147,9 +145,6 @@ def _trouble(bank: BankStatus, pictures: PictureCount | None) -> Iterable[str]:
         enough = pictures is None or pictures.normal
         remedy = "rebuild it" if enough else "put normal pictures into the storage, then rebuild it"
         yield f"it has no memory bank: {remedy}"
-    if bank.current is not None and pictures is not None and _is_newer(pictures.newest_normal, bank.current):
+    newest = pictures.newest_normal if pictures else None
+    if bank.checked is not None and newest is not None and newest > bank.checked:
         yield "normal pictures are newer than its memory bank: rebuild it"
-
-
-def _is_newer(picture: datetime | None, bank: Generation) -> bool:
-    return picture is not None and picture > bank.made
