@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import time
@@ -39,6 +40,7 @@ from core.inference.storage import open_storage
 from core.inference.storage.model import KeyConflict, ObjectInfo, StorageDown, StorageRefused
 from tests.model_pool.fakes import FakeCostStore
 from tests.support.inspected import NORMALS, SIZE, build_bank, build_indexes, encoded, fill_storage, good, scratched
+from tests.support.onnx_model import write_mean
 from tests.support.parts import Rgb, plates
 from tests.support.postgres import Postgres
 
@@ -381,6 +383,19 @@ def test_a_correction_that_the_storage_cannot_take_stops_no_other(
     assert list(here.service.inspections.leftovers()) == [blocked]
     here.service._corrections.clean_up()  # no object can have a name that is too long
     assert here.service.inspections.leftovers() == {}
+
+
+def test_an_encoder_gets_as_many_pixels_as_when_it_was_indexed(here: Inspected) -> None:
+    models = here.settings.data / "models"
+    models.mkdir()
+    write_mean(models / "large.onnx", ("n", 3, 700, 900), (2, 3))
+    description = {"input": {"name": "x", "width": 900, "height": 700}, "output": {"name": "y"}}
+    (models / "large.json").write_text(json.dumps(description))
+    picture = encoded(np.full((1200, 1600, 3), 128, np.uint8))
+    with inspected(here.settings.data, models=models, encoder="large.onnx") as large:
+        build_indexes(large.settings)
+        assert large.service._inspector.measure("plate", picture, 3).picture.shape == (1200, 1600, 3)
+        assert large.service._inspector.measure("plate", picture, 0).picture.shape == (300, 400, 3)
 
 
 def test_a_picture_that_is_gone_cannot_be_corrected(here: Inspected) -> None:

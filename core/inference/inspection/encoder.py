@@ -91,6 +91,11 @@ class EncoderFiles:
         return f"encoder:{self.name}:{self.sha256[:12]}"
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the model's input: what `pictures.decode` needs as `at_least`."""
+        return self.description.input.width, self.description.input.height
+
+    @property
     def memory(self) -> int:
         """Bytes to charge until it was measured: weights and activations."""
         return 100 * MIB + 3 * self.path.stat().st_size
@@ -112,8 +117,8 @@ class ImageEncoder:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the model's input: what `pictures.decode` needs as `at_least`."""
-        return self.files.description.input.width, self.files.description.input.height
+        """As `EncoderFiles.size`."""
+        return self.files.size
 
     @property
     def batch(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from core.api_schema import Neighbour
@@ -17,6 +19,7 @@ from core.inference.inspection.pictures import decode
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Picture
 from core.inference.models.features import PatchFeatures
+from core.inference.models.product_bank import ProductBank
 from core.inference.models.registry import execution_provider
 from core.inference.models.tiles import ScoreMap
 from core.inference.settings import MIB, ServiceSettings
@@ -57,7 +60,8 @@ class Inspector:
         """
         clock = _Clock()
         held = self._banks.load(product)
-        picture = decode(content, at_least=held.content.at_least)
+        indexes, problems = self._indexes.current() if neighbours else ({}, [])
+        picture = decode(content, at_least=self._least_size(held.content, indexes.values()))
         clock.lap("decode")
         with self._pool.lease(FEATURES, self._features_spec()) as lease:
             clock.lap("features")  # loading them, the first time
@@ -71,14 +75,25 @@ class Inspector:
             picture=picture,
         )
         if neighbours:
-            self._add_neighbours(measured, product, neighbours)
+            problems += self._add_neighbours(measured, product, neighbours, indexes)
+            measured.explanation = "; ".join(problems)
             clock.lap("neighbours")
         measured.seconds = clock.seconds
         return measured
 
-    def _add_neighbours(self, measured: Measured, product: str, count: int) -> None:
-        """Add the nearest normal and defect pictures; a problem of an index or its encoder is an explanation."""
-        indexes, problems = self._indexes.current()
+    def _least_size(self, bank: ProductBank, indexes: Iterable[LoadedIndex]) -> tuple[int, int]:
+        """Width and height from which on a larger picture shows no more, neither to the bank nor to an encoder."""
+        sizes = [bank.at_least]
+        for index in indexes:
+            with suppress(XaivaError):  # `_add_neighbours` says what is wrong with the encoder
+                sizes.append(find_encoder_of(self._settings, index.encoder).size)
+        return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+    def _add_neighbours(
+        self, measured: Measured, product: str, count: int, indexes: dict[str, LoadedIndex]
+    ) -> list[str]:
+        """Add the nearest normal and defect pictures; returns the problems of encoders."""
+        problems: list[str] = []
         vectors: dict[str, Vector] = {}
         for name, index in indexes.items():
             try:
@@ -91,7 +106,7 @@ class Inspector:
                 measured.normals, measured.normal_index = found, generation
             else:
                 measured.defects, measured.defect_index = found, generation
-        measured.explanation = "; ".join(problems)
+        return problems
 
     def _vector(self, index: LoadedIndex, picture: Picture, vectors: dict[str, Vector]) -> Vector:
         """The picture's vector by the encoder that the index was made with; `vectors` are those so far, by encoder."""
