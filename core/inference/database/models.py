@@ -122,6 +122,7 @@ class EventRow(Base):
     __table_args__ = (
         Index("ix_events_started_id", "started", "id"),
         Index("ix_events_camera_started_id", "camera", "started", "id"),
+        Index("ix_events_product_started_id", "product", "started", "id"),
         Index("ix_events_score_id", "score", "id"),
     )
 

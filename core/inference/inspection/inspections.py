@@ -19,6 +19,7 @@ from core.inference.database.engine import Database
 from core.inference.database.models import InspectionRow
 
 _AT_ONCE = 500  # rows per statement of the retention
+# A column that is not empty is asked for with > "": for != databases read the whole table.
 _MOMENT = TypeAdapter[datetime](Timestamp)
 _SAME_COLUMNS = tuple(
     column.key
@@ -136,7 +137,7 @@ class InspectionStore:
 
     def leftovers(self) -> dict[str, str]:
         """Objects that are still to be deleted from the storage, by inspection."""
-        statement = select(InspectionRow.id, InspectionRow.leftover_key).where(InspectionRow.leftover_key != "")
+        statement = select(InspectionRow.id, InspectionRow.leftover_key).where(InspectionRow.leftover_key > "")
         with self._database.read() as session:
             return {row.id: row.leftover_key for row in session.execute(statement.limit(_AT_ONCE))}
 
@@ -149,7 +150,7 @@ class InspectionStore:
 
     def corrected_with_picture(self) -> set[str]:
         """The files of kept pictures whose inspections were corrected."""
-        statement = select(InspectionRow.kept).where(InspectionRow.corrected != "", InspectionRow.kept != "")
+        statement = select(InspectionRow.kept).where(InspectionRow.corrected > "", InspectionRow.kept != "")
         with self._database.read() as session:
             return set(session.scalars(statement))
 
@@ -199,7 +200,7 @@ def _conditions(query: InspectionQuery) -> Iterator[ColumnElement[bool]]:
     if query.verdict is not None:
         yield InspectionRow.verdict == query.verdict.value
     if query.corrected is not None:
-        yield InspectionRow.corrected != "" if query.corrected else InspectionRow.corrected == ""
+        yield InspectionRow.corrected > "" if query.corrected else InspectionRow.corrected == ""
     if query.since is not None:
         yield InspectionRow.at >= query.since
     if query.until is not None:

@@ -12,6 +12,7 @@ down_revision = "0002"
 def upgrade() -> None:
     """Create the tables; events so far have no product."""
     op.add_column("events", sa.Column("product", sa.String(), nullable=False, server_default=""))
+    op.create_index("ix_events_product_started_id", "events", ["product", "started", "id"], unique=False)
     op.create_table(
         "products",
         sa.Column("name", sa.String(), nullable=False),
