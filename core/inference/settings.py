@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from core.errors import InputError
 from core.redaction import has_placeholder
@@ -29,6 +29,14 @@ def _check_prefix(prefix: str) -> str:
     if any(part in ("", ".", "..") for part in prefix.split("/")):
         raise ValueError("write folders such as inspection/good, without a / at either end")
     return prefix
+
+
+def _check_apart(defect: str, info: ValidationInfo) -> str:
+    normal = info.data.get("normal_prefix", "")
+    if f"{defect}/".startswith(f"{normal}/") or f"{normal}/".startswith(f"{defect}/"):
+        why = f"{defect} and XAIVA_NORMAL_PREFIX ({normal}) are the same folder, or one is inside the other"
+        raise ValueError(f"{why}: defects would count as normal pictures")
+    return defect
 
 
 class ServiceSettings(BaseModel):
@@ -72,7 +80,9 @@ class ServiceSettings(BaseModel):
     """Where the pictures of inspections lie; empty: the folder `images` in `data`."""
     normal_prefix: Annotated[str, AfterValidator(_check_prefix)] = "normal"
     """The folder of normal pictures there; so is `defect_prefix`."""
-    defect_prefix: Annotated[str, AfterValidator(_check_prefix)] = "defect"
+    defect_prefix: Annotated[
+        str, Field(validate_default=True), AfterValidator(_check_prefix), AfterValidator(_check_apart)
+    ] = "defect"
     storage_connections: Annotated[int, Field(ge=1, le=64)] = 10
     """Objects that are fetched from a bucket at once."""
     jobs: Path | None = None

@@ -42,6 +42,20 @@ def test_a_prefix_that_leads_elsewhere_is_refused(prefix: str) -> None:
         read_settings({"XAIVA_NORMAL_PREFIX": prefix}, Path("/data"))
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"XAIVA_NORMAL_PREFIX": "defect"},
+        {"XAIVA_DEFECT_PREFIX": "normal/bad"},
+        {"XAIVA_NORMAL_PREFIX": "line 1/good", "XAIVA_DEFECT_PREFIX": "line 1"},
+    ],
+)
+def test_defects_cannot_lie_among_normal_pictures(variables: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"XAIVA_DEFECT_PREFIX: .* defects would count as normal pictures"):
+        read_settings(variables, Path("/data"))
+    read_settings({"XAIVA_NORMAL_PREFIX": "line/good", "XAIVA_DEFECT_PREFIX": "line/goods"}, Path("/data"))
+
+
 def test_what_systems_leave_in_folders_is_ignored() -> None:
     assert all(
         is_ignored(key) for key in ("normal/bolt/", "normal/bolt/.DS_Store", "normal/.trash/a.jpg", "a/Thumbs.db")
