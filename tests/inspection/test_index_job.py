@@ -184,6 +184,36 @@ def test_an_index_that_finds_its_like_less_often_is_not_published(colours: Servi
     assert _run(colours, force=True)["generation"] == 2
 
 
+def test_a_product_whose_files_all_broke_is_not_lost(colours: ServiceSettings, images: Path) -> None:
+    fill(images, ("bolt",), count=12)
+    fill(images, ("lid",), count=2)
+    _run(colours)
+    for file in (images / "normal/lid").iterdir():
+        file.write_bytes(b"broken")
+    with pytest.raises(InputError, match="it would lose lid: there are files, but none that can be used"):
+        _run(colours)
+    assert len(_open(colours).entries) == 14
+    assert _run(colours, force=True)["pictures"] == 12
+    fill(images, ("lid",), count=2)
+    _run(colours)
+    shutil.rmtree(images / "normal/lid")  # taken away on purpose
+    assert _run(colours)["pictures"] == 12
+
+
+def test_an_index_of_less_than_half_the_pictures_is_not_published(colours: ServiceSettings, images: Path) -> None:
+    fill(images, ("bolt",), count=9)
+    _run(colours)
+    for number in range(1, 9):
+        (images / f"normal/bolt/{number}.jpg").unlink()
+    with pytest.raises(InputError, match="it would have 1 pictures; the index that answers now has 9"):
+        _run(colours)
+    for number in range(1, 5):
+        put(images, f"normal/bolt/{number}.jpg", part("bolt", number))
+    assert _run(colours)["pictures"] == 5
+    (images / "normal/bolt/1.jpg").unlink()
+    assert _run(colours)["pictures"] == 4
+
+
 def test_a_new_product_is_no_reason_to_refuse_an_index(colours: ServiceSettings, images: Path) -> None:
     fill(images, ("bolt",))
     _run(colours)

@@ -26,6 +26,16 @@ from core.inference.inspection.index_files import (
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
 from core.inference.inspection.nearest_check import agreement, compare
 from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, PictureFlow
+from core.inference.inspection.nearest_check import LEAST_SHARE, agreement, compare
+from core.inference.inspection.picture_flow import (
+    BAD_PICTURE,
+    DECODE,
+    EMBED,
+    FETCH,
+    EmbeddedPicture,
+    Files,
+    PictureFlow,
+)
 from core.inference.inspection.stage_board import StageBoard
 from core.inference.inspection.unusable_pictures import OVERRIDE, check_share
 from core.inference.jobs.context import JobContext
@@ -36,6 +46,8 @@ from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
 SHOWN_FINDINGS = 200  # of a result; all are counted
+NAMED_FILES = NAMED_PRODUCTS = 3  # in an error
+OVERRIDE = "or publish it all the same with the option force"
 
 
 def run(
@@ -147,6 +159,7 @@ class _IndexJob:
         with board.busy(INDEX), stage(self._progress, INDEX, "Check the new index"):
             vectors = _matrix(embedded, identity.dimension)
             if old is not None and not self._force:
+                self._check_losses(entries, old)
                 self._check_quality(entries, vectors, old)
             facts = index_facts(identity, len(entries), agreement(entries, vectors).share)
         with board.busy(PUBLISH), stage(self._progress, PUBLISH, "Publish"), self._generations.write() as folder:
@@ -164,6 +177,22 @@ class _IndexJob:
                 self._what, f"{why}, and an empty index would replace it", f"put pictures there, {OVERRIDE}"
             )
         self._findings.append(Finding.warning("no-pictures", f"{self._what} was not built", why))
+
+    def _check_losses(self, entries: Sequence[IndexEntry], old: LoadedIndex) -> None:
+        """Raise InputError when the new index lacks much of what the old one has.
+
+        A product whose pictures were all removed may go; one whose files are all unusable may not.
+        """
+        bad = (self._layout.parse_key(finding.what) for finding in self._findings if finding.code == BAD_PICTURE)
+        unusable = {place.product for place in bad if place} & {entry.product for entry in old.entries}
+        lost = sorted(unusable - {entry.product for entry in entries})
+        if lost:
+            named = ", ".join(lost[:NAMED_PRODUCTS]) + (", …" if len(lost) > NAMED_PRODUCTS else "")
+            why = f"it would lose {named}: there are files, but none that can be used"
+            raise InputError(self._what, why, f"repair or remove them, {OVERRIDE}")
+        if len(entries) < LEAST_SHARE * len(old.entries):
+            why = f"it would have {len(entries)} pictures; the index that answers now has {len(old.entries)}"
+            raise InputError(self._what, why, f"check the bucket and the folder, {OVERRIDE}")
 
     def _check_quality(self, entries: list[IndexEntry], vectors: Vectors, old: LoadedIndex) -> None:
         """Raise InputError when the new index is worse than the old one."""

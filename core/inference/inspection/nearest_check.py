@@ -14,6 +14,7 @@ from core.inference.inspection.index_files import IndexEntry
 SAMPLE = 500  # pictures that are looked up, spread over all
 MARGIN = 0.05  # by which the share may fall
 MARGIN_PICTURES = 2  # or by that many pictures of the sample, so that a small index is not judged by one
+LEAST_SHARE = 0.5  # of the old index's pictures that a new one must have
 _BLOCK = 64  # rows of similarities at once
 
 Group = tuple[str, str]  # product and label
