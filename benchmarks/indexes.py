@@ -94,7 +94,7 @@ def _measure_queries(data: Path) -> None:
     reader = IndexReader(settings.inspection_folder, "normal")
     index = reader.current()
     assert index is not None
-    _ask(reader, index.encoder.dimension, "650")
+    _ask(reader, "650")
     vectors = np.random.default_rng(0).normal(size=(LARGE, index.encoder.dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     entries = [IndexEntry(f"{row}", "normal", "part", "", "") for row in range(LARGE)]
@@ -102,16 +102,21 @@ def _measure_queries(data: Path) -> None:
     with generations.write() as folder:
         write_index(folder, entries, vectors)
         generations.publish(folder, index_facts(index.encoder, LARGE, 1.0))
-    _ask(reader, index.encoder.dimension, f"{LARGE}")
+    _ask(reader, f"{LARGE}")
 
 
-def _ask(reader: IndexReader, dimension: int, name: str) -> None:
+def _ask(reader: IndexReader, name: str) -> None:
+    index = reader.current()
+    assert index is not None
+    dimension = index.encoder.dimension
     queries = np.random.default_rng(1).normal(size=(QUERIES, dimension)).astype(np.float32)
-    reader.search(queries[0], 5)
+    index.search(queries[0], 5)
     times = []
     for query in queries:
         begun = time.perf_counter()
-        reader.search(query, 5)
+        index = reader.current()  # looks whether there is a newer generation, as every inspection does
+        assert index is not None
+        index.search(query, 5)
         times.append(time.perf_counter() - begun)
     p99 = statistics.quantiles(times, n=100)[98]
     print(f"     query of {name} entries: p50 {statistics.median(times) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Neighbour
+from core.inference.inspection.embeddings import Vector
+from core.inference.inspection.indexes import IndexReader
 from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
 from core.progress import Stage
@@ -36,6 +39,12 @@ class Recorder:
     def last(self) -> dict[str, Stage]:
         """The newest report of every stage."""
         return {stage.id: stage for stage in self.stages}
+
+
+def nearest(reader: IndexReader, vector: Vector, count: int, product: str | None = None) -> list[Neighbour]:
+    """The nearest entries of the index that answers now; none without an index."""
+    index = reader.current()
+    return index.search(vector, count, product) if index else []
 
 
 @pytest.fixture

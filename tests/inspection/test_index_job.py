@@ -19,7 +19,7 @@ from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, check_request
 from core.inference.settings import ServiceSettings
 from core.progress import StageState
-from tests.inspection.conftest import Recorder
+from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.pictures import fill, part, put, scratched
 from tests.support.disks import fill as fill_disk
 from tests.support.disks import small_disk
@@ -65,16 +65,16 @@ def test_a_folder_becomes_an_index_that_names_the_nearest(settings: ServiceSetti
     encoder = ImageEncoder(find_encoder(settings))
     encoder.load()
     vector = encoder.embed([np.asarray(scratched(part("나사", 50), 3))])[0]
-    nearest = IndexReader(settings.inspection_folder, "defect").search(vector, 2)
-    assert {(found.product, found.label) for found in nearest} == {("나사", "scratch")}
+    scratches = nearest(IndexReader(settings.inspection_folder, "defect"), vector, 2)
+    assert {(found.product, found.label) for found in scratches} == {("나사", "scratch")}
     normals = IndexReader(settings.inspection_folder, "normal")
     plain = encoder.embed([np.asarray(part("bolt", 50))])[0]
-    assert {found.key.split("/")[1] for found in normals.search(plain, 5)} == {"bolt"}
-    assert {found.product for found in normals.search(plain, 50, "나사")} == {"나사"}
-    assert len(normals.search(plain, 50, "나사")) == 6
-    assert normals.search(plain, 3, "no such product") == []
+    assert {found.key.split("/")[1] for found in nearest(normals, plain, 5)} == {"bolt"}
+    assert {found.product for found in nearest(normals, plain, 50, "나사")} == {"나사"}
+    assert len(nearest(normals, plain, 50, "나사")) == 6
+    assert nearest(normals, plain, 3, "no such product") == []
     own = encoder.embed([np.asarray(part("bolt", 3))])[0]
-    assert normals.search(own, 1)[0].key == "normal/bolt/3.jpg"
+    assert nearest(normals, own, 1)[0].key == "normal/bolt/3.jpg"
 
 
 def test_every_stage_is_reported_with_its_products(settings: ServiceSettings, images: Path) -> None:
@@ -163,7 +163,7 @@ def test_nothing_to_index_is_a_clean_outcome_and_never_replaces_an_index(
     assert len(_open(lenient).entries) == 1
     assert _run(lenient, force=True)["pictures"] == 0
     reader = IndexReader(lenient.inspection_folder, "normal")
-    assert reader.search(np.array([1, 0, 0], np.float32), 3) == []
+    assert nearest(reader, np.array([1, 0, 0], np.float32), 3) == []
     assert reader.why == ""
 
 
@@ -341,10 +341,10 @@ def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
     put(images, "normal/bolt/new.jpg", part("bolt", 99))
     _run(colours)
     reader = IndexReader(colours.inspection_folder, "normal")
-    assert len(reader.search(np.array([1, 0, 0], np.float32), 100)) == 13
+    assert len(nearest(reader, np.array([1, 0, 0], np.float32), 100)) == 13
     result = rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
     assert (result["generation"], result["left"]) == (1, 2)
-    assert len(reader.search(np.array([1, 0, 0], np.float32), 100)) == 12
+    assert len(nearest(reader, np.array([1, 0, 0], np.float32), 100)) == 12
     with pytest.raises(XaivaError, match="no earlier generation"):
         rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
     with pytest.raises(XaivaError, match="no earlier generation"):

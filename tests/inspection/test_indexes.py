@@ -19,6 +19,7 @@ from core.inference.inspection.index_files import (
     write_index,
 )
 from core.inference.inspection.indexes import IndexReader
+from tests.inspection.conftest import nearest
 
 ENCODER = EncoderIdentity(name="test", dimension=4, sha256="e" * 64)
 RIGHT = np.array([1, 0, 0, 0], np.float32)
@@ -37,7 +38,7 @@ def _publish(folder: Path, version: int, count: int = 5, declared: int | None = 
 
 
 def _labels(reader: IndexReader, count: int = 100) -> set[str]:
-    return {found.label for found in reader.search(RIGHT, count)}
+    return {found.label for found in nearest(reader, RIGHT, count)}
 
 
 @pytest.fixture
@@ -46,19 +47,19 @@ def reader(tmp_path: Path) -> IndexReader:
 
 
 def test_without_an_index_there_are_no_neighbours(reader: IndexReader) -> None:
-    assert reader.search(RIGHT, 3) == []
+    assert nearest(reader, RIGHT, 3) == []
     assert (reader.why, reader.status().current, reader.status().trouble) == ("", None, [])
 
 
 def test_neighbours_come_with_the_most_similar_first(reader: IndexReader, tmp_path: Path) -> None:
     _publish(tmp_path, 1, count=50)
-    similarities = [found.similarity for found in reader.search(RIGHT, 10)]
+    similarities = [found.similarity for found in nearest(reader, RIGHT, 10)]
     assert len(similarities) == 10
     assert similarities == sorted(similarities, reverse=True)
     assert all(-1 <= similarity <= 1.0001 for similarity in similarities)
-    assert len(reader.search(RIGHT, 100)) == 50
+    assert len(nearest(reader, RIGHT, 100)) == 50
     with pytest.raises(ValueError, match="3"):
-        reader.search(RIGHT[:3], 1)
+        nearest(reader, RIGHT[:3], 1)
 
 
 def test_a_new_generation_answers_without_a_restart(reader: IndexReader, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_without_any_generation_that_can_be_read_nothing_answers_and_it_is_said(
     reader: IndexReader, tmp_path: Path
 ) -> None:
     (_publish(tmp_path, 1) / VECTORS_FILE).unlink()
-    assert reader.search(RIGHT, 3) == []
+    assert nearest(reader, RIGHT, 3) == []
     assert VECTORS_FILE in reader.why
     status = reader.status()
     assert status.trouble[0].endswith("nothing answers")

@@ -22,7 +22,7 @@ from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
 from core.inference.storage import open_storage
 from core.progress import NullProgress, Stage
-from tests.inspection.conftest import Recorder
+from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.index_process import rebuild
 from tests.inspection.pictures import fill, jpeg, part, put
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
@@ -82,7 +82,7 @@ def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
         assert reader.why == ""
     result = index_job.run(JobContext(colours), "normal", {}, NullProgress())
     assert result["pictures"] == 60 + KILLS
-    assert len(reader.search(RIGHT, 1000)) == 60 + KILLS
+    assert len(nearest(reader, RIGHT, 1000)) == 60 + KILLS
     assert _leftovers(index_generations(colours, "normal")) == []
     assert len(index_generations(colours, "normal").names()) == 2
 
@@ -118,7 +118,7 @@ def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
         assert (second["pictures"], second["fetched"], second["embedded"]) == (41, 1, 1)
     with pytest.raises(TransientError):
         index_job.run(JobContext(settings), "normal", {}, NullProgress())
-    assert len(IndexReader(settings.inspection_folder, "normal").search(RIGHT, 100)) == 41
+    assert len(nearest(IndexReader(settings.inspection_folder, "normal"), RIGHT, 100)) == 41
 
 
 def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run_goes_on(
@@ -146,8 +146,8 @@ def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run
         with pytest.raises(TransientError):
             index_job.run(JobContext(settings), "normal", {}, Recorder(stop_server))
     assert seen
-    assert [found.key for found in reader.search(RIGHT, 100)] == ["normal/bolt/first.jpg"]
+    assert [found.key for found in nearest(reader, RIGHT, 100)] == ["normal/bolt/first.jpg"]
     with rclone_s3(tmp_path / "served") as server:
         settings = colours.model_copy(update={"storage_url": server.url("pictures")})
         index_job.run(JobContext(settings), "normal", {}, NullProgress())
-    assert len(reader.search(RIGHT, 100)) == 61
+    assert len(nearest(reader, RIGHT, 100)) == 61

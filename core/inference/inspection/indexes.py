@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from core.api_schema import Generation, IndexStatus, Neighbour
+from core.api_schema import Generation, IndexStatus
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
 from core.inference.generations import BrokenGeneration, Generations, NoGeneration
-from core.inference.inspection.embeddings import Vector
 from core.inference.inspection.encoder import EncoderFiles
 from core.inference.inspection.index_files import IndexFacts, LoadedIndex, read_index
 
@@ -28,11 +27,6 @@ class IndexReader:
             return self._reader.current().content
         except (NoGeneration, BrokenGeneration):
             return None
-
-    def search(self, vector: Vector, count: int, product: str | None = None) -> list[Neighbour]:
-        """The nearest entries, as `LoadedIndex.search`; none when there is no index."""
-        index = self.current()
-        return index.search(vector, count, product) if index else []
 
     @property
     def why(self) -> str:
