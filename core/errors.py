@@ -8,7 +8,7 @@ The tree, as `make docs` writes it:
 # cog.out(errors())
 # ]]]
 # XaivaError: BadAnswer, BrokenBank, BrokenGeneration, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed,
-#     InsufficientRole, JobBusy, JobEnded, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone,
+#     InsufficientRole, JobBusy, JobNotRetryable, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone,
 #     MediumProblem, Misconfigured, ModelBusy, NoBank, NoCores, NoGeneration, NoObject, NoPicture, NoRoom, NotLearned,
 #     NotReady, OperationBusy, PictureGone, Redirected, ResolutionConflict, SecretFound, SourceUnreachable,
 #     SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent

@@ -28,7 +28,7 @@ from core.inference.inspection.inspections import UnknownInspection
 from core.inference.inspection.picture_store import PictureGone
 from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
-from core.inference.jobs.service import JobBusy, JobEnded, UnknownJob
+from core.inference.jobs.service import JobBusy, JobNotRetryable, UnknownJob
 from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
@@ -83,7 +83,7 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (NoBank, 409),
     (PictureGone, 409),
     (JobBusy, 409),
-    (JobEnded, 409),
+    (JobNotRetryable, 409),
     (KeyConflict, 409),
     (RangeNotSatisfiable, 416),
     (TooManyRequests, 429),

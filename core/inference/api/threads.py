@@ -18,7 +18,7 @@ from core.inference.bulkhead import Bulkhead, TooManyRequests
 ResultT = TypeVar("ResultT")
 EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 
-# All of these with their queues, logins and open responses together are fewer than the server's MOST_CONNECTIONS, so
+# All of these with their queues, logins and open responses together are fewer than the server's MAX_CONNECTIONS, so
 # that a health check always gets a connection.
 REQUESTS = Bulkhead("Requests", 8, 24)  # short requests that wait for nothing
 STATUS = Bulkhead("Requests for the status", 8, 24)  # also reads the database and the disk of the clips

@@ -1,4 +1,4 @@
-"""What a job's function gets besides its subject and options: the service's settings, and memory for models."""
+"""What a job's function gets besides its subject and options: the service's settings."""
 
 from __future__ import annotations
 

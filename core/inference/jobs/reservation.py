@@ -48,7 +48,6 @@ def reserve(context: JobContext, progress: Progress, what: str, declared: int) -
         declared=declared,
         pid=os.getpid(),
         namespace=pid_namespace(),
-        at=time.time(),
     )
     with ExitStack() as stack:
         try:

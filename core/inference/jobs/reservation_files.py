@@ -46,8 +46,6 @@ class ReservationRequest(BaseModel):
     pid: int
     namespace: str
     """The pid namespace in which `pid` is valid."""
-    at: float
-    """Unix time."""
 
 
 class ReservationAnswer(BaseModel):

@@ -44,8 +44,8 @@ class JobBusy(XaivaError):
         self.holder = busy.holder.id
 
 
-class JobEnded(XaivaError):
-    """This is not possible in the job's state."""
+class JobNotRetryable(XaivaError):
+    """The job is live, or it succeeded."""
 
 
 class JobService:
@@ -125,7 +125,7 @@ class JobService:
         return self._detailed(operation)
 
     def retry(self, identifier: int, by: str = "") -> Job:
-        """Start a job again that did not succeed, with its options. Raises UnknownJob, JobBusy, JobEnded."""
+        """Start a job again that did not succeed, with its options. Raises UnknownJob, JobBusy, JobNotRetryable."""
         state = self._find(identifier).state
         try:
             if not state.live and state is not OperationState.DONE:
@@ -135,9 +135,9 @@ class JobService:
         except OperationBusy as busy:
             raise JobBusy(busy) from None
         except InputError as error:  # somebody else was faster
-            raise JobEnded(f"Job {identifier}", error.why, error.remedy) from None
+            raise JobNotRetryable(f"Job {identifier}", error.why, error.remedy) from None
         remedy = "only a job that failed, crashed or was cancelled can be started again"
-        raise JobEnded(f"Job {identifier}", f"it is {state.value}", remedy)
+        raise JobNotRetryable(f"Job {identifier}", f"it is {state.value}", remedy)
 
     # -- views --------------------------------------------------------------------------------------------------------
 
