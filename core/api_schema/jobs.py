@@ -111,7 +111,7 @@ class Job(ResponseModel):
     by: Annotated[str, ONE_VISIBLE_LINE] = ""
     cancel_requested: bool = False
     result: dict[str, JsonValue] | None = None
-    """What came out; `findings` in it lists what is wrong with the input."""
+    """What came out; `findings` in it, only of a single job, lists what is wrong with the input."""
     failure: JobFailure | None = None
     stages: list[JobStage] = []
     """Only of a single job, not in lists."""

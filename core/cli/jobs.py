@@ -265,8 +265,8 @@ def _print_job(job: Job) -> None:
 
 def _row(job: Job) -> tuple[object, ...]:
     failed = f"{job.failure.what}: {job.failure.why}" if job.failure else ""
-    found = (job.result or {}).get("findings")
-    findings = f"{len(found)} findings" if isinstance(found, list) and found else ""
+    found = (job.result or {}).get("findings_total")
+    findings = f"{found} finding{'' if found == 1 else 's'}" if found else ""
     asked = format_time(job.created)
     if job.unreadable:
         failed = f"the service's answer cannot be read: {job.unreadable}"

@@ -215,6 +215,13 @@ def test_the_list_is_filtered_and_paged(api: httpx.Client) -> None:
     assert api.get("/jobs", params={"state": "sleeping"}).status_code == 422
 
 
+def test_the_list_counts_the_findings_of_a_job_and_leaves_them_to_the_job_itself(api: httpx.Client) -> None:
+    job = ended(api, start(api, "picky")["id"])
+    assert [finding["what"] for finding in job["result"].pop("findings")] == ["Picture 1", "Picture 2"]
+    (listed,) = api.get("/jobs", params={"kind": "picky"}).json()["jobs"]
+    assert listed["result"] == job["result"] == {"pictures": 7, "findings_total": 2}
+
+
 def test_the_log_is_read_by_offset(api: httpx.Client) -> None:
     job = start(api, "steps", options={"count": 7})["id"]
     ended(api, job)

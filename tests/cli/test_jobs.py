@@ -57,6 +57,11 @@ def test_a_job_is_started_and_followed_to_its_end(job: Xaiva) -> None:
     assert "requested by service from 127.0.0.1" in shown
 
 
+def test_the_list_says_how_many_findings_a_job_has(job: Xaiva) -> None:
+    assert "Picture 2" in job("start", "picky", "--follow").out
+    assert "2 findings" in job("list", "--kind", "picky").out
+
+
 def test_a_job_that_fails_is_an_exit_code(job: Xaiva) -> None:
     run = job("start", "fail", "it", "--follow")
     assert run.code == 1

@@ -11,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from core.errors import InputError, TransientError
+from core.findings import Finding
 from core.inference.jobs import place
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, Kind, Option
@@ -68,6 +69,12 @@ def shaky(context: JobContext, subject: str, _options: Options, progress: Progre
     return {"tries": number}
 
 
+def picky(_context: JobContext, _subject: str, _options: Options, _progress: Progress) -> Result:
+    """Finds fault with two pictures."""
+    findings = [Finding.warning("picture", f"Picture {number}", "it is too dark") for number in (1, 2)]
+    return {"pictures": 7, "findings": [each.model_dump(mode="json") for each in findings], "findings_total": 2}
+
+
 def refuse_bad(_context: JobContext, subject: str, _options: Options) -> None:
     """The check of `checked`."""
     if subject == "bad":
@@ -84,6 +91,7 @@ SAMPLES: dict[str, Kind] = {
     "fail": Kind(f"{_HERE}:fail", "Fails", "anything", computes=False),
     "shaky": Kind(f"{_HERE}:shaky", "Fails once", "anything", computes=False),
     "named": Kind(f"{_HERE}:quick", "Says hello", "anything", options={"name": Option("whose", str)}, computes=False),
+    "picky": Kind(f"{_HERE}:picky", "Finds faults", "anything", computes=False),
     "checked": Kind(f"{_HERE}:quick", "Is checked", "a word", pattern="[a-z]*", check=f"{_HERE}:refuse_bad"),
 }
 TABLE = place.KindTable({**KINDS, **SAMPLES}, f"{_HERE}:open_place")

@@ -97,6 +97,11 @@ def test_a_job_in_one_line(identifier: int, shown: str) -> None:
     assert job_format.summary(the_job(identifier)) == shown
 
 
+def test_a_job_of_a_list_in_one_line_says_how_many_findings_it_has() -> None:
+    job = the_job(41).model_copy(update={"failure": None, "result": {"generation": 5, "findings_total": 2}})
+    assert job_format.summary(job) == "2 findings, generation 5"
+
+
 def test_stages_of_two_jobs_stand_side_by_side_also_those_of_one_alone() -> None:
     after = sample.with_stages(the_job(43))
     before = sample.with_stages(the_job(41)).model_copy(

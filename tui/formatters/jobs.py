@@ -57,12 +57,16 @@ def summary(job: Job) -> str:
         return job.why_queued
     if job.cancel_requested and job.state.live:
         return "cancellation requested"
+    result = dict(job.result or {})
+    found = result.pop("findings_total", 0)
+    findings = f"{format_value(found)} finding{'' if found == 1 else 's'}" if found else ""
+    outcome = summarize_outcome(as_operation(job)) or findings
     values = [
         f"{result_label(name)} {format_value(value)}"
-        for name, value in (job.result or {}).items()
+        for name, value in result.items()
         if isinstance(value, (int, float, str)) and not isinstance(value, bool) and value
     ]
-    return ", ".join(word for word in (summarize_outcome(as_operation(job)), *values[:MAX_SUMMARY_VALUES]) if word)
+    return ", ".join(word for word in (outcome, *values[:MAX_SUMMARY_VALUES]) if word)
 
 
 def row(job: Job) -> tuple[Cell, ...]:

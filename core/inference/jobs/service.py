@@ -164,7 +164,7 @@ class JobService:
         if query.cursor and not _CURSOR.fullmatch(query.cursor):
             raise InputError("query.cursor", "it is not one of this service", "use the `next` of the previous page")
         operations = self._select(query, int(query.cursor or 0), query.limit + 1)
-        jobs = [job_of(operation) for operation in operations[: query.limit]]
+        jobs = [_without_findings(job_of(operation)) for operation in operations[: query.limit]]
         return JobPage(jobs=jobs, next=str(jobs[-1].id) if len(operations) > query.limit else "")
 
     def all(self, query: JobFilter) -> Iterator[list[Job]]:
@@ -242,6 +242,14 @@ class JobService:
             return self.ledger.get(identifier)
         except InputError:
             return None
+
+
+def _without_findings(job: Job) -> Job:
+    """The job as lists show it. They are polled, and the findings, up to hundreds, would be most of their data."""
+    if not job.result:
+        return job
+    result = {name: value for name, value in job.result.items() if name != "findings"}
+    return job.model_copy(update={"result": result})
 
 
 def _device(settings: ServiceSettings) -> str:
