@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.api_schema import JobPage, JobQuery
 from tests.api.serving import TOKEN, Running, served
 from tests.support import sample_jobs, until
 
@@ -259,6 +260,22 @@ def test_the_kinds_say_what_they_take(api: httpx.Client) -> None:
     assert kinds["index"]["resources"] == ["cpu"]
     assert "force" in kinds["index"]["options"]
     assert kinds["rollback"]["resources"] == []
+
+
+def test_the_short_list_leaves_out_a_job_that_is_removed_meanwhile(
+    jobs: Running, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = jobs.service.jobs.page
+
+    def page_with_a_removed_job(query: JobQuery) -> JobPage:
+        removed = page(JobQuery(limit=1)).jobs[0].model_copy(update={"id": 999999})
+        return JobPage(jobs=[removed, *page(query).jobs])
+
+    start(api, "quick", "still there")
+    before = api.get("/api/admin/deployment/logs").json()
+    monkeypatch.setattr(jobs.service.jobs, "page", page_with_a_removed_job)
+    after = api.get("/api/admin/deployment/logs")
+    assert (after.status_code, after.json()) == (200, before)
 
 
 def test_the_short_routes_start_and_show_the_same_jobs(jobs: Running, api: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -51,8 +52,11 @@ def status(service: Service, task_id: TaskId) -> DeploymentTask:
 def logs(service: Service) -> list[DeploymentTask]:
     """The newest tasks, newest first, with the last lines of their logs."""
     jobs = [job for kind in KINDS for job in service.jobs.page(JobQuery(kind=kind, limit=NEWEST_TASKS)).jobs]
-    newest = sorted(jobs, key=lambda job: job.id, reverse=True)
-    return [_with_lines(service.jobs, _task(service.jobs.get(job.id))) for job in newest]
+    tasks: list[DeploymentTask] = []
+    for job in sorted(jobs, key=lambda job: job.id, reverse=True):
+        with suppress(UnknownJob):  # it was removed from the history in the meantime
+            tasks.append(_with_lines(service.jobs, _task(service.jobs.get(job.id))))
+    return tasks
 
 
 def _with_lines(jobs: JobService, task: DeploymentTask) -> DeploymentTask:
