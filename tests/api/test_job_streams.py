@@ -22,11 +22,11 @@ from websockets.sync.client import ClientConnection, connect
 from core.api_schema import UserRequest, UserUpdate
 from core.api_schema.jobs import JOB_MESSAGE
 from core.inference import server
-from core.inference.api import sockets, sse
+from core.inference.api import job_streams, sockets, sse
 from core.inference.auth import Caller
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
-from core.inference.jobs import service, stream
+from core.inference.jobs import service, stream, watch
 from core.inference.jobs.place import job_place
 from core.operations.log import LogReader
 from tests.api.serving import TOKEN, Running, served
@@ -210,6 +210,26 @@ def test_events_that_are_no_longer_kept_are_told(
         with listening(few, f"/jobs/stream?after={newest - 2}") as connection:
             seen = messages(connection)
             assert [next(seen)["seq"], next(seen)["seq"]] == [newest - 1, newest]
+
+
+def test_a_stream_forgets_the_jobs_that_the_watch_has_forgotten(
+    jobs: Running, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[stream.JobStream] = []
+
+    def open_stream(*arguments: Any, **options: Any) -> stream.JobStream:
+        opened.append(stream.JobStream(*arguments, **options))
+        return opened[0]
+
+    monkeypatch.setattr(job_streams, "JobStream", open_stream)
+    with listening(jobs, "/jobs/stream") as connection:
+        connection.recv(PATIENCE)
+        first = start(api, "quick", "to be forgotten")
+        until(lambda: first in opened[0]._sent)
+        ended(api, first)
+        monkeypatch.setattr(watch, "MAX_ENDED", 1)
+        ended(api, start(api, "quick", "to be known"))
+        until(lambda: first not in opened[0]._sent)
 
 
 def test_a_slow_reader_gets_the_newest_state_and_no_growing_buffer(jobs: Running, api: httpx.Client) -> None:

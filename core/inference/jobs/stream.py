@@ -152,6 +152,7 @@ class JobStream:
                 async for message in self._all_of_ended():
                     yield message
                 return
+        self._sent = {identifier: version for identifier, version in self._sent.items() if identifier in view.jobs}
         for identifier, (version, job) in sorted(view.jobs.items()):
             if self._job in (0, identifier) and self._sent.get(identifier, 0) < version:
                 self._sent[identifier] = version
