@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from core.operations import processes, sql
 from core.operations.database import ledger_errors, shared_connection, transaction
 from core.operations.dispatch import START_PAUSE_SECONDS
-from core.operations.liveness import death_cause, lock_file
+from core.operations.liveness import death_cause, lock_file, take_lock
 from core.operations.log import draft_path, tail
 from core.operations.model import LAST_OUTPUT, OperationFailure, OperationState
 from core.operations.place import Place
@@ -19,6 +20,8 @@ from core.operations.rows import parse_stage, record_event, seconds_worked, titl
 from core.progress import StageState
 
 CRASH_LOG_LINES = 12  # lines of the log that explain a crash
+CLAIM_SECONDS = 30.0  # how long a clean-up without a lock may take
+_FENCES = ("state", "attempt", "token", "cancel_requested", "stop_requested")
 STOPPED_EVENT = "stopped with the service; queued again"
 
 
@@ -119,18 +122,46 @@ def _finish(place: Place, row: sqlite3.Row, state: OperationState, failure: Oper
 def _released(place: Place, row: sqlite3.Row) -> Iterator[sqlite3.Connection | None]:
     """A transaction in which nothing of the operation is left, before its key and its resources become free.
 
-    None when another process was faster.
+    None when another process was faster. The clean-up, which may take long, comes before it and blocks nobody: the
+    row is claimed for it. If this process dies on the way, its lock is free and the next reader claims the row.
     """
     connection = shared_connection(place.ledger, place.network_remedy)
-    with ledger_errors(place.ledger), transaction(connection):
-        now = connection.execute(sql.GET, {"id": row["id"]}).fetchone()
-        if now is None or any(now[name] != row[name] for name in ("state", "attempt", "token")):
+    with ledger_errors(place.ledger), contextlib.ExitStack() as lock:
+        claim = _claim(place, row, connection, lock)
+        if claim is None:
             yield None
             return
-        processes.kill_token_holders(row["token"])
+        processes.kill_token_holders(row["token"].rpartition(".")[2])
         place.clean_up(row["key"], row["temporary"])
-        log = place.operation_file(row["id"], ".log")
-        lock = lock_file(place, row["id"], row["token"])
-        for path in (place.operation_file(row["id"], ".reserve"), draft_path(log), lock):
+        for path in (draft_path(place.operation_file(row["id"], ".log")), lock_file(place, row["id"], row["token"])):
             path.unlink(missing_ok=True)
-        yield connection
+        with transaction(connection):
+            is_unchanged = _is_unchanged(connection, claim)
+            yield connection if is_unchanged else None
+        if is_unchanged:  # otherwise the free lock tells the next reader that nobody cleans up
+            lock_file(place, row["id"], str(claim["token"])).unlink(missing_ok=True)
+
+
+def _claim(
+    place: Place, row: sqlite3.Row, connection: sqlite3.Connection, lock: contextlib.ExitStack
+) -> dict[str, object] | None:
+    """Take a row for its clean-up, so that readers do not take it for dead; None when another process was faster."""
+    # The part after the dot stays: by it the processes are found, also when another process has to go on with this.
+    token = f"{uuid.uuid4().hex[:8]}.{row['token'].rpartition('.')[2]}"
+    handle = take_lock(lock_file(place, row["id"], token))
+    if handle is not None:
+        lock.callback(os.close, handle)
+    values = {"token": token, "boot": processes.boot_id(), "lease": time.monotonic() + CLAIM_SECONDS}
+    with transaction(connection):
+        if not _is_unchanged(connection, {name: row[name] for name in ("id", *_FENCES)}):
+            lock_file(place, row["id"], token).unlink(missing_ok=True)
+            return None
+        place.operation_file(row["id"], ".reserve").unlink(missing_ok=True)  # on a full disk this is the room to write
+        connection.execute(sql.CLAIM, {"id": row["id"], **values})
+    return {**{name: row[name] for name in ("id", *_FENCES)}, "token": token}
+
+
+def _is_unchanged(connection: sqlite3.Connection, known: Mapping[str, object]) -> bool:
+    """Whether nobody has started, ended or claimed the row, or asked something of it, in the meantime."""
+    now = connection.execute(sql.GET, {"id": known["id"]}).fetchone()
+    return now is not None and all(now[name] == known[name] for name in _FENCES)

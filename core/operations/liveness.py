@@ -56,7 +56,8 @@ def death_cause(row: sqlite3.Row) -> str:
         return "the machine was restarted"
     if row["state"] == OperationState.QUEUED.value:
         return "its process did not come up"
-    return "its processes were killed" if shares_pid_namespace(row) else "its container is gone"
+    elsewhere = row["namespace"] not in ("", processes.pid_namespace())  # "": its clean-up was killed
+    return "its container is gone" if elsewhere else "its processes were killed"
 
 
 def _is_locked(path: Path) -> bool | None:

@@ -177,6 +177,10 @@ SET state = 'queued', lease = 0, boot = '', namespace = '', pid = 0, started = 0
     token = :token, failures = :failures, crashes = :crashes, not_before = :not_before
 WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
 """
+# For the clean-up after a supervisor that is gone. Without a namespace the lock of the new token tells who lives.
+CLAIM = """
+UPDATE operation SET token = :token, boot = :boot, namespace = '', pid = 0, lease = :lease WHERE id = :id
+"""
 REQUEUE = """
 UPDATE operation
 SET state = 'queued', cancel_requested = 0, stop_requested = 0, failures = 0, crashes = 0, result = NULL,
