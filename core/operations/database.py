@@ -20,11 +20,15 @@ MAX_OPEN_LEDGERS = 4  # per thread
 _local = threading.local()
 
 
+class LedgerError(XaivaError):
+    """The ledger cannot be read or written."""
+
+
 def connect(path: Path, network_remedy: str = "") -> sqlite3.Connection:
     """Open the ledger for reading and writing, creating it and its folder when absent.
 
     `network_remedy` says what to do when it is on a network file system; "" for the advice for a site. Raises
-    XaivaError when it is on one, cannot be written, is damaged or is from a newer xaiva.
+    LedgerError when it is on one, cannot be written, is damaged or is from a newer xaiva.
     """
     with ledger_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def read_rows(path: Path, statement: str, values: Mapping[str, object], network_remedy: str = "") -> list[sqlite3.Row]:
-    """The rows of a query; none when there is no ledger yet. Raises XaivaError."""
+    """The rows of a query; none when there is no ledger yet. Raises LedgerError."""
     if not path.exists():
         return []
     if not os.access(path.parent, os.W_OK):
@@ -108,7 +112,7 @@ def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Iter
 
 @contextlib.contextmanager
 def ledger_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system inside the block into XaivaError."""
+    """Turn errors of SQLite and of the file system inside the block into LedgerError."""
     try:
         yield
     except sqlite3.IntegrityError:
@@ -122,9 +126,9 @@ def ledger_errors(path: Path) -> Iterator[None]:
             remedy = f"move {path} away; it holds only the history of operations, artifacts and images do not need it"
         else:
             remedy = f"check that {path.parent} is writable and that its disk is healthy"
-        raise XaivaError(f"Ledger {path}", text, remedy) from error
+        raise LedgerError(f"Ledger {path}", text, remedy) from error
     except OSError as error:
-        raise XaivaError(
+        raise LedgerError(
             f"Ledger {path}", os_reason(error), f"make {path.parent} writable, or open another site"
         ) from error
 
@@ -136,10 +140,10 @@ def _disk_is_full(folder: Path) -> bool:
 
 
 def refuse_network_file_system(folder: Path, remedy: str = "") -> None:
-    """Raise XaivaError when the folder is on a network file system. `remedy` is "" for that of a site."""
+    """Raise LedgerError when the folder is on a network file system. `remedy` is "" for that of a site."""
     kind = file_system_type(folder)
     if kind in NETWORK_FILE_SYSTEMS:
-        raise XaivaError(
+        raise LedgerError(
             f"Ledger in {folder}",
             f"it is on a network file system ({kind}), where file locks are not reliable",
             remedy or f"put the site on a local disk, or make {folder} a symbolic link to a folder on a local disk",
@@ -154,7 +158,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables, or bring those of an older xaiva up to date, in one transaction."""
     version = _version(connection)
     if version > sql.VERSION:
-        raise XaivaError(
+        raise LedgerError(
             f"Ledger {path}",
             f"it was written by a newer xaiva (version {version}; this one supports version {sql.VERSION})",
             "use the newer xaiva for this site",

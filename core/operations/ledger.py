@@ -59,6 +59,7 @@ class Ledger:
         self.path = place.ledger
         self._place = place
         self._stopped = False  # by `requeue_live`
+        self._trouble = ""  # why the last reader could not look after the queue
 
     def start(
         self,
@@ -179,6 +180,11 @@ class Ledger:
         reasons = self._look_after()
         return parse_operation(self._place, self._read_row(identifier), reasons.get(identifier, ""))
 
+    def find(self, identifier: int) -> Operation | None:
+        """The operation as the ledger has it, without a look whether it has died; None when there is none."""
+        rows = self._read(sql.GET, {"id": identifier})
+        return parse_operation(self._place, rows[0]) if rows else None
+
     def list(self, limit: int = 50, live_only: bool = False) -> Operations:
         """Operations, newest first."""
         return self._select(sql.LIVE if live_only else sql.LIST, {"limit": limit})
@@ -298,9 +304,21 @@ class Ledger:
         return [parse_operation(self._place, row, reasons.get(row["id"], "")) for row in rows]
 
     def _look_after(self) -> dict[int, str]:
-        """End what has died and start what has room; returns why the others wait."""
-        dispatcher.reap(self._place)
-        return dispatcher.reasons(self._place)
+        """End what has died and start what has room; returns why the others wait.
+
+        What cannot be repaired now, as on a full disk, is logged once: it can still be read.
+        """
+        reasons: dict[int, str] = {}
+        trouble = ""
+        try:
+            dispatcher.reap(self._place)
+            reasons = dispatcher.reasons(self._place)
+        except XaivaError as error:
+            trouble = error.summary
+        if trouble and trouble != self._trouble:
+            logger.warning("operations are shown as the ledger has them, it cannot be brought up to date: %s", trouble)
+        self._trouble = trouble
+        return reasons
 
     @staticmethod
     def _wake(row: sqlite3.Row) -> None:

@@ -8,6 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -304,3 +305,13 @@ def test_the_short_routes_start_and_show_the_same_jobs(jobs: Running, api: httpx
     for number in (other, 999999):
         assert api.get(f"{base}/status/{number}").status_code == 404
     assert api.get(f"{base}/status/none").status_code == 422
+
+
+def test_a_ledger_that_cannot_be_read_is_no_fault_of_the_request(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "ledger.sqlite").write_text("not a ledger" * 1000)
+    with served(tmp_path) as running, httpx.Client(base_url=running.url, headers=BEARER, timeout=30) as client:
+        response = client.get("/jobs")
+        assert response.status_code == 503
+        assert "not a database" in response.json()["why"]
+        assert client.get("/jobs/kinds").status_code == 200

@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from core.operations import processes
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.site import Site
+from core.site_operations import site_ledger
 from tests.operations.conftest import MakeLedger
 from tests.operations.queue_place import open_queue_place
-from tests.operations.support import first_line, start_and_wait
+from tests.operations.support import KINDS, first_line, start_and_wait
 from tests.support import until
+from tests.support.disks import fill
 
 _ROOT = os.fspath(Path(__file__).parents[2])
 
@@ -77,3 +81,28 @@ def test_a_clean_up_that_is_killed_is_done_by_the_next_reader(make: MakeLedger, 
     assert ledger.get(operation.id).state is OperationState.CRASHED
     assert not processes.start_time(pid)
     assert ledger.wait(ledger.start("quick", "thing").id, 30).state is OperationState.DONE
+
+
+def test_what_cannot_be_ended_on_a_full_disk_can_be_read(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = site_ledger(Site.open(small_disk), KINDS)
+    operation, _ = start_and_wait(ledger)
+    _kill_supervisor(operation)
+    (small_disk / ".xaiva" / "operations" / f"{operation.id}.reserve").unlink()
+    hog = fill(small_disk)
+    for _ in range(2):
+        assert ledger.get(operation.id).state is OperationState.RUNNING
+        assert [shown.id for shown in ledger.list()] == [shown.id for shown in ledger.page()] == [operation.id]
+    assert [record.message for record in caplog.records if "full" in record.message] == [caplog.records[0].message]
+    hog.unlink()
+    assert ledger.get(operation.id).state is OperationState.CRASHED
+
+
+def test_finding_an_operation_repairs_nothing(make: MakeLedger) -> None:
+    ledger = make({})
+    operation, _ = start_and_wait(ledger)
+    _kill_supervisor(operation)
+    found = ledger.find(operation.id)
+    assert found is not None
+    assert found.state is OperationState.RUNNING
+    assert ledger.find(operation.id + 1) is None
+    assert ledger.get(operation.id).state is OperationState.CRASHED

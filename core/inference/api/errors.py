@@ -33,6 +33,7 @@ from core.inference.model_pool.load_errors import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.inference.storage.model import KeyConflict, NoObject, StorageDown, StorageRefused
+from core.operations.database import LedgerError
 from core.validation_errors import describe_error
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (TooManyRequests, 429),
     (InputError, 422),
     (DatabaseError, 503),
+    (LedgerError, 503),
     (StorageDown, 503),
     (StorageRefused, 503),
     (XaivaError, 500),
@@ -106,7 +108,7 @@ _MEANINGS = {
     422: "A value is invalid",
     429: "Too many attempts or requests; Retry-After says after how many seconds to try again",
     500: "An unexpected error, or the disk cannot be written",
-    503: "The service, its database or its object storage is not ready",
+    503: "The service, its database, its ledger of jobs or its object storage is not ready",
 }
 
 COMMON_CODES = (400, 405, 413, 422, 429, 500, 503)
@@ -132,7 +134,7 @@ def _problem_response(code: int, problem: Problem, headers: dict[str, str] | Non
 async def _handle_xaiva_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, XaivaError)
     code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
-    if code == 500:
+    if code == 500 or isinstance(error, LedgerError):
         logger.error("%s", error)
     if isinstance(error, DatabaseError) and not hasattr(request.state, "caller"):  # the caller may be a stranger
         logger.warning("%s", error)

@@ -195,7 +195,7 @@ class JobService:
         operations: dict[int, Operation | None] = {}
         for event in events:
             if event.operation not in operations:
-                operations[event.operation] = self._get(event.operation)
+                operations[event.operation] = self.ledger.find(event.operation)
         return [event_of(event, found) for event in events if (found := operations[event.operation])]
 
     def events_of(self, job: int) -> list[JobEvent]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.api_schema import Job
-from core.errors import InputError, XaivaError
+from core.errors import XaivaError
 from core.inference.jobs.conversion import job_of
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
@@ -92,7 +92,7 @@ class JobWatch:
             operations = {operation.id: operation for operation in self._ledger.list(limit=-1, live_only=True)}
             known = before.jobs if before else {}
             for identifier in touched | {one for one, (_, job) in known.items() if job.state.live}:
-                if identifier not in operations and (operation := self._find(identifier)):
+                if identifier not in operations and (operation := self._ledger.find(identifier)):
                     operations[identifier] = operation
             self._view = self._next_view(before or JobsView(), newest, operations)
             return self._view
@@ -106,12 +106,6 @@ class JobWatch:
             newest = events[-1].seq
             touched |= {event.operation for event in events}
         return newest, touched
-
-    def _find(self, identifier: int) -> Operation | None:
-        try:
-            return self._ledger.get(identifier)
-        except InputError:
-            return None  # it was removed from the history
 
     def _next_view(self, before: JobsView, newest: int, operations: Mapping[int, Operation]) -> JobsView:
         version = before.version + 1
