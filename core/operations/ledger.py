@@ -223,6 +223,11 @@ class Ledger:
         rows = self._read(sql.STORED_EVENTS, {"after": after, "limit": limit, "operation": operation})
         return [StoredEvent(**dict(row)) for row in rows]
 
+    def final_event(self, identifier: int) -> int:
+        """The `seq` of the event with which the operation ended; 0 while it is live."""
+        rows = self._read(sql.FINAL_EVENT, {"id": identifier})
+        return int(rows[0][0] or 0) if rows else 0
+
     def event_range(self) -> tuple[int, int]:
         """The `seq` from which on no event is missing, and that of the newest event ever; (1, 0) before the first."""
         oldest, newest = self._read(sql.OLDEST_EVENT), self._read(sql.NEWEST_EVENT)

@@ -217,6 +217,11 @@ STORED_EVENTS = """
 SELECT seq, time, operation, what, by, state FROM event
 WHERE seq > :after AND (:operation = 0 OR operation = :operation) ORDER BY seq LIMIT :limit
 """
+# An operation that was retried may have ended in this state before.
+FINAL_EVENT = """
+SELECT max(event.seq) FROM event JOIN operation ON operation.id = event.operation AND operation.state = event.state
+WHERE operation.id = :id AND operation.state NOT IN ('queued','running')
+"""
 NEWEST_EVENT = "SELECT seq FROM sqlite_sequence WHERE name = 'event'"
 # The number after the newest event that was deleted with its operation: from there on none is missing.
 OLDEST_EVENT = "SELECT coalesce((SELECT value FROM flag WHERE name = 'events_deleted'), 0) + 1"

@@ -18,6 +18,7 @@ from core.inference.jobs.place import GPU, job_environment, job_place, open_job_
 from core.inference.jobs.service import JobService
 from core.inference.settings import ServiceSettings, read_settings
 from core.operations import database
+from core.operations.database import shared_connection
 from core.operations.ledger import Ledger
 from tests.support import sample_jobs, until
 
@@ -140,3 +141,17 @@ def test_a_ledger_on_nfs_is_refused_with_what_to_do_and_the_service_starts(
         assert "XAIVA_JOBS" in refused.value.remedy
     finally:
         jobs.stop()
+
+
+def test_the_final_event_of_a_job_does_not_depend_on_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample_jobs.install(monkeypatch)
+    jobs = JobService(ServiceSettings(data=tmp_path))
+    job = jobs.request(JobRequest(kind="fail", subject="thing")).id
+    jobs.ledger.wait(job, 30)
+    jobs.retry(job)
+    jobs.ledger.wait(job, 30)
+    for shift in (-3600, 3600):  # as if the clock had been changed before the second try, or after it
+        shared_connection(jobs.ledger.path).execute("UPDATE operation SET ended = ended + ?", (shift,))
+        events = jobs.events(0, 100, 100)
+        assert [event.seq for event in events if event.final] == [events[-1].seq]
+        assert jobs.events_of(job) == events

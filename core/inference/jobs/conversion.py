@@ -42,12 +42,12 @@ def job_of(operation: Operation, stages: Iterable[Stage] = (), events: Iterable[
     )
 
 
-def event_of(event: StoredEvent, operation: Operation) -> JobEvent:
+def event_of(event: StoredEvent, operation: Operation, final_event: int) -> JobEvent:
     """The event of the streams for an entry in the history of `operation`, which is as it is now.
 
-    It is final only if the job has not been started again since; the outcome goes with it.
+    `final_event` is the seq of the event with which the job ended, 0 while it is live: the outcome goes with that.
     """
-    is_final = event.final and event.state == operation.state.value and event.time >= operation.ended
+    is_final = event.seq == final_event and event.state == operation.state.value
     return JobEvent(
         seq=event.seq,
         at=_time(event.time),

@@ -192,16 +192,16 @@ class JobService:
     def events(self, after: int, until: int, limit: int, job: int = 0) -> list[JobEvent]:
         """Stored events with `after` < seq ≤ `until`, oldest first, of all jobs or of one."""
         events = [event for event in self.ledger.stored_events(after, limit, job) if event.seq <= until]
-        operations: dict[int, Operation | None] = {}
-        for event in events:
-            if event.operation not in operations:
-                operations[event.operation] = self.ledger.find(event.operation)
-        return [event_of(event, found) for event in events if (found := operations[event.operation])]
+        identifiers = {event.operation for event in events}
+        operations = {one: (self.ledger.find(one), self.ledger.final_event(one)) for one in identifiers}
+        found = ((event, *operations[event.operation]) for event in events)
+        return [event_of(event, operation, final) for event, operation, final in found if operation]
 
     def events_of(self, job: int) -> list[JobEvent]:
         """The history of one job as events, oldest first. Raises UnknownJob."""
         operation = self._find(job)
-        return [event_of(event, operation) for event in self._history(job)]
+        final = self.ledger.final_event(job)
+        return [event_of(event, operation, final) for event in self._history(job)]
 
     def _open(self) -> tuple[Place, Ledger]:
         """Opened late: to find out whether there is a GPU takes time."""
