@@ -26,8 +26,10 @@ def prune(place: Place) -> None:
 
 
 def _delete(place: Place, identifier: int) -> None:
-    place.operation_file(identifier, ".log").unlink(missing_ok=True)
     connection = shared_connection(place.ledger, place.network_remedy)
     with ledger_errors(place.ledger), transaction(connection, durable=False):
-        connection.execute(sql.COUNT_DELETED_EVENTS, {"id": identifier})
-        connection.execute(sql.DELETE, {"id": identifier})
+        newest = connection.execute(sql.LAST_EVENT_NUMBER, {"id": identifier}).fetchone()[0]
+        if not connection.execute(sql.DELETE, {"id": identifier}).rowcount:
+            return  # somebody has started it again in the meantime
+        connection.execute(sql.COUNT_DELETED_EVENTS, {"seq": newest})
+    place.operation_file(identifier, ".log").unlink(missing_ok=True)

@@ -230,12 +230,13 @@ EXPIRED = """
 SELECT id FROM operation
 WHERE state NOT IN ('queued','running')
   AND (ended < :oldest OR
-       id NOT IN (SELECT id FROM operation WHERE state NOT IN ('queued','running') ORDER BY id DESC LIMIT :keep))
+       id NOT IN (SELECT id FROM operation WHERE state NOT IN ('queued','running')
+                  ORDER BY ended DESC, id DESC LIMIT :keep))
 """
 DELETE = "DELETE FROM operation WHERE id = :id AND state NOT IN ('queued','running')"
+LAST_EVENT_NUMBER = "SELECT coalesce(max(seq), 0) FROM event WHERE operation = :id"
 COUNT_DELETED_EVENTS = """
-INSERT INTO flag (name, value)
-SELECT 'events_deleted', max(seq) FROM event WHERE operation = :id GROUP BY operation
+INSERT INTO flag (name, value) VALUES ('events_deleted', :seq)
 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)
 """
 
