@@ -8,10 +8,10 @@ The tree, as `make docs` writes it:
 # cog.out(errors())
 # ]]]
 # XaivaError: BadAnswer, BrokenBank, BrokenGeneration, Cancelled, DamagedBlob, DeliveryRefused, HelperFailed,
-#     InsufficientRole, JobBusy, JobNotRetryable, LaunchError, LayersMissing, LoadFailed, LoginRefused, MediumGone,
-#     MediumProblem, Misconfigured, ModelBusy, NoBank, NoCores, NoGeneration, NoObject, NoPicture, NoRoom, NotLearned,
-#     NotReady, OperationBusy, PictureGone, Redirected, ResolutionConflict, SecretFound, SourceUnreachable,
-#     SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent
+#     InsufficientRole, JobBusy, JobNotRetryable, LaunchError, LayersMissing, LedgerError, LoadFailed, LoginRefused,
+#     MediumGone, MediumProblem, Misconfigured, ModelBusy, NoBank, NoCores, NoGeneration, NoObject, NoPicture, NoRoom,
+#     NotLearned, NotReady, OperationBusy, PictureGone, Redirected, ResolutionConflict, SecretFound,
+#     SourceUnreachable, SpoolError, TooManyCameras, Unauthorised, Unreachable, WrongContent
 #   - AnalyserDown: AnalyserBusy
 #   - ChecksFailed: ShipmentRefused
 #   - DatabaseError: DriverError

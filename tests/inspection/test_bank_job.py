@@ -15,9 +15,8 @@ from core.api_schema import ProductSettings, Region
 from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.inference.database.engine import Database
 from core.inference.inspection import bank_job, feature_cache
-from core.inference.inspection.feature_cache import FeatureCache
-from core.inference.inspection import bank_job
 from core.inference.inspection.banks import BankShelf
+from core.inference.inspection.feature_cache import FeatureCache
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext

@@ -132,7 +132,6 @@ class _BankJob:
                 parts.log(f"generation {number} answers: {bank.facts.pictures} pictures", PUBLISH)
             cache.keep_only(pictures.normal | pictures.defects.keys())
             mark_checked(bank_generations(self._settings, product), number, listed)
-            cache.keep_only(pictures.normal.keys() | pictures.defects.keys())
         if cache.trouble:
             what = f"The next rebuild of {product} computes all pictures again"
             self._findings.append(Finding.warning("features-not-kept", what, cache.trouble))

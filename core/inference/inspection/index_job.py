@@ -24,8 +24,6 @@ from core.inference.inspection.index_files import (
     write_index,
 )
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
-from core.inference.inspection.nearest_check import agreement, compare
-from core.inference.inspection.picture_flow import DECODE, EMBED, FETCH, EmbeddedPicture, PictureFlow
 from core.inference.inspection.nearest_check import LEAST_SHARE, agreement, compare
 from core.inference.inspection.picture_flow import (
     BAD_PICTURE,
@@ -33,7 +31,6 @@ from core.inference.inspection.picture_flow import (
     EMBED,
     FETCH,
     EmbeddedPicture,
-    Files,
     PictureFlow,
 )
 from core.inference.inspection.stage_board import StageBoard
@@ -46,8 +43,7 @@ from core.progress import Progress, Stage, stage
 
 INDEX, PUBLISH = "index", "publish"
 SHOWN_FINDINGS = 200  # of a result; all are counted
-NAMED_FILES = NAMED_PRODUCTS = 3  # in an error
-OVERRIDE = "or publish it all the same with the option force"
+NAMED_PRODUCTS = 3  # in an error
 
 
 def run(
@@ -56,7 +52,7 @@ def run(
     """Rebuild the index `normal` or `defect`. With the option `force` it is published whatever it contains.
 
     Raises InputError for too many unusable pictures, for none at all, and for an index that is worse than the old one;
-    TransientError when the storage does not answer; XaivaError; Cancelled. The old index answers on then.
+    TransientError when the storage does not answer; XaivaError; Cancelled. The old index keeps answering then.
     """
     if subject not in (NORMAL, DEFECT):
         raise InputError(f"The index {subject}", "there is no such index", f"write {NORMAL} or {DEFECT}")

@@ -24,7 +24,7 @@ def run(
     """Go back one generation of `index:normal`, `index:defect` or `bank:PRODUCT`.
 
     Raises InputError for any other subject, NoGeneration, and BrokenGeneration when the earlier one is damaged; the
-    current one answers on then.
+    current one keeps answering then.
     """
     generations = find_generations(context.settings, subject)
     left = generations.token()
