@@ -6,6 +6,7 @@ that of a restarted container, its lock does: the kernel releases it when the pr
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -24,11 +25,16 @@ def lock_file(place: Place, identifier: int, token: str) -> Path:
 
 def take_lock(path: Path) -> int | None:
     """Lock the file; returns its handle, which the supervisor inherits. None on a full disk: the lease has to do."""
+    handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        if handle is not None:
+            os.close(handle)
+            with contextlib.suppress(OSError):
+                path.unlink()  # a file without a lock would tell readers that its process is dead
         return None
     return handle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import os
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 from core.errors import InputError
 from core.operations import dispatcher, processes, sql
 from core.operations.ledger import Ledger
+from core.operations.liveness import take_lock
 from core.operations.model import OperationBusy, OperationState
 from core.operations.place import Place
 from core.operations.queue import QueueRule
@@ -269,3 +271,16 @@ def test_dispatch_creates_nothing_where_there_is_no_ledger(make: MakeLedger, sit
     ledger.dispatch()
     ledger.requeue_live()
     assert not site.state.exists()
+
+
+def test_a_lock_that_cannot_be_had_leaves_no_file_and_no_handle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_handle: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    assert take_lock(tmp_path / "1.lock") is None
+    assert os.listdir("/proc/self/fd") == before
+    assert list(tmp_path.iterdir()) == []
