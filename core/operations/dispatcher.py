@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sqlite3
 import time
@@ -32,6 +33,17 @@ def reap(place: Place) -> None:
     for row in _read(place, sql.HELD):
         if has_died(place, row) and os.access(place.state, os.W_OK):
             end_dead(place, row)
+
+
+def open_queue(place: Place) -> None:
+    """End what a planned stop began; what waits gets the resources that its kind uses now. Raises XaivaError."""
+    connection = shared_connection(place.ledger, place.network_remedy)
+    with ledger_errors(place.ledger), transaction(connection):
+        if connection.execute(sql.QUEUE_HELD).fetchone():
+            connection.execute(sql.SET_QUEUE_HELD, {"value": 0})
+        for kind in place.kinds:
+            resources = json.dumps(place.rule(kind).resources)
+            connection.execute(sql.SET_RESOURCES, {"kind": kind, "resources": resources})
 
 
 def reasons(place: Place) -> dict[int, str]:

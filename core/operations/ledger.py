@@ -143,9 +143,7 @@ class Ledger:
         """
         if self._stopped or not self.path.exists() or not os.access(self.path.parent, os.W_OK):
             return
-        if self._read(sql.QUEUE_HELD):
-            with ledger_errors(self.path), transaction(self._connection()) as connection:
-                connection.execute(sql.SET_QUEUE_HELD, {"value": 0})
+        dispatcher.open_queue(self._place)
         prune(self._place)
         try:
             dispatcher.reap(self._place)

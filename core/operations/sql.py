@@ -146,6 +146,10 @@ SELECT id, kind, subject, priority, resources, position, not_before, lease > 0 A
 FROM operation WHERE state IN ('queued','running')
 """
 ANY_WAITING = "SELECT 1 FROM operation WHERE state = 'queued' AND lease = 0 LIMIT 1"
+SET_RESOURCES = """
+UPDATE operation SET resources = :resources
+WHERE kind = :kind AND state = 'queued' AND lease = 0 AND resources != :resources
+"""
 MARK_STARTING = """
 UPDATE operation SET lease = :lease, boot = :boot WHERE id = :id AND state = 'queued' AND lease = 0
 """

@@ -284,3 +284,13 @@ def test_a_lock_that_cannot_be_had_leaves_no_file_and_no_handle(
     assert take_lock(tmp_path / "1.lock") is None
     assert os.listdir("/proc/self/fd") == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_waits_gets_the_resources_of_the_service_that_starts(make: MakeLedger, site: Site) -> None:
+    ledger = make({"wait": QueueRule(resources=("gpu:0",)), "quick": QueueRule(resources=("gpu:0",))})
+    running, waiting = ledger.start("wait", "first"), ledger.start("quick", "second")
+    other = make({"wait": CPU, "quick": CPU})  # the GPU was taken out
+    other.dispatch()
+    ended = other.wait(waiting.id, 30)
+    assert (ended.state, ended.resources) == (OperationState.DONE, ["cpu"])
+    assert other.get(running.id).resources == ["gpu:0"]
