@@ -13,6 +13,7 @@ from core.cli import output
 from core.cli.name_completion import complete, products
 from core.cli.service_calls import client, format_number, format_time, print_outcome, refuse_existing
 from core.cli.session import CliSession, json_option, option_group
+from core.cli.single_use_options import Command
 from core.errors import InputError, XaivaError
 from core.service_client import text_formats
 
@@ -35,7 +36,7 @@ filters = option_group(
 )
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Command)
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--product", required=True, metavar="NAME", shell_complete=complete(products), help="What they show.")
 @click.option("--part", metavar="ID", help="The part or lot (default: the name of the file).")
@@ -63,7 +64,7 @@ def inspect(
     return FAILED_EXIT if any(isinstance(one, XaivaError) for one in found) else 0
 
 
-@click.command("inspections")
+@click.command("inspections", cls=Command)
 @filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, _PAGE), help="How many.")
 @click.option("--cursor", default="", help="Continue after an earlier --json page (its `next`).")
@@ -81,7 +82,7 @@ def inspections(session: CliSession, /, limit: int, cursor: str, as_json: bool, 
         click.echo("there are more; use --limit to see them", err=True)
 
 
-@click.command("correct")
+@click.command("correct", cls=Command)
 @click.argument("identifier", metavar="ID")
 @click.option("--normal", is_flag=True, help="It was a false alarm: the picture goes to the normal ones.")
 @click.option("--defect", "defect_type", metavar="TYPE", help="It has a defect of this type, such as scratch.")
@@ -104,7 +105,7 @@ def correct(
     print_outcome(identifier, f"corrected to {what}", as_json, inspection=inspection)
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @filters
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: the file's extension decides.")
@@ -130,7 +131,7 @@ def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json
     print_outcome(str(target), f"{count} inspections", as_json, file=str(target), inspections=count)
 
 
-@click.command("picture")
+@click.command("picture", cls=Command)
 @click.argument("identifier", metavar="ID")
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @click.option("--heat-map", is_flag=True, help="Save the heat map (PNG) in place of the picture (JPEG).")

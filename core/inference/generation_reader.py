@@ -65,7 +65,7 @@ class GenerationReader(Generic[T]):
         return self._generations.token() == self._token and time.monotonic() < self._retry_at
 
     def _follow(self) -> None:
-        """Read what the pointer names. What is in memory keeps answering when that is damaged, or the pointer is gone."""
+        """Read what the pointer names; keep what is in memory when that is damaged, or the pointer is gone."""
         token = self._generations.token()
         try:
             self._held, self._failure = self._load(), None

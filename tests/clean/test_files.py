@@ -143,6 +143,7 @@ def test_logs_without_an_operation_go(site: Site) -> None:
     ledger.cancel(operation.id)
     until(lambda: not ledger.get(operation.id).state.live)
     folder = site.state / "operations"
+    until(lambda: not list(folder.glob("*.lock")))  # its supervisor has gone
     for name in ("777.log", "777.reserve", "notes.txt"):
         _write(folder / name)
     clean(site, "operations:old")

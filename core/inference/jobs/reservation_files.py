@@ -28,6 +28,7 @@ _NEW = ".new"
 _SERVICE_LOCK = "service.lock"
 _LARGEST = 64 << 10  # bytes of a file
 _LEFTOVER_SECONDS = 60.0  # after which an unfinished file is removed
+_ANSWER_SECONDS = 2.0  # an answer is written in much less, by one service
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -152,10 +153,12 @@ def is_leftover(path: Path) -> bool:
     """Whether the file is an answer without a request, or was never finished: its writer was killed."""
     if path.suffix == ANSWER:
         return not path.with_suffix(REQUEST).exists()
-    if path.suffix != _NEW and not path.name.startswith(TEMPORARY_PREFIX):
+    unfinished_answer = path.name.startswith(TEMPORARY_PREFIX)
+    if path.suffix != _NEW and not unfinished_answer:
         return False
+    seconds = _ANSWER_SECONDS if unfinished_answer else _LEFTOVER_SECONDS
     with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS and not is_held(path)
+        return time.time() - path.stat().st_mtime > seconds and not is_held(path)
     return False
 
 
