@@ -89,11 +89,6 @@ class StoredEvent(Snapshot):
     state: str
     """The state of the operation after it; empty when that is not known."""
 
-    @property
-    def final(self) -> bool:
-        """Whether the operation had ended with it."""
-        return self.state != "" and not OperationState(self.state).live
-
 
 class Operation(Snapshot):
     """One row of the ledger. Times are Unix times in seconds, 0 for not yet."""

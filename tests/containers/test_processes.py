@@ -17,6 +17,7 @@ from core.labels import PRESET, SITE
 from core.process_identity import start_time
 from core.site import Site
 from core.telemetry.gpus import GpuSample, GpuSampler, GpuState
+from tests.support import until
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.fake_nvml import FakeNvml
 
@@ -28,6 +29,7 @@ def detector(engine: TestEngine) -> Iterator[tuple[str, int]]:
     """A container of xaiva with two processes: its name, and the pid of its first process."""
     labels = [word for label in (f"{PRESET}=small", f"{SITE}=/somewhere") for word in ("--label", label)]
     engine.docker("run", "-d", "--name", "detector", *labels, BASE_IMAGE, "sh", "-c", "sleep 1001 & sleep 1002")
+    until(lambda: len(engine.docker("top", "detector").splitlines()) == 4)  # a header, the shell and both
     yield "detector", int(engine.docker("inspect", "--format", "{{.State.Pid}}", "detector"))
     engine.docker("rm", "-f", "detector")
 

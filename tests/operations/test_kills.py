@@ -80,9 +80,8 @@ def _check_history(ledger: Ledger, identifier: int) -> None:
     assert attempts == [f"started, attempt {number}" for number in range(1, operation.attempt + 1)]
     failed = [event for event in events if "was lost" in event.what or " failed: " in event.what]
     assert len(failed) == operation.attempt - 1, "each attempt before the last one has its end in the history"
-    assert events[-1].final
-    assert events[-1].what == operation.state.value
-    assert sum(event.final for event in events) == 1
+    assert events[-1].what == events[-1].state == operation.state.value
+    assert [event.seq for event in events if event.state == operation.state.value] == [events[-1].seq]
     assert operation.attempt <= 3
     if operation.state is OperationState.DONE:
         assert operation.result is not None
