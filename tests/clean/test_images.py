@@ -154,8 +154,13 @@ def test_only_cache_that_no_build_has_used_for_long_goes(
     (item,) = [item for item in plan.items if item.category is Category.CACHE]
     assert item.size is not None
     assert item.size >= 300_000
-    freed = until(lambda: clean(engine_site, item.id)["freed_bytes"])  # the engine counts in whole seconds
-    assert freed == item.size
+    freed = []  # the engine counts in whole seconds: what was used in this one stays until the next
+
+    def clean_again() -> int:
+        freed.append(clean(engine_site, item.id)["freed_bytes"])
+        return sum(freed)
+
+    assert until(clean_again, lambda total: total >= item.size) == item.size
     assert ids(plan_clean(engine_site), Category.CACHE) == set()
 
 
