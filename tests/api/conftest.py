@@ -7,18 +7,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 import av
+import httpx
 import numpy as np
 import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from core.api_schema import CameraRequest, Clip, Event, Role, UserRequest
+from core.inference.api import sockets
 from core.inference.auth import passwords
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.cameras.restart_budget import CameraTimes
 from core.inference.events.ids import new_id
+from core.inference.jobs import stream
 from core.service_client import ServiceClient
-from tests.api.serving import Running, served
+from tests.api.serving import TOKEN, Running, served
+from tests.support import sample_jobs
 
 PASSWORD = "correct horse battery"
 QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # the same algorithm at the least cost
@@ -85,3 +89,22 @@ def events(running: Running) -> Events:
     made = Events(put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4))
     assert running.service.logger.flush(30)
     return made
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with the sample kinds of jobs, whose streams look often after their callers."""
+    with pytest.MonkeyPatch.context() as patch:
+        sample_jobs.install(patch)
+        patch.setattr(stream, "CHECK_SECONDS", 0.2)
+        patch.setattr(stream, "HEARTBEAT_SECONDS", 0.3)
+        patch.setattr(stream, "CLOSING_POLL_SECONDS", 0.1)
+        patch.setattr(sockets, "TOKEN_SECONDS", 1.0)
+        with served(tmp_path_factory.mktemp("jobs"), cors_origins="https://pages.example") as running:
+            yield running
+
+
+@pytest.fixture
+def api(jobs: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=jobs.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
+        yield client

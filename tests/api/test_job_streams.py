@@ -1,4 +1,4 @@
-"""The streams of jobs, with a real client: cut and resumed anywhere, slow, uninvited, and when the service closes."""
+"""The streams of jobs, with a real client: cut and resumed anywhere, slow, and when the service closes."""
 
 from __future__ import annotations
 
@@ -8,93 +8,20 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
-import jsonschema
 import pytest
-from pydantic import SecretStr
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
-from core.api_schema import UserRequest, UserUpdate
 from core.api_schema.jobs import JOB_MESSAGE
-from core.inference import server
-from core.inference.api import job_streams, sockets, sse
-from core.inference.auth import Caller
-from core.inference.bulkhead import TooManyRequests
-from core.inference.database.errors import DatabaseError
+from core.inference.api import job_streams
 from core.inference.jobs import service, stream, watch
 from core.inference.jobs.place import job_place
 from core.operations.log import LogReader
-from tests.api.serving import TOKEN, Running, served
+from tests.api.job_streams import BEARER, PATIENCE, ended, listening, messages, start
+from tests.api.serving import Running, served
 from tests.support import sample_jobs, until
-
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PATIENCE = 30.0
-PASSWORD = "some long password"
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service with the sample kinds of jobs, whose streams look often after their callers."""
-    with pytest.MonkeyPatch.context() as patch:
-        sample_jobs.install(patch)
-        patch.setattr(stream, "CHECK_SECONDS", 0.2)
-        patch.setattr(stream, "HEARTBEAT_SECONDS", 0.3)
-        patch.setattr(stream, "CLOSING_POLL_SECONDS", 0.1)
-        patch.setattr(sockets, "TOKEN_SECONDS", 1.0)
-        with served(tmp_path_factory.mktemp("jobs"), cors_origins="https://pages.example") as running:
-            yield running
-
-
-@pytest.fixture
-def api(jobs: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=jobs.url, headers=BEARER, timeout=30) as client:
-        yield client
-
-
-def start(api: httpx.Client, kind: str, subject: str = "", **more: Any) -> int:
-    response = api.post("/jobs", json={"kind": kind, "subject": subject, **more})
-    assert response.status_code == 202, response.text
-    return int(response.json()["id"])
-
-
-def ended(api: httpx.Client, job: int) -> dict[str, Any]:
-    return dict(until(lambda: api.get(f"/jobs/{job}").json(), lambda one: one["state"] not in ("queued", "running")))
-
-
-@contextlib.contextmanager
-def listening(jobs: Running, path: str, token: str = TOKEN, **options: Any) -> Iterator[ClientConnection]:
-    """An open stream, with the token as subprotocol."""
-    address = jobs.url.replace("http", "ws", 1) + path
-    options.setdefault("subprotocols", ["xaiva.bearer", token] if token else None)
-    with connect(address, open_timeout=PATIENCE, close_timeout=1, **options) as connection:
-        yield connection
-
-
-def messages(connection: ClientConnection) -> Iterator[dict[str, Any]]:
-    """What comes until the service closes the stream, without heartbeats; each fits the schema."""
-    schema = JOB_MESSAGE.json_schema(mode="serialization")
-    while True:
-        try:
-            message = json.loads(connection.recv(PATIENCE))
-        except ConnectionClosed:
-            return
-        jsonschema.validate(message, schema)
-        if message["type"] != "heartbeat":
-            yield message
-
-
-def refused(jobs: Running, path: str, **options: Any) -> tuple[int, str]:
-    """The code and the reason with which a stream is closed at once."""
-    with listening(jobs, path, **options) as connection:
-        with pytest.raises(ConnectionClosed) as closed:
-            connection.recv(PATIENCE)
-        assert closed.value.rcvd is not None
-        return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 def test_one_job_is_seen_from_its_start_to_its_end(jobs: Running, api: httpx.Client) -> None:
@@ -279,160 +206,6 @@ def test_a_stream_opens_the_log_of_its_job_once(
     assert closed.wait(PATIENCE)
     sample_jobs.release(jobs.service.settings.data, "logged")
     ended(api, job)
-
-
-def test_the_token_may_be_the_first_message(jobs: Running) -> None:
-    with listening(jobs, "/jobs/stream", token="") as connection:
-        connection.send(json.dumps({"token": TOKEN}))
-        assert json.loads(connection.recv(PATIENCE))["type"] in ("snapshot", "heartbeat")
-
-
-def test_a_stream_without_a_right_is_closed_with_the_reason(jobs: Running) -> None:
-    code, reason = refused(jobs, "/jobs/stream", token="")  # nothing is sent
-    assert (code, "within 1 s" in reason) == (4401, True)
-    assert refused(jobs, "/jobs/stream", token="wrong")[0] == 4401
-    for text in ('{"token": 5}', "{}", "nonsense", '{"token": "x", "more": 1}', "[" * 10_000, b"\xff"):
-        with listening(jobs, "/jobs/stream", token="") as connection:
-            connection.send(text)
-            with pytest.raises(ConnectionClosed) as closed:
-                connection.recv(PATIENCE)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 4401
-    assert refused(jobs, "/jobs/999999/stream") == (
-        4404,
-        "Job 999999: there is no job with that number",
-    )
-    assert refused(jobs, "/jobs/nothing/stream")[0] == 4422
-
-
-def test_a_token_in_the_address_is_refused_and_not_logged(jobs: Running, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG", "core.inference")
-    caplog.set_level("INFO")
-    for query in (f"token={TOKEN}", "colour=red", "after=-1", "after=1&after=2", "after=x"):
-        with (
-            pytest.raises(InvalidStatus) as answer,
-            listening(jobs, f"/jobs/stream?{query}", token="") as connection,
-        ):
-            connection.recv(PATIENCE)
-        assert answer.value.response.status_code == 422
-        assert TOKEN.encode() not in answer.value.response.body
-    assert TOKEN not in caplog.text
-
-
-def test_pages_of_other_sites_cannot_open_a_stream(jobs: Running) -> None:
-    for origin in ("https://evil.example", "null", "https://pages.example.evil", "http://pages.example", "http://["):
-        with pytest.raises(InvalidStatus) as answer, listening(jobs, "/jobs/stream", origin=origin):
-            pass
-        assert answer.value.response.status_code == 403
-    for origin in ("https://pages.example", jobs.url):
-        with listening(jobs, "/jobs/stream", origin=origin) as connection:
-            connection.recv(PATIENCE)
-
-
-def test_a_stream_ends_when_its_user_may_no_longer_log_in(jobs: Running) -> None:
-    admin = jobs.client()
-    admin.add_user(UserRequest(name="leaver", password=SecretStr(PASSWORD)))
-    token = jobs.client("").login("leaver", PASSWORD).access
-    with listening(jobs, "/jobs/stream", token) as connection:
-        connection.recv(PATIENCE)
-        admin.update_user("leaver", UserUpdate(active=False))
-        list(messages(connection))
-        assert connection.close_code == 4401
-        assert "login" in (connection.close_reason or "")
-
-
-def test_a_stream_ends_when_its_user_may_no_longer_see_inspections(jobs: Running) -> None:
-    admin = jobs.client()
-    admin.add_user(UserRequest(name="mover", password=SecretStr(PASSWORD)))
-    token = jobs.client("").login("mover", PASSWORD).access
-    sent = httpx.Client(base_url=jobs.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
-    with listening(jobs, "/jobs/stream", token) as connection, sent.stream("GET", "/jobs/stream") as response:
-        connection.recv(PATIENCE)
-        admin.update_user("mover", UserUpdate(cameras=["gate"]))
-        list(messages(connection))
-        assert connection.close_code == 4403
-        assert list(response.iter_lines())  # it ends
-
-
-@pytest.mark.parametrize("trouble", [DatabaseError("Database", "it is gone"), TooManyRequests("Database", "full", 1)])
-def test_a_stream_stays_open_while_its_user_cannot_be_checked(
-    jobs: Running, monkeypatch: pytest.MonkeyPatch, trouble: Exception
-) -> None:
-    admin = jobs.client()
-    admin.add_user(UserRequest(name="stayer", password=SecretStr(PASSWORD)))
-    token = jobs.client("").login("stayer", PASSWORD).access
-    looks: list[str] = []
-
-    def cannot_look(bearer: str) -> Caller:
-        looks.append(bearer)
-        raise trouble
-
-    sent = httpx.Client(base_url=jobs.url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
-    with (
-        listening(jobs, "/jobs/stream", token) as connection,
-        listening(jobs, "/jobs/stream") as own,  # with the token of the service, which needs no database
-        sent.stream("GET", "/jobs/stream") as response,
-    ):
-        for stream_of_one in (connection, own):
-            stream_of_one.recv(PATIENCE)
-        events = response.iter_lines()
-        next(events)
-        with monkeypatch.context() as patch:
-            patch.setattr(jobs.service.auth, "caller", cannot_look)
-            until(lambda: len(looks) >= 6)
-        assert set(looks) == {token}
-        connection.recv(PATIENCE)
-        own.recv(PATIENCE)
-        next(events)
-        admin.remove_user("stayer")
-        list(messages(connection))
-        assert connection.close_code == 4401
-        list(events)  # it ends
-
-
-def test_a_stream_takes_no_messages(jobs: Running) -> None:
-    with listening(jobs, "/jobs/stream") as connection:
-        connection.recv(PATIENCE)
-        connection.send("hello")
-        list(messages(connection))
-        assert connection.close_code == 1008
-    with listening(jobs, "/jobs/stream", token="") as connection:
-        connection.send("x" * 100_000)
-        list(messages(connection))
-        assert connection.close_code == 1009
-
-
-def test_too_many_streams_are_refused(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse.OPEN_STREAMS, "limit", 1)
-    with listening(jobs, "/jobs/stream") as connection:
-        connection.recv(PATIENCE)
-        code, reason = refused(jobs, "/jobs/stream")
-        assert code == 1013
-        assert "1 are open" in reason
-    until(lambda: sse.OPEN_STREAMS._open == 0, bool)
-    with listening(jobs, "/jobs/stream") as connection:
-        connection.recv(PATIENCE)
-
-
-def test_strangers_cannot_hold_sockets_that_wait_for_a_token(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets.WAITING_SOCKETS, "limit", 1)
-    with listening(jobs, "/jobs/stream", token=""):
-        until(lambda: sockets.WAITING_SOCKETS._open == 1, bool)
-        with pytest.raises(InvalidStatus) as answer, listening(jobs, "/jobs/stream", token=""):
-            pass
-        assert answer.value.response.status_code == 429
-        with listening(jobs, "/jobs/stream") as connection:  # it has its token with it
-            connection.recv(PATIENCE)
-    until(lambda: sockets.WAITING_SOCKETS._open == 0, bool)
-
-
-def test_streams_that_do_not_read_keep_no_health_check_out(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 6)
-    monkeypatch.setattr(server._Socket, "is_idle", True)  # as when the client reads nothing
-    with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(listening(jobs, "/jobs/stream")) for _ in range(6)]
-        assert httpx.get(f"{jobs.url}/health/live", timeout=20).status_code == 200
-        list(messages(streams[0]))  # the oldest one made room
 
 
 def test_the_same_messages_come_as_server_sent_events(jobs: Running, api: httpx.Client) -> None:

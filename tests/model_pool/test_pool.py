@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +24,6 @@ from tests.support import until
 from tests.support.race import preempted, together
 
 MODEL_POOL = Path(core.inference.model_pool.__file__).parent
-
-
-@pytest.fixture
-def memory() -> FakeDevice:
-    return FakeDevice(total=1000 * MIB)
-
-
-@pytest.fixture
-def costs() -> FakeCostStore:
-    return FakeCostStore()
-
-
-@pytest.fixture
-def pool(memory: FakeDevice, costs: FakeCostStore) -> Iterator[ModelPool]:
-    pool = ModelPool(DeviceBudget(memory, reserve=100 * MIB), costs=costs)
-    yield pool
-    pool.close()
 
 
 def spec(

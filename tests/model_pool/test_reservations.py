@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,23 +19,6 @@ from tests.support.race import preempted, together
 
 MODEL_POOL = Path(core.inference.model_pool.__file__).parent
 INDEX = "job 12 (index normal)"
-
-
-@pytest.fixture
-def memory() -> FakeDevice:
-    return FakeDevice(total=1000 * MIB)
-
-
-@pytest.fixture
-def costs() -> FakeCostStore:
-    return FakeCostStore()
-
-
-@pytest.fixture
-def pool(memory: FakeDevice, costs: FakeCostStore) -> Iterator[ModelPool]:
-    pool = ModelPool(DeviceBudget(memory, reserve=100 * MIB), costs=costs)
-    yield pool
-    pool.close()
 
 
 def spec(memory: FakeDevice, size: int) -> ModelSpec[FakeModel]:
