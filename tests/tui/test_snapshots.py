@@ -74,6 +74,7 @@ NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", 
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 WITH_PICTURE = ("6", "8")
 WITH_PICTURE_OF_ROW = ("products", "inspection")  # of the row that the keys go to
+OVER_PICTURE_OF_ROW = ("rebuild", "threshold", "correct-verdict")  # dialogs: the last key opens them
 
 
 @contextmanager
@@ -114,6 +115,8 @@ async def go_to(pilot: Pilot[int], view: str) -> None:
     """Press a view's keys and wait until it is complete."""
     keys, words = VIEWS[view]
     for index, key in enumerate(keys):
+        if view in OVER_PICTURE_OF_ROW and index == len(keys) - 1:
+            await until(pilot, lambda: sharp(pilot))
         await pilot.press(key)
         if index == 0:
             await until(pilot, lambda: pilot.app.screen.is_mounted)
