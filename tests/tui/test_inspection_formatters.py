@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.api_schema import IndexStatus, Job, JobState, Product, Products, Verdict
+from core.api_schema.base import LENIENT
 from core.errors import XaivaError
 from core.service_client import Forbidden
 from tests.tui import sample_inspection as sample
@@ -129,6 +130,11 @@ def test_a_failed_job_is_an_alert_until_a_newer_one_follows() -> None:
     assert "index defect" not in alerts([again, *sample.recent_jobs()])
     old = the_job(42).model_copy(update={"ended": sample.when(-2 * 86400)})
     assert "index defect" not in alerts([old])
+
+
+def test_a_failure_that_cannot_be_read_is_an_alert_that_names_the_log() -> None:
+    mute = Job.model_validate({**the_job(42).model_dump(), "failure": {"what": None}}, context=LENIENT)
+    assert "index defect failed: see its log (,j)" in alerts([mute])
 
 
 def test_broken_banks_are_errors_and_stale_ones_warnings() -> None:

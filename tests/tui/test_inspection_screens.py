@@ -10,7 +10,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from core.api_schema import Job, JobLog, Products
-from core.api_schema.base import VERSION_HEADER
+from core.api_schema.base import LENIENT, VERSION_HEADER
 from core.errors import InputError, XaivaError
 from core.site import Site
 from tests.tui import sample, sample_inspection
@@ -100,6 +100,19 @@ async def test_the_jobs_are_asked_less_often_when_none_is_live(bare_site: Site) 
     listed = replace(sample_inspection.jobs(), jobs=ended)
     async with screen(bare_site, "jobs", jobs=listed) as pilot:
         assert pilot.app.store._sources["jobs"].interval == 3.0  # type: ignore[attr-defined]
+
+
+async def test_jobs_whose_numbers_cannot_be_read_are_shown_all_the_same(bare_site: Site) -> None:
+    foreign = [
+        Job.model_validate({"id": name, "kind": "index", "subject": name, "state": "done"}, context=LENIENT)
+        for name in ("first", "second")
+    ]
+    listed = replace(sample_inspection.jobs(), jobs=foreign)
+    async with screen(bare_site, "jobs", jobs=listed) as pilot:
+        await pilot.press("down")
+        await until(pilot, lambda: pilot.app.screen.choices.key == "0 #1")  # type: ignore[attr-defined]
+        await pilot.press("up")
+        await shows(pilot, "✓ done  index first")
 
 
 async def test_a_job_that_waits_says_what_for_and_one_that_runs_shows_its_parts(bare_site: Site) -> None:

@@ -290,8 +290,9 @@ def _job_alerts(jobs: Sequence[Job], now: float) -> Iterator[tuple[str, str]]:
     for job in sorted(jobs, key=lambda job: -job.id):
         is_failed = job.state in (JobState.FAILED, JobState.CRASHED) and now - unix(job.ended) < RECENT_SECONDS
         if is_failed and (job.kind, job.subject) not in newer:
-            why = job.failure.why.partition(LAST_OUTPUT)[0] or job.failure.what if job.failure else "see its log"
-            yield "error", f"{job_title(job)} {job.state.word}: {why.splitlines()[0]} (,j)"
+            failure = job.failure
+            reasons = (failure.why.partition(LAST_OUTPUT)[0] or failure.what).splitlines() if failure else []
+            yield "error", f"{job_title(job)} {job.state.word}: {reasons[0] if reasons else 'see its log'} (,j)"
         newer.add((job.kind, job.subject))
 
 

@@ -76,9 +76,9 @@ class JobsScreen(ListScreen):
 
     def point_sources(self) -> None:
         """Ask for the job under the cursor, and for the one that it is compared with."""
-        key = self.choices.key
-        ids = [number for number in (self._compared, int(key or 0)) if number]
-        fetch = partial(jobs_by_id, self.console.ask_service, ids) if key else not_targeted_yet
+        job = self.selected()
+        ids = [number for number in (self._compared, job.id if job else 0) if number]
+        fetch = partial(jobs_by_id, self.console.ask_service, ids) if ids else not_targeted_yet
         self.console.store.retarget("job", fetch)
 
     def row_changed(self) -> None:
@@ -120,13 +120,14 @@ class JobsScreen(ListScreen):
     def _follow_log(self) -> None:
         """Follow the log of the job under the cursor; the reader of the previous one ends."""
         self._close_log()
-        key, console = self.choices.key, self.console
-        if key:
+        job, console = self.selected(), self.console
+        if job is not None and job.id:  # a number that cannot be read is 0
+            number = job.id
             self._log = FollowedJobLog(
-                lambda offset: console.service.jobs.log(int(key), offset), lambda: console.low_bandwidth
+                lambda offset: console.service.jobs.log(number, offset), lambda: console.low_bandwidth
             )
         lines = self._log.lines if self._log else None
-        self.query_one("#log", LogPanel).show(lines, f"Log of job {key}" if key else self.LOG)
+        self.query_one("#log", LogPanel).show(lines, f"Log of job {job.id}" if job and job.id else self.LOG)
 
     def _close_log(self) -> None:
         if self._log is not None:
