@@ -151,6 +151,20 @@ def test_many_stale_banks_do_not_hide_the_rest() -> None:
     assert "26 more products have trouble" in alerts([], listed)
 
 
+def test_a_broken_bank_is_not_hidden_behind_stale_ones() -> None:
+    listed = [Product(name=f"p{number}", trouble=["stale"]) for number in range(30)]
+    broken = sample.generation(2, 0, 9, 9, "lite", "it was cut")
+    shown = alerts([], Products(products=[*listed, Product(name="worst", bank=broken, trouble=["bank 2 is broken"])]))
+    assert shown.startswith("✗ product worst: bank 2 is broken")
+
+
+def test_a_rebuild_of_all_banks_follows_the_failure_of_one() -> None:
+    failed = sample.job(50, "banks", "cap", JobState.FAILED, 100, 5)
+    assert "banks cap failed" in alerts([failed])
+    assert "banks cap" not in alerts([sample.job(51, "banks", "", JobState.DONE, 150, 5), failed])
+    assert "banks cap failed" in alerts([sample.job(51, "rollback", "", JobState.DONE, 150, 5), failed])
+
+
 def test_a_storage_that_does_not_answer_is_one_alert() -> None:
     shown = alerts([], sample.products_without_storage())
     assert "! pictures: s3://inspection/line-3: s3.line-3.example.org: connection refused" in shown

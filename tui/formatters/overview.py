@@ -34,6 +34,7 @@ WIDE_ROW = 46  # columns from which a row has room for a name and since when it 
 CONTAINER_HOSTNAME_LENGTH = (
     12  # a service in a container reports the first characters of the container's id as its host
 )
+ALL_SUBJECTS = ""  # of a job that works on all of its kind, such as all memory banks
 QUIET_ERRORS = (NoService, NoInspection, Forbidden)  # of a source that has never answered; nobody needs to act
 STUCK_MESSAGE_SECONDS = 60  # seconds a message may wait before it counts as stuck
 
@@ -285,11 +286,11 @@ def _operation_alerts(operations: Sequence[Operation], now: float) -> Iterator[t
 
 
 def _job_alerts(jobs: Sequence[Job], now: float) -> Iterator[tuple[str, str]]:
-    """Failures of the last day that no newer job of the same kind and subject has followed. `jobs`: newest first."""
+    """Failures of the last day that no newer job of the same kind has followed, for the same subject or for all."""
     newer: set[tuple[str, str]] = set()
     for job in sorted(jobs, key=lambda job: -job.id):
         is_failed = job.state in (JobState.FAILED, JobState.CRASHED) and now - unix(job.ended) < RECENT_SECONDS
-        if is_failed and (job.kind, job.subject) not in newer:
+        if is_failed and not newer & {(job.kind, job.subject), (job.kind, ALL_SUBJECTS)}:
             failure = job.failure
             reasons = (failure.why.partition(LAST_OUTPUT)[0] or failure.what).splitlines() if failure else []
             yield "error", f"{job_title(job)} {job.state.word}: {reasons[0] if reasons else 'see its log'} (,j)"

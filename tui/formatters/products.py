@@ -223,13 +223,19 @@ def alerts(products: Products | None) -> Iterable[tuple[str, str]]:
         return
     if products.storage_trouble:
         yield "warn", f"pictures: {products.storage or 'the storage'}: {products.storage_trouble}"
-    troubled = [item for item in items(products) if item.trouble]
+    troubled = sorted((item for item in items(products) if item.trouble), key=lambda item: not _is_broken(item))
     for item in troubled[:MAX_ALERTS]:
-        answers = generation(item)
         name = index_title(item.name) if isinstance(item, IndexStatus) else f"product {item.name}"
-        yield "error" if answers is not None and answers.why else "warn", f"{name}: {item.trouble[0]} (,d)"
-    if len(troubled) > MAX_ALERTS:
-        yield "warn", f"{len(troubled) - MAX_ALERTS} more products have trouble (,d)"
+        yield "error" if _is_broken(item) else "warn", f"{name}: {item.trouble[0]} (,d)"
+    if more := troubled[MAX_ALERTS:]:
+        noun = "product has" if len(more) == 1 else "products have"
+        yield "error" if _is_broken(more[0]) else "warn", f"{len(more)} more {noun} trouble (,d)"
+
+
+def _is_broken(item: Product | IndexStatus) -> bool:
+    """Whether its newest generation cannot be used."""
+    answers = generation(item)
+    return answers is not None and bool(answers.why)
 
 
 MAX_ALERTS = 4  # of products and indexes, so that a storage with new pictures for all does not hide the rest
