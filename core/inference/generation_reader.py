@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from core.errors import XaivaError
-from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, Manifest, NoGeneration
+from core.inference.generations import BrokenGeneration, GenerationFolder, Generations, Manifest, NoGeneration, Pointer
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class GenerationReader(Generic[T]):
         self._lock = threading.Lock()
         self._held: ReadGeneration[T] | None = None
         self._failure: XaivaError | None = None
-        self._token: str | None = None  # what the pointer named when it was last followed
+        self._pointer: Pointer | None = None  # as it was when it was last followed
         self._retry_at = float("inf")
         self._trouble = ""
 
@@ -50,11 +50,16 @@ class GenerationReader(Generic[T]):
         return self._trouble
 
     def current(self) -> ReadGeneration[T]:
-        """The current generation, or the last good one. Raises NoGeneration, BrokenGeneration when there is none."""
-        if not self._is_followed():
-            with self._lock:
+        """The current generation, or the last good one. Raises NoGeneration, BrokenGeneration when there is none.
+
+        While one thread reads a new generation, the others get the one before it and do not wait.
+        """
+        if not self._is_followed() and self._lock.acquire(blocking=self._held is None):
+            try:
                 if not self._is_followed():
                     self._follow()
+            finally:
+                self._lock.release()
         held, failure = self._held, self._failure
         if held is None:
             assert failure is not None
@@ -62,11 +67,12 @@ class GenerationReader(Generic[T]):
         return held
 
     def _is_followed(self) -> bool:
-        return self._generations.token() == self._token and time.monotonic() < self._retry_at
+        return self._generations.pointer() == self._pointer and time.monotonic() < self._retry_at
 
     def _follow(self) -> None:
         """Read what the pointer names; keep what is in memory when that is damaged, or the pointer is gone."""
-        token = self._generations.token()
+        pointer = self._generations.pointer()
+        token = pointer.name
         try:
             self._held, self._failure = self._load(), None
         except (BrokenGeneration, NoGeneration) as error:
@@ -77,7 +83,7 @@ class GenerationReader(Generic[T]):
             logger.error("%s", trouble)
         self._trouble = trouble
         self._retry_at = time.monotonic() + RETRY_SECONDS if self._trouble else float("inf")
-        self._token = token
+        self._pointer = pointer
 
     def _describe_trouble(self, token: str) -> str:
         if self._failure is None or (self._held is None and not token):

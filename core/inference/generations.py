@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -63,6 +63,13 @@ class Manifest(BaseModel):
     """What its kind says about it: counts, the model, thresholds."""
 
 
+class Pointer(NamedTuple):
+    """The name of a generation, "" for none, and when that was written, in ns: an emptied folder begins again at 1."""
+
+    name: str
+    written: int
+
+
 @dataclass(frozen=True)
 class GenerationFolder:
     """One published generation."""
@@ -88,11 +95,16 @@ class Generations:
         self.folder = folder
 
     def token(self) -> str:
-        """What the pointer names now; "" for nothing. Cheap: a reader compares it before each query."""
+        """What the pointer names now; "" for nothing."""
+        return self.pointer().name
+
+    def pointer(self) -> Pointer:
+        """The pointer as it is now. Cheap: a reader compares it before each query."""
         try:
-            return (self.folder / POINTER).read_text(encoding="ascii", errors="replace").strip()
+            with open(self.folder / POINTER, encoding="ascii", errors="replace") as file:
+                return Pointer(file.read().strip(), os.fstat(file.fileno()).st_mtime_ns)
         except OSError:
-            return ""
+            return Pointer("", 0)
 
     def open(self, name: str = "") -> GenerationFolder:
         """The current generation, or the one named. Raises NoGeneration, or BrokenGeneration for a bad manifest."""

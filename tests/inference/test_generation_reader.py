@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -95,6 +96,45 @@ def test_generation_that_could_not_be_read_for_a_while_answers_later(
     monkeypatch.setattr(reader, "_retry_at", 0.0)
     assert (reader.current().content, reader.trouble) == ("yy", "")
     assert generation_reader.RETRY_SECONDS > 0
+
+
+def test_generation_in_memory_answers_while_the_next_one_is_read(generations: Generations) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def read_slowly(folder: GenerationFolder) -> str:
+        text = read(folder)
+        if text == "yy":
+            begun.set()
+            assert may_end.wait(30)
+        return text
+
+    reader = GenerationReader(generations, read_slowly)
+    publish(generations, "x")
+    assert reader.current().content == "xx"
+    publish(generations, "y")
+    answers: list[str] = []
+    first = threading.Thread(target=lambda: answers.append(reader.current().content))
+    first.start()
+    try:
+        assert begun.wait(30)
+        second = threading.Thread(target=lambda: answers.append(reader.current().content), daemon=True)
+        second.start()
+        second.join(10)
+        assert answers == ["xx"]
+    finally:
+        may_end.set()
+        first.join()
+    assert answers[-1] == reader.current().content == "yy"
+
+
+def test_generation_of_a_folder_that_was_emptied_and_built_again_is_read(
+    generations: Generations, reader: GenerationReader[str]
+) -> None:
+    publish(generations, "x")
+    assert reader.current().content == "xx"
+    shutil.rmtree(generations.folder)
+    assert publish(generations, "y").path.name == "000001"  # the name that it had before
+    assert reader.current().content == "yy"
 
 
 def test_answers_are_never_of_two_generations(generations: Generations, reader: GenerationReader[str]) -> None:
