@@ -191,10 +191,15 @@ class Generations:
                         os.fsync(file.fileno())
                 fsync_folder(written)
                 target = self.folder / f"{number:06}"
-                os.rename(written, target)
-                fsync_folder(self.folder)
                 before = self.token()
-                self._point(target.name)
+                os.rename(written, target)
+                try:
+                    fsync_folder(self.folder)
+                    self._point(target.name)
+                except BaseException:
+                    if self.token() != target.name:
+                        os.rename(target, written)  # which `write` removes
+                    raise
                 self._remove_old(target.name, before)
         except OSError as error:
             raise self._not_written(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -182,6 +183,21 @@ def test_a_full_disk_at_any_write_keeps_the_old_one(tmp_path: Path) -> None:
         hog.unlink()
         publish(generations, "room")
         assert text_of(generations.open()) == "room"
+
+
+def test_a_disk_that_is_full_when_the_pointer_moves_keeps_nothing_of_the_new_one(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    publish(generations, "old")
+    with monkeypatch.context() as full:
+        full.setattr(Generations, "_point", no_room)
+        with pytest.raises(XaivaError, match="No space left"):
+            publish(generations, "new")
+    assert (generations.names(), leftovers(generations)) == (["000001"], [])
+    assert publish(generations, "newest").manifest.number == 2
 
 
 def test_a_disk_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
