@@ -98,6 +98,10 @@ def test_the_values_of_the_keys_appear_nowhere() -> None:
         ("s3://pictures?key=AKIAIOSFODNN7EXAMPLE&secret=BUCKET_SECRET", "key: the variable that it names is not set"),
         (f"s3://pictures?{NAMED}#{SECRET}", "it contains a #"),
         (f"s3://pic\x07tures?{NAMED}", "control character"),
+        ("file:///pic%00tures", "control character"),
+        (f"s3://pictures/line%0A1?{NAMED}", "control character"),
+        (f"s3://pictures/line/../other?{NAMED}", "prefix: its name contains . or .."),
+        (f"s3://pictures/line//cap?{NAMED}", "prefix: its name contains //"),
     ],
 )
 def test_what_cannot_be_used_is_said_without_a_secret(url: str, why: str) -> None:

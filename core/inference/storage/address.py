@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from core.errors import InputError, os_reason
+from core.inference.storage.names import why_unusable
 from core.redaction import add_secrets
 
 VARIABLE = "XAIVA_STORAGE_URL"
@@ -71,9 +72,10 @@ def read_address(url: str, data: Path, environment: Mapping[str, str]) -> Bucket
     """
     if not url:
         return FolderAddress(data / DEFAULT_FOLDER, made=True)
-    if _CONTROL.search(url):
+    is_path = url.startswith("/")
+    if _CONTROL.search(url if is_path else unquote(url)):
         raise _bad("it contains a control character")
-    if url.startswith("/"):
+    if is_path:
         return FolderAddress(Path(url))
     try:
         parts = urlsplit(url)
@@ -108,6 +110,8 @@ def _read_bucket(parts: SplitResult, environment: Mapping[str, str]) -> BucketAd
         raise _bad("region: it is not the name of a region")
     endpoint = _read_endpoint(fields["endpoint"]) if fields.get("endpoint") else f"https://s3.{region}.amazonaws.com"
     prefix = unquote(parts.path).strip("/")
+    if prefix and (why := why_unusable(prefix)):
+        raise _bad(f"prefix: {why}")
     keys = {name: _read_variable(name, fields, environment) for name in _DEFAULT_VARIABLES}
     add_secrets({f"STORAGE_{name}_SECRET": value for name, value in keys.items() if value})
     return BucketAddress(
