@@ -109,6 +109,14 @@ def test_a_bad_name_in_a_bucket_is_a_finding_and_the_others_are_listed() -> None
     assert all(each.key.isprintable() for each in findings)
 
 
+@pytest.mark.parametrize("written", ["20:00:00", "20:00:00Z", "20:00:00.25Z", "20:00:00.123456789Z", "22:00:00+02:00"])
+def test_times_in_every_notation_can_be_compared(written: str) -> None:
+    page = read_page(listing("a.jpg").replace(b"20:00:00.000Z", written.encode()), "")
+    assert [each.modified for each in page.entries if isinstance(each, ObjectInfo)] == [
+        datetime(2026, 11, 30, 20, tzinfo=timezone.utc)
+    ]
+
+
 def test_a_key_outside_the_prefix_is_not_taken() -> None:
     page = read_page(listing("line 1/a.jpg", "line 2/b.jpg"), "line 1/")
     assert [each.key for each in page.entries] == ["a.jpg"]

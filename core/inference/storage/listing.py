@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from urllib.parse import unquote_plus
 
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectList
 from core.inference.storage.names import is_folder_marker, shown_key, why_unusable
+
+_FRACTION = re.compile(r"\.\d+")  # of a second: servers write any number of digits, and Python 3.10 reads 3 or 6
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def _text(element: ElementTree.Element, name: str) -> str:
 
 
 def _time(text: str) -> datetime | None:
+    """To the second; UTC, if the server names no time zone."""
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(_FRACTION.sub("", text).replace("Z", "+00:00"))
     except ValueError:
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
