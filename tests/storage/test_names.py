@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 import unicodedata
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -151,6 +152,24 @@ def test_what_cannot_be_used_in_a_folder_is_a_finding(folder: Folder, tmp_path: 
         "bell\\u0007/": "its name contains a control character",
         "latin-\\xe9.jpg": "its name is not UTF-8",
     }
+
+
+def test_a_folder_is_listed_as_deep_as_a_key_can_name_it(folder: Folder) -> None:
+    key = "a/" * 509 + "1.jpg"
+    (folder.root / key).parent.mkdir(parents=True)
+    (folder.root / key).write_bytes(b"")
+    assert [each.key for each in folder.list_objects()] == [key]
+
+
+def test_the_time_of_a_file_is_when_it_came_whatever_it_says_itself(folder: Folder) -> None:
+    begun = time.time() - 1  # the clock of a file system may lag a tick
+    for name, moment in (("copied.jpg", 1e9), ("clock ahead.jpg", 4e9)):
+        (folder.root / name).write_bytes(b"")
+        os.utime(folder.root / name, (moment, moment))
+    for found in folder.list_objects():
+        assert isinstance(found, ObjectInfo)
+        assert found.modified is not None
+        assert begun <= found.modified.timestamp() <= time.time()
 
 
 def test_pages_get_past_a_folder_that_cannot_be_used(folder: Folder) -> None:

@@ -29,10 +29,26 @@ def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False)
         handle = _open_below(root, above)
     except (FileNotFoundError, NotADirectoryError):
         return
+    opened = [(handle, f"{above}/" if above else "", _names(handle))]  # each folder lies in the one before it
     try:
-        yield from _walk(handle, f"{above}/" if above else "", prefix, after, level)
+        while opened:
+            handle, base, names = opened[-1]
+            name = next(names, None)
+            if name is None:
+                opened.pop()
+                os.close(handle)
+                continue
+            key = base + name
+            if not key.startswith(prefix) or name.startswith(TEMPORARY_PREFIX):
+                continue
+            if key.endswith("/") and not level and not why_unusable(key[:-1]):
+                if (key > after or after.startswith(key)) and (deeper := _open(handle, name)) is not None:
+                    opened.append((deeper, key, _names(deeper)))
+            elif key > after and (found := _read(handle, name, key)):
+                yield found
     finally:
-        os.close(handle)
+        for handle, _, _ in opened:
+            os.close(handle)
 
 
 def _open_below(root: int, folder: str) -> int:
@@ -46,38 +62,28 @@ def _open_below(root: int, folder: str) -> int:
     return handle
 
 
-def _walk(handle: int, base: str, prefix: str, after: str, level: bool) -> Iterator[Listed]:
-    with os.scandir(handle) as entries:
-        found = sorted((entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")) for entry in entries)
-    for name in found:
-        key = base + name
-        if not key.startswith(prefix) or name.startswith(TEMPORARY_PREFIX):
-            continue
-        if key.endswith("/"):
-            yield from _walk_into(handle, name, key, prefix, after, level)
-        elif key > after and (entry := _entry(handle, name, key)):
-            yield key, entry
-
-
-def _walk_into(handle: int, name: str, key: str, prefix: str, after: str, level: bool) -> Iterator[Listed]:
-    if key <= after and not after.startswith(key):
-        return
-    if why := why_unusable(key.rstrip("/")):
-        if key > after:
-            yield key, NameFinding(shown_key(key), why)
-        return
-    if level:
-        if key > after:
-            yield key, None
-        return
+def _open(handle: int, name: str) -> int | None:
+    """A folder in an open one; None when it was removed meanwhile."""
     try:
-        deeper = os.open(name.rstrip("/"), _OPEN, dir_fd=handle)
+        return os.open(name.rstrip("/"), _OPEN, dir_fd=handle)
     except FileNotFoundError:
-        return  # removed meanwhile
-    try:
-        yield from _walk(deeper, key, prefix, after, level)
-    finally:
-        os.close(deeper)
+        return None
+
+
+def _names(handle: int) -> Iterator[str]:
+    """The names in an open folder in the order of keys; those of folders end with `/`."""
+    with os.scandir(handle) as entries:
+        found = sorted(entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries)
+    yield from found
+
+
+def _read(handle: int, name: str, key: str) -> Listed | None:
+    """What one name stands for; None when it was removed meanwhile."""
+    if not key.endswith("/"):
+        entry = _entry(handle, name, key)
+        return (key, entry) if entry else None
+    why = why_unusable(key[:-1])
+    return key, NameFinding(shown_key(key), why) if why else None
 
 
 def _entry(handle: int, name: str, key: str) -> ObjectInfo | NameFinding | None:
@@ -95,6 +101,10 @@ def _entry(handle: int, name: str, key: str) -> ObjectInfo | NameFinding | None:
 
 
 def object_info(key: str, status: os.stat_result) -> ObjectInfo:
-    """What a file is as an object. Its ETag changes whenever the file is written or replaced."""
+    """What a file is as an object. Its ETag changes whenever the file is written or replaced.
+
+    The time is when it came to this name, as in a bucket. What the file says of itself may be older, if it was copied
+    with its time, or lie in the future, if it came from a machine whose clock is wrong.
+    """
     etag = f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
-    return ObjectInfo(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, timezone.utc))
+    return ObjectInfo(key, status.st_size, etag, datetime.fromtimestamp(status.st_ctime, timezone.utc))
