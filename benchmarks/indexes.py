@@ -91,7 +91,7 @@ def _prepare(encoder: ImageEncoder, path: Path) -> np.ndarray:
 def _measure_queries(data: Path) -> None:
     """The time of a search, in the index that was built and in a larger one."""
     settings = ServiceSettings(data=data)
-    reader = IndexReader(settings.inspection_folder, "normal")
+    reader = IndexReader(settings, "normal")
     index = reader.current()
     assert index is not None
     _ask(reader, "650")

@@ -65,9 +65,9 @@ def test_a_folder_becomes_an_index_that_names_the_nearest(settings: ServiceSetti
     encoder = ImageEncoder(find_encoder(settings))
     encoder.load()
     vector = encoder.embed([np.asarray(scratched(part("나사", 50), 3))])[0]
-    scratches = nearest(IndexReader(settings.inspection_folder, "defect"), vector, 2)
+    scratches = nearest(IndexReader(settings, "defect"), vector, 2)
     assert {(found.product, found.label) for found in scratches} == {("나사", "scratch")}
-    normals = IndexReader(settings.inspection_folder, "normal")
+    normals = IndexReader(settings, "normal")
     plain = encoder.embed([np.asarray(part("bolt", 50))])[0]
     assert {found.key.split("/")[1] for found in nearest(normals, plain, 5)} == {"bolt"}
     assert {found.product for found in nearest(normals, plain, 50, "나사")} == {"나사"}
@@ -162,7 +162,7 @@ def test_nothing_to_index_is_a_clean_outcome_and_never_replaces_an_index(
         _run(lenient)
     assert len(_open(lenient).entries) == 1
     assert _run(lenient, force=True)["pictures"] == 0
-    reader = IndexReader(lenient.inspection_folder, "normal")
+    reader = IndexReader(lenient, "normal")
     assert nearest(reader, np.array([1, 0, 0], np.float32), 3) == []
     assert reader.why == ""
 
@@ -229,7 +229,7 @@ def test_another_encoder_makes_all_vectors_again_and_the_old_index_answers_until
     _run(colours)
     old = _open(colours).encoder
     _describe_colours(colours, mean=[0.5, 0.5, 0.5])
-    reader = IndexReader(colours.inspection_folder, "normal")
+    reader = IndexReader(colours, "normal")
     assert "rebuild it" in reader.status(find_encoder(colours)).trouble[0]
     index = reader.current()
     assert index is not None
@@ -310,6 +310,19 @@ def test_a_damaged_index_is_replaced_and_the_damage_reported(colours: ServiceSet
     assert _open(colours).generation.manifest.number == 2
 
 
+def test_a_rebuild_is_compared_with_the_index_that_answers_while_the_newest_is_damaged(
+    colours: ServiceSettings, images: Path
+) -> None:
+    fill(images, ("bolt",), count=9)
+    for _ in range(2):
+        _run(colours)
+    (index_generations(colours, "normal").folder / "000002" / "entries.json").write_text("[]")
+    for number in range(1, 9):
+        (images / f"normal/bolt/{number}.jpg").unlink()
+    with pytest.raises(InputError, match="it would have 1 pictures; the index that answers now has 9"):
+        _run(colours)
+
+
 def test_a_full_disk_at_any_write_keeps_the_old_index(tmp_path: Path, colours: ServiceSettings, images: Path) -> None:
     fill(images)
     with small_disk(tmp_path / "disk", "2m") as disk:
@@ -340,7 +353,7 @@ def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
     _run(colours)
     put(images, "normal/bolt/new.jpg", part("bolt", 99))
     _run(colours)
-    reader = IndexReader(colours.inspection_folder, "normal")
+    reader = IndexReader(colours, "normal")
     assert len(nearest(reader, np.array([1, 0, 0], np.float32), 100)) == 13
     result = rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
     assert (result["generation"], result["left"]) == (1, 2)

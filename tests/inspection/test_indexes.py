@@ -9,28 +9,29 @@ import numpy as np
 import pytest
 
 from core.inference import generation_reader
-from core.inference.generations import Generations
 from core.inference.inspection.encoder import EncoderIdentity
 from core.inference.inspection.index_files import (
     ENTRIES_FILE,
     VECTORS_FILE,
     IndexEntry,
     index_facts,
+    index_generations,
     write_index,
 )
 from core.inference.inspection.indexes import IndexReader
+from core.inference.settings import ServiceSettings
 from tests.inspection.conftest import nearest
 
 ENCODER = EncoderIdentity(name="test", dimension=4, sha256="e" * 64)
 RIGHT = np.array([1, 0, 0, 0], np.float32)
 
 
-def _publish(folder: Path, version: int, count: int = 5, declared: int | None = None) -> Path:
+def _publish(settings: ServiceSettings, version: int, count: int = 5, declared: int | None = None) -> Path:
     """A generation whose entries are all named after its version."""
     vectors = np.random.default_rng(version).normal(size=(count, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     entries = [IndexEntry(f"{version}/{row}", f"{version}", "bolt", "", "") for row in range(count)]
-    generations = Generations(folder / "index-normal")
+    generations = index_generations(settings, "normal")
     with generations.write() as written:
         write_index(written, entries, vectors)
         facts = index_facts(ENCODER, count if declared is None else declared, 1.0)
@@ -42,8 +43,8 @@ def _labels(reader: IndexReader, count: int = 100) -> set[str]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> IndexReader:
-    return IndexReader(tmp_path, "normal")
+def reader(settings: ServiceSettings) -> IndexReader:
+    return IndexReader(settings, "normal")
 
 
 def test_without_an_index_there_are_no_neighbours(reader: IndexReader) -> None:
@@ -51,8 +52,8 @@ def test_without_an_index_there_are_no_neighbours(reader: IndexReader) -> None:
     assert (reader.why, reader.status().current, reader.status().trouble) == ("", None, [])
 
 
-def test_neighbours_come_with_the_most_similar_first(reader: IndexReader, tmp_path: Path) -> None:
-    _publish(tmp_path, 1, count=50)
+def test_neighbours_come_with_the_most_similar_first(reader: IndexReader, settings: ServiceSettings) -> None:
+    _publish(settings, 1, count=50)
     similarities = [found.similarity for found in nearest(reader, RIGHT, 10)]
     assert len(similarities) == 10
     assert similarities == sorted(similarities, reverse=True)
@@ -62,9 +63,9 @@ def test_neighbours_come_with_the_most_similar_first(reader: IndexReader, tmp_pa
         nearest(reader, RIGHT[:3], 1)
 
 
-def test_a_new_generation_answers_without_a_restart(reader: IndexReader, tmp_path: Path) -> None:
+def test_a_new_generation_answers_without_a_restart(reader: IndexReader, settings: ServiceSettings) -> None:
     for version in (1, 2, 3):
-        _publish(tmp_path, version)
+        _publish(settings, version)
         assert _labels(reader) == {f"{version}"}
     status = reader.status()
     assert status.current is not None
@@ -76,13 +77,13 @@ def test_a_new_generation_answers_without_a_restart(reader: IndexReader, tmp_pat
 
 @pytest.mark.parametrize("name", [VECTORS_FILE, ENTRIES_FILE, "manifest.json"])
 def test_a_new_generation_with_a_short_file_is_refused_and_the_last_good_one_answers(
-    reader: IndexReader, tmp_path: Path, name: str
+    reader: IndexReader, settings: ServiceSettings, name: str
 ) -> None:
-    _publish(tmp_path, 1)
+    _publish(settings, 1)
     assert _labels(reader) == {"1"}
-    path = _publish(tmp_path, 2) / name
+    path = _publish(settings, 2) / name
     path.write_bytes(path.read_bytes()[:-9])
-    for one in (reader, IndexReader(tmp_path, "normal")):  # running, and after a restart
+    for one in (reader, IndexReader(settings, "normal")):  # running, and after a restart
         assert _labels(one) == {"1"}
         assert "index-normal/000002" in one.why
         trouble = one.status().trouble[0]
@@ -91,22 +92,22 @@ def test_a_new_generation_with_a_short_file_is_refused_and_the_last_good_one_ans
         current = one.status().current
         assert current is not None
         assert "000002" in current.why
-    _publish(tmp_path, 3)
+    _publish(settings, 3)
     assert _labels(reader) == {"3"}
     assert reader.why == ""
 
 
-def test_a_generation_whose_files_disagree_is_refused(reader: IndexReader, tmp_path: Path) -> None:
-    _publish(tmp_path, 1)
-    _publish(tmp_path, 2, declared=6)
+def test_a_generation_whose_files_disagree_is_refused(reader: IndexReader, settings: ServiceSettings) -> None:
+    _publish(settings, 1)
+    _publish(settings, 2, declared=6)
     assert _labels(reader) == {"1"}
     assert "it has 5 vectors and 5 entries, and 6 are declared" in reader.why
 
 
 def test_without_any_generation_that_can_be_read_nothing_answers_and_it_is_said(
-    reader: IndexReader, tmp_path: Path
+    reader: IndexReader, settings: ServiceSettings
 ) -> None:
-    (_publish(tmp_path, 1) / VECTORS_FILE).unlink()
+    (_publish(settings, 1) / VECTORS_FILE).unlink()
     assert nearest(reader, RIGHT, 3) == []
     assert VECTORS_FILE in reader.why
     status = reader.status()
@@ -116,37 +117,37 @@ def test_without_any_generation_that_can_be_read_nothing_answers_and_it_is_said(
 
 
 def test_a_generation_that_can_be_read_again_answers_again(
-    reader: IndexReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: IndexReader, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation_reader, "RETRY_SECONDS", 0.0)
-    _publish(tmp_path, 1)
-    path = _publish(tmp_path, 2)
-    path.rename(tmp_path / "away")  # a disk that was not mounted yet
+    _publish(settings, 1)
+    path = _publish(settings, 2)
+    path.rename(settings.data / "away")  # a disk that was not mounted yet
     assert _labels(reader) == {"1"}
-    (tmp_path / "away").rename(path)
+    (settings.data / "away").rename(path)
     assert _labels(reader) == {"2"}
 
 
-def test_a_damaged_pointer_does_not_hide_the_good_generations(reader: IndexReader, tmp_path: Path) -> None:
+def test_a_damaged_pointer_does_not_hide_the_good_generations(reader: IndexReader, settings: ServiceSettings) -> None:
     for version in (1, 2):
-        _publish(tmp_path, version)
-    (tmp_path / "index-normal" / "current").write_text("?")
+        _publish(settings, version)
+    (index_generations(settings, "normal").folder / "current").write_text("?")
     assert _labels(reader) == {"2"}
     assert "the pointer is damaged; generation 2 answers" in reader.why
 
 
-def test_an_index_in_memory_answers_while_its_disk_is_away(reader: IndexReader, tmp_path: Path) -> None:
-    _publish(tmp_path, 1)
+def test_an_index_in_memory_answers_while_its_disk_is_away(reader: IndexReader, settings: ServiceSettings) -> None:
+    _publish(settings, 1)
     assert _labels(reader) == {"1"}
-    (tmp_path / "index-normal").rename(tmp_path / "away")
+    (index_generations(settings, "normal").folder).rename(settings.data / "away")
     assert _labels(reader) == {"1"}
     assert reader.why.endswith("generation 1 answers")
 
 
-def test_four_readers_get_no_mixed_answer_in_100_swaps(reader: IndexReader, tmp_path: Path) -> None:
-    _publish(tmp_path, 0, count=300)
-    over = threading.Event()
-    answers: list[set[str]] = []
+def test_four_readers_get_no_mixed_answer_in_100_swaps(reader: IndexReader, settings: ServiceSettings) -> None:
+    _publish(settings, 0, count=300)
+    over, answered = threading.Event(), threading.Condition()
+    answers: set[frozenset[str]] = set()
     errors: list[BaseException] = []
 
     def ask() -> None:
@@ -154,19 +155,25 @@ def test_four_readers_get_no_mixed_answer_in_100_swaps(reader: IndexReader, tmp_
             while not over.wait(0.002):  # else four threads leave no time to the writer
                 index = reader.current()
                 assert index is not None
-                answers.append({found.label for found in index.search(RIGHT, 20)})
+                labels = frozenset(found.label for found in index.search(RIGHT, 20))
+                with answered:
+                    answers.add(labels)
+                    answered.notify()
         except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for version in range(1, 101):
-        _publish(tmp_path, version, count=300)
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for version in range(1, 101):
+            _publish(settings, version, count=300)
+            with answered:  # the others may still read an earlier one, or this one
+                assert answered.wait_for(lambda wanted=frozenset({f"{version}"}): wanted in answers, 60)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert errors == []
-    assert {len(labels) for labels in answers} == {1}
-    assert len({min(labels) for labels in answers}) > 20
+    assert answers <= {frozenset({f"{version}"}) for version in range(101)}
     assert reader.why == ""

@@ -59,7 +59,7 @@ def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
 ) -> None:
     fill(images, count=30, size=(64, 48))
     index_job.run(JobContext(colours), "normal", {}, NullProgress())
-    reader = IndexReader(colours.inspection_folder, "normal")
+    reader = IndexReader(colours, "normal")
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload(["__main__", "tests.inspection.index_process"])
     pauses = random.Random(3)
@@ -118,7 +118,7 @@ def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
         assert (second["pictures"], second["fetched"], second["embedded"]) == (41, 1, 1)
     with pytest.raises(TransientError):
         index_job.run(JobContext(settings), "normal", {}, NullProgress())
-    assert len(nearest(IndexReader(settings.inspection_folder, "normal"), RIGHT, 100)) == 41
+    assert len(nearest(IndexReader(settings, "normal"), RIGHT, 100)) == 41
 
 
 def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run_goes_on(
@@ -128,7 +128,7 @@ def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run
         monkeypatch.setenv(name, value)
     bucket = tmp_path / "served" / "pictures"
     put(bucket, "normal/bolt/first.jpg", part("bolt", 1))
-    reader = IndexReader(colours.inspection_folder, "normal")
+    reader = IndexReader(colours, "normal")
     with ExitStack() as stack:
         server = stack.enter_context(rclone_s3(tmp_path / "served"))
         settings = colours.model_copy(update={"storage_url": server.url("pictures")})

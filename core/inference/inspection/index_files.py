@@ -92,9 +92,9 @@ class LoadedIndex:
             return self._selectors[product]
 
 
-def index_generations(settings: ServiceSettings, subject: str) -> Generations:
+def index_generations(settings: ServiceSettings, name: str) -> Generations:
     """The generations of the index `normal` or `defect`."""
-    return Generations(settings.inspection_folder / f"index-{subject}")
+    return Generations(settings.inspection_folder / f"index-{name}")
 
 
 def write_index(folder: Path, entries: Sequence[IndexEntry], vectors: Vectors) -> None:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from core.errors import InputError
 from core.findings import Finding
-from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
+from core.inference.generations import GenerationFolder
 from core.inference.inspection.embeddings import EmbeddingCache
 from core.inference.inspection.encoder import EncoderIdentity, ImageEncoder, Vectors, find_encoder
 from core.inference.inspection.index_files import (
@@ -20,9 +20,9 @@ from core.inference.inspection.index_files import (
     check_written,
     index_facts,
     index_generations,
-    read_index,
     write_index,
 )
+from core.inference.inspection.indexes import IndexReader
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
 from core.inference.inspection.nearest_check import LEAST_SHARE, agreement, compare
 from core.inference.inspection.picture_flow import (
@@ -106,13 +106,11 @@ class _IndexJob:
 
     def _old(self) -> LoadedIndex | None:
         """The index that answers now; None for none that can be used."""
-        try:
-            return self._generations.load(read_index)
-        except NoGeneration:
-            return None
-        except BrokenGeneration as error:
-            self._findings.append(Finding.warning("broken-index", error.what, error.why))
-            return None
+        reader = IndexReader(self._settings, self._subject)
+        old = reader.current()
+        if reader.why:
+            self._findings.append(Finding.warning("broken-index", self._what, reader.why))
+        return old
 
     def _embed(
         self, encoder: ImageEncoder, cache: EmbeddingCache, board: StageBoard, old: LoadedIndex | None

@@ -16,7 +16,7 @@ class IndexPair:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
-        self._readers = [IndexReader(settings.inspection_folder, name) for name in (NORMAL, DEFECT)]
+        self._readers = [IndexReader(settings, name) for name in (NORMAL, DEFECT)]
 
     def current(self) -> tuple[dict[str, LoadedIndex], list[str]]:
         """The indexes that answer now by name, and for each missing one why."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from pathlib import Path
 
 from core.api_schema import Generation, IndexStatus
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
-from core.inference.generations import BrokenGeneration, Generations, NoGeneration
+from core.inference.generations import BrokenGeneration, NoGeneration
 from core.inference.inspection.encoder import EncoderFiles
-from core.inference.inspection.index_files import IndexFacts, LoadedIndex, read_index
+from core.inference.inspection.index_files import IndexFacts, LoadedIndex, index_generations, read_index
+from core.inference.settings import ServiceSettings
 
 
 class IndexReader:
-    """The index `name` (normal or defect) below the inspection folder. Thread-safe."""
+    """The index `name` (normal or defect). Thread-safe."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, settings: ServiceSettings, name: str) -> None:
         self.name = name
-        self._generations = Generations(folder / f"index-{name}")
+        self._generations = index_generations(settings, name)
         self._reader = GenerationReader(self._generations, read_index)
 
     def current(self) -> LoadedIndex | None:
