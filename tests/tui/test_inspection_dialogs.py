@@ -210,6 +210,7 @@ async def test_a_false_alarm_is_corrected(bare_site: Site) -> None:
     async with screen(bare_site, "products", (80, 24)) as (pilot, products, _):
         await pilot.press("down", "down", "c")
         await shows(pilot, "False alarm")
+        await shows(pilot, ", part L42-0193")
         await pilot.press("enter")
         await shows(pilot, "the verdict was corrected")
         assert products.changes("correct") == [("correct", "0195-0000", Correction(verdict=Verdict.NORMAL))]

@@ -9,7 +9,8 @@ from core.api_schema import Correction, Inspection, Verdict
 from core.service_client.text_formats import build_request
 from core.site import Site
 from tui.app_protocol import console_of
-from tui.formatters.cells import wrap
+from tui.formatters.cells import Line, wrap
+from tui.formatters.inspections import title as inspection_title
 from tui.screens.field_form import Field, FieldForm
 
 WORDS = (Verdict.NORMAL.value, Verdict.DEFECT.value)
@@ -37,13 +38,19 @@ class CorrectVerdict(FieldForm[Inspection]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        words = (
-            f"The picture is copied to the normal pictures of {self._inspection.product} in the storage, or to its "
-            "defects of that type; the next rebuild learns from it."
-        )
         if self._other is Verdict.DEFECT:
             self.query_one("#defect_type").focus()
-        self.show_message(lambda width: wrap(words, width, "dim"))
+        self.show_message(self._words)
+
+    def _words(self, width: int) -> list[Line]:
+        """Which inspection it is, as a newer one may have come since its picture was looked at, and what follows."""
+        inspection = self._inspection
+        part = f", part {inspection.part}" if inspection.part else ""
+        words = (
+            f"The picture is copied to the normal pictures of {inspection.product} in the storage, or to its "
+            "defects of that type; the next rebuild learns from it."
+        )
+        return [*wrap(f"{inspection_title(inspection)}{part}", width), *wrap(words, width, "dim")]
 
     def send(self) -> None:
         fields = {
