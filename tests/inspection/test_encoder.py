@@ -182,6 +182,12 @@ def test_file_weights_and_description_are_its_identity(describe: Describe, setti
     assert len({files.key for files in others}) == 4
 
 
+def test_weights_beside_the_model_count_as_its_memory(describe: Describe, settings: ServiceSettings) -> None:
+    alone = describe()
+    (settings.models / "means.onnx.data").write_bytes(bytes(1000))
+    assert describe().memory >= alone.memory + 1000
+
+
 def test_an_index_finds_the_encoder_that_it_was_made_with_until_that_changes(
     describe: Describe, settings: ServiceSettings
 ) -> None:

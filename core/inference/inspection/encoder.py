@@ -97,8 +97,8 @@ class EncoderFiles:
 
     @property
     def memory(self) -> int:
-        """Bytes to charge until it was measured: weights and activations."""
-        return 100 * MIB + 3 * self.path.stat().st_size
+        """Bytes to charge until it was measured: weights, also those in files beside the model, and activations."""
+        return 100 * MIB + 3 * sum(size for _, _, size, _ in self.stamp)
 
 
 class ImageEncoder:
