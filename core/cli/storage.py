@@ -21,13 +21,25 @@ if TYPE_CHECKING:
     from core.service_client.storage_calls import StorageCalls
 
 
+class _KeyType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
+    name = "key"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _is_text(value):
+            self.fail("it is not UTF-8", param, ctx)
+        return value
+
+
+_KEY = _KeyType()
+
+
 @click.group("storage", cls=Group)
 def storage_command() -> None:
     """The bucket or folder in which the inference service finds its pictures."""
 
 
 @storage_command.command("ls")
-@click.argument("prefix", default="", metavar="[PREFIX]")
+@click.argument("prefix", default="", metavar="[PREFIX]", type=_KEY)
 @click.option("--recursive", is_flag=True, help="All objects below, not only one level.")
 @json_option
 @click.pass_obj
@@ -53,7 +65,7 @@ def _rows(pages: list[ObjectPage]) -> Iterator[tuple[object, ...]]:
 
 @storage_command.command("put")
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("key", metavar="KEY")
+@click.argument("key", metavar="KEY", type=_KEY)
 @json_option
 @click.pass_obj
 def put(session: CliSession, sources: tuple[Path, ...], key: str, as_json: bool) -> None:
@@ -70,7 +82,10 @@ def put(session: CliSession, sources: tuple[Path, ...], key: str, as_json: bool)
 
 
 def _files(sources: tuple[Path, ...], key: str) -> tuple[list[tuple[Path, str]], list[Path]]:
-    """Each file with its key, and the links that were found in folders. Raises InputError for a missing file."""
+    """Each file with its key, and the links that were found in folders.
+
+    Raises InputError for a missing file, and for one whose name is no key, before any of them is stored.
+    """
     many = len(sources) > 1 or sources[0].is_dir()
     if many and not key.endswith("/"):
         raise InputError(f"Key {key}", "several files cannot have one key", f"write {key}/ for a folder")
@@ -87,7 +102,15 @@ def _files(sources: tuple[Path, ...], key: str) -> tuple[list[tuple[Path, str]],
             raise InputError(f"{source}", "there is no such file")
     if not files:
         raise InputError(f"{sources[0]}", "there is no file in it")
+    for path, name in files:
+        if not _is_text(name):
+            raise InputError(f"{path}", "its name is not UTF-8", "rename it")
     return files, links
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is UTF-8; names of files and arguments may be any bytes."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _below(folder: Path, links: list[Path]) -> Iterator[Path]:
@@ -103,7 +126,7 @@ def _below(folder: Path, links: list[Path]) -> Iterator[Path]:
 
 
 @storage_command.command("get")
-@click.argument("key", metavar="KEY")
+@click.argument("key", metavar="KEY", type=_KEY)
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the file.")
 @json_option
@@ -111,7 +134,10 @@ def _below(folder: Path, links: list[Path]) -> Iterator[Path]:
 def get(session: CliSession, key: str, target: Path, force: bool, as_json: bool) -> None:
     """Fetch an object into FILE, or into a folder under its own name. An incomplete download leaves no file."""
     if target.is_dir():
-        target = target / key.rpartition("/")[2]
+        name = key.rpartition("/")[2]
+        if name in ("", ".", ".."):
+            raise InputError(f"Key {key}", "it names no object", "name one object")
+        target = target / name
     if target.exists() and not force:
         raise InputError(f"{target}", "it exists", "use --force to replace it, or name another file")
     client(session).storage.get(key, target, _progress(key, as_json))
@@ -121,7 +147,7 @@ def get(session: CliSession, key: str, target: Path, force: bool, as_json: bool)
 
 
 @storage_command.command("rm")
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, type=_KEY)
 @click.option("--recursive", is_flag=True, help="Everything below keys that end with /.")
 @yes_option
 @json_option
@@ -139,16 +165,19 @@ def remove(session: CliSession, keys: tuple[str, ...], recursive: bool, yes: boo
 
 
 def _matching(storage: StorageCalls, key: str, recursive: bool) -> list[str]:
-    """The objects that a key names. Raises InputError for a folder without --recursive."""
+    """The objects that a key names; the folder itself if it is empty. Raises InputError for one without --recursive."""
     if not key.endswith("/"):
         return [key]
     if not recursive:
         raise InputError(f"Key {key}", "it is a folder", "use --recursive to delete everything below it")
-    return [each.key for page in storage.pages(key) for each in page.objects]
+    if objects := [each.key for page in storage.pages(key) for each in page.objects]:
+        return objects
+    beside = storage.pages(key.rstrip("/"), level=True)
+    return [folder for page in beside for folder in page.folders if folder == key]
 
 
 @storage_command.command("url")
-@click.argument("key", metavar="KEY")
+@click.argument("key", metavar="KEY", type=_KEY)
 @click.option("--hours", default=1.0, show_default=True, type=click.FloatRange(0.01, 168), help="How long it is valid.")
 @json_option
 @click.pass_obj

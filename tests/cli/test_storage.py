@@ -76,6 +76,31 @@ def test_a_folder_is_deleted_only_when_that_was_asked_for(xaiva_here: Xaiva, pic
     assert xaiva_here("storage", "ls", "old/", "--recursive", "--json").document["objects"] == []
 
 
+def test_an_empty_folder_can_be_deleted(xaiva_here: Xaiva, running: Running) -> None:
+    folder = running.service.settings.data / "images" / "empty"
+    folder.mkdir(parents=True)
+    assert xaiva_here("storage", "rm", "empty/", "--recursive", "--yes", "--json").document["deleted"] == ["empty/"]
+    assert not folder.exists()
+    again = xaiva_here("storage", "rm", "empty/", "--recursive", "--yes")
+    assert (again.code, "nothing lies there" in again.err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("ls",), ("get", "."), ("rm", "--yes"), ("url",)])
+def test_a_key_that_is_not_utf_8_is_refused(xaiva_here: Xaiva, words: tuple[str, ...]) -> None:
+    command, *rest = words
+    run = xaiva_here("storage", command, "latin-\udce9.jpg", *rest)
+    assert run.code == 2
+    assert "it is not UTF-8" in run.err
+
+
+def test_a_file_whose_name_is_no_key_is_named_before_anything_is_stored(xaiva_here: Xaiva, pictures: Path) -> None:
+    (pictures / "latin-\udce9.jpg").write_bytes(b"")
+    run = xaiva_here("storage", "put", str(pictures), "refused/")
+    assert run.code == 2
+    assert "its name is not UTF-8" in run.err
+    assert xaiva_here("storage", "ls", "refused/", "--json").document["folders"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -83,6 +108,7 @@ def test_a_folder_is_deleted_only_when_that_was_asked_for(xaiva_here: Xaiva, pic
         (("put", "{folder}", "normal"), "cannot have one key"),
         (("get", "normal/none.jpg", "{missing}"), "no such object"),
         (("put", "{file}", "a/../b"), "contains . or .."),
+        (("get", "normal/", "{folder}"), "names no object"),
     ],
 )
 def test_what_cannot_be_done_is_said(xaiva_here: Xaiva, pictures: Path, words: tuple[str, ...], why: str) -> None:
