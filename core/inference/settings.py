@@ -26,8 +26,8 @@ def _check_zone(name: str) -> str:
 
 
 def _check_prefix(prefix: str) -> str:
-    if any(part in ("", ".", "..") for part in prefix.split("/")):
-        raise ValueError("write folders such as inspection/good, without a / at either end")
+    if any(not part or part.startswith(".") for part in prefix.split("/")):
+        raise ValueError("write folders such as inspection/good, none of them hidden, without a / at either end")
     return prefix
 
 

@@ -36,7 +36,7 @@ def test_prefixes_lead_to_keys_of_the_same_product() -> None:
     assert layout.normal_prefix("bolt").startswith(layout.prefix(NORMAL))
 
 
-@pytest.mark.parametrize("prefix", ["/normal", "normal/", "a//b", "../normal", "."])
+@pytest.mark.parametrize("prefix", ["/normal", "normal/", "a//b", "../normal", ".", ".good", "line/.good"])
 def test_a_prefix_that_leads_elsewhere_is_refused(prefix: str) -> None:
     with pytest.raises(InputError, match="XAIVA_NORMAL_PREFIX"):
         read_settings({"XAIVA_NORMAL_PREFIX": prefix}, Path("/data"))
