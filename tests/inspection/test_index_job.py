@@ -93,6 +93,7 @@ def test_every_stage_is_reported_with_its_products(settings: ServiceSettings, im
     assert order == ["load", "fetch", "decode", "embed", "index", "publish"]
     assert all(stage.state in (StageState.DONE, StageState.CACHED) for stage in stages.values())
     assert {"fetch", "decode", "embed", "index", "publish"} == result["seconds"].keys()
+    assert stages["embed"].detail == "cpu"  # where it ran stays in the history
 
 
 def test_a_second_run_computes_only_what_is_new(settings: ServiceSettings, images: Path) -> None:

@@ -77,13 +77,13 @@ class StageBoard:
             self._set(f"{stage}/{product}", total=total)
         self._set(stage, total=sum(totals.values()))
 
-    def finish(self, stage: str, detail: str = "") -> None:
+    def finish(self, stage: str) -> None:
         """End a stage and its products."""
         with self._lock:
             parts = [part.id for part in self._stages.values() if part.parent == stage]
         for part in parts:
             self._set(part, state=StageState.DONE, ended=time.time())
-        self._set(stage, state=StageState.DONE, detail=detail, ended=time.time())
+        self._set(stage, state=StageState.DONE, ended=time.time())
 
     @contextmanager
     def busy(self, stage: str) -> Iterator[None]:
