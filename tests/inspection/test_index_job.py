@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.errors import Cancelled, InputError, XaivaError
 from core.inference.inspection import index_job, rollback_job
@@ -127,6 +128,18 @@ def test_files_that_cannot_be_used_are_named_and_the_job_goes_on(colours: Servic
         "normal/loose.jpg": "it lies in no folder of a product",
     }
     assert result["findings_total"] == 3
+
+
+def test_a_picture_that_the_encoder_cannot_tell_is_named_and_the_job_goes_on(
+    colours: ServiceSettings, images: Path
+) -> None:
+    fill(images)
+    put(images, "normal/bolt/3 black.jpg", Image.new("RGB", (64, 48)))  # its mean colour has no direction
+    progress = Recorder()
+    result = _run(colours, progress=progress)
+    assert (result["pictures"], result["findings_total"]) == (12, 1)
+    assert result["findings"][0]["what"] == "normal/bolt/3 black.jpg"
+    assert progress.last()["embed"].done == 13
 
 
 def test_too_many_unusable_files_fail_the_job_and_name_the_first(colours: ServiceSettings, images: Path) -> None:

@@ -161,14 +161,24 @@ class ImageEncoder:
         return self.embed_prepared([self.prepare(picture) for picture in pictures])
 
     def embed_prepared(self, prepared: Sequence[Picture]) -> Vectors:
-        """The vectors of pictures that `prepare` returned. Raises XaivaError."""
-        vectors = [self._run(prepared[start : start + self._batch]) for start in range(0, len(prepared), self._batch)]
-        return np.concatenate(vectors) if vectors else np.zeros((0, self._dimension), np.float32)
+        """The vectors of pictures that `prepare` returned. Raises XaivaError, also if one of them has none."""
+        vectors, usable = self.embed_usable(prepared)
+        if not usable.all():
+            raise XaivaError(f"Model {self.files.path.name}", "it returned no usable vector for a picture", HELP_PAGE)
+        return vectors
+
+    def embed_usable(self, prepared: Sequence[Picture]) -> tuple[Vectors, NDArray[np.bool_]]:
+        """As `embed_prepared`, and for which pictures the model returned a vector; the others have zeros."""
+        parts = [self._run(prepared[start : start + self._batch]) for start in range(0, len(prepared), self._batch)]
+        if not parts:
+            return np.zeros((0, self._dimension), np.float32), np.zeros(0, np.bool_)
+        vectors, usable = zip(*parts, strict=True)
+        return np.concatenate(vectors), np.concatenate(usable)
 
     def close(self) -> None:
         self._engine.close()
 
-    def _run(self, prepared: Sequence[Picture]) -> Vectors:
+    def _run(self, prepared: Sequence[Picture]) -> tuple[Vectors, NDArray[np.bool_]]:
         declared = self.files.description
         inputs = {declared.input.name: np.stack([prepare_input(declared.input, picture) for picture in prepared])}
         with self._running:
@@ -182,16 +192,16 @@ class ImageEncoder:
             answer = np.concatenate([answer.mean(axis=1), answer.max(axis=1), answer.min(axis=1)], axis=1)
         return self._to_unit(answer)
 
-    def _to_unit(self, answer: Vectors) -> Vectors:
-        lengths = np.linalg.norm(answer, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all() or not lengths.all():
-            raise XaivaError(f"Model {self.files.path.name}", "it returned no usable vector for a picture", HELP_PAGE)
+    def _to_unit(self, answer: Vectors) -> tuple[Vectors, NDArray[np.bool_]]:
+        lengths = np.linalg.norm(answer, axis=1)
+        usable = np.isfinite(lengths) & (lengths > 0)
+        answer, lengths = np.where(usable[:, None], answer, 0), np.where(usable, lengths, 1)
         if self.files.description.output.normalise:
-            return np.asarray(answer / lengths, np.float32)
+            return np.asarray(answer / lengths[:, None], np.float32), usable
         if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
-            why = f"it is false, but a vector has the length {float(lengths[0, 0]):.3g}"
+            why = f"it is false, but a vector has the length {float(lengths[0]):.3g}"
             raise InputError(f"{self.files.path.with_suffix('.json')}: output.normalise", why, "set it to true")
-        return answer
+        return answer, usable
 
 
 def find_encoder(settings: ServiceSettings, name: str | None = None) -> EncoderFiles:

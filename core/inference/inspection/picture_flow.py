@@ -241,10 +241,14 @@ class PictureFlow:
 
     def _embed(self, batch: list[_Prepared]) -> None:
         with self._board.busy(EMBED):
-            vectors = self._encoder.embed_prepared([item.pixels for item in batch])
-            self._cache.add({item.sha256: vector for item, vector in zip(batch, vectors, strict=True)})
-        for item, vector in zip(batch, vectors, strict=True):
-            self._embedded.append(EmbeddedPicture(item.place, item.etag, item.sha256, vector, new=True))
+            vectors, usable = self._encoder.embed_usable([item.pixels for item in batch])
+            found = list(zip(batch, vectors, usable, strict=True))
+            self._cache.add({item.sha256: vector for item, vector, is_usable in found if is_usable})
+        for item, vector, is_usable in found:
+            if is_usable:
+                self._embedded.append(EmbeddedPicture(item.place, item.etag, item.sha256, vector, new=True))
+            else:
+                self._report(item.place.key, "the encoder returned no usable vector for it")
             self._board.add(EMBED, item.place.product)
 
     def _report(self, key: str, why: str) -> None:
