@@ -120,6 +120,8 @@ class ServiceStatus(ResponseModel):
     outbox: OutboxStatus = OutboxStatus()
     storage: StorageStatus = StorageStatus()
     inspect_folder: InspectFolderStatus = InspectFolderStatus()
+    inspections_refused: int = 0
+    """Inspections that the database refused, or whose file is damaged: `inspection/waiting/*.refused`."""
     newest_event: str = ""
     """The id of the newest event."""
     unacknowledged: int = 0

@@ -56,6 +56,9 @@ def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
     if folder.state not in ("", "off"):
         what = f"{folder.inspected} inspected, {folder.failed} failed, {folder.waiting} waiting"
         yield "drop folder", folder.state, what, folder.why
+    if status.inspections_refused:
+        why = "the log says why; the files are inspection/waiting/*.refused in the data folder"
+        yield "inspections", "failing", f"{status.inspections_refused} refused by the database", why
 
 
 def _print_models(ledger: LedgerStatus) -> None:

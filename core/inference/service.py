@@ -200,6 +200,7 @@ class InferenceService:
             outbox=self.notifier.status(),
             storage=self.media.status(),
             inspect_folder=self.inspection.folder_status(),
+            inspections_refused=self.inspection.refused(),
             newest_event=newest,
             unacknowledged=unacknowledged,
             zone=self.settings.zone,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from datetime import datetime, time, timedelta, timezone
@@ -24,11 +23,9 @@ from core.api_schema import (
 )
 from core.errors import InputError
 from core.inference.database.engine import Database
-from core.inference.database.errors import DatabaseError
 from core.inference.database.models import InspectionRow, ProductRow
 from core.inference.events.ids import new_id
 from core.inference.inspection import picture_store
-from core.inference.inspection.inspection_log import InspectionLog
 from core.inference.inspection.inspections import InspectionStore, UnknownInspection
 from core.inference.inspection.picture_store import InspectionRetention, PictureGone, PictureStore
 from core.inference.inspection.products import ProductStore, read_product_settings
@@ -206,35 +203,3 @@ def test_a_chore_that_hangs_or_fails_stops_neither_the_retention_nor_the_others(
         release.set()
         retention.stop()
     assert list(pictures.files()) == []
-
-
-# -- inspections that wait for the database ---------------------------------------------------------------------------
-
-
-def test_a_waiting_inspection_that_is_refused_is_set_aside_and_the_next_is_stored(
-    store: InspectionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    log = InspectionLog(store, tmp_path)
-    values = {"product": "screw", "at": NOW, "score": 0.2, "threshold": 0.5, "bank": 1, "verdict": Verdict.NORMAL}
-    refused, null, twice, good = (Inspection.model_validate({**values, "id": new_id()}) for _ in range(4))
-
-    def down(*_args: object, **_fields: object) -> None:
-        raise DatabaseError("Database", "it does not answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "add", down)
-        for inspection in (refused, null, twice, good):
-            assert log.add(inspection, heat_map=b"PNG", kept="", source="")
-    (tmp_path / "0.json").write_text("[]")
-    add(store, id=twice.id)  # a crash after it was stored
-    for inspection, source in ((refused, "\ud800"), (null, None)):
-        file = tmp_path / f"{inspection.id}.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), "source": source}))
-    assert log.catch_up() == 2
-    assert store.get(good.id).inspection == good
-    names = {path.name for path in tmp_path.iterdir()}
-    assert {"0.refused", f"{refused.id}.refused", f"{null.id}.refused"} <= names
-    assert not list(tmp_path.glob("*.json"))
-    assert caplog.text.count("set aside") == 3
-    assert log.catch_up() == 0
-    assert caplog.text.count("set aside") == 3

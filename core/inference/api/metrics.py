@@ -48,6 +48,7 @@ _SERVICE_METRICS: tuple[_Metric[ServiceStatus], ...] = (
     _Metric("outbox_waiting", "Notifications waiting", lambda it: it.outbox.waiting),
     _Metric("outbox_sent", "Notifications sent", lambda it: it.outbox.sent),
     _Metric("outbox_given_up", "Notifications given up", lambda it: it.outbox.given_up),
+    _Metric("inspections_refused", "Inspections that the database refused", lambda it: it.inspections_refused),
     _Metric("storage_used_bytes", "Clips and pictures on disk", lambda it: it.storage.used),
     _Metric("storage_free_bytes", "Free on their disk", lambda it: it.storage.free),
     _Metric("models_bytes", "Measured memory of the models", lambda it: it.ledger.ours if it.ledger else None),

@@ -40,6 +40,7 @@ def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
             "storage": StorageStatus(free=storage.free, state=storage.state, why=storage.why),
             "outbox": OutboxStatus(),
             "inspect_folder": status.inspect_folder if caller.sees(INSPECTION) else InspectFolderStatus(),
+            "inspections_refused": status.inspections_refused if caller.sees(INSPECTION) else 0,
             "newest_event": newest[0].id if newest else "",
             "unacknowledged": service.events.unacknowledged(caller.access),
         }

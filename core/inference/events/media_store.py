@@ -53,7 +53,7 @@ class MediaStore:
         """As `clip_path`, and creates its folder. Raises XaivaError when that fails."""
         path = self.clip_path(event)
         try:
-            self._check_room()
+            check_room(self.folder)
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._write_error(path, error) from error
@@ -63,7 +63,7 @@ class MediaStore:
         """Save a snapshot, replacing an older one. Raises XaivaError when the disk refuses it."""
         path = self.snapshot_path(event)
         try:
-            self._check_room()
+            check_room(self.folder)
             write_atomic(path, jpeg)
         except OSError as error:
             raise self._write_error(path, error) from error
@@ -100,10 +100,6 @@ class MediaStore:
         used = sum(file.bytes for file in files)
         return StorageStatus(clips=clips, used=used, free=free, state="full" if why else "ok", why=why)
 
-    def _check_room(self) -> None:
-        if shutil.disk_usage(nearest_existing(self.folder)).free < SPOOL_RESERVE_BYTES:
-            raise OSError(errno.ENOSPC, "No space left on device; the rest is reserved for events")
-
     def _path(self, event: Event | str, suffix: str) -> Path:
         event = event.id if isinstance(event, Event) else event
         return self.folder / f"{time_of_id(event):%Y-%m-%d}" / f"{event}{suffix}"
@@ -115,6 +111,12 @@ class MediaStore:
         return XaivaError(
             f"{path}", why, write_remedy(error, "free space on that disk, or keep less with XAIVA_CLIPS_GB")
         )
+
+
+def check_room(folder: Path, size: int = 0) -> None:
+    """Raise OSError unless a file of `size` bytes in that folder leaves room for the spool."""
+    if shutil.disk_usage(nearest_existing(folder)).free < SPOOL_RESERVE_BYTES + size:
+        raise OSError(errno.ENOSPC, "No space left on device; the rest is reserved for events")
 
 
 def nearest_existing(folder: Path) -> Path:

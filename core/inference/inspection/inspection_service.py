@@ -6,7 +6,6 @@ import base64
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
@@ -24,7 +23,6 @@ from core.api_schema import (
 from core.api_schema.event_types import DEFECT, INSPECTION
 from core.errors import XaivaError
 from core.inference.database.engine import Database
-from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
 from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.catalogue import Catalogue
@@ -106,6 +104,10 @@ class InspectionService:
     def folder_status(self) -> InspectFolderStatus:
         """The state of the drop folder."""
         return self._drop_folder.status() if self._drop_folder else InspectFolderStatus()
+
+    def refused(self) -> int:
+        """How many inspections were set aside because they cannot be stored."""
+        return self._log.refused
 
     def count_pictures(self) -> None:
         """Count the pictures in the storage soon."""
@@ -245,7 +247,5 @@ class InspectionService:
 
     def _inspect_file(self, product: str, picture: bytes, part: str, source: str) -> Inspection:
         """Inspect a picture of the drop folder, unless a crash came between its inspection and its result."""
-        known = None
-        with suppress(DatabaseError):  # a line does not wait for the database
-            known = self.inspections.of_source(source)
+        known = self._log.of_source(source)
         return known or self.inspect(product, picture, part=part, neighbours=3, heat_map=False, source=source)
