@@ -19,6 +19,7 @@ from core.inference.api import storage as api_storage
 from core.inference.storage.folder import Folder
 from core.service_client import Forbidden, ServiceClient, ServiceError
 from tests.api.serving import TOKEN, Running, served
+from tests.support.faulty_proxy import Fault, faulty_proxy
 from tests.support.object_storage import ENVIRONMENT, SECRET, S3Server
 
 HANGUL = "normal/뚜껑 1/사진 #1+a%2Fb.jpg"
@@ -110,6 +111,90 @@ def test_a_signed_address_of_a_folder_expires_and_cannot_be_changed(
     later = time.time() + 61
     monkeypatch.setattr(time, "time", lambda: later)
     assert httpx.get(url).status_code == 404
+
+
+def ask(url: str, **headers: str) -> httpx.Response:
+    return httpx.get(url, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=30)
+
+
+def check_ranges(url: str, content: bytes, **login: str) -> None:
+    size = len(content)
+    whole = ask(url, **login)
+    assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, content, "bytes")
+    tag = whole.headers["etag"]
+    for byte_range, first, end in (
+        ("bytes=0-9", 0, 10),
+        (f"bytes={size - 10}-", size - 10, size),
+        ("bytes=-5", size - 5, size),
+        (f"bytes=-{size + 1}", 0, size),
+        (f"bytes=7-{size + 1}", 7, size),
+    ):
+        for condition in ({}, {"If_Range": tag}):
+            part = ask(url, Range=byte_range, **condition, **login)
+            assert (part.status_code, part.content) == (206, content[first:end]), byte_range
+            assert part.headers["content-range"] == f"bytes {first}-{end - 1}/{size}"
+            assert part.headers["content-length"] == str(end - first)
+            assert part.headers["etag"] == tag
+    other = ask(url, Range="bytes=5-9", If_Range='"older"', **login)
+    assert (other.status_code, other.content) == (200, content)
+    for wrong in (f"bytes={size}-", "bytes=9-5", "bytes=0-1,5-6", "bytes=-0", "lines=1-2", "bytes=", "bytes=a-b", ""):
+        refused = ask(url, Range=wrong, **login)
+        assert (refused.status_code, refused.json()["what"]) == (416, "Range"), wrong
+        assert refused.headers["content-range"] == f"bytes */{size}"
+
+
+def test_a_part_of_an_object_is_sent_on_request(running: Running, source: Path) -> None:
+    running.client().storage.put(HANGUL, source)
+    url = str(httpx.URL(f"{running.url}/storage/object", params={"key": HANGUL}))
+    check_ranges(url, source.read_bytes(), Authorization=f"Bearer {TOKEN}")
+
+
+def test_a_signed_address_of_a_folder_gives_a_part_of_the_object(in_folder: Running, source: Path) -> None:
+    storage = in_folder.client().storage
+    storage.put("part.jpg", source)
+    url = storage.url("part.jpg", 60).url
+    check_ranges(url, source.read_bytes())
+    assert ask(f"{url}0", Range="bytes=0-9").status_code == 404
+
+
+def test_no_part_of_an_empty_object_can_be_had(in_folder: Running, source: Path) -> None:
+    source.write_bytes(b"")
+    storage = in_folder.client().storage
+    storage.put("empty", source)
+    url = storage.url("empty", 60).url
+    assert (ask(url).status_code, ask(url).content) == (200, b"")
+    assert [ask(url, Range=each).status_code for each in ("bytes=0-", "bytes=-1")] == [416, 416]
+
+
+def test_more_refused_ranges_than_transfers_hold_none(in_folder: Running, source: Path) -> None:
+    storage = in_folder.client().storage
+    storage.put("part.jpg", source)
+    url = storage.url("part.jpg", 60).url
+    for _ in range(api_storage.OPEN_TRANSFERS.limit + 1):
+        assert ask(url, Range="bytes=9-5").status_code == 416
+    assert ask(url).status_code == 200
+
+
+def test_an_object_that_is_replaced_is_sent_whole(in_folder: Running, source: Path) -> None:
+    storage = in_folder.client().storage
+    storage.put("part.jpg", source)
+    url = storage.url("part.jpg", 60).url
+    tag = ask(url).headers["etag"]
+    source.write_bytes(b"another one")
+    storage.put("part.jpg", source)
+    answer = ask(url, Range="bytes=5-", If_Range=tag)
+    assert (answer.status_code, answer.content) == (200, b"another one")
+
+
+def test_a_cut_object_goes_on_where_it_was_cut(in_folder: Running, source: Path, tmp_path: Path) -> None:
+    in_folder.client().storage.put("cut.jpg", source)
+    port = int(in_folder.url.rsplit(":", 1)[1])
+    with faulty_proxy(port, Fault(("GET /storage/object?",), cut=2 << 20)) as proxy:
+        client = ServiceClient(f"http://127.0.0.1:{proxy.port}", 10, token=TOKEN)
+        client.storage.get("cut.jpg", tmp_path / "back.jpg")
+        asked = [byte_range for _, path, byte_range in proxy.requests if path.startswith("/storage/object?")]
+    assert (tmp_path / "back.jpg").read_bytes() == source.read_bytes()
+    assert asked == ["", f"bytes={2 << 20}-"]
 
 
 def test_a_stored_page_is_never_shown_as_a_page(in_folder: Running, source: Path) -> None:

@@ -52,7 +52,11 @@ class NotReady(XaivaError):
 
 
 class RangeNotSatisfiable(InputError):
-    """The requested byte range does not exist."""
+    """The requested byte range does not exist. `size`: bytes that there are."""
+
+    def __init__(self, size: int, why: str, remedy: str) -> None:
+        super().__init__("Range", why, remedy)
+        self.size = size
 
 
 # The first match counts.
@@ -148,6 +152,8 @@ def _headers(error: XaivaError) -> dict[str, str] | None:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, JobBusy):
         return {"Location": f"/jobs/{error.holder}"}
+    if isinstance(error, RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
     return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
@@ -18,13 +17,13 @@ from core.files import read_regular
 from core.inference.api import pictures
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
 from core.inference.api.cameras import Width
-from core.inference.api.errors import NotFound, NotReady, RangeNotSatisfiable
+from core.inference.api.errors import NotFound, NotReady
 from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
+from core.inference.api.ranges import ByteRange, IfRange, read_range
 from core.inference.api.threads import FILES, ResponseLimit, routes_in
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(FILES))
 
-_RANGE = re.compile(r"^bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))$", re.ASCII)
 _VIDEO: dict[str, Any] = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
 _CLIP: ResponseDocs = {
     200: {"description": "The clip", **_VIDEO},
@@ -63,8 +62,8 @@ def clip(
     service: Service,
     caller: CurrentCaller,
     event: EventId,
-    byte_range: Annotated[str | None, Header(alias="Range", max_length=100)] = None,
-    if_range: Annotated[str | None, Header(max_length=200)] = None,
+    byte_range: ByteRange = None,
+    if_range: IfRange = None,
 ) -> Response:
     """The clip as MP4, with a single `Range` of bytes. 409 while it is being recorded."""
     visible = visible_event(service, caller, event)
@@ -72,15 +71,15 @@ def clip(
     if visible.clip.state == "recording":
         raise NotReady(f"Clip of event {event}", "it is still being recorded", "try again when its state is done")
     file_status = _file_status(path, visible)
-    if byte_range is not None:
-        _check_range(byte_range, None if if_range else file_status.st_size)
-    return ClipDownload(
+    response = ClipDownload(
         path,
         media_type="video/mp4",
         filename=f"{visible.camera}-{visible.id}.mp4",
         stat_result=file_status,
         headers={"Cache-Control": "private, no-cache"},
     )
+    read_range(byte_range, if_range, response.headers["etag"], file_status.st_size)  # what cannot be sent is refused
+    return response
 
 
 def _file_status(path: Path, event: Event) -> os.stat_result:
@@ -92,13 +91,3 @@ def _file_status(path: Path, event: Event) -> os.stat_result:
         why = event.clip.why or "there is none"
         raise NotFound(f"Clip of event {event.id}", why, "it may have been removed to make room")
     return status
-
-
-def _check_range(byte_range: str, size: int | None) -> None:
-    """Raise RangeNotSatisfiable unless it is a single range that starts before `size` (None: unknown)."""
-    match = _RANGE.match(byte_range)
-    if match is None or (match[2] and int(match[1]) > int(match[2])):
-        raise RangeNotSatisfiable("Range", "it is not a single byte range", "write it as bytes=FIRST-LAST")
-    first = int(match[1]) if match[1] else 0
-    if size is not None and (first >= size or match[3] == "0"):
-        raise RangeNotSatisfiable("Range", f"the clip has {size} bytes", "request bytes before its end")

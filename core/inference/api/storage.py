@@ -34,8 +34,9 @@ from core.disk_space import check_space
 from core.errors import InputError, XaivaError
 from core.files import CHUNK_BYTES
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, public, require_inspection, require_role
-from core.inference.api.errors import NotFound
+from core.inference.api.errors import NotFound, RangeNotSatisfiable
 from core.inference.api.middleware import MAX_OBJECT_BYTES
+from core.inference.api.ranges import ByteRange, IfRange, read_range
 from core.inference.api.threads import OBJECT_STORAGE, ResponseLimit, routes_in, run_in
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
@@ -48,18 +49,12 @@ MAX_PAGE = 1000
 _PURPOSE = "an object that goes over the service"
 OPEN_TRANSFERS = ResponseLimit("Transfers of objects", 8)
 _SHOWN_KINDS = frozenset(("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif"))
+_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 _CONTENT: ResponseDocs = {
-    200: {
-        "description": "The object",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
+    200: {"description": "The object", **_BYTES},
+    206: {"description": "The bytes of the object in `Range`", **_BYTES},
 }
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": False,  # an empty object is one, too
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
+_BODY: dict[str, Any] = {"requestBody": {"required": False, **_BYTES}}  # an empty object is one, too
 Key = Annotated[str, Query(min_length=1, max_length=1024)]
 
 
@@ -100,10 +95,12 @@ def objects(
     )
 
 
-@router.get("/object", response_class=Response, **require_role(Role.VIEWER, 403, 404, content=_CONTENT))
-async def download(service: Service, storage: Storage, key: Key) -> Response:
-    """The content of an object: at most 512 MiB."""
-    return await _send(service.settings.data, storage, key)
+@router.get("/object", response_class=Response, **require_role(Role.VIEWER, 403, 404, 416, content=_CONTENT))
+async def download(
+    service: Service, storage: Storage, key: Key, byte_range: ByteRange = None, if_range: IfRange = None
+) -> Response:
+    """The content of an object, with a single `Range` of bytes: at most 512 MiB."""
+    return await _send(service.settings.data, storage, key, byte_range, if_range)
 
 
 @router.put("/object", openapi_extra=_BODY, **require_role(Role.OPERATOR, 409))
@@ -135,28 +132,30 @@ def url(storage: Storage, body: SignedUrlRequest) -> SignedUrl:
     return SignedUrl(url=address, expires=datetime.now(timezone.utc) + timedelta(seconds=body.seconds))
 
 
-@router.get("/signed", response_class=Response, **public(404, content=_CONTENT))
+@router.get("/signed", response_class=Response, **public(404, 416, content=_CONTENT))
 async def signed(
     service: Service,
     key: Key,
     expires: Annotated[int, Query(ge=0, le=1 << 40)],
     signature: Annotated[str, Query(max_length=100)],
+    byte_range: ByteRange = None,
+    if_range: IfRange = None,
 ) -> Response:
-    """The object of an address that `POST /storage/url` gave. 404 once it has expired."""
+    """The object of an address that `POST /storage/url` gave, with a single `Range`. 404 once it has expired."""
     storage = service.storage
     valid = isinstance(storage, Folder) and await run_in(
         OBJECT_STORAGE, partial(storage.is_signed, key, expires, signature)
     )
     if not valid:
         raise NotFound("Address", "it is not valid, or no longer", "ask for another one")
-    return await _send(service.settings.data, storage, key)
+    return await _send(service.settings.data, storage, key, byte_range, if_range)
 
 
 class _Content(StreamingResponse):
-    """The content of an open file, which is closed at the end, however it ends."""
+    """These bytes of an open file, which is closed at the end, however it ends."""
 
-    def __init__(self, file: BinaryIO, size: int, slot: contextlib.ExitStack, **options: Any) -> None:
-        super().__init__(_pieces(file, size), **options)
+    def __init__(self, file: BinaryIO, wanted: range, slot: contextlib.ExitStack, **options: Any) -> None:
+        super().__init__(_pieces(file, wanted), **options)
         self._file = file
         self._slot = slot
 
@@ -168,18 +167,31 @@ class _Content(StreamingResponse):
                 await asyncio.to_thread(self._file.close)
 
 
-async def _send(data: Path, storage: ObjectStorage, key: str) -> Response:
+async def _send(data: Path, storage: ObjectStorage, key: str, byte_range: str | None, if_range: str | None) -> Response:
     """A response with the object, which is fetched whole first: an error is then an answer, and not a cut body."""
     with contextlib.ExitStack() as slot:
         slot.enter_context(OPEN_TRANSFERS.slot())
         file, info = await run_in(OBJECT_STORAGE, partial(_open, data, storage, key))
-        kind = mimetypes.guess_type(key)[0]
+        etag = f'"{info.etag}"' if info.etag else ""
+        try:
+            part = read_range(byte_range, if_range, etag, info.size)
+        except RangeNotSatisfiable:
+            await asyncio.to_thread(file.close)
+            raise
+        wanted = range(info.size) if part is None else part
         headers = {
-            "Content-Length": str(info.size),
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(len(wanted)),
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(key.rpartition('/')[2], safe='')}",
         }
+        if etag:
+            headers["ETag"] = etag
+        if part is not None:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{info.size}"
+        kind = mimetypes.guess_type(key)[0]
         shown = kind if kind in _SHOWN_KINDS else "application/octet-stream"
-        return _Content(file, info.size, slot.pop_all(), media_type=shown, headers=headers)
+        code = 200 if part is None else 206
+        return _Content(file, wanted, slot.pop_all(), status_code=code, media_type=shown, headers=headers)
 
 
 def _open(data: Path, storage: ObjectStorage, key: str) -> tuple[BinaryIO, ObjectInfo]:
@@ -225,8 +237,10 @@ def _temporary(data: Path, size: int) -> BinaryIO:
         return tempfile.TemporaryFile(dir=data)
 
 
-def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The first `size` bytes: a file of a folder may grow meanwhile."""
+def _pieces(file: BinaryIO, wanted: range) -> Iterator[bytes]:
+    """These bytes, and not to the end: a file of a folder may grow meanwhile."""
+    file.seek(wanted.start)
+    size = len(wanted)
     while size and (piece := file.read(min(size, CHUNK_BYTES))):
         size -= len(piece)
         yield piece
