@@ -1,8 +1,9 @@
 """Decides which queued operations start and why the others wait: a pure function of the queue and the capacity.
 
-The order is by priority, then by place in the queue. An operation starts when each of its resources has room. One that
-has to wait claims its share of all its resources, so that no later one overtakes it on any of them; an operation that
-uses other resources does not wait for it. One that could not be started just now is passed over for some seconds.
+The order is by priority, then by place in the queue, but a higher priority overtakes only so many that came before, so
+everything starts in the end. An operation starts when each of its resources has room. One that has to wait claims its share
+of all its resources, so that none behind it overtakes it on any of them; an operation that uses other resources does
+not wait for it. One that could not be started just now is passed over for some seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 START_PAUSE_SECONDS = 4.0  # how long an operation that could not be started waits before the next try
+MAX_OVERTAKEN = 50  # requests that came before and that one priority more overtakes
 MAX_USERS_NAMED = 3  # how many operations that use a resource are named as the reason
 
 
@@ -31,6 +33,11 @@ class QueueEntry:
     """Whether it runs or is being started, and so uses its resources."""
     pause: float = 0
     """Seconds before which it is not started, because it could not be started just now."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What is less goes first: a priority counts as that many places."""
+        return self.position - self.priority * MAX_OVERTAKEN, self.position
 
     def named(self) -> str:
         """The number and the title."""
@@ -61,7 +68,7 @@ def plan_dispatch(entries: Iterable[QueueEntry], capacity: Mapping[str, int]) ->
             plan.reasons[entry.id] = f"could not be started; tried again in {math.ceil(entry.pause)} s"
         else:
             waiting.append(entry)
-    for entry in sorted(waiting, key=lambda entry: (-entry.priority, entry.position, entry.id)):
+    for entry in sorted(waiting, key=lambda entry: entry.order):
         need = Counter(entry.resources)
         short = [name for name, count in need.items() if used[name] + count > capacity.get(name, 1)]
         if not short:

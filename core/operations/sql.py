@@ -38,7 +38,7 @@ CREATE TABLE operation (
     failure          TEXT,                        -- JSON object
     priority         INTEGER NOT NULL DEFAULT 0,  -- a higher one is started first
     resources        TEXT    NOT NULL DEFAULT '[]', -- JSON list of the resources it uses while it runs
-    position         INTEGER NOT NULL DEFAULT 0,  -- its place in the queue among those of its priority
+    position         INTEGER NOT NULL DEFAULT 0,  -- its place in the queue, counted over all priorities
     request_key      TEXT    NOT NULL DEFAULT '', -- names the request that started it; '' for none
     failures         INTEGER NOT NULL DEFAULT 0,  -- attempts that failed since somebody requested it
     crashes          INTEGER NOT NULL DEFAULT 0,  -- how many of these were crashes of its own process

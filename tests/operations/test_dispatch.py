@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.operations.dispatch import QueueEntry, lacking_resource, plan_dispatch
+from core.operations.dispatch import MAX_OVERTAKEN, QueueEntry, lacking_resource, plan_dispatch
 
 CAPACITY = {"cpu": 2}
 RESOURCES = st.sampled_from([(), ("cpu",), ("gpu:0",), ("cpu", "gpu:0"), ("cpu", "cpu"), ("gpu:0", "gpu:1")])
@@ -36,6 +36,18 @@ def test_one_that_needs_two_resources_is_not_overtaken_on_either() -> None:
     plan = plan_dispatch([_entry(1, "gpu:0", held=True), _entry(2, "cpu", "gpu:0"), _entry(3, "cpu")], {})
     assert plan.start == []
     assert plan.reasons[3] == "1 is before it"
+
+
+def test_a_high_priority_goes_first_and_a_low_one_starts_all_the_same() -> None:
+    assert plan_dispatch([_entry(1, "cpu"), _entry(2, "cpu", priority=1)], {}).start == [2]
+    waiting = [_entry(1, "cpu", priority=-1)]
+    started = []
+    for number in range(2, 500):  # a new request with a high priority each time that the resource is free
+        waiting.append(_entry(number, "cpu", priority=1))
+        (first,) = plan_dispatch(waiting, {}).start
+        started.append(first)
+        waiting = [entry for entry in waiting if entry.id != first]
+    assert MAX_OVERTAKEN < started.index(1) <= 2 * MAX_OVERTAKEN
 
 
 def test_what_can_never_start_is_found() -> None:
@@ -76,7 +88,7 @@ class Queue(RuleBasedStateMachine):
         """Nothing that stands behind it has just got a unit of a resource that it still needs and could have used."""
         claimed = Counter(entry.resources)
         for other in (self.entries[number] for number in started):
-            behind = (-other.priority, other.position) > (-entry.priority, entry.position)
+            behind = other.order > entry.order
             if behind and claimed.keys() & set(other.resources):
                 free = {
                     name: CAPACITY.get(name, 1) - count
