@@ -250,17 +250,19 @@ def _print_started(job: Job, as_json: bool) -> None:
 def _print_job(job: Job) -> None:
     from core.errors import XaivaError
     from core.findings import read_finding
+    from core.operations.outcome import format_value, record_table, result_label, without_known_total
 
     state = f"{job.state.word}; {job.why_queued}" if job.why_queued else job.state.word
     output.print_line(f"job {job.id}, {_title(job)}: {state}, {output.seconds(job.seconds)}")
     if job.failure:
         output.print_text(f"  {XaivaError(job.failure.what, job.failure.why, job.failure.remedy)}")
-    for name, value in (job.result or {}).items():
+    for name, value in without_known_total(job.result or {}).items():
         if name == "findings" and isinstance(value, list):
             output.print_findings(map(read_finding, value))
+        elif records := record_table(name, value):
+            output.print_table([title.upper() for title in records[0]], records[1:])
         elif value not in (None, "", [], {}):
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            output.print_line(f"  {name.replace('_', ' ')}: {shown}")
+            output.print_text(f"  {result_label(name)}: " + format_value(value).replace("\n", "\n  "))
 
 
 def _row(job: Job) -> tuple[object, ...]:

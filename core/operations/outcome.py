@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+
+from pydantic import JsonValue
 
 from core.errors import XaivaError
 from core.operations.model import Operation
 
 RESULT_LABELS = {"unlocked": "not locked", "diff": "change"}  # where the label differs from the field of the result
+FINDINGS_TOTAL = "findings_total"
 _COUNTED_LEVELS = ("error", "warning")
 
 
@@ -37,7 +41,28 @@ def format_value(value: object) -> str:
         return ", ".join(f"{key} {format_value(item)}" for key, item in value.items() if item not in (None, "", [], {}))
     if isinstance(value, list):
         return ", ".join(map(format_value, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def without_known_total(result: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The result; the number of its findings only where not all of them are listed."""
+    total, listed = result.get(FINDINGS_TOTAL), len(_as_list(result.get("findings")))
+    is_known = total is None or total == listed
+    return {name: value for name, value in result.items() if name != FINDINGS_TOTAL or not is_known}
+
+
+def record_table(name: str, value: object) -> list[list[str]]:
+    """Records by name, such as what became of each product, as a head and rows of texts; empty for any other value."""
+    if not isinstance(value, dict) or not value or not all(isinstance(record, dict) for record in value.values()):
+        return []
+    fields = dict.fromkeys(field for record in value.values() for field in record)
+    rows = [
+        [key, *("" if record.get(field) is None else format_value(record[field]) for field in fields)]
+        for key, record in value.items()
+    ]
+    return [[result_label(one) for one in (name, *fields)], *rows]
 
 
 def _count_of(count: int, noun: str) -> str:

@@ -62,6 +62,14 @@ def test_the_list_says_how_many_findings_a_job_has(job: Xaiva) -> None:
     assert "2 findings" in job("list", "--kind", "picky").out
 
 
+def test_what_became_of_each_product_is_a_table(job: Xaiva) -> None:
+    shown = [line.split() for line in job("start", "for_each", "--follow").out.splitlines()]
+    assert ["PRODUCTS", "GENERATION", "PUBLISHED", "AUROC", "FAILURE"] in shown
+    assert ["lid", "3", "no"] in shown
+    assert ["cap", "too", "dark"] in shown
+    assert not [line for line in shown if line[:2] == ["findings", "total:"]]
+
+
 def test_a_job_that_fails_is_an_exit_code(job: Xaiva) -> None:
     run = job("start", "fail", "it", "--follow")
     assert run.code == 1

@@ -69,6 +69,8 @@ def test_every_product_gets_a_bank_that_finds_its_defects(
     scratched = put(images, "unseen", 1, 8, "scratch")[0].read_bytes()
     assert bank(context).score(decode(scratched, at_least=bank(context).at_least), network).score > 0.6
     assert bank(context, "금속 판").facts.pictures == 12
+    waiting = [stage.title for stage in progress.stages if stage.state is StageState.WAITING]
+    assert sorted(waiting) == ["plate", "금속 판"]
     last = progress.last()
     assert {last[name].state for name in ("list", "load", "product/plate", "product/금속 판")} == {StageState.DONE}
     parts = {stage.id.rpartition("/")[2] for stage in last.values() if stage.parent == "product/plate"}

@@ -75,6 +75,12 @@ def picky(_context: JobContext, _subject: str, _options: Options, _progress: Pro
     return {"pictures": 7, "findings": [each.model_dump(mode="json") for each in findings], "findings_total": 2}
 
 
+def for_each(_context: JobContext, _subject: str, _options: Options, _progress: Progress) -> Result:
+    """Says what became of two products."""
+    products: Result = {"lid": {"generation": 3, "published": False, "auroc": None}, "cap": {"failure": "too dark"}}
+    return {"products": products, "findings": [], "findings_total": 0}
+
+
 def refuse_bad(_context: JobContext, subject: str, _options: Options) -> None:
     """The check of `checked`."""
     if subject == "bad":
@@ -92,6 +98,7 @@ SAMPLES: dict[str, Kind] = {
     "shaky": Kind(f"{_HERE}:shaky", "Fails once", "anything", computes=False),
     "named": Kind(f"{_HERE}:quick", "Says hello", "anything", options={"name": Option("whose", str)}, computes=False),
     "picky": Kind(f"{_HERE}:picky", "Finds faults", "anything", computes=False),
+    "for_each": Kind(f"{_HERE}:for_each", "Works on two products", "anything", computes=False),
     "checked": Kind(f"{_HERE}:quick", "Is checked", "a word", pattern="[a-z]*", check=f"{_HERE}:refuse_bad"),
 }
 TABLE = place.KindTable({**KINDS, **SAMPLES}, f"{_HERE}:open_place")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.api_schema import IndexStatus, Job, JobState, Product, Products, Verdict
+from core.api_schema import IndexStatus, Job, JobStage, JobState, Product, Products, Verdict
 from core.api_schema.base import LENIENT
 from core.errors import XaivaError
 from core.service_client import Forbidden
@@ -101,6 +101,37 @@ def test_a_job_in_one_line(identifier: int, shown: str) -> None:
 def test_a_job_of_a_list_in_one_line_says_how_many_findings_it_has() -> None:
     job = the_job(41).model_copy(update={"failure": None, "result": {"generation": 5, "findings_total": 2}})
     assert job_format.summary(job) == "2 findings, generation 5"
+
+
+@pytest.mark.parametrize("width", [36, 76])
+def test_what_became_of_each_product_is_a_line(width: int) -> None:
+    facts = {"generation": 4, "published": True, "pictures": 209, "defects": 63, "auroc": None, "seconds": 1.25}
+    why = "The memory bank of 병: 8 of 9 files cannot be used, and 20% are allowed"
+    result = {"products": {"병 ø40": facts, "cap": {"failure": why}}, "failed": 1, "findings_total": 300}
+    job = sample.job(50, "banks", "", JobState.DONE, 0, 42).model_copy(update={"result": result})
+    lines = job_format.detail(job, NOW, width)
+    assert max(map(width_of, lines)) <= width
+    shown = [line.split() for line in words(lines).splitlines()]
+    assert ["병", "ø40"] in [line[:2] for line in shown]
+    assert ["cap", "The", "memory"] in [line[:3] for line in shown]
+    assert ["findings", "total", "300"] in shown
+
+
+def test_of_many_products_the_one_under_way_comes_first() -> None:
+    stages = [JobStage(id="list", title="List", state="done", started=NOON + 1, ended=NOON + 2)]
+    for number in range(60):
+        state = "done" if number < 40 else "running" if number == 40 else "waiting"
+        started, ended = NOON + 2 + number if number <= 40 else 0, NOON + 3 + number if number < 40 else 0
+        product = JobStage(id=f"p{number}", title=f"part {number}", state=state, started=started, ended=ended)
+        step = {"id": f"p{number}/coreset", "title": "Select the coreset", "parent": product.id}
+        stages += [product, product.model_copy(update=step)] if number <= 40 else [product]
+    job = sample.job(50, "banks", "", JobState.RUNNING, 0, 42).model_copy(update={"stages": stages})
+    shown = words(job_format.detail(job, NOW, 76)).splitlines()
+    assert "41 of 61 stages" in shown[0]
+    assert [" ".join(line.split()[:3]) for line in shown[1:4]] == ["▶ part 40", "▶ Select the", "✓ List 1"]
+    assert [line for line in shown if "coreset" in line] == [shown[2]]
+    done = job.model_copy(update={"state": JobState.DONE})
+    assert sum("coreset" in line for line in words(job_format.detail(done, NOW, 76)).splitlines()) == 41
 
 
 def test_stages_of_two_jobs_stand_side_by_side_also_those_of_one_alone() -> None:

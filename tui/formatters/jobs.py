@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from core.api_schema import Job, JobQuery, JobStage, JobState
 from core.operations.model import Operation, OperationFailure, OperationState
-from core.operations.outcome import format_value, result_label, summarize_outcome
+from core.operations.outcome import (
+    FINDINGS_TOTAL,
+    format_value,
+    result_label,
+    summarize_outcome,
+    without_known_total,
+)
 from core.progress import Stage, StageState
 from tui.formatters import operations as operation_format
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
@@ -58,7 +64,7 @@ def summary(job: Job) -> str:
     if job.cancel_requested and job.state.live:
         return "cancellation requested"
     result = dict(job.result or {})
-    found = result.pop("findings_total", 0)
+    found = result.pop(FINDINGS_TOTAL, 0)
     findings = f"{format_value(found)} finding{'' if found == 1 else 's'}" if found else ""
     outcome = summarize_outcome(as_operation(job)) or findings
     values = [
@@ -86,7 +92,9 @@ def detail(job: Job, now: float, width: int) -> list[Line]:
     """Everything about one job except its log: the stages first while it runs."""
     operation, stages = as_operation(job), as_stages(job.stages)
     head = line(
-        enum_span(operation_format.STATE_SPANS, operation.state), f"  {title(job)}", Span(f"  job {job.id}", "dim")
+        enum_span(operation_format.STATE_SPANS, operation.state),
+        f"  {title(job)}",
+        Span(f"  job {job.id}{_share_text(job)}", "dim"),
     )
     out = [fit(head, width)]
     if job.unreadable:
@@ -97,11 +105,25 @@ def detail(job: Job, now: float, width: int) -> list[Line]:
         out.append(line(Span("cancellation requested", "warn")))
     out += operation_format.failure_lines(operation, width)
     facts = wrap(_facts(job), width, "dim")
-    stage_block = operation_format.stage_lines(stages, now, width) if stages else []
     if job.state.live:
-        return [*out, *_blocks(stage_block, facts, _history_lines(job, width))]
-    result = operation_format.result_lines(job.result or {}, width, f"xaiva job show {job.id}")
+        under_way = operation_format.stage_lines(_without_ended_parts(stages), now, width, running_first=True)
+        return [*out, *_blocks(under_way, facts, _history_lines(job, width))]
+    stage_block = operation_format.stage_lines(stages, now, width)
+    result = operation_format.result_lines(without_known_total(job.result or {}), width, f"xaiva job show {job.id}")
     return [*out, *facts, *_blocks((), result, stage_block, _history_lines(job, width))]
+
+
+def _share_text(job: Job) -> str:
+    """How many stages of a live job have ended."""
+    ended = sum(bool(stage.ended) for stage in job.stages if not stage.parent)
+    total = sum(not stage.parent for stage in job.stages)
+    return f" · {ended} of {total} stages" if job.state.live and total else ""
+
+
+def _without_ended_parts(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages without the parts of those that have ended: with many products, those would hide what runs now."""
+    ended = {stage.id for stage in stages if stage.ended}
+    return [stage for stage in stages if stage.parent not in ended]
 
 
 def _blocks(first: Sequence[Line], *more: Sequence[Line]) -> list[Line]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from core.findings import read_finding
 from core.operations.model import Operation, OperationState
-from core.operations.outcome import format_value, result_label, summarize_outcome
+from core.operations.outcome import format_value, record_table, result_label, summarize_outcome
 from core.progress import Stage, StageState
 from tui.formatters import findings as finding_format
-from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, wrap
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, width_of, wrap
 from tui.formatters.numbers import bar, duration, local_time, size
 
 STATE_SPANS: dict[OperationState, Span] = {
@@ -40,6 +40,7 @@ COLUMNS = (
 )
 BAR_WIDTH = 12
 MAX_LIST_ITEMS = 20  # shown of one list in a result
+MAX_NUMBER_WIDTH = 14  # of a cell; anything longer is a text
 
 
 def row(operation: Operation) -> tuple[Cell, ...]:
@@ -65,15 +66,20 @@ def progress_text(stage: Stage) -> str:
     return f"{stage.done:.0f} of {stage.total:.0f}{unit}" if stage.total else f"{stage.done:.0f}{unit}"
 
 
-def stage_tree(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
-    """The stages as a tree, each with its depth; a stage with an unknown parent is at the top."""
+def stage_tree(stages: Sequence[Stage], running_first: bool = False) -> list[tuple[int, Stage]]:
+    """The stages as a tree, each with its depth; a stage with an unknown parent is at the top.
+
+    Siblings are in the order of their start, with `running_first` those under way before all others.
+    """
     stage_ids = {stage.id for stage in stages}
     children: dict[str, list[Stage]] = {}
     for stage in stages:
         parent = stage.parent if stage.parent in stage_ids and stage.parent != stage.id else ""
         children.setdefault(parent, []).append(stage)
     for siblings in children.values():
-        siblings.sort(key=lambda stage: stage.started or float("inf"))  # an engine reports its last step first
+        siblings.sort(  # an engine reports its last step first
+            key=lambda stage: (running_first and stage.state is not StageState.RUNNING, stage.started or float("inf"))
+        )
     out: list[tuple[int, Stage]] = []
 
     def walk(parent: str, depth: int) -> None:
@@ -85,11 +91,11 @@ def stage_tree(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
     return out
 
 
-def stage_lines(stages: Sequence[Stage], now: float, width: int) -> list[Line]:
+def stage_lines(stages: Sequence[Stage], now: float, width: int, running_first: bool = False) -> list[Line]:
     """The stages as a tree with marks, bars and times. `now` is a Unix time."""
     columns = (Column("", minimum=20), Column("", BAR_WIDTH, rank=2), Column("", 22, rank=1), Column("", 8, right=True))
     rows: list[tuple[Cell, ...]] = []
-    for depth, stage in stage_tree(stages):
+    for depth, stage in stage_tree(stages, running_first):
         title = line("  " * depth, _stage_mark(stage), " ", Span(stage.title, _title_role(stage)))
         rows.append(
             (title, _stage_bar(stage), Span(progress_text(stage) or stage.detail, "dim"), _time_text(stage, now))
@@ -178,9 +184,22 @@ def result_lines(result: dict[str, Any], width: int, show_all_command: str) -> l
                     label_width,
                     width,
                 )
+        elif records := record_table(name, value):
+            out += [*_record_lines(records, width), line()]
         elif value:
             out += labelled_lines(result_label(name), _value_text(name, value), label_width, width)
     return out
+
+
+def _record_lines(records: Sequence[Sequence[str]], width: int) -> list[Line]:
+    """A table of records below its head; where it is narrow, the last of the narrow columns are left out."""
+    head, *rows = records
+    columns = []
+    for number, title in enumerate(head):
+        wide = max(width_of(row[number]) for row in records)
+        is_text = not number or wide > MAX_NUMBER_WIDTH
+        columns.append(Column(title, minimum=14) if is_text else Column(title, wide, right=True, rank=number))
+    return [fit(row, width) for row in table(rows, columns, width)]
 
 
 def _value_text(name: str, value: Any) -> str:
@@ -189,4 +208,4 @@ def _value_text(name: str, value: Any) -> str:
         return size(value)
     if number and name.endswith("seconds"):
         return duration(value)
-    return "yes" if value is True else format_value(value)
+    return format_value(value)

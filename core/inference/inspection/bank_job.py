@@ -82,6 +82,8 @@ class _BankJob:
         settings = read_product_settings(self._settings)
         results: dict[str, JsonValue] = {}
         failures: list[XaivaError] = []
+        for product in products:  # so that readers know how many there are
+            self._progress.stage(Stage(id=_stage_id(product), title=product))
         with reserve(self._context, self._progress, "memory banks", MEMORY), closing(self._network):
             with stage(self._progress, "load", "Load the network"):
                 self._network.load()
@@ -91,7 +93,7 @@ class _BankJob:
                 except (Cancelled, TransientError):
                     raise
                 except XaivaError as error:
-                    self._progress.log(error.summary, f"product/{product}")
+                    self._progress.log(error.summary, _stage_id(product))
                     failures.append(error)
                     results[product] = {"failure": error.summary}
                     self._findings.append(Finding.error("bank-failed", error.what, error.why, error.remedy))
@@ -215,10 +217,14 @@ class _Parts:
         return self._progress.cancelled()
 
 
+def _stage_id(product: str) -> str:
+    return f"product/{product}"
+
+
 @contextmanager
 def _product_stage(progress: Progress, product: str) -> Iterator[Progress]:
-    with stage(progress, f"product/{product}", product):
-        yield _Parts(progress, f"product/{product}")
+    with stage(progress, _stage_id(product), product):
+        yield _Parts(progress, _stage_id(product))
 
 
 class _Steps:
