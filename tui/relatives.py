@@ -173,7 +173,7 @@ def _product_of_job(_: ConsoleApp, job: Job, value: Products) -> str:
 
     wanted = subject_keys(job)
     keys = (key for key in map(key_of, items(value)) if key in wanted)
-    return _first(keys, f"{job.kind} {job.subject}".strip() + ", job " + f"{job.id}: it works on no single product")
+    return _first(keys, f"{job.title}, job {job.id}: it works on no single product")
 
 
 def _first(keys: Iterable[str], missing: str) -> str:

@@ -118,6 +118,11 @@ class Job(ResponseModel):
     history: list[JobHistoryEntry] = []
     """Only of a single job, not in lists."""
 
+    @property
+    def title(self) -> str:
+        """Kind and subject, as in `banks bottle`."""
+        return f"{self.kind} {self.subject}".strip()
+
 
 class JobFilter(RequestModel):
     """A filter for jobs. A job must match every field that is set."""

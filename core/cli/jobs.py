@@ -243,7 +243,7 @@ def _print_started(job: Job, as_json: bool) -> None:
         output.print_json({"job": job})
         return
     waits = f"; it {job.why_queued}" if job.why_queued else ""
-    output.print_line(f"job {job.id} ({_title(job)}) was accepted{waits}")
+    output.print_line(f"job {job.id} ({job.title}) was accepted{waits}")
     click.echo(f"watch it with: xaiva job follow {job.id}")
 
 
@@ -253,7 +253,7 @@ def _print_job(job: Job) -> None:
     from core.operations.outcome import format_value, record_table, result_label, without_known_total
 
     state = f"{job.state.word}; {job.why_queued}" if job.why_queued else job.state.word
-    output.print_line(f"job {job.id}, {_title(job)}: {state}, {output.seconds(job.seconds)}")
+    output.print_line(f"job {job.id}, {job.title}: {state}, {output.seconds(job.seconds)}")
     if job.failure:
         output.print_text(f"  {XaivaError(job.failure.what, job.failure.why, job.failure.remedy)}")
     for name, value in without_known_total(job.result or {}).items():
@@ -274,7 +274,3 @@ def _row(job: Job) -> tuple[object, ...]:
         failed = f"the service's answer cannot be read: {job.unreadable}"
     words = " ".join((failed or job.why_queued or findings).split())
     return (job.id, job.state.word, job.kind, job.subject, asked, output.seconds(job.seconds), job.by, words)
-
-
-def _title(job: Job) -> str:
-    return f"{job.kind} {job.subject}".strip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -104,10 +106,10 @@ def rebuild(
         why = "it needs names of products, --all or --index"
         raise InputError("xaiva product rebuild", why, "see: xaiva product rebuild --help")
     calls = client(session).products
-    jobs = [calls.rebuild(name, force=force) for name in names]
-    jobs += [calls.rebuild_all(force=force)] if every else []
-    jobs += [calls.rebuild_index(index, force=force) for index in indexes]
-    _print_jobs(jobs, as_json)
+    starts = [partial(calls.rebuild, name, force=force) for name in names]
+    starts += [partial(calls.rebuild_all, force=force)] if every else []
+    starts += [partial(calls.rebuild_index, index, force=force) for index in indexes]
+    _start_jobs(starts, as_json)
 
 
 @product_command.command("rollback")
@@ -124,7 +126,8 @@ def rollback(session: CliSession, names: tuple[str, ...], indexes: tuple[str, ..
     subjects = [*names, *(f"the index of {index} pictures" for index in indexes)]
     confirm(f"Go back to what was before for {', '.join(subjects)}?", yes)
     calls = client(session).products
-    _print_jobs([*map(calls.rollback, names), *map(calls.rollback_index, indexes)], as_json)
+    starts = [partial(calls.rollback, name) for name in names]
+    _start_jobs([*starts, *(partial(calls.rollback_index, index) for index in indexes)], as_json)
 
 
 def _changed(settings: ProductSettings, options: dict[str, Any]) -> ProductSettings:
@@ -233,10 +236,13 @@ def _print_histogram(histogram: ScoreHistogram) -> None:
     output.print_line(f"{'score:':<12}0{' ' * place}^ threshold {histogram.threshold:.3f}")
 
 
-def _print_jobs(jobs: list[Job], as_json: bool) -> None:
+def _start_jobs(starts: Iterable[Callable[[], Job]], as_json: bool) -> None:
+    """Start jobs, and name each at once, as a later one may be refused."""
+    jobs = []
+    for start in starts:
+        jobs.append(job := start())
+        if not as_json:
+            why = f", {job.why_queued}" if job.why_queued else ""
+            output.print_line(f"job {job.id} ({job.title}): {job.state.word}{why}")
     if as_json:
         output.print_json({"jobs": jobs})
-        return
-    for job in jobs:
-        why = f", {job.why_queued}" if job.why_queued else ""
-        output.print_line(f"job {job.id} ({job.kind} {job.subject}): {job.state.word}{why}")

@@ -139,8 +139,12 @@ def test_products_and_indexes_are_listed(cli: Xaiva) -> None:
     assert len(ok(cli("show", PRODUCT, "--json"))["histogram"]["normal"]) == 20
 
 
-def test_rebuilding_and_going_back_start_jobs(cli: Xaiva) -> None:
+def test_rebuilding_and_going_back_start_jobs(cli: Xaiva, running: Running) -> None:
     assert cli("rebuild").code == cli("rollback").code == cli("rebuild", PRODUCT, "--all").code == 2
+    refused = cli("rollback", PRODUCT, "lid", "--yes")
+    assert refused.code == 2
+    assert f"(rollback bank:{PRODUCT})" in refused.out  # it was started before the other one was refused
+    until(lambda: not any(job.state.live for job in running.client().jobs.all()), bool)
     jobs = ok(cli("rollback", PRODUCT, "--index", "normal", "--yes", "--json"))["jobs"]
     assert [job["subject"] for job in jobs] == [f"bank:{PRODUCT}", "index:normal"]
     assert "rebuild" in cli("rebuild", "--help").out

@@ -9,7 +9,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from core.api_schema import Job, JobLog, Products
+from core.api_schema import Job, JobLog, JobState, Products
 from core.api_schema.base import LENIENT, VERSION_HEADER
 from core.errors import InputError, XaivaError
 from core.site import Site
@@ -139,6 +139,14 @@ async def test_two_jobs_are_compared_stage_by_stage(bare_site: Site) -> None:
         await pilot.press("m")
         await shows(pilot, "Job 43")
         await until(pilot, lambda: "compared" not in text(pilot))
+
+
+async def test_a_job_that_is_started_again_keeps_the_name_of_its_product(bare_site: Site) -> None:
+    failed = sample_inspection.job(50, "banks", "screw M4", JobState.FAILED, 100, 5)
+    listed = replace(sample_inspection.jobs(), jobs=[failed])
+    async with screen(bare_site, "jobs", jobs=listed) as pilot:
+        await pilot.press("r")
+        await shows(pilot, "Start banks screw M4 again")
 
 
 async def test_a_read_only_console_changes_no_job(bare_site: Site) -> None:

@@ -20,7 +20,7 @@ from tui.formatters.numbers import duration, local_time
 
 COLUMNS = (
     Column("#", 4, right=True, sort=lambda job: job.id),
-    Column("job", minimum=16, sort=lambda job: title(job)),
+    Column("job", minimum=16, sort=lambda job: job.title),
     Column("state", 11, sort=lambda job: job.state.word),
     Column("took", 8, right=True, sort=lambda job: job.seconds),
     Column("result, or why it waits", minimum=18, weight=2, rank=1, sort=lambda job: summary(job)),
@@ -34,11 +34,6 @@ INCOMPARABLE = (StageState.WAITING, StageState.RUNNING)  # states without a time
 def unix(moment: object) -> float:
     """A time of the service as Unix time, 0 for none."""
     return float(moment.timestamp()) if hasattr(moment, "timestamp") else 0.0
-
-
-def title(job: Job) -> str:
-    """Kind and subject, as in `banks bottle`."""
-    return f"{job.kind} {job.subject}".strip()
 
 
 def as_operation(job: Job) -> Operation:
@@ -79,7 +74,7 @@ def row(job: Job) -> tuple[Cell, ...]:
     """One job in the list."""
     return (
         str(job.id),
-        title(job),
+        job.title,
         enum_span(operation_format.STATE_SPANS, OperationState(job.state.value)),
         duration(job.seconds) if job.started else "",
         summary(job),
@@ -93,7 +88,7 @@ def detail(job: Job, now: float, width: int) -> list[Line]:
     operation, stages = as_operation(job), as_stages(job.stages)
     head = line(
         enum_span(operation_format.STATE_SPANS, operation.state),
-        f"  {title(job)}",
+        f"  {job.title}",
         Span(f"  job {job.id}{_share_text(job)}", "dim"),
     )
     out = [fit(head, width)]
@@ -160,7 +155,7 @@ def comparison_lines(before: Job, after: Job, width: int) -> list[Line]:
     """Two jobs side by side: how long each stage took, in the order of the second one."""
     names = (f"job {before.id}", f"job {after.id}")
     heads = [
-        fit(line(Span(name, "title"), f"  {title(job)}  {duration(job.seconds)}  {summary(job)}"), width)
+        fit(line(Span(name, "title"), f"  {job.title}  {duration(job.seconds)}  {summary(job)}"), width)
         for name, job in zip(names, (before, after), strict=True)
     ]
     columns = (

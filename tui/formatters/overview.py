@@ -19,7 +19,6 @@ from core.telemetry.gpus import GpuState
 from tui.formatters import products as product_format
 from tui.formatters.cells import Column, Line, Span, enum_span, line, table, wrap
 from tui.formatters.containers import sort_containers
-from tui.formatters.jobs import title as job_title
 from tui.formatters.jobs import unix
 from tui.formatters.machine import HOT_CELSIUS, gpu_name
 from tui.formatters.numbers import coarse_duration, local_time, size
@@ -293,7 +292,7 @@ def _job_alerts(jobs: Sequence[Job], now: float) -> Iterator[tuple[str, str]]:
         if is_failed and not newer & {(job.kind, job.subject), (job.kind, ALL_SUBJECTS)}:
             failure = job.failure
             reasons = (failure.why.partition(LAST_OUTPUT)[0] or failure.what).splitlines() if failure else []
-            yield "error", f"{job_title(job)} {job.state.word}: {reasons[0] if reasons else 'see its log'} (,j)"
+            yield "error", f"{job.title} {job.state.word}: {reasons[0] if reasons else 'see its log'} (,j)"
         newer.add((job.kind, job.subject))
 
 

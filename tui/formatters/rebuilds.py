@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.api_schema import Generation, IndexStatus, Job, Product, Products
 from tui.formatters.cells import Line, wrap
-from tui.formatters.jobs import summary, title, unix
+from tui.formatters.jobs import summary, unix
 from tui.formatters.numbers import coarse_duration, local_time
 from tui.formatters.products import newest_job
 
@@ -56,7 +56,7 @@ def _preview(reads: str, stays: str, jobs: Sequence[Job | None], width: int) -> 
     out: list[Line] = []
     for job in live.values():
         why = f", {summary(job)}" if summary(job) else ""
-        out += wrap(f"! job {job.id} is live: {title(job)} {job.state.word}{why}", width, "warn", indent="  ")
+        out += wrap(f"! job {job.id} is live: {job.title} {job.state.word}{why}", width, "warn", indent="  ")
     for sentence in (reads, NOTHING_REPEATED, stays, GATE, ANYWHERE):
         out += wrap(f"· {sentence}", width, indent="  ")
     return out

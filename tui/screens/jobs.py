@@ -209,7 +209,7 @@ class JobsScreen(ListScreen):
         )
         work = partial(self.console.service.jobs.cancel, job.id)
         self.confirm(
-            f"Cancel {job_format.title(job)}, job {job.id}?",
+            f"Cancel {job.title}, job {job.id}?",
             text,
             "Cancel it",
             lambda: self.background(work, self._show_result),
@@ -226,7 +226,7 @@ class JobsScreen(ListScreen):
         words = "It runs again with the same options, and takes from the finished parts what has not changed."
         work = partial(self.console.service.jobs.retry, job.id)
         self.ask_to_start(
-            f"{job_format.title(job).capitalize()} again",
+            f"Start {job.title} again",
             "Start again",
             lambda: lambda width: wrap(words, width),
             lambda: self.background(work, self._show_result),
@@ -236,4 +236,4 @@ class JobsScreen(ListScreen):
         self.choices.move_cursor_to_new(str(job.id))
         self._follow_log()  # that of a job that was started again goes on
         self.console.store.ask_now("jobs", "job")
-        self.notify(f"{job_format.title(job)}, job {job.id}: {job.state.word}")
+        self.notify(f"{job.title}, job {job.id}: {job.state.word}")

@@ -24,7 +24,6 @@ from tui.actions import bindings
 from tui.formatters import inspections as inspection_format
 from tui.formatters import products as product_format
 from tui.formatters import rebuilds
-from tui.formatters.jobs import title as job_title
 from tui.formatters.jobs import unix
 from tui.formatters.numbers import coarse_duration, local_time
 from tui.inspection_sources import inspections
@@ -270,7 +269,7 @@ class ProductsScreen(PictureListScreen):
     def _started(self, job: Job) -> None:
         self.console.new_rows["jobs"] = str(job.id)
         self.console.store.ask_now("recent_jobs", "products")
-        self.notify(f"{job_title(job)}, job {job.id}: {job.state.word} (,j)", title="Started")
+        self.notify(f"{job.title}, job {job.id}: {job.state.word} (,j)", title="Started")
 
     # -- threshold and verdicts ----------------------------------------------------------------------------------------
 
