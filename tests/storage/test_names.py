@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import shutil
 import time
 import unicodedata
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote_plus
@@ -230,6 +233,25 @@ def test_a_file_and_a_folder_of_one_name_cannot_both_lie_in_a_folder(folder: Fol
     folder.upload_file("b/c", tmp_path / "source")
     with pytest.raises(KeyConflict):
         folder.upload_file("b", tmp_path / "source")
+
+
+def test_an_upload_survives_that_its_folder_is_removed_as_empty(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_parent = Folder._open_parent
+    removals = iter((True, True, False))
+
+    @contextlib.contextmanager
+    def removed_by_another(self: Folder, key: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        with open_parent(self, key, create=create) as opened:
+            if next(removals):
+                shutil.rmtree(folder.root / "a")
+            yield opened
+
+    (tmp_path / "source").write_bytes(b"whole")
+    monkeypatch.setattr(Folder, "_open_parent", removed_by_another)
+    folder.upload_file("a/b/c.jpg", tmp_path / "source")
+    assert (folder.root / "a/b/c.jpg").read_bytes() == b"whole"
 
 
 def test_deleting_the_last_object_removes_its_empty_folders_but_never_the_root(folder: Folder, tmp_path: Path) -> None:

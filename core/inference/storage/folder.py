@@ -38,6 +38,7 @@ _DOWN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDO
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o644
+_RETRIES = 4
 
 
 class Folder:
@@ -76,12 +77,16 @@ class Folder:
             pass
 
     def upload_file(self, key: str, source: Path) -> ObjectInfo:
-        with (
-            _open_source(source) as file,
-            self._errors(_what(key)),
-            self._open_parent(key, create=True) as (folder, name),
-        ):
-            temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        with _open_source(source) as file, self._errors(_what(key)):
+            for _ in range(_RETRIES):
+                with contextlib.suppress(FileNotFoundError):  # who deletes the last object removes its folders
+                    return self._store(key, file)
+            return self._store(key, file)
+
+    def _store(self, key: str, file: BinaryIO) -> ObjectInfo:
+        file.seek(0)
+        temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        with self._open_parent(key, create=True) as (folder, name):
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE, dir_fd=folder)
             try:
                 with os.fdopen(handle, "wb") as part:
