@@ -207,11 +207,13 @@ class Generations:
 
     def roll_back(self) -> GenerationFolder:
         """Make the generation before the current one the current one. Raises NoGeneration, BrokenGeneration."""
+        if not self.token():  # before the lock, which would make a folder for any name
+            raise self._no_way_back()
         try:
             with self._locked():
                 name = self.previous()
                 if not name:
-                    raise NoGeneration(f"{self.folder.name}", "there is no earlier generation to go back to")
+                    raise self._no_way_back()
                 generation = self.open(name)
                 generation.check()
                 self._point(name)
@@ -258,6 +260,9 @@ class Generations:
         with open(self.folder / LOCK, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _no_way_back(self) -> NoGeneration:
+        return NoGeneration(f"{self.folder.name}", "there is no earlier generation to go back to")
 
     def _not_written(self, error: OSError) -> XaivaError:
         why = f"a new generation cannot be written: {os_reason(error)}"

@@ -36,6 +36,7 @@ def test_nothing_answers_before_the_first_one(generations: Generations) -> None:
         generations.open()
     with pytest.raises(NoGeneration):
         generations.roll_back()
+    assert not generations.folder.exists()
 
 
 def test_the_newest_one_answers_and_the_one_before_it_stays(generations: Generations) -> None:

@@ -374,7 +374,7 @@ def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
     assert len(nearest(reader, np.array([1, 0, 0], np.float32), 100)) == 12
     with pytest.raises(XaivaError, match="no earlier generation"):
         rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
-    with pytest.raises(XaivaError, match="no earlier generation"):
+    with pytest.raises(XaivaError, match=r"^bank:나사: there is no earlier generation"):
         rollback_job.run(JobContext(colours), "bank:나사", {}, Recorder())
     for subject in ("index:other", "bank:", "bolt", ""):
         with pytest.raises(InputError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from core.errors import InputError
-from core.inference.generations import Generations
+from core.inference.generations import Generations, NoGeneration
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.layout import DEFECT, NORMAL
 from core.inference.jobs.context import JobContext
@@ -29,7 +29,10 @@ def run(
     generations = find_generations(context.settings, subject)
     left = generations.token()
     with stage(progress, "publish", "Publish the earlier generation"):
-        generation = generations.roll_back()
+        try:
+            generation = generations.roll_back()
+        except NoGeneration as error:
+            raise NoGeneration(subject, error.why) from None  # its folder may have another name
     return {"generation": generation.manifest.number, "left": int(left), "findings": []}
 
 
