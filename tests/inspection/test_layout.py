@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.inference.inspection.layout import DEFECT, NORMAL, Layout, PictureKey, is_ignored
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, PictureKey, is_ignored, product_folders
 from core.inference.settings import ServiceSettings, read_settings
+from core.inference.storage.folder import Folder
+from core.inference.storage.signed_urls import UrlSigner
 
 
 def test_a_key_tells_product_and_label() -> None:
@@ -22,6 +24,24 @@ def test_a_key_tells_product_and_label() -> None:
 )
 def test_a_key_outside_of_the_layout_has_neither(key: str) -> None:
     assert Layout().parse_key(key) is None
+
+
+@pytest.mark.parametrize("folder", ["bolt ", " bolt", "bolt"])
+def test_a_blank_that_nobody_sees_makes_no_other_product(folder: str, tmp_path: Path) -> None:
+    assert Layout().parse_key(f"normal/{folder}/a.jpg") == PictureKey("bolt", NORMAL, f"normal/{folder}/a.jpg")
+    found = Layout().parse_key(f"defect/bolt/ dent /{folder}.jpg")
+    assert found is not None
+    assert found.label == "dent"
+    (tmp_path / "normal" / folder).mkdir(parents=True)
+    (tmp_path / "normal" / "bolt m8").mkdir()
+    storage = Folder(tmp_path, UrlSigner(tmp_path))
+    assert f"normal/{folder}/" in product_folders(storage, "normal/", "bolt")
+    assert "normal/bolt m8/" not in product_folders(storage, "normal/", "bolt")
+
+
+@pytest.mark.parametrize("folder", ["x" * 101, "a\\b", "turned \u202e", " "])
+def test_a_folder_whose_name_no_product_can_have_is_outside_of_the_layout(folder: str) -> None:
+    assert Layout().parse_key(f"normal/{folder}/a.jpg") is None
 
 
 def test_prefixes_lead_to_keys_of_the_same_product() -> None:

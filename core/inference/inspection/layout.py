@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import Self
 
+from core.api_schema.products import ProductName
 from core.inference.settings import ServiceSettings
 from core.inference.storage import open_storage
 from core.inference.storage.fetch import Mirror
@@ -14,6 +17,7 @@ from core.inference.storage.model import ObjectStorage
 
 NORMAL, DEFECT = "normal", "defect"  # subjects of indexes; NORMAL is also the label of every normal picture
 
+_PRODUCT: TypeAdapter[str] = TypeAdapter(ProductName)
 _LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
@@ -51,36 +55,43 @@ class Layout:
         return f"{self.defect}/{product}/{defect_type}/" if defect_type else f"{self.defect}/{product}/"
 
     def parse_key(self, key: str) -> PictureKey | None:
-        """Product and label of a key; None for one outside of the layout.
-
-        Both are composed (NFC), whatever the folders are: Hangul from macOS is decomposed.
-        """
+        """Product and label of a key; None for one outside of the layout, or in a folder that can be no product."""
         for folder, levels in ((self.normal, 1), (self.defect, 2)):
             parts = key.removeprefix(f"{folder}/").split("/")
             if key.startswith(f"{folder}/") and len(parts) > levels and all(parts):
-                return PictureKey(_composed(parts[0]), NORMAL if levels == 1 else _composed(parts[1]), key)
+                product, label = product_name(parts[0]), NORMAL if levels == 1 else _composed(parts[1])
+                return PictureKey(product, label, key) if product and label else None
         return None
 
 
+@lru_cache(10_000)
+def product_name(folder: str) -> str:
+    """The product whose pictures lie in a folder of this name; empty if no product can have that name.
+
+    Hangul from macOS is decomposed, and a blank at an end cannot be seen: neither makes another product.
+    """
+    try:
+        return _PRODUCT.validate_python(folder)
+    except ValidationError:
+        return ""
+
+
 def product_folders(storage: ObjectStorage, parent: str, product: str) -> list[str]:
-    """The folders of a product below `parent`, each with `/` at its end: the composed name, and other spellings of it.
+    """The folders of a product below `parent`, each with `/` at its end: its own name, and other spellings of it.
 
     Raises the errors of the storage.
     """
-    usual = f"{parent}{product}/"
-    if unicodedata.normalize("NFD", product) == product:
-        return [usual]  # it has only one spelling
-    found, cursor = {usual}, ""
+    found, cursor = {f"{parent}{product}/"}, ""
     while True:
         page = storage.list_page(parent, cursor=cursor, level=True)
-        found |= {folder for folder in page.folders if _composed(folder) == _composed(usual)}
+        found |= {folder for folder in page.folders if product_name(folder[len(parent) : -1]) == product}
         cursor = page.cursor
         if not cursor:
             return sorted(found)
 
 
 def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def is_ignored(key: str) -> bool:
