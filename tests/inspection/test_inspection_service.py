@@ -29,7 +29,8 @@ from core.inference.inspection.banks import NoBank
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.inspection_service import InspectionService
 from core.inference.inspection.inspections import InspectionStore
-from core.inference.inspection.layout import Layout, product_folders
+from core.inference.inspection.layout import Layout
+from core.inference.inspection.product_folders import product_folders
 from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.service import JobService
 from core.inference.model_pool.devices import DeviceBudget, HostMemory

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.inference.inspection.layout import DEFECT, NORMAL, Layout, PictureKey, is_ignored, product_folders
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, PictureKey, is_ignored
+from core.inference.inspection.product_folders import product_folders
 from core.inference.settings import ServiceSettings, read_settings
 from core.inference.storage.folder import Folder
 from core.inference.storage.signed_urls import UrlSigner

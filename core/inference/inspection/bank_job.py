@@ -19,8 +19,8 @@ from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
 from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector, StoredDefects
 from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
-from core.inference.inspection.layout import NORMAL, Layout, open_mirror
-from core.inference.inspection.product_names import list_products
+from core.inference.inspection.layout import NORMAL, Layout
+from core.inference.inspection.product_folders import list_products
 from core.inference.inspection.products import read_product_settings
 from core.inference.inspection.unusable_pictures import check_share
 from core.inference.jobs.context import JobContext
@@ -30,7 +30,7 @@ from core.inference.models.fit_product_bank import FitOptions, ProductPictures, 
 from core.inference.models.product_bank import ProductBank, bank_generations, publish_bank, read_bank
 from core.inference.models.registry import execution_provider
 from core.inference.settings import MIB
-from core.inference.storage import open_storage
+from core.inference.storage import open_mirror, open_storage
 from core.progress import REPORT_SECONDS, Progress, Stage, StageState, stage
 
 PUBLISH = "publish"  # a stage of a product, beside those of bank_pictures and of TITLES

@@ -15,8 +15,9 @@ from core.errors import Cancelled, InputError, os_reason
 from core.files import read_regular, sha256_bytes
 from core.findings import Finding
 from core.inference.inspection.feature_cache import FeatureCache
-from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored, product_folders
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored
 from core.inference.inspection.pictures import MAX_BYTES, decode
+from core.inference.inspection.product_folders import product_folders
 from core.inference.models.detector import Picture
 from core.inference.models.features import FEATURE_BATCH, PatchFeatures
 from core.inference.models.product_bank import PictureFeatures, least_size, scaled_tiles, tile_features

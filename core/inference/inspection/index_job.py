@@ -23,7 +23,7 @@ from core.inference.inspection.index_files import (
     write_index,
 )
 from core.inference.inspection.indexes import IndexReader
-from core.inference.inspection.layout import DEFECT, NORMAL, Layout, open_mirror
+from core.inference.inspection.layout import DEFECT, NORMAL, Layout
 from core.inference.inspection.nearest_check import LEAST_SHARE, agreement, compare
 from core.inference.inspection.picture_flow import (
     BAD_PICTURE,
@@ -38,6 +38,7 @@ from core.inference.inspection.unusable_pictures import OVERRIDE, check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
+from core.inference.storage import open_mirror
 from core.inference.storage.fetch import FetchedFiles
 from core.progress import Progress, Stage, stage
 

@@ -33,10 +33,11 @@ from core.inference.inspection.inspection_log import InspectionLog
 from core.inference.inspection.inspections import InspectionStore
 from core.inference.inspection.inspector import Inspector, Measured
 from core.inference.inspection.layout import DEFECT as DEFECT_INDEX
-from core.inference.inspection.layout import NORMAL, Layout, product_folders
+from core.inference.inspection.layout import NORMAL, Layout
 from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.inspection.picture_store import InspectionRetention, PictureStore
 from core.inference.inspection.pictures import JPEG_START, encode_jpeg, encode_map, shrink
+from core.inference.inspection.product_folders import product_folders
 from core.inference.inspection.products import ProductStore
 from core.inference.inspection.rebuild_schedule import RebuildTimer
 from core.inference.jobs.service import JobService

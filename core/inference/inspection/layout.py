@@ -11,9 +11,6 @@ from typing_extensions import Self
 
 from core.api_schema.products import ProductName
 from core.inference.settings import ServiceSettings
-from core.inference.storage import open_storage
-from core.inference.storage.fetch import Mirror
-from core.inference.storage.model import ObjectStorage
 
 NORMAL, DEFECT = "normal", "defect"  # subjects of indexes; NORMAL is also the label of every normal picture
 
@@ -76,20 +73,6 @@ def product_name(folder: str) -> str:
         return ""
 
 
-def product_folders(storage: ObjectStorage, parent: str, product: str) -> list[str]:
-    """The folders of a product below `parent`, each with `/` at its end: its own name, and other spellings of it.
-
-    Raises the errors of the storage.
-    """
-    found, cursor = {f"{parent}{product}/"}, ""
-    while True:
-        page = storage.list_page(parent, cursor=cursor, level=True)
-        found |= {folder for folder in page.folders if product_name(folder[len(parent) : -1]) == product}
-        cursor = page.cursor
-        if not cursor:
-            return sorted(found)
-
-
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
@@ -98,8 +81,3 @@ def is_ignored(key: str) -> bool:
     """Whether it is a folder, a hidden file, or what a desktop leaves in folders: no picture, and nothing wrong."""
     name = key.rpartition("/")[2]
     return not name or any(part.startswith(".") for part in key.split("/")) or name.lower() in _LEFT_BY_SYSTEMS
-
-
-def open_mirror(settings: ServiceSettings) -> Mirror:
-    """The pictures of the storage as files of this machine, which all jobs share."""
-    return Mirror(open_storage(settings), settings.inspection_folder / "pictures", settings.storage_connections)

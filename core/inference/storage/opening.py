@@ -1,4 +1,4 @@
-"""Opens the object storage that the settings name."""
+"""Opens the object storage that the settings name, and what was fetched from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 from core.inference.settings import ServiceSettings
 from core.inference.storage.address import BucketAddress, read_address
+from core.inference.storage.fetch import Mirror
 from core.inference.storage.model import ObjectStorage
 from core.inference.storage.signed_urls import UrlSigner
 
@@ -20,3 +21,8 @@ def open_storage(settings: ServiceSettings) -> ObjectStorage:
     from core.inference.storage.folder import Folder
 
     return Folder(address.path, UrlSigner(settings.data), create=address.made)
+
+
+def open_mirror(settings: ServiceSettings) -> Mirror:
+    """The pictures of the storage as files of this machine, which all jobs share."""
+    return Mirror(open_storage(settings), settings.inspection_folder / "pictures", settings.storage_connections)

@@ -1,10 +1,10 @@
-"""The products that have normal pictures in the storage."""
+"""The products that have pictures in the storage, and the folders in which those lie."""
 
 from __future__ import annotations
 
 import threading
 
-from core.inference.inspection.layout import NORMAL, Layout, is_ignored
+from core.inference.inspection.layout import NORMAL, Layout, is_ignored, product_name
 from core.inference.storage.model import NameFinding, ObjectStorage
 from core.progress import Progress, stage, stop_if_cancelled
 
@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.1
 
 
 def list_products(storage: ObjectStorage, layout: Layout, progress: Progress) -> list[str]:
-    """Their names, sorted. Raises StorageDown, StorageRefused, Cancelled."""
+    """The products that have normal pictures, sorted. Raises StorageDown, StorageRefused, Cancelled."""
     listing = _Listing(storage, layout)
     with stage(progress, "list", f"List {storage.shown}"):
         listing.start()
@@ -21,6 +21,20 @@ def list_products(storage: ObjectStorage, layout: Layout, progress: Progress) ->
         if listing.error is not None:
             raise listing.error
     return sorted(listing.products)
+
+
+def product_folders(storage: ObjectStorage, parent: str, product: str) -> list[str]:
+    """The folders of a product below `parent`, each with `/` at its end: its own name, and other spellings of it.
+
+    Raises the errors of the storage.
+    """
+    found, cursor = {f"{parent}{product}/"}, ""
+    while True:
+        page = storage.list_page(parent, cursor=cursor, level=True)
+        found |= {folder for folder in page.folders if product_name(folder[len(parent) : -1]) == product}
+        cursor = page.cursor
+        if not cursor:
+            return sorted(found)
 
 
 class _Listing:
