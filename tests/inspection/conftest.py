@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from core.api_schema import Neighbour
+from core.inference.inspection import drop_folder
+from core.inference.inspection.drop_folder import DropFolder
 from core.inference.inspection.embeddings import Vector
 from core.inference.inspection.indexes import IndexReader
 from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
 from core.progress import Stage
+from tests.inspection.dropped import Inspections
 
 
 class Recorder:
@@ -63,3 +66,15 @@ def images(settings: ServiceSettings) -> Path:
     folder = settings.data / "images"
     folder.mkdir(parents=True)
     return folder
+
+
+@pytest.fixture
+def inspections() -> Inspections:
+    return Inspections()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, inspections: Inspections, monkeypatch: pytest.MonkeyPatch) -> DropFolder:
+    monkeypatch.setattr(drop_folder, "STABLE_SECONDS", 0.0)
+    (tmp_path / "inbox").mkdir()
+    return DropFolder(tmp_path / "inbox", inspections)

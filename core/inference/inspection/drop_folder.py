@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from core.api_schema import InspectFolderStatus, Inspection
 from core.errors import InputError, XaivaError, os_reason
-from core.files import read_regular, read_regular_with_status, replace_atomically, write_remedy
+from core.files import read_regular, read_regular_with_status, replace_atomically, sha256_bytes, write_remedy
 from core.inference.inspection.banks import NoBank
 from core.inference.inspection.pictures import MAX_BYTES, BadPicture
 from core.inference.inspection.products import UnknownProduct
@@ -47,12 +47,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 Signature = tuple[int, int]
 """Size and time of change in nanoseconds."""
 
-_OF_THE_WHOLE_FOLDER = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.ESTALE,
-)  # other errors are of one picture or folder
+MAX_SOURCE = 2000  # bytes: PostgreSQL's indexes take no more than 2704
+
+_OF_THE_WHOLE_FOLDER = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    *(errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT),  # of a share whose server is gone
+}  # other errors are of one picture or folder
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class DroppedPicture:
     @property
     def source(self) -> str:
         """Names the picture and its content in the database."""
-        return f"{self.place}|{self.size}|{self.modified_ns}"
+        name = f"{self.place}|{self.size}|{self.modified_ns}"
+        return name if len(name.encode()) <= MAX_SOURCE else sha256_bytes(name.encode())
 
     @property
     def result(self) -> Path:
@@ -96,15 +97,16 @@ class DropFolder:
     def __init__(self, folder: Path, inspect: InspectFile) -> None:
         self.folder = folder
         self._inspect = inspect
-        self._seen: dict[str, tuple[Signature, float]] = {}  # by place: signature, and since when
-        self._done: dict[str, Signature] = {}  # pictures that are newer than their result, but the same
+        self._seen: dict[Path, tuple[Signature, float]] = {}  # signature, and since when
+        self._done: dict[Path, Signature] = {}  # pictures that are newer than their result, but the same
         self._unwritten: dict[Path, tuple[DroppedPicture, bytes]] = {}  # results, by picture
         self._without_bank: dict[str, str] = {}  # why pictures of a product wait
         self._faults: dict[Path, str] = {}  # why a picture, or all in a folder, cannot be inspected now
         self._logged: dict[Path, Signature] = {}  # pictures whose unexpected error is in the log
+        self._ended_a_look: set[Path] = set()  # pictures whose turn comes after the others'
         self._device = 0
         self._status = InspectFolderStatus(state="ok")
-        self._moved = time.monotonic()  # when something was last achieved
+        self._moved: float | None = None  # when this look last achieved something; None between two looks
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -119,8 +121,8 @@ class DropFolder:
 
     def status(self) -> InspectFolderStatus:
         """What the newest look found."""
-        silent = time.monotonic() - self._moved
-        if self._thread is not None and silent > SILENT_SECONDS:
+        moved = self._moved
+        if moved is not None and (silent := time.monotonic() - moved) > SILENT_SECONDS:
             why = f"{self.folder} does not answer for {silent:.0f} s"
             return self._status.model_copy(update={"state": "failing", "why": why})
         return self._status
@@ -132,22 +134,32 @@ class DropFolder:
         written = 0
         try:
             self._write_results()
-            waiting = list(self._without_result())
-            ready = [picture for picture in waiting if self._is_complete(picture)]
-            self._seen = {picture.place: self._seen[picture.place] for picture in waiting}
-            self._logged = {one.path: self._logged[one.path] for one in waiting if one.path in self._logged}
-            self._set(state="ok", why="", waiting=len(waiting))
-            for picture in sorted(ready, key=lambda picture: picture.modified_ns):
+            for picture in self._ready():
                 if self._stopping.is_set():
                     break
+                self._ended_a_look.add(picture.path)  # unless the next line returns
                 written += not self._is_blocked(picture) and self._handle(picture)
+                self._ended_a_look.remove(picture.path)
         except OSError as error:
             self._tell(f"{_text(str(error.filename or self.folder))}: {os_reason(error)}")
         except XaivaError as error:
             self._tell(error.summary)
         else:
             self._tell()
+        finally:
+            self._moved = None
         return written
+
+    def _ready(self) -> list[DroppedPicture]:
+        """The complete pictures without a result, the oldest first. Raises OSError."""
+        waiting = list(self._without_result())
+        ready = [picture for picture in waiting if self._is_complete(picture)]
+        paths = {picture.path for picture in waiting}
+        self._seen = {path: self._seen[path] for path in paths}
+        self._logged = {path: logged for path, logged in self._logged.items() if path in paths}
+        self._ended_a_look &= paths
+        self._set(state="ok", why="", waiting=len(waiting))
+        return sorted(ready, key=lambda picture: (picture.path in self._ended_a_look, picture.modified_ns))
 
     def _tell(self, failure: str = "") -> None:
         """Set the state by what stopped the look, and what keeps pictures waiting."""
@@ -235,10 +247,11 @@ class DropFolder:
         """Pictures that have no result yet, or changed since. Raises OSError."""
         device = os.stat(self.folder).st_dev
         empty = True
-        done: dict[str, Signature] = {}
+        done: dict[Path, Signature] = {}
         for directory, files in self._folders(self.folder):
             for entry in files.values():
                 empty = False
+                self._progress()
                 if not entry.name.lower().endswith(SUFFIXES) or entry.name.startswith("."):
                     continue
                 if (picture := self._picture(directory, entry, files.get(entry.name + RESULT), done)) is not None:
@@ -264,7 +277,7 @@ class DropFolder:
                 yield from self._folders(folder / entry.name, depth + 1)
 
     def _picture(
-        self, directory: Path, entry: os.DirEntry[str], result: os.DirEntry[str] | None, done: dict[str, Signature]
+        self, directory: Path, entry: os.DirEntry[str], result: os.DirEntry[str] | None, done: dict[Path, Signature]
     ) -> DroppedPicture | None:
         """The picture if it needs a result; None if it has one, or vanished."""
         path = directory / entry.name
@@ -275,9 +288,9 @@ class DropFolder:
             if result is None:
                 return picture
             if max(status.st_mtime_ns, status.st_ctime_ns) > result.stat(follow_symlinks=False).st_mtime_ns:
-                if picture.signature not in (self._done.get(place), _signature_in(Path(result.path))):
+                if picture.signature not in (self._done.get(path), _signature_in(Path(result.path))):
                     return picture
-                done[place] = picture.signature
+                done[path] = picture.signature
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -287,9 +300,9 @@ class DropFolder:
     def _is_complete(self, picture: DroppedPicture) -> bool:
         """Whether it has not changed for long enough."""
         now = time.monotonic()
-        signature, since = self._seen.get(picture.place, (None, now))
+        signature, since = self._seen.get(picture.path, (None, now))
         if signature != picture.signature:
-            self._seen[picture.place] = (picture.signature, now)
+            self._seen[picture.path] = (picture.signature, now)
             return False
         return now - since >= (STABLE_SECONDS if picture.size else EMPTY_SECONDS)
 
@@ -297,6 +310,7 @@ class DropFolder:
         """Write what could not be written so far. Raises as `_write_result`."""
         for picture, content in list(self._unwritten.values()):
             self._write_result(picture, content)
+            self._progress()
 
     def _write_result(self, picture: DroppedPicture, content: bytes) -> bool:
         """Write a result unless the picture has changed; False when its folder does not take it.
@@ -367,5 +381,5 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _text(name: str) -> str:
-    """A file name as text; bytes that are no UTF-8 are escaped, so that two names never become the same."""
+    """A file name as text; bytes that are no UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
