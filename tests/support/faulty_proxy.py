@@ -17,7 +17,7 @@ class Fault:
     """What happens to the next `times` requests whose method, path and query contain all of `match`.
 
     `status` and `body` answer in place of the server. Otherwise its answer is cut or stalls after so many bytes of the
-    body, or it has only `length` bytes and says so.
+    body, or it has only `length` bytes and says so. The request reaches the server only once `held` is set.
     """
 
     match: tuple[str, ...]
@@ -27,6 +27,7 @@ class Fault:
     cut: int = -1
     stall: int = -1
     length: int = -1
+    held: threading.Event | None = None
 
 
 @dataclass
@@ -66,6 +67,8 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             if fault and fault.status:
                 self._send(fault.status, [("Content-Type", "application/xml")], fault.body)
                 return
+            if fault and fault.held:
+                fault.held.wait(60)
             server = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)
             try:
                 server.request(self.command, self.path, body, dict(self.headers))  # with the Host that was signed

@@ -78,7 +78,7 @@ class InspectionService:
         self.pictures = PictureStore(settings)
         self._log = InspectionLog(self.inspections, settings.inspection_folder / "waiting")
         self._counts = PictureCounts(storage, layout)
-        self._corrections = Corrections(self.inspections, self.pictures, storage, layout)
+        self._corrections = Corrections(self.inspections, self.pictures, storage, layout, self.count_pictures)
         self.catalogue = Catalogue(
             self._products, self.inspections, self._counts, self._banks, self._indexes, jobs, storage.shown, layout
         )
@@ -222,9 +222,7 @@ class InspectionService:
 
     def correct(self, ident: str, correction: Correction, by: str) -> Inspection:
         """Store a person's verdict. Raises as `Corrections.correct`."""
-        inspection = self._corrections.correct(ident, correction, by)
-        self.count_pictures()
-        return inspection
+        return self._corrections.correct(ident, correction, by)
 
     def _start_event(self, inspection: Inspection, measured: Measured, flow: str, picture: bytes) -> str:
         """Start the event of a defect; returns its id."""
