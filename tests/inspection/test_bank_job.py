@@ -20,9 +20,10 @@ from core.inference.inspection.feature_cache import FeatureCache
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
+from core.inference.models.bank_files import bank_generations, bank_reader
 from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import PatchFeatures
-from core.inference.models.product_bank import ProductBank, bank_generations, bank_reader
+from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
 from core.inference.storage.model import StorageDown
 from core.progress import Stage, StageState

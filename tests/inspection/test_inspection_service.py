@@ -35,7 +35,7 @@ from core.inference.inspection.products import UnknownProduct
 from core.inference.jobs.service import JobService
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool
-from core.inference.models.product_bank import bank_generations
+from core.inference.models.bank_files import bank_generations
 from core.inference.settings import ServiceSettings
 from core.inference.storage import open_storage
 from core.inference.storage.model import KeyConflict, ObjectInfo, StorageDown, StorageRefused

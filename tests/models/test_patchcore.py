@@ -10,13 +10,14 @@ import pytest
 from core.api_schema import Region
 from core.errors import XaivaError
 from core.inference.models import fit_bank
+from core.inference.models.bank_files import publish_bank
 from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.features import PatchFeatures, network_sha256
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.memory_bank import BankStore, MemoryBank
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.models.product_bank import picture_features, publish_bank
+from core.inference.models.product_bank import picture_features
 from core.inference.settings import ServiceSettings
 from tests.models.conftest import kept, rooms
 from tests.support.anomalies import KINDS

@@ -10,22 +10,13 @@ import pytest
 from core.api_schema import Region
 from core.errors import InputError
 from core.inference.generations import BrokenGeneration, NoGeneration
+from core.inference.models import bank_files
 from core.inference.models import fit_product_bank as fitting
-from core.inference.models import product_bank
 from core.inference.models.auroc import auroc
+from core.inference.models.bank_files import bank_generations, bank_reader, products_with_banks, publish_bank
 from core.inference.models.features import PatchFeatures
 from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
-from core.inference.models.product_bank import (
-    BankFacts,
-    PictureFeatures,
-    ProductBank,
-    bank_generations,
-    bank_reader,
-    least_size,
-    picture_features,
-    products_with_banks,
-    publish_bank,
-)
+from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, least_size, picture_features
 from core.inference.settings import ServiceSettings
 from tests.support.parts import Rgb, plates
 
@@ -171,7 +162,7 @@ def test_damaged_and_foreign_banks_are_refused_and_the_earlier_one_answers(
     reader = bank_reader(settings, "plate")
     assert reader.current().manifest.number == 1
     assert "a different network" in reader.trouble
-    path = publish_bank(settings, bank).path / product_bank.BANK_FILE
+    path = publish_bank(settings, bank).path / bank_files.BANK_FILE
     path.write_bytes(path.read_bytes()[:-9])
     assert reader.current().manifest.number == 1
     assert "bank.npz is not what was written" in reader.trouble

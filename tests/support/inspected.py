@@ -11,9 +11,10 @@ from PIL import Image
 from core.api_schema import Region
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import IndexEntry, index_facts, index_generations, write_index
+from core.inference.models.bank_files import publish_bank
 from core.inference.models.features import PatchFeatures
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
-from core.inference.models.product_bank import picture_features, publish_bank
+from core.inference.models.product_bank import picture_features
 from core.inference.settings import ServiceSettings
 from tests.support.parts import Rgb, plates
 

@@ -25,9 +25,10 @@ from core.inference.inspection.products import read_product_settings
 from core.inference.inspection.unusable_pictures import check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
+from core.inference.models.bank_files import bank_generations, publish_bank, read_bank
 from core.inference.models.features import PatchFeatures, network_sha256
 from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
-from core.inference.models.product_bank import ProductBank, bank_generations, publish_bank, read_bank
+from core.inference.models.product_bank import ProductBank
 from core.inference.models.registry import execution_provider
 from core.inference.settings import MIB
 from core.inference.storage import open_mirror, open_storage

@@ -13,16 +13,9 @@ from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
 from core.inference.inspection.bank_checked import last_checked
+from core.inference.models.bank_files import bank_generations, bank_reader, products_with_banks, read_facts
 from core.inference.models.features import NETWORK, network_sha256
-from core.inference.models.product_bank import (
-    LIMIT,
-    BankFacts,
-    ProductBank,
-    bank_generations,
-    bank_reader,
-    products_with_banks,
-    read_facts,
-)
+from core.inference.models.product_bank import LIMIT, BankFacts, ProductBank
 from core.inference.settings import ServiceSettings
 
 KEPT_SECONDS = 3.0  # how long the list of products may be used

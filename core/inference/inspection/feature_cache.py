@@ -19,8 +19,9 @@ import numpy as np
 from core.api_schema import Region
 from core.errors import TransientError, XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX
+from core.inference.models.bank_files import bank_generations
 from core.inference.models.features import PatchFeatures, network_sha256
-from core.inference.models.product_bank import PictureFeatures, bank_generations
+from core.inference.models.product_bank import PictureFeatures
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)

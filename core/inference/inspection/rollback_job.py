@@ -11,7 +11,7 @@ from core.inference.generations import Generations, NoGeneration
 from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.layout import DEFECT, NORMAL
 from core.inference.jobs.context import JobContext
-from core.inference.models.product_bank import bank_generations
+from core.inference.models.bank_files import bank_generations
 from core.inference.settings import ServiceSettings
 from core.progress import Progress, stage
 

@@ -8,7 +8,8 @@ from core.api_schema import Region
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
 from core.inference.generations import NoGeneration
-from core.inference.models.product_bank import ProductBank, bank_reader
+from core.inference.models.bank_files import bank_reader
+from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
 
 
