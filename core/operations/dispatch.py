@@ -1,9 +1,9 @@
 """Decides which queued operations start and why the others wait: a pure function of the queue and the capacity.
 
 The order is by priority, then by place in the queue, but a higher priority overtakes only so many that came before, so
-everything starts in the end. An operation starts when each of its resources has room. One that has to wait claims its share
-of all its resources, so that none behind it overtakes it on any of them; an operation that uses other resources does
-not wait for it. One that could not be started just now is passed over for some seconds.
+everything starts in the end. An operation starts when each of its resources has room. One that has to wait claims its
+share of all its resources, so that none behind it overtakes it on any of them; an operation that uses other resources
+does not wait for it. One that could not be started just now is passed over for some seconds.
 """
 
 from __future__ import annotations
