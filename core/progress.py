@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -49,6 +49,31 @@ class Stage(BaseModel):
     ended: float = 0
     parent: str = ""
     """The id of the stage it belongs to; empty for a top-level stage."""
+
+
+def stage_tree(stages: Sequence[Stage], running_first: bool = False) -> list[tuple[int, Stage]]:
+    """The stages as a tree, each with its depth; a stage with an unknown parent is at the top.
+
+    Siblings are in the order of their start, with `running_first` those under way before all others.
+    """
+    stage_ids = {stage.id for stage in stages}
+    children: dict[str, list[Stage]] = {}
+    for stage in stages:
+        parent = stage.parent if stage.parent in stage_ids and stage.parent != stage.id else ""
+        children.setdefault(parent, []).append(stage)
+    for siblings in children.values():
+        siblings.sort(  # an engine reports its last step first
+            key=lambda stage: (running_first and stage.state is not StageState.RUNNING, stage.started or float("inf"))
+        )
+    out: list[tuple[int, Stage]] = []
+
+    def walk(parent: str, depth: int) -> None:
+        for stage in children.get(parent, []):
+            out.append((depth, stage))
+            walk(stage.id, depth + 1)
+
+    walk("", 0)
+    return out
 
 
 class Progress(Protocol):

@@ -17,6 +17,7 @@ from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
     from core.api_schema import Job, JobFilter
+    from core.progress import Stage
     from core.service_client import ServiceClient
 
 _MAX_PAGE = 1000
@@ -95,10 +96,9 @@ def show(session: CliSession, identifier: int, as_json: bool) -> None:
         output.print_json({"job": job})
         return
     _print_job(job)
-    for stage in job.stages:
-        indent = "    " if stage.parent else "  "
+    for depth, stage in _stage_tree(job):
         took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
-        output.print_line(f"{indent}[{stage.state}] {stage.title} {stage.detail} {took}".rstrip())
+        output.print_line(f"{'  ' * depth}  [{stage.state.word}] {stage.title} {stage.detail} {took}".rstrip())
     for entry in job.history:
         by = f" by {entry.by}" if entry.by else ""
         output.print_line(f"  {format_time(entry.at)} {entry.what}{by}")
@@ -232,10 +232,17 @@ def _print_stages(job: Job, printed: dict[str, str]) -> None:
     if job.why_queued and printed.get("") != job.why_queued:
         output.print_line(f"[queued] {job.why_queued}")
     printed[""] = job.why_queued
-    for stage in job.stages:
-        if stage.state != printed.get(stage.id) and stage.state != "waiting":
-            output.print_line(f"[{stage.state}] {stage.title} {stage.detail}".rstrip())
-        printed[stage.id] = stage.state
+    for _, stage in _stage_tree(job):
+        if stage.state.value != printed.get(stage.id) and stage.state.value != "waiting":
+            output.print_line(f"[{stage.state.word}] {stage.title} {stage.detail}".rstrip())
+        printed[stage.id] = stage.state.value
+
+
+def _stage_tree(job: Job) -> list[tuple[int, Stage]]:
+    """The stages, each followed by its parts, with their depths."""
+    from core.progress import Stage, stage_tree
+
+    return stage_tree([Stage.model_validate(stage.model_dump()) for stage in job.stages])
 
 
 def _print_started(job: Job, as_json: bool) -> None:

@@ -68,6 +68,12 @@ def test_what_became_of_each_product_is_a_table(job: Xaiva) -> None:
     assert ["lid", "3", "no"] in shown
     assert ["cap", "too", "dark"] in shown
     assert not [line for line in shown if line[:2] == ["findings", "total:"]]
+    assert job("start", "for_each", "tree", "--follow").code == 0
+    number = good(job("list", "--subject", "tree", "--json"))["jobs"][0]["id"]
+    stages = [line for line in job("show", str(number)).out.splitlines() if "[done]" in line]
+    assert [line.partition("0.0 s")[0].rstrip() for line in stages] == [
+        "  [done] lid", "    [done] Part of lid", "  [done] cap", "    [done] Part of cap",
+    ]  # fmt: skip
 
 
 def test_a_job_that_fails_is_an_exit_code(job: Xaiva) -> None:

@@ -75,8 +75,14 @@ def picky(_context: JobContext, _subject: str, _options: Options, _progress: Pro
     return {"pictures": 7, "findings": [each.model_dump(mode="json") for each in findings], "findings_total": 2}
 
 
-def for_each(_context: JobContext, _subject: str, _options: Options, _progress: Progress) -> Result:
-    """Says what became of two products."""
+def for_each(_context: JobContext, _subject: str, _options: Options, progress: Progress) -> Result:
+    """Announces two products, works on both, and says what became of them."""
+    for state in (StageState.WAITING, StageState.DONE):
+        for number, name in enumerate(("lid", "cap"), start=1):
+            started = 0 if state is StageState.WAITING else number
+            progress.stage(Stage(id=name, title=name, state=state, started=started, ended=started))
+    for name in ("lid", "cap"):
+        progress.stage(Stage(id=f"{name}/p", title=f"Part of {name}", state=StageState.DONE, parent=name))
     products: Result = {"lid": {"generation": 3, "published": False, "auroc": None}, "cap": {"failure": "too dark"}}
     return {"products": products, "findings": [], "findings_total": 0}
 

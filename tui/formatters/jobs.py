@@ -13,7 +13,7 @@ from core.operations.outcome import (
     summarize_outcome,
     without_known_total,
 )
-from core.progress import Stage, StageState
+from core.progress import Stage, StageState, stage_tree
 from tui.formatters import operations as operation_format
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
 from tui.formatters.numbers import duration, local_time
@@ -168,7 +168,7 @@ def comparison_lines(before: Job, after: Job, width: int) -> list[Line]:
     new = {stage.id: stage for stage in as_stages(after.stages)}
     rows = [
         _stage_row(depth, old.get(stage.id), new.get(stage.id))
-        for depth, stage in operation_format.stage_tree([*new.values(), *(old[id] for id in old if id not in new)])
+        for depth, stage in stage_tree([*new.values(), *(old[id] for id in old if id not in new)])
     ]
     return [*heads, line(), *(table(rows, columns, width) if rows else [line(Span("neither has stages", "dim"))])]
 

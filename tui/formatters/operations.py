@@ -8,7 +8,7 @@ from typing import Any
 from core.findings import read_finding
 from core.operations.model import Operation, OperationState
 from core.operations.outcome import format_value, record_table, result_label, summarize_outcome
-from core.progress import Stage, StageState
+from core.progress import Stage, StageState, stage_tree
 from tui.formatters import findings as finding_format
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, width_of, wrap
 from tui.formatters.numbers import bar, duration, local_time, size
@@ -64,31 +64,6 @@ def progress_text(stage: Stage) -> str:
         return f"{size(stage.done)} of {size(stage.total)}" if stage.total else size(stage.done)
     unit = f" {stage.unit}" if stage.unit else ""
     return f"{stage.done:.0f} of {stage.total:.0f}{unit}" if stage.total else f"{stage.done:.0f}{unit}"
-
-
-def stage_tree(stages: Sequence[Stage], running_first: bool = False) -> list[tuple[int, Stage]]:
-    """The stages as a tree, each with its depth; a stage with an unknown parent is at the top.
-
-    Siblings are in the order of their start, with `running_first` those under way before all others.
-    """
-    stage_ids = {stage.id for stage in stages}
-    children: dict[str, list[Stage]] = {}
-    for stage in stages:
-        parent = stage.parent if stage.parent in stage_ids and stage.parent != stage.id else ""
-        children.setdefault(parent, []).append(stage)
-    for siblings in children.values():
-        siblings.sort(  # an engine reports its last step first
-            key=lambda stage: (running_first and stage.state is not StageState.RUNNING, stage.started or float("inf"))
-        )
-    out: list[tuple[int, Stage]] = []
-
-    def walk(parent: str, depth: int) -> None:
-        for stage in children.get(parent, []):
-            out.append((depth, stage))
-            walk(stage.id, depth + 1)
-
-    walk("", 0)
-    return out
 
 
 def stage_lines(stages: Sequence[Stage], now: float, width: int, running_first: bool = False) -> list[Line]:
