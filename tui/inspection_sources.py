@@ -51,9 +51,11 @@ class JobList:
 class JobFeed:
     """The jobs of one query; `load_more` may be called by another thread."""
 
-    def __init__(self, service: AskService, query: JobQuery) -> None:
+    def __init__(self, service: AskService, query: JobQuery, including: int = 0) -> None:
+        """`including` is the number of a job that the list must reach back to, 0 for none."""
         self._service = service
         self._query = query.model_copy(update={"limit": PAGE_SIZE, "cursor": ""})
+        self._including = including
 
     def load_more(self) -> None:
         """Also read the next page from now on."""
@@ -63,6 +65,10 @@ class JobFeed:
         """Read the jobs. Raises XaivaError."""
         query = self._query
         page = ask(self._service, lambda client: client.jobs.page(query))
+        while page.next and query.limit < MAX_JOBS and page.jobs[-1].id > self._including > 0:
+            self.load_more()
+            query = self._query
+            page = ask(self._service, lambda client: client.jobs.page(query))  # noqa: B023
         return JobList(query, page.jobs, bool(page.next) and query.limit < MAX_JOBS)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
-from core.api_schema import Job, JobLog, JobState, Products
+from core.api_schema import Job, JobLog, JobPage, JobQuery, JobState, Products
 from core.api_schema.base import LENIENT, VERSION_HEADER
 from core.errors import InputError, XaivaError
 from core.site import Site
@@ -17,6 +19,7 @@ from tests.tui import sample, sample_inspection
 from tests.tui.support import shows, text, until
 from tests.tui.test_service_trouble import answering, at
 from tui.app import XaivaApp
+from tui.inspection_sources import JobFeed
 from tui.job_log import FollowedJobLog
 from tui.navigation import SCREENS
 
@@ -166,6 +169,21 @@ async def test_a_product_leads_to_its_newest_job_and_back(bare_site: Site) -> No
         await pilot.press("o")
         await until(pilot, lambda: app.current_mode == "products")
         await until(pilot, lambda: app.screen.query_one("#choices").key == "product:bottle")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("wanted", "listed"), [(0, 50), (160, 50), (120, 100), (3, 200), (7000, 50)])
+def test_the_list_of_jobs_reaches_back_to_one_that_is_wanted(wanted: int, listed: int) -> None:
+    all_jobs = [sample_inspection.job(number, "index", "normal", JobState.DONE, 0, 5) for number in range(200, 0, -1)]
+
+    def page(query: JobQuery) -> JobPage:
+        return JobPage(jobs=all_jobs[: query.limit], next="older" if query.limit < len(all_jobs) else "")
+
+    client = SimpleNamespace(jobs=SimpleNamespace(page=page))
+    feed = JobFeed(lambda work: work(client), JobQuery(), wanted)
+    for _ in range(2):  # it stays so
+        assert len(feed().jobs) == listed
+    feed.load_more()
+    assert len(feed().jobs) == min(listed + 50, 200)
 
 
 async def test_the_newest_inspection_is_shown_until_another_is_chosen(bare_site: Site) -> None:

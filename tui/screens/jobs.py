@@ -9,7 +9,7 @@ from core.api_schema import Job, JobQuery, JobState
 from tui.actions import bindings
 from tui.formatters import jobs as job_format
 from tui.formatters.cells import wrap
-from tui.inspection_sources import JobFeed, JobList, jobs_by_id
+from tui.inspection_sources import MAX_JOBS, JobFeed, JobList, jobs_by_id
 from tui.job_log import FollowedJobLog
 from tui.screens.base import ListScreen
 from tui.sources import LIVE_SECONDS, MANUAL_SECONDS, not_targeted_yet
@@ -46,9 +46,9 @@ class JobsScreen(ListScreen):
         self._set_query(self._query)
         super().on_mount()
 
-    def _set_query(self, query: JobQuery) -> None:
+    def _set_query(self, query: JobQuery, including: int = 0) -> None:
         self._query = query
-        self._feed = JobFeed(self.console.ask_service, query)
+        self._feed = JobFeed(self.console.ask_service, query, including)
         self.console.store.retarget("jobs", self._feed)
         self.choices.unmark()
 
@@ -63,7 +63,9 @@ class JobsScreen(ListScreen):
         words = job_format.filter_text(self._query)
         self.EMPTY = "no job matches the filter: press f to change it" if words else type(self).EMPTY  # type: ignore[misc]
         super().feed()
-        title = " · ".join(word for word in (self.TITLE, words, "live" if self._only_live else "") if word)
+        listed: JobList | None = self.reading("jobs").value
+        newest = f"the newest {MAX_JOBS}" if listed and len(listed.jobs) >= MAX_JOBS else ""
+        title = " · ".join(word for word in (self.TITLE, words, newest, "live" if self._only_live else "") if word)
         if self.choices.border_title != title:
             self.choices.border_title = title
         self._set_pace()
@@ -146,12 +148,12 @@ class JobsScreen(ListScreen):
     # -- filters and comparison ----------------------------------------------------------------------------------------
 
     def show_row(self, key: str) -> None:
-        """Also that of a job that the filter hides."""
+        """Also that of a job that the filter hides, or that is older than those of the list."""
         listed: JobList | None = self.reading("jobs").value
         if self._only_live:
             self.action_only_live()
         if listed is None or key not in [str(job.id) for job in listed.jobs]:
-            self._set_query(JobQuery())
+            self._set_query(JobQuery(), including=int(key))
         super().show_row(key)
 
     def action_filter(self) -> None:
