@@ -275,7 +275,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("products.inspections", "i", "Inspections", "Inspections", "Go to the inspections of the product"),
     Action("products.picture", "v", "Picture now", "Picture", "Fetch it again (also with low bandwidth)"),
     # jobs
-    Action("jobs.cancel", "c", "Cancel the job", "Cancel", "Nothing is published; asks first", changes=True),
+    Action("jobs.cancel", "c", "Cancel the job", "Cancel", "It publishes nothing more; asks first", changes=True),
     Action("jobs.retry", "r", "Start again", "Retry", "With the same options; asks first", changes=True),
     Action("jobs.compare", "m", "Compare", "Compare", "With the marked job (space), stage by stage"),
     Action("jobs.filter", "f", "Filter", "Filter", "Kind, state, subject, time"),
