@@ -211,6 +211,24 @@ def test_without_known_defects_a_limit_that_moves_away_is_refused(context: JobCo
     assert rebuild(context, force=True)["products"]["plate"]["generation"] == 2
 
 
+def test_a_normal_picture_with_a_defect_is_named(context: JobContext, images: Path) -> None:
+    put(images, "plate", 16, 1)
+    (spoilt,) = put(images, "plate", 1, 9, "blob")
+    shutil.copy(spoilt, images / "normal/plate/1-005a.jpg")
+    spoilt.unlink()
+    progress = Recorder()
+    (finding,) = rebuild(context, progress=progress)["findings"]  # a first bank is compared with none
+    assert (finding["level"], finding["code"], finding["what"]) == ("note", "outlier", "normal/plate/1-005a.jpg")
+    assert "times the typical distance" in finding["why"]
+    assert any("differ most: normal/plate/1-005a.jpg (" in line for line in progress.lines)
+    shutil.move(images / "normal/plate/1-005a.jpg", images / "1.jpg")
+    assert rebuild(context)["findings"] == []
+    shutil.move(images / "1.jpg", images / "normal/plate/1-005b.jpg")
+    with pytest.raises(InputError) as refused:
+        rebuild(context)
+    assert "first at normal/plate/1-005b.jpg" in refused.value.remedy
+
+
 def test_region_and_tiles_of_the_product_are_applied(context: JobContext, images: Path) -> None:
     put(images, "plate", 9)
     rebuild(context)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.errors import InputError
 from core.inference.models.auroc import auroc
 from core.inference.models.features import PatchFeatures
@@ -10,24 +12,30 @@ from core.inference.models.product_bank import MIN_DEFECTS, ProductBank
 
 AUROC_TOLERANCE = 0.01
 WIDTH_TOLERANCE = 1.25  # times
-REMEDY = "check the newest normal pictures for defects; if all are good, publish it with the option force"
 
 
 def check_not_worse(
-    new: ProductBank, old: ProductBank, defects: KnownDefects, network: PatchFeatures, options: FitOptions
+    new: ProductBank,
+    old: ProductBank,
+    defects: KnownDefects,
+    outliers: Sequence[str],
+    network: PatchFeatures,
+    options: FitOptions,
 ) -> None:
     """Raise InputError with both figures when the new bank is worse than the old one.
 
     With MIN_DEFECTS known defects or more the AUROC decides: each bank scores all of them, against the normal pictures
     that were held out when it was built, because a bank has seen all others. With fewer, the distance decides at which
     normal ends, in terms of the typical one: a defect among the normal pictures moves it far away. Banks of different
-    regions or tiles are not compared.
+    regions or tiles are not compared. The error names the `outliers` among the normal pictures.
 
     What the old bank has scored is reported as the step `compare`. Raises InterruptedError when stopped.
     """
     if (new.facts.region, new.facts.tiles) != (old.facts.region, old.facts.tiles):
         return
     what = f"The memory bank of {new.facts.product}"
+    first = f", first at {', '.join(outliers)}" if outliers else ""
+    remedy = f"look for defects in the newest normal pictures{first}; if all are good, publish it with the option force"
     if len(defects) >= MIN_DEFECTS:
         scores = score_defects(old.bank, defects, network, options.reporter("compare"), options.stopped)
         before = auroc(old.facts.held_out, [score for _, score in scores])
@@ -37,10 +45,10 @@ def check_not_worse(
                 f"the new one tells {len(defects)} known defects from normal pictures with an AUROC of {after:.3f}, "
                 f"the one that answers now with {before:.3f}"
             )
-            raise InputError(what, why, REMEDY)
+            raise InputError(what, why, remedy)
     elif new.facts.width > WIDTH_TOLERANCE * old.facts.width:
         why = (
             f"in the new one normal ends at {new.facts.width:.2f} times the typical distance, "
             f"in the one that answers now at {old.facts.width:.2f} times"
         )
-        raise InputError(what, why, REMEDY)
+        raise InputError(what, why, remedy)

@@ -17,6 +17,7 @@ from core.findings import Finding
 from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
 from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
+from core.inference.inspection.bank_outliers import most_unlike
 from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector, StoredDefects
 from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
 from core.inference.inspection.layout import NORMAL, Layout
@@ -165,9 +166,11 @@ class _BankJob:
         if len(defects) > MAX_DEFECTS:
             what = f"The memory bank of {product} was measured with {MAX_DEFECTS} of {len(defects)} known defects"
             self._findings.append(Finding.note("sampled-defects", what, "more take minutes and say little more"))
+        chosen = _evenly(normal, room)
         return ProductPictures(
             product=product,
-            normal=[cache.load(sha256) for sha256 in _evenly(normal, room)],
+            normal=[cache.load(sha256) for sha256 in chosen],
+            names=[pictures.keys[sha256] for sha256 in chosen],
             defects=StoredDefects(
                 cache, [(sha256, pictures.defects[sha256]) for sha256 in _evenly(defects, MAX_DEFECTS)]
             ),
@@ -184,9 +187,13 @@ class _BankJob:
         )
         with steps:
             bank = fit_product_bank(pictures, self._network, options)
+        unlike = most_unlike(bank.facts, pictures.names)
+        parts.log("normal pictures that differ most: " + "; ".join(f"{one.name} ({one.times:.2f})" for one in unlike))
+        outliers = [one for one in unlike if one.is_outlier]
+        self._findings += [one.finding for one in outliers]
         if old is not None:
             with steps:
-                check_not_worse(bank, old, pictures.defects, self._network, options)
+                check_not_worse(bank, old, pictures.defects, [one.name for one in outliers], self._network, options)
         return bank
 
     def _old(self, product: str) -> tuple[GenerationFolder, ProductBank] | None:

@@ -55,6 +55,8 @@ class ProductPictures:
     tiles: tuple[int, int] = (1, 1)
     inputs: str = ""
     """For the bank's facts."""
+    names: Sequence[str] = ()
+    """Of the normal pictures."""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,11 @@ def score_from_excess(excess: float) -> float:
     return 0.5 + 0.5 * math.tanh(excess - 1)
 
 
+def excess_from_score(score: float) -> float:
+    """The opposite of `score_from_excess`, to 19 limits at most: from there on, scores are 1."""
+    return 1 + math.atanh(2 * min(score, 1 - 1e-16) - 1)
+
+
 class NotLearned(XaivaError):
     """The camera has no memory bank."""
 
