@@ -269,7 +269,7 @@ def test_with_the_database_down_a_line_gets_its_verdicts_and_nothing_is_lost(
                 here.service.inspections.page(InspectionQuery())
         finally:
             postgres.start()
-        for chore in here.service.chores:
+        for chore in here.service.chores.values():
             chore()
         page = here.service.inspections.page(InspectionQuery())
         assert page.inspections == [second, first]
@@ -323,7 +323,7 @@ def test_a_correction_that_is_killed_leaves_nothing(
         with pytest.raises(Killed):
             here.service.correct(ident, normal, "bert")
     with inspected(here.settings.data) as restarted:
-        for chore in restarted.service.chores:
+        for chore in restarted.service.chores.values():
             chore()
         assert restarted.service.inspections.get(ident).inspection.corrected_by == "anna"
         assert _keys(restarted, ident) == [f"defect/plate/scratch/{ident}.jpg"]

@@ -25,9 +25,11 @@ from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import InspectionRow, ProductRow
 from core.inference.events.ids import new_id
-from core.inference.inspection import picture_store
+from core.inference.inspection import chores
+from core.inference.inspection.chores import Chores
+from core.inference.inspection.inspection_retention import InspectionRetention
 from core.inference.inspection.inspections import InspectionStore, UnknownInspection
-from core.inference.inspection.picture_store import InspectionRetention, PictureGone, PictureStore
+from core.inference.inspection.picture_store import PictureGone, PictureStore
 from core.inference.inspection.products import ProductStore, read_product_settings
 from core.inference.settings import ServiceSettings
 
@@ -179,27 +181,29 @@ def test_old_inspections_go_with_their_pictures(store: InspectionStore, database
     assert [file.path.name for file in pictures.files()] == [f"{young}.bmp"]
 
 
-def test_a_chore_that_hangs_or_fails_stops_neither_the_retention_nor_the_others(
-    store: InspectionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(picture_store, "ROUND_SECONDS", 0.01)
+def test_a_foreign_file_among_the_kept_pictures_stays_and_stops_nothing(store: InspectionStore, tmp_path: Path) -> None:
     settings = ServiceSettings(data=tmp_path, inspections_gb=1e-9)
     pictures = PictureStore(settings)
-    pictures.keep(new_id(), b"BM picture")
+    kept = pictures.path(pictures.keep(new_id(), b"BM picture"))
+    foreign = [kept.with_name(f"{kept.name}.bak"), kept.with_name("notes.txt")]
+    for path in foreign:
+        path.write_text("foreign")
+    assert InspectionRetention(pictures, store, settings).run_once() == 1
+    assert not kept.exists()
+    assert all(path.exists() for path in foreign)
+
+
+def test_a_chore_that_hangs_or_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chores, "ROUND_SECONDS", 0.01)
     release, done = threading.Event(), threading.Event()
 
     def fail() -> None:
         raise RuntimeError("poison")
 
-    retention = InspectionRetention(pictures, store, settings, (release.wait, fail, done.set))
-    gone = threading.Event()
-    run_once = retention.run_once
-    monkeypatch.setattr(retention, "run_once", lambda: gone.set() if run_once() else None)
-    retention.start()
+    subject = Chores({"one that hangs": release.wait, "one that fails": fail, "another": done.set})
+    subject.start()
     try:
-        assert gone.wait(20)
-        assert done.wait(20)
+        assert done.wait(60)
     finally:
         release.set()
-        retention.stop()
-    assert list(pictures.files()) == []
+        subject.stop()

@@ -26,16 +26,18 @@ from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.catalogue import Catalogue
+from core.inference.inspection.chores import Chores
 from core.inference.inspection.corrections import Corrections
 from core.inference.inspection.drop_folder import DropFolder
 from core.inference.inspection.index_pair import IndexPair
 from core.inference.inspection.inspection_log import InspectionLog
+from core.inference.inspection.inspection_retention import InspectionRetention
 from core.inference.inspection.inspections import InspectionStore
 from core.inference.inspection.inspector import Inspector, Measured
 from core.inference.inspection.layout import DEFECT as DEFECT_INDEX
 from core.inference.inspection.layout import NORMAL, Layout
 from core.inference.inspection.picture_counts import PictureCounts
-from core.inference.inspection.picture_store import InspectionRetention, PictureStore
+from core.inference.inspection.picture_store import PictureStore
 from core.inference.inspection.pictures import JPEG_START, encode_jpeg, encode_map, shrink
 from core.inference.inspection.product_folders import product_folders
 from core.inference.inspection.products import ProductStore
@@ -82,14 +84,18 @@ class InspectionService:
         self.catalogue = Catalogue(
             self._products, self.inspections, self._counts, self._banks, self._indexes, jobs, storage.shown, layout
         )
-        self.chores: tuple[Callable[[], object], ...] = (self._log.catch_up, self._corrections.clean_up)
-        self._retention = InspectionRetention(self.pictures, self.inspections, settings, self.chores)
+        self.chores: dict[str, Callable[[], object]] = {
+            "the retention of inspections": InspectionRetention(self.pictures, self.inspections, settings).run_once,
+            "storing what waited for the database": self._log.catch_up,
+            "deleting what corrections left behind": self._corrections.clean_up,
+        }
+        self._chores = Chores(self.chores)
         self._timer = RebuildTimer(self._products, self._rebuild_by_schedule, ZoneInfo(settings.zone))
         folder = settings.inspect_folder
         self._drop_folder = DropFolder(folder, self._inspect_file) if folder else None
 
     def start(self) -> None:
-        for part in (self._counts, self._retention, self._timer, self._drop_folder):
+        for part in (self._counts, self._chores, self._timer, self._drop_folder):
             if part is not None:
                 part.start()
 
@@ -97,7 +103,7 @@ class InspectionService:
         """What stops each part, by what it is; all at once."""
         parts: dict[str, Callable[[], object]] = {
             "the counts of pictures": self._counts.stop,
-            "the retention of inspections": self._retention.stop,
+            "the chores of inspection": self._chores.stop,
             "the schedules of rebuilds": self._timer.stop,
         }
         return {**parts, "the drop folder": self._drop_folder.stop} if self._drop_folder else parts
