@@ -20,7 +20,7 @@ from tests.tui.sample_service import SampleService
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
 from tui.formatters import rebuilds
-from tui.formatters.cells import Line, plain_text
+from tui.formatters.cells import Line, plain_text, width_of
 from tui.formatters.score_histogram import threshold_lines
 from tui.navigation import SCREENS
 from tui.screens.threshold import ThresholdDialog
@@ -201,6 +201,12 @@ def test_a_bank_that_knows_no_defects_says_so() -> None:
     histogram = ScoreHistogram(product="new", threshold=0.5, normal=[3, 1] + [0] * 18, defect=[0] * 20)
     shown = words(threshold_lines(histogram, 0.05, True, 3, 60))
     assert "about 1 of 4 normal pictures would be false alarms; there are no known defects" in shown.replace("\n", " ")
+
+
+def test_a_histogram_without_readable_bins_still_shows_the_threshold() -> None:
+    histogram = ScoreHistogram(product="new", threshold=0.5, normal=[3, 1] + [0] * 18, defect=[])
+    assert all(width_of(line) <= 60 for line in threshold_lines(histogram, 0.8, True, 3, 60))
+    assert "threshold 0.80" in words(threshold_lines(histogram, 0.8, True, 3, 60))
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def _chart(
             wrong = (middle >= threshold) is wrong_above
             text = _block(count / top * height * 8 - row * 8, bool(count) and row == 0)
             cells += [(text, "error" if wrong else "bar")] * bin_width
-        cells.append((" ", ""))
+        cells += [(" ", "")] * (mark + 1 - len(cells))  # also beyond bins that could not be read
         cells[mark] = (THRESHOLD_MARK, "warn")
         label = name if row == height - 1 else str(sum(counts)) if row == height - 2 else ""
         out.append((Span(f"{label:<{LABEL_WIDTH}}", "dim"), *merge_spans(cells)))
