@@ -20,7 +20,7 @@ from core.inference.inspection.index_files import index_generations
 from core.inference.inspection.indexes import IndexReader
 from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
-from core.inference.storage import open_storage
+from core.inference.storage import open_storage, retries
 from core.progress import NullProgress, Stage
 from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.index_process import rebuild
@@ -107,6 +107,7 @@ def test_a_bucket_becomes_an_index_and_its_loss_leaves_it(
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
     bucket = tmp_path / "served" / "pictures"
     fill(bucket, count=20)
     with rclone_s3(tmp_path / "served") as server:
@@ -126,6 +127,7 @@ def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
     bucket = tmp_path / "served" / "pictures"
     put(bucket, "normal/bolt/first.jpg", part("bolt", 1))
     reader = IndexReader(colours, "normal")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.inference.storage import retries
 from core.inference.storage.bucket import Bucket
 from core.inference.storage.folder import Folder
 from core.inference.storage.model import ObjectStorage
@@ -16,6 +17,12 @@ from core.inference.storage.signed_urls import UrlSigner
 from tests.support.object_storage import S3Server, rclone_s3, seaweed_s3
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again at once: no test is about how long that takes."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture(scope="session")
