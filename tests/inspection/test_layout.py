@@ -53,7 +53,7 @@ def test_prefixes_lead_to_keys_of_the_same_product() -> None:
     found = layout.parse_key(layout.defect_prefix("bolt", "scratch") + "a.jpg")
     assert found is not None
     assert (found.product, found.label) == ("bolt", "scratch")
-    assert layout.defect_prefix("bolt").startswith(layout.prefix(DEFECT))
+    assert layout.defect_prefix("bolt", "scratch").startswith(layout.prefix(DEFECT))
     assert layout.normal_prefix("bolt").startswith(layout.prefix(NORMAL))
 
 

@@ -47,9 +47,9 @@ class Layout:
         """The folder of the product's normal pictures, with `/` at its end."""
         return f"{self.normal}/{product}/"
 
-    def defect_prefix(self, product: str, defect_type: str = "") -> str:
-        """The folder of the product's defects, or of those of one type, with `/` at its end."""
-        return f"{self.defect}/{product}/{defect_type}/" if defect_type else f"{self.defect}/{product}/"
+    def defect_prefix(self, product: str, defect_type: str) -> str:
+        """The folder of the product's defects of one type, with `/` at its end."""
+        return f"{self.defect}/{product}/{defect_type}/"
 
     def parse_key(self, key: str) -> PictureKey | None:
         """Product and label of a key; None for one outside of the layout, or in a folder that can be no product."""
