@@ -133,6 +133,14 @@ def test_what_is_no_picture_is_refused_with_the_reason() -> None:
     assert _why(_png(20, 20, 8, 2, bytes(10))).startswith("it is")
 
 
+def test_a_kind_of_tiff_that_cannot_be_read_is_not_called_another_format() -> None:
+    floats = _file(np.zeros((20, 20), np.float32), "TIFF")
+    bits, odd = (struct.pack("<HHII", 258, 3, 1, number) for number in (32, 24))  # BitsPerSample
+    assert floats.count(bits) == 1
+    assert _why(floats.replace(bits, odd)) == "it is damaged, or of a kind of TIFF that cannot be read"
+    assert "of a kind of JPEG" in _why(b"\xff\xd8 and nothing that follows makes sense")
+
+
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_a_small_file_that_declares_an_enormous_picture_is_refused_before_it_is_decoded() -> None:
     assert "100 million" in _why(_png(12_000, 12_000, 8, 2, bytes(100)))

@@ -32,6 +32,7 @@ MIN_SIDE = 8  # pixels; anything smaller is no picture of a part
 
 _PLUGINS = (JpegImagePlugin, PngImagePlugin, BmpImagePlugin, WebPImagePlugin, TiffImagePlugin)  # registers them
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+_STARTS = ((JPEG_START, "JPEG"), (b"\x89PNG", "PNG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
 _ORIENTATION = 0x0112  # of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +74,7 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Picture:
     except BadPicture:
         raise
     except UnidentifiedImageError:
-        raise _bad("it is not a JPEG, PNG, BMP, WebP or TIFF picture") from None
+        raise _bad(_unknown_kind(data)) from None
     except Image.DecompressionBombError:
         raise _bad(f"it has more than the {MAX_PIXELS // 1_000_000} million pixels that are allowed") from None
     except MemoryError:
@@ -153,6 +154,13 @@ def _check_size(image: Image.Image) -> None:
         raise _bad(f"it has {width} x {height} pixels, and {MAX_PIXELS // 1_000_000} million are allowed")
     if min(width, height) < MIN_SIDE:
         raise _bad(f"it has only {width} x {height} pixels")
+
+
+def _unknown_kind(data: bytes) -> str:
+    for start, form in _STARTS:
+        if data.startswith(start):
+            return f"it is damaged, or of a kind of {form} that cannot be read"
+    return "it is not a JPEG, PNG, BMP, WebP or TIFF picture"
 
 
 def _reason(error: Exception, data: bytes) -> str:
