@@ -167,13 +167,18 @@ def remove(session: CliSession, keys: tuple[str, ...], recursive: bool, yes: boo
 def _matching(storage: StorageCalls, key: str, recursive: bool) -> list[str]:
     """The objects that a key names; the folder itself if it is empty. Raises InputError for one without --recursive."""
     if not key.endswith("/"):
-        return [key]
+        return [key] if any(key in _keys(page) for page in storage.pages(key)) else []
     if not recursive:
         raise InputError(f"Key {key}", "it is a folder", "use --recursive to delete everything below it")
     if objects := [each.key for page in storage.pages(key) for each in page.objects]:
         return objects
     beside = storage.pages(key.rstrip("/"), level=True)
     return [folder for page in beside for folder in page.folders if folder == key]
+
+
+def _keys(page: ObjectPage) -> set[str]:
+    """All keys of a page, also of what can only be deleted, such as a link."""
+    return {each.key for each in page.objects} | {each.key for each in page.findings}
 
 
 @storage_command.command("url")

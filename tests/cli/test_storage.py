@@ -76,6 +76,15 @@ def test_a_folder_is_deleted_only_when_that_was_asked_for(xaiva_here: Xaiva, pic
     assert xaiva_here("storage", "ls", "old/", "--recursive", "--json").document["objects"] == []
 
 
+def test_what_does_not_exist_is_not_said_to_be_deleted(xaiva_here: Xaiva, running: Running, pictures: Path) -> None:
+    xaiva_here("storage", "put", str(pictures / "1 한글.jpg"), "there.jpg")
+    mistyped = xaiva_here("storage", "rm", "there.jp", "--yes")
+    assert (mistyped.code, "nothing lies there" in mistyped.err) == (2, True)
+    (running.service.settings.data / "images" / "link").symlink_to("/etc/hostname")
+    for key in ("there.jpg", "link"):
+        assert xaiva_here("storage", "rm", key, "--yes", "--json").document["deleted"] == [key]
+
+
 def test_an_empty_folder_can_be_deleted(xaiva_here: Xaiva, running: Running) -> None:
     folder = running.service.settings.data / "images" / "empty"
     folder.mkdir(parents=True)
