@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from core.inference.jobs.context import JobContext
 from core.inference.settings import ServiceSettings
 from core.progress import Stage
 from tests.inspection.dropped import Inspections
+from tests.inspection.inspected import Inspected, inspected
+from tests.support.inspected import build_bank, build_indexes, fill_storage
 
 
 class Recorder:
@@ -78,3 +81,21 @@ def folder(tmp_path: Path, inspections: Inspections, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(drop_folder, "STABLE_SECONDS", 0.0)
     (tmp_path / "inbox").mkdir()
     return DropFolder(tmp_path / "inbox", inspections)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with pictures, a memory bank and both indexes of the product `plate`."""
+    data = tmp_path_factory.mktemp("prepared")
+    fill_storage(data / "images", "plate")
+    build_bank(ServiceSettings(data=data), "plate")
+    build_indexes(ServiceSettings(data=data))
+    return data
+
+
+@pytest.fixture
+def here(prepared: Path, tmp_path: Path) -> Iterator[Inspected]:
+    """A service over a copy of the prepared folder."""
+    shutil.copytree(prepared, tmp_path / "data")
+    with inspected(tmp_path / "data") as one:
+        yield one

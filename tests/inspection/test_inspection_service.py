@@ -1,4 +1,4 @@
-"""Inspection with real banks, indexes, storage and database, and with each of them missing, broken or down."""
+"""Inspections with real banks, indexes, storage and database, and with each of them missing, broken or down."""
 
 from __future__ import annotations
 
@@ -6,91 +6,26 @@ import io
 import json
 import os
 import shutil
-import time
-import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.api_schema import Correction, Event, InspectionQuery, ProductSettings, Region, Verdict
-from core.errors import InputError, XaivaError
-from core.inference.database.engine import Database
+from core.api_schema import InspectionQuery, ProductSettings, Region, Verdict
+from core.errors import InputError
 from core.inference.database.errors import DatabaseError
 from core.inference.generations import Generations
-from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.banks import NoBank
 from core.inference.inspection.index_files import index_generations
-from core.inference.inspection.inspection_service import InspectionService
 from core.inference.inspection.inspections import InspectionStore
-from core.inference.inspection.layout import Layout
-from core.inference.inspection.product_folders import product_folders
-from core.inference.inspection.products import UnknownProduct
-from core.inference.jobs.service import JobService
-from core.inference.model_pool.devices import DeviceBudget, HostMemory
-from core.inference.model_pool.pool import ModelPool
 from core.inference.models.bank_files import bank_generations
-from core.inference.settings import ServiceSettings
-from core.inference.storage import open_storage
-from core.inference.storage.model import KeyConflict, ObjectInfo, StorageDown, StorageRefused
-from tests.model_pool.fakes import FakeCostStore
-from tests.support.inspected import NORMALS, SIZE, build_bank, build_indexes, encoded, fill_storage, good, scratched
+from tests.inspection.inspected import Inspected, inspected
+from tests.support.inspected import SIZE, build_bank, build_indexes, encoded, good, scratched
 from tests.support.onnx_model import write_mean
 from tests.support.parts import Rgb, plates
 from tests.support.postgres import Postgres
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with pictures, a memory bank and both indexes of the product `plate`."""
-    data = tmp_path_factory.mktemp("prepared")
-    fill_storage(data / "images", "plate")
-    build_bank(ServiceSettings(data=data), "plate")
-    build_indexes(ServiceSettings(data=data))
-    return data
-
-
-@dataclass
-class Inspected:
-    """An inspection service, and the events that it started."""
-
-    service: InspectionService
-    settings: ServiceSettings
-    events: list[tuple[Event, str, bytes]] = field(default_factory=list)
-
-    def inspect(self, picture: bytes, **options: Any) -> Any:
-        return self.service.inspect("plate", picture, **{"neighbours": 3, "heat_map": False, **options})
-
-
-@contextmanager
-def inspected(data: Path, **more: Any) -> Iterator[Inspected]:
-    settings = ServiceSettings(data=data, onnx_provider="cpu", **more)
-    database = Database(settings.database)
-    pool = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
-    storage = open_storage(settings)
-    events: list[tuple[Event, str, bytes]] = []
-    service = InspectionService(
-        settings, database, pool, storage, JobService(settings), lambda *event: events.append(event)
-    )
-    try:
-        yield Inspected(service, settings, events)
-    finally:
-        pool.close()
-        database.close()
-
-
-@pytest.fixture
-def here(prepared: Path, tmp_path: Path) -> Iterator[Inspected]:
-    """A service over a copy of the prepared folder."""
-    shutil.copytree(prepared, tmp_path / "data")
-    with inspected(tmp_path / "data") as one:
-        yield one
 
 
 def spoilt(x: int, y: int) -> bytes:
@@ -169,80 +104,6 @@ def _truncate(generations: Generations, name: str = "") -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def test_pictures_that_are_newer_than_the_bank_are_told(here: Inspected) -> None:
-    service, bank = here.service, bank_generations(here.settings, "plate")
-    pictures = here.settings.data / "images/normal/plate"
-    listed = max(path.stat().st_ctime for path in pictures.iterdir())
-    mark_checked(bank, 1, listed)
-    service.start()
-    try:
-        _until(lambda: service.catalogue.products().counted)
-        assert service.catalogue.product("plate").trouble == []
-        _until(lambda: _touched(pictures / "0.jpg") > listed)
-        service.count_pictures()
-        _until(lambda: service.catalogue.product("plate").trouble)
-        assert service.catalogue.product("plate").trouble == [
-            "normal pictures are newer than its memory bank: rebuild it"
-        ]
-        assert service.catalogue.product("plate").normal == NORMALS
-        mark_checked(bank, 1, time.time() + 1)  # as a rebuild that changes nothing
-        assert service.catalogue.product("plate").trouble == []
-    finally:
-        for stop in service.stops().values():
-            stop()
-
-
-def _touched(path: Path) -> float:
-    """Write a file again; returns when that was."""
-    path.touch()
-    return path.stat().st_ctime
-
-
-def _until(check: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_a_product_is_known_as_soon_as_its_pictures_are_there(here: Inspected) -> None:
-    with pytest.raises(UnknownProduct):
-        here.service.set_settings("bolt", ProductSettings())
-    folder = here.settings.data / "images/defect/bolt/dent"
-    folder.mkdir(parents=True)
-    (folder / "1.jpg").write_bytes(good())
-    here.service.set_settings("bolt", ProductSettings(threshold=0.7))
-    assert here.service.settings("bolt").threshold == 0.7
-
-
-def test_a_name_is_the_same_composed_and_decomposed(here: Inspected) -> None:
-    for spelling, number in (("NFD", 1), ("NFC", 2)):
-        folder = here.settings.data / f"images/normal/{unicodedata.normalize(spelling, '나사')}"
-        folder.mkdir()
-        (folder / f"{number}.jpg").write_bytes(good())
-    here.service.set_settings("나사", ProductSettings(threshold=0.7))
-    assert here.service._counts.count().products["나사"].normal == 2
-    folders = product_folders(open_storage(here.settings), "normal/", "나사")
-    assert {unicodedata.normalize("NFC", folder) for folder in folders} == {"normal/나사/"}
-    assert len(folders) == 2
-    assert product_folders(open_storage(here.settings), "normal/", "plate") == ["normal/plate/"]
-    key = Layout().parse_key(unicodedata.normalize("NFD", "defect/나사/긁힘/1.jpg"))
-    assert key is not None
-    assert (key.product, key.label) == ("나사", "긁힘")
-
-
-def test_a_listing_reads_no_bank(here: Inspected) -> None:
-    bank = bank_generations(here.settings, "plate").open().path / "bank.npz"
-    bank.write_bytes(bytes(bank.stat().st_size))  # damaged, but as large as it should be
-    product = here.service.catalogue.product("plate")
-    assert (product.bank is not None, product.trouble) == (True, [])
-    with pytest.raises(NoBank):
-        here.inspect(good())
-    product = here.service.catalogue.product("plate")
-    assert product.bank is None
-    assert "bank.npz is not what was written" in product.trouble[0]
-
-
 def test_a_picture_that_cannot_be_kept_is_inspected_all_the_same(here: Inspected) -> None:
     (here.settings.inspection_folder / "kept").write_text("in the way")
     answer = here.inspect(good())
@@ -299,100 +160,6 @@ def test_an_inspection_that_nothing_takes_has_its_verdict_and_no_id(
     assert [event.id for event, *_ in here.events] == [answer.event]
 
 
-# -- corrections ----------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def _keys(here: Inspected, ident: str) -> list[str]:
-    images = here.settings.data / "images"
-    return sorted(path.relative_to(images).as_posix() for path in images.rglob(f"{ident}*"))
-
-
-@pytest.mark.parametrize("step", ["announce", "upload", "correct"])
-def test_a_correction_that_is_killed_leaves_nothing(
-    here: Inspected, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    ident = here.inspect(scratched()).id
-    normal = Correction(verdict=Verdict.NORMAL)
-    defect = Correction(verdict=Verdict.DEFECT, defect_type="scratch")
-    here.service.correct(ident, defect, "anna")
-
-    def kill(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as killed:
-        storage = type(here.service._corrections._storage)
-        target = {"announce": InspectionStore, "upload": storage, "correct": InspectionStore}[step]
-        killed.setattr(target, {"upload": "upload_file"}.get(step, step), kill)
-        with pytest.raises(Killed):
-            here.service.correct(ident, normal, "bert")
-    with inspected(here.settings.data) as restarted:
-        for chore in restarted.service.chores.values():
-            chore()
-        assert restarted.service.inspections.get(ident).inspection.corrected_by == "anna"
-        assert _keys(restarted, ident) == [f"defect/plate/scratch/{ident}.jpg"]
-        restarted.service.correct(ident, normal, "bert")
-        assert _keys(restarted, ident) == [f"normal/plate/{ident}.jpg"]
-
-
-def test_the_object_of_an_earlier_correction_is_deleted_once_the_storage_answers(
-    here: Inspected, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ident = here.inspect(scratched()).id
-    here.service.correct(ident, Correction(verdict=Verdict.NORMAL), "anna")
-    storage = type(here.service._corrections._storage)
-
-    def down(*_: object) -> ObjectInfo:
-        raise StorageDown("Storage", "it does not answer")
-
-    with monkeypatch.context() as outage:
-        outage.setattr(storage, "upload_file", down)
-        with pytest.raises(StorageDown):
-            here.service.correct(ident, Correction(verdict=Verdict.DEFECT, defect_type="dent"), "bert")
-    assert here.service.inspections.get(ident).inspection.corrected is Verdict.NORMAL
-    with monkeypatch.context() as outage:
-        outage.setattr(storage, "delete_file", down)
-        moved = Correction(verdict=Verdict.DEFECT, defect_type="scratch")
-        with pytest.raises(StorageDown):  # the announced object of before may still come
-            here.service.correct(ident, moved, "bert")
-    here.service.correct(ident, moved, "bert")
-    assert _keys(here, ident) == [f"defect/plate/scratch/{ident}.jpg"]
-
-
-def test_a_correction_that_the_storage_cannot_take_stops_no_other(
-    here: Inspected, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked, other = here.inspect(scratched()).id, here.inspect(scratched()).id
-    (here.settings.data / "images/defect/plate/dent").write_text("a file where the folder belongs")
-    with pytest.raises(KeyConflict):
-        here.service.correct(blocked, Correction(verdict=Verdict.DEFECT, defect_type="dent"), "anna")
-    assert here.service.inspections.get(blocked).leftover_key
-    here.service.correct(blocked, Correction(verdict=Verdict.NORMAL), "anna")
-    assert _keys(here, blocked) == [f"normal/plate/{blocked}.jpg"]
-    for ident, key in ((blocked, f"normal/plate/{'긁' * 100}/a.jpg"), (other, f"defect/plate/scratch/{other}.jpg")):
-        here.service.inspections.announce(ident, key)
-    leftover = here.settings.data / f"images/defect/plate/scratch/{other}.jpg"
-    leftover.write_bytes(scratched())
-    storage = type(here.service._corrections._storage)
-    delete = storage.delete_file
-
-    def refused(self: Any, key: str) -> None:
-        if other not in key:
-            raise StorageRefused(key, "no permission")
-        delete(self, key)
-
-    with monkeypatch.context() as refusing:
-        refusing.setattr(storage, "delete_file", refused)
-        here.service._corrections.clean_up()
-    assert not leftover.exists()
-    assert list(here.service.inspections.leftovers()) == [blocked]
-    here.service._corrections.clean_up()  # no object can have a name that is too long
-    assert here.service.inspections.leftovers() == {}
-
-
 def test_an_encoder_gets_as_many_pixels_as_when_it_was_indexed(here: Inspected) -> None:
     models = here.settings.data / "models"
     models.mkdir()
@@ -404,17 +171,6 @@ def test_an_encoder_gets_as_many_pixels_as_when_it_was_indexed(here: Inspected) 
         build_indexes(large.settings)
         assert large.service._inspector.measure("plate", picture, 3).picture.shape == (1200, 1600, 3)
         assert large.service._inspector.measure("plate", picture, 0).picture.shape == (300, 400, 3)
-
-
-def test_a_picture_that_is_gone_cannot_be_corrected(here: Inspected) -> None:
-    ident = here.inspect(good()).id
-    shutil.rmtree(here.settings.inspection_folder / "kept")
-    with pytest.raises(XaivaError, match="not kept"):
-        here.service.correct(ident, Correction(verdict=Verdict.NORMAL), "anna")
-    assert here.service.inspections.get(ident).leftover_key == ""
-
-
-# -- the drop folder ------------------------------------------------------------------------------------------------
 
 
 def test_a_crash_between_inspection_and_result_inspects_nothing_twice(here: Inspected) -> None:
