@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.api_schema import ProductSettings
+from core.api_schema import ProductSettings, Region
 from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.banks import NoBank
 from core.inference.inspection.layout import Layout
@@ -18,7 +18,7 @@ from core.inference.models.bank_files import bank_generations
 from core.inference.storage import open_storage
 from tests.inspection.inspected import Inspected
 from tests.support import until
-from tests.support.inspected import NORMALS, good
+from tests.support.inspected import NORMALS, build_bank, good
 
 
 def test_pictures_that_are_newer_than_the_bank_are_told(here: Inspected) -> None:
@@ -86,3 +86,12 @@ def test_a_listing_reads_no_bank(here: Inspected) -> None:
     product = here.service.catalogue.product("plate")
     assert product.bank is None
     assert "bank.npz is not what was written" in product.trouble[0]
+
+
+def test_a_region_that_was_changed_since_the_bank_was_built_is_told(here: Inspected) -> None:
+    settings = ProductSettings(region=Region(left=0.5), tiles=(2, 1))
+    here.service.set_settings("plate", settings)
+    product = here.service.catalogue.product("plate")
+    assert product.trouble == ["its memory bank still has the old region and tiles: rebuild it"]
+    build_bank(here.settings, "plate", settings.region, settings.tiles)
+    assert here.service.catalogue.product("plate").trouble == []

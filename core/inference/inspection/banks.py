@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from core.api_schema import Generation, ScoreHistogram
+from core.api_schema import Generation, Region, ScoreHistogram
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
@@ -35,6 +35,8 @@ class BankStatus:
     """When the storage was listed for the current one."""
     previous: Generation | None = None
     threshold: float = LIMIT
+    cut: tuple[Region, tuple[int, int]] | None = None
+    """The region and tiles of the current one."""
     trouble: str = ""
     """Why the current generation cannot be used, and which one answers."""
 
@@ -85,7 +87,8 @@ class BankShelf:
         manifest, facts = known
         current = _generation(manifest, facts).model_copy(update={"current": True})
         checked = _moment(last_checked(generations, manifest))
-        return BankStatus(current, checked, _previous(generations), facts.threshold, trouble)
+        cut = facts.region, facts.tiles
+        return BankStatus(current, checked, _previous(generations), facts.threshold, cut, trouble)
 
     def histogram(self, product: str) -> ScoreHistogram:
         """The scores that the bank in use measured. Raises NoBank."""

@@ -11,6 +11,7 @@ from core.api_schema import (
     JobQuery,
     Product,
     Products,
+    ProductSettings,
 )
 from core.errors import XaivaError
 from core.inference.database.errors import DatabaseError
@@ -105,7 +106,7 @@ class Catalogue:
             inspected=of_product.inspected,
             defective=of_product.defective,
             last_inspection=of_product.last,
-            trouble=list(_trouble(bank, pictures)),
+            trouble=list(_trouble(bank, settings, pictures)),
         )
 
     def _index_statuses(self) -> list[IndexStatus]:
@@ -138,13 +139,15 @@ class Catalogue:
         return newest
 
 
-def _trouble(bank: BankStatus, pictures: PictureCount | None) -> Iterable[str]:
+def _trouble(bank: BankStatus, settings: ProductSettings, pictures: PictureCount | None) -> Iterable[str]:
     if bank.trouble:
         yield bank.trouble
     if bank.current is None and not bank.trouble:
         enough = pictures is None or pictures.normal
         remedy = "rebuild it" if enough else "put normal pictures into the storage, then rebuild it"
         yield f"it has no memory bank: {remedy}"
+    if bank.cut is not None and bank.cut != (settings.region, settings.tiles):
+        yield "its memory bank still has the old region and tiles: rebuild it"
     newest = pictures.newest_normal if pictures else None
     if bank.checked is not None and newest is not None and newest > bank.checked:
         yield "normal pictures are newer than its memory bank: rebuild it"
