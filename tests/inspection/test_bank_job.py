@@ -353,6 +353,13 @@ def test_storage_that_is_down_is_tried_again_later(
     assert isinstance(caught.value, StorageDown)
 
 
+def test_database_that_is_down_is_tried_again_later(context: JobContext, images: Path) -> None:
+    put(images, "plate", 9)
+    values = context.settings.model_dump() | {"database_url": "postgresql://x@127.0.0.1:9/x"}
+    with pytest.raises(TransientError, match="nothing listens there"):
+        rebuild(JobContext(ServiceSettings.model_validate(values)))
+
+
 def test_bank_is_built_from_a_bucket_and_a_second_run_fetches_nothing(
     context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,15 @@ def test_a_slot_is_caught_up_for_less_than_an_hour(database: Database) -> None:
         assert timer.run_once(MONDAY + timedelta(days=minutes % 2, minutes=minutes)) == expected
 
 
+def test_a_rebuild_that_was_missed_is_said_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    timer = RebuildTimer(ProductStore(database), Starts(), ZONE)
+    for minutes in (60, 61, 62):
+        assert timer.run_once(MONDAY + timedelta(minutes=minutes)) == []
+    timer = RebuildTimer(ProductStore(database), Starts(), ZONE)  # after a restart
+    assert timer.run_once(MONDAY + timedelta(minutes=63)) == []
+    assert caplog.messages == ["the rebuild of 나사 at 2026-11-30 02:00:00+00:00 is left out: its time is long past"]
+
+
 def test_a_rebuild_that_is_refused_is_tried_again(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     starts = Starts()
     timer = RebuildTimer(ProductStore(database), starts, ZONE)
@@ -95,6 +104,8 @@ def test_slots_are_in_local_time() -> None:
     assert newest(datetime(2026, 7, 1, 12, 0, tzinfo=ZONE)) == "07-01 01:00"
     sundays = RebuildSchedule(days=(6,), at=time(2, 30))
     assert newest(MONDAY, sundays) == "11-29 01:30"
+    never = datetime(2026, 3, 29, 12, 0, tzinfo=ZONE)  # summer time began at 02:00: 02:30 was left out
+    assert newest(never, sundays) == "03-29 01:30"
     twice = datetime(2026, 10, 25, 12, 0, tzinfo=ZONE)  # summer time ended at 03:00: 02:30 was twice
     assert newest(twice, sundays) == "10-25 00:30"
     assert newest(MONDAY, RebuildSchedule(days=(), at=time(2, 30))) == ""

@@ -58,7 +58,7 @@ def run(
     With the option `force` a bank is published even if it is worse than the old one. A bank whose pictures and settings
     are those of the one that answers is not built again.
 
-    Raises InputError, TransientError when the storage does not answer, XaivaError, Cancelled.
+    Raises InputError, TransientError when the storage or the database does not answer, XaivaError, Cancelled.
     """
     job = _BankJob(context, bool(options.get("force")), progress)
     products = [subject] if subject else list_products(open_storage(context.settings), job.layout, progress)

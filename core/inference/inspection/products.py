@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -12,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.api_schema import ProductSettings
-from core.errors import InputError
+from core.errors import InputError, TransientError
 from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
 from core.inference.database.models import ProductRow
 from core.inference.settings import ServiceSettings
 from core.validation_errors import every_problem
@@ -84,12 +86,15 @@ class ProductStore:
 
 
 def read_product_settings(settings: ServiceSettings) -> dict[str, ProductSettings]:
-    """The stored settings by product, for a job in a process of its own. Raises DatabaseError."""
-    database = Database(settings.database)
+    """The stored settings by product, for a job in a process of its own.
+
+    Raises TransientError when the database does not answer.
+    """
     try:
-        return {name: stored.settings for name, stored in _load(database).items()}
-    finally:
-        database.close()
+        with closing(Database(settings.database)) as database:
+            return {name: stored.settings for name, stored in _load(database).items()}
+    except DatabaseError as error:
+        raise TransientError(error.what, error.why, error.remedy) from error
 
 
 def unknown_product(name: str) -> UnknownProduct:

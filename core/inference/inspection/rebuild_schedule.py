@@ -49,7 +49,11 @@ class RebuildTimer:
             if stored.settings.rebuild is None:
                 continue
             slot = newest_slot(stored.settings.rebuild, now, self._zone)
-            if slot is None or slot <= stored.rebuilt or now - slot >= LATEST:
+            if slot is None or slot <= stored.rebuilt:
+                continue
+            if now - slot >= LATEST:
+                self._products.mark_rebuilt(product, slot)
+                logger.warning("the rebuild of %s at %s is left out: its time is long past", product, slot)
                 continue
             try:
                 self._start_rebuild(product, f"rebuild {product} {slot:%Y-%m-%dT%H:%M:%SZ}")
@@ -75,7 +79,8 @@ class RebuildTimer:
 def newest_slot(schedule: RebuildSchedule, now: datetime, zone: ZoneInfo) -> datetime | None:
     """The newest time of the schedule that is not after `now`, in UTC; None within the last week without any.
 
-    A local time that occurs twice, at the end of summer time, is the first of the two.
+    A local time that occurs twice, at the end of summer time, is the first of the two; one that summer time leaves out
+    is an hour later.
     """
     today = now.astimezone(zone).date()
     for days in range(8):
