@@ -149,7 +149,7 @@ class PlainPatchCore:
         to_neighbours = np.linalg.norm(self._bank[neighbours] - features[worst], axis=1)
         largest = to_neighbours.max()
         weight = 1 - np.exp(nearest[worst] - largest) / np.exp(to_neighbours - largest).sum()
-        enlarged = _resize(nearest.reshape(PatchFeatures.ROWS, PatchFeatures.COLUMNS))
+        enlarged = _resize(nearest.reshape(PatchFeatures.rows, PatchFeatures.columns))
         return Judgement(float(weight * nearest[worst]), _blur(enlarged, 4))
 
     def _distances(self, points: Grey) -> Grey:
@@ -161,13 +161,13 @@ class PlainPatchCore:
 
 
 def inspected_pictures(texture: Grey, others: list[Grey], rng: np.random.Generator) -> Iterator[TestPicture]:
-    nothing = np.zeros((PatchFeatures.HEIGHT, PatchFeatures.WIDTH), np.bool_)
+    nothing = np.zeros((PatchFeatures.height, PatchFeatures.width), np.bool_)
     for _ in range(NORMAL):
         yield TestPicture(_render(_crop(texture, TESTING, rng), rng), "", nothing)
     for kind, spoil in DEFECTS.items():
         for number in range(EACH):
             crop, foreign = _crop(texture, TESTING, rng), _crop(others[number % len(others)], TESTING, rng)
-            x, y = PatchFeatures.WIDTH * rng.uniform(0.2, 0.8), PatchFeatures.HEIGHT * rng.uniform(0.25, 0.75)
+            x, y = PatchFeatures.width * rng.uniform(0.2, 0.8), PatchFeatures.height * rng.uniform(0.25, 0.75)
             strength = spoil(x, y, rng)
             changed = {"foreign": foreign, "blur": _blur(crop, 4), "scratch": crop + 90, "blob": crop - 70}[kind]
             pixels = crop + strength * (changed - crop)
@@ -216,14 +216,14 @@ DEFECTS: dict[str, Callable[[float, float, np.random.Generator], Grey]] = {
 
 def _turned(x: float, y: float, angle: float) -> tuple[Grey, Grey]:
     """Coordinates along and across a direction, from a point."""
-    rows, columns = np.mgrid[: PatchFeatures.HEIGHT, : PatchFeatures.WIDTH].astype(np.float64)
+    rows, columns = np.mgrid[: PatchFeatures.height, : PatchFeatures.width].astype(np.float64)
     along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
     return along, (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
 
 
 def _resize(values: Grey) -> Grey:
     image = Image.fromarray(values.astype(np.float32))
-    size = (PatchFeatures.WIDTH, PatchFeatures.HEIGHT)
+    size = (PatchFeatures.width, PatchFeatures.height)
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float64)
 
 

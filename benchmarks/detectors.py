@@ -115,7 +115,7 @@ def _measure(footage: Footage) -> list[Results]:
 def _fold(footage: Footage, learned: Seconds, scored: Seconds, store: BankStore) -> Results:
     network = PatchFeatures(select_provider("cpu"))
     network.load()
-    pictures = scaled(pictures_of(footage.video, *learned), network.WIDTH, network.HEIGHT, "rgb24")
+    pictures = scaled(pictures_of(footage.video, *learned), network.width, network.height, "rgb24")
     features = [network.extract([picture])[0].astype(np.float16) for picture in pictures]
     began = time.perf_counter()
     store.save(CAMERA, fit_bank.fit_bank(features, network, len(features) * FRAME))
@@ -181,8 +181,8 @@ def _print_costs() -> None:
     finder.load()
     network = PatchFeatures(select_provider("cpu"))
     network.load()
-    bank = np.random.default_rng(0).normal(size=(1500, network.CHANNELS)).astype(np.float32)
-    small = scaled(frames, network.WIDTH, network.HEIGHT, "rgb24")
+    bank = np.random.default_rng(0).normal(size=(1500, network.channels)).astype(np.float32)
+    small = scaled(frames, network.width, network.height, "rgb24")
     features = network.extract(small[:1])[0]
     motion = MotionDetector()
     grey = scaled(frames, motion.width, motion.height, motion.pixel_format)

@@ -23,6 +23,7 @@ from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.pictures import decode
 from core.inference.models.features import PatchFeatures
+from core.inference.models.product_bank import least_size
 from core.inference.settings import ServiceSettings
 from tests.api.serving import TOKEN, Running, served
 from tests.support import until
@@ -63,9 +64,10 @@ def _baseline(settings: ServiceSettings, pictures: list[bytes]) -> float:
     network.load()
     encoder.load()
     bank = BankShelf(settings).load(PRODUCT).content
+    size = least_size(bank.facts.region, bank.facts.tiles, (network.width, network.height))
 
     def work(picture: bytes) -> None:
-        pixels = decode(picture, at_least=bank.at_least)
+        pixels = decode(picture, at_least=size)
         bank.score(pixels, network)
         encoder.embed([pixels])
 

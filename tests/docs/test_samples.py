@@ -15,6 +15,7 @@ from core.api_schema import CameraRequest
 from core.errors import XaivaError
 from core.inference.flows.flow_file import read_flows
 from core.inference.inspection.encoder import EncoderDescription
+from core.inference.models.onnx_backbone import BackboneDescription
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.startup_cameras import CameraFile
 from core.presets.compat.rows import GpuRow, WheelTagRow
@@ -68,6 +69,8 @@ def _validate(text: str) -> None:
         ModelDescription.model_validate(sample)
     elif keys <= set(EncoderDescription.model_fields):
         EncoderDescription.model_validate(sample)
+    elif keys <= set(BackboneDescription.model_fields):
+        BackboneDescription.model_validate(sample)
     elif keys == {"rows"}:
         Rows.model_validate(sample)
     elif keys not in OUTPUTS:

@@ -79,7 +79,7 @@ def test_every_variable_of_the_service_has_its_default_or_an_example_in_the_temp
     other = {name for name in fields.values() if getattr(read, name) != getattr(defaults, name)}
     assert other == {  # examples: what has no default
         "tls_certificate", "tls_key", "cors_origins", "database_url", "event_log", "analyser_url", "smtp_url", "flows",
-        "storage_url", "jobs", "encoder", "inspect_folder",
+        "storage_url", "jobs", "encoder", "backbone", "inspect_folder",
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from core.inference.cameras.failures import Cause
 from core.inference.flows.flow import Condition, FlowStep
 from core.inference.inspection.encoder import EncoderDescription
 from core.inference.models import registry
+from core.inference.models.onnx_backbone import BackboneDescription
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.settings import PREFIX, ServiceSettings
 from core.operations.model import OperationState
@@ -69,6 +70,7 @@ DEFAULTS: list[tuple[str, str, type[BaseModel], str]] = [
     ("docs/cameras.md", "Settings", CameraRequest, ""),
     ("docs/detectors.md", "`onnx`: your own model", ModelDescription, ""),
     ("docs/indexes.md", "The image encoder", EncoderDescription, ""),
+    ("docs/memory-banks.md", "Another network", BackboneDescription, ""),
     ("docs/notifications.md", "Rules", RuleRequest, ""),
     ("docs/events.md", "Retention", ServiceSettings, PREFIX),
 ]

@@ -32,6 +32,7 @@ from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.parts import plates, store
 
 SIZE = (384, 224)  # of the network: pictures that need no scaling
+NUMBERS = 336 * 152  # of the features of one picture
 
 
 def put(images: Path, product: str, count: int = 12, seed: int = 0, defect: str = "") -> list[Path]:
@@ -68,7 +69,7 @@ def test_every_product_gets_a_bank_that_finds_its_defects(
     assert plate["auroc"] == 1
     assert (result["failed"], result["findings"]) == (0, [])
     scratched = put(images, "unseen", 1, 8, "scratch")[0].read_bytes()
-    assert bank(context).score(decode(scratched, at_least=bank(context).at_least), network).score > 0.6
+    assert bank(context).score(decode(scratched), network).score > 0.6
     assert bank(context, "금속 판").facts.pictures == 12
     waiting = [stage.title for stage in progress.stages if stage.state is StageState.WAITING]
     assert sorted(waiting) == ["plate", "금속 판"]
@@ -253,7 +254,7 @@ def test_damaged_bank_is_replaced(context: JobContext, images: Path) -> None:
 def test_product_with_more_pictures_than_memory_has_room_for_is_sampled(
     context: JobContext, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bank_job, "MAX_PATCHES", 10 * PatchFeatures.PATCHES)
+    monkeypatch.setattr(bank_job, "MAX_NUMBERS", 10 * NUMBERS)
     monkeypatch.setattr(bank_job, "MAX_DEFECTS", 5)
     put(images, "plate", 40)
     put(images, "plate", 40, 7, "scratch")
@@ -291,7 +292,7 @@ def test_disk_that_takes_no_features_costs_nothing_as_long_as_memory_has_room(
     result = rebuild(context)
     assert (result["products"]["plate"]["pictures"], result["products"]["plate"]["auroc"]) == (12, 1)
     assert [finding["code"] for finding in result["findings"]] == ["features-not-kept"]
-    monkeypatch.setattr(feature_cache, "MAX_HELD", 16 * PatchFeatures.PATCHES)
+    monkeypatch.setattr(feature_cache, "MAX_HELD", 16 * NUMBERS)
     with pytest.raises(
         XaivaError, match=r"the disk does not take them .*, and memory has room for those of 16 pictures"
     ):

@@ -39,7 +39,7 @@ def town() -> None:
 @pytest.fixture(scope="session")
 def street_bank(network: PatchFeatures, town: None) -> MemoryBank:
     """What is normal in the street's first half minute, from every second picture."""
-    pictures = scaled(street(*LEARNED)[::2], network.WIDTH, network.HEIGHT, "rgb24")
+    pictures = scaled(street(*LEARNED)[::2], network.width, network.height, "rgb24")
     return fit_bank.fit_bank(kept(network, pictures), network, LEARNED[1])
 
 
@@ -53,7 +53,7 @@ def rooms(count: int, seed: int = 0, *, thing: bool = False) -> list[Picture]:
     rng = np.random.default_rng(seed)
     pictures = []
     for _ in range(count):
-        picture = np.full((PatchFeatures.HEIGHT, PatchFeatures.WIDTH, 3), 110, np.uint8)
+        picture = np.full((PatchFeatures.height, PatchFeatures.width, 3), 110, np.uint8)
         picture[150:, :, 1] = 80
         picture[20:60, 300:340] = rng.integers(180, 250)
         if thing:

@@ -45,7 +45,7 @@ def scores(detector: PatchCoreDetector, pictures: list[Picture], camera: str = "
 
 def test_distances_are_those_to_the_nearest(network: PatchFeatures) -> None:
     rng = np.random.default_rng(0)
-    patches, bank = (rng.normal(size=(n, network.CHANNELS)).astype(np.float32) for n in (50, 70))
+    patches, bank = (rng.normal(size=(n, network.channels)).astype(np.float32) for n in (50, 70))
     expected = np.linalg.norm(patches[:, None] - bank[None], axis=2).min(axis=1)
     assert np.allclose(network.distances(patches, bank), expected, atol=1e-3)
 
@@ -53,7 +53,7 @@ def test_distances_are_those_to_the_nearest(network: PatchFeatures) -> None:
 def test_features_do_not_depend_on_what_else_is_in_the_batch(network: PatchFeatures) -> None:
     pictures = [*rooms(9), *rooms(2, thing=True)]
     together = network.extract(pictures)
-    assert together.shape == (11, network.PATCHES, network.CHANNELS)
+    assert together.shape == (11, network.patches, network.channels)
     alone = np.concatenate([network.extract([picture]) for picture in pictures])
     assert np.allclose(together, alone, atol=1e-2)
 

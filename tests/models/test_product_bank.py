@@ -48,7 +48,7 @@ def test_defect_is_found_and_the_map_shows_where(bank: ProductBank, network: Pat
         for picture in plates(4, seed=3, defect=kind):
             found = bank.score(picture, network)
             assert found.score > 0.6
-            assert found.map.shape == (network.ROWS, network.COLUMNS)
+            assert found.map.shape == (network.rows, network.columns)
             row, column = np.unravel_index(found.map.argmax(), found.map.shape)
             assert 3 <= row <= 11  # between the holes, where defects are composed
             assert 6 <= column <= 18
@@ -84,7 +84,7 @@ def test_the_same_pictures_give_the_same_bank(
 def test_more_patches_than_are_selected_from_at_once_are_reduced_in_parts(
     network: PatchFeatures, normal: list[PictureFeatures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "MAX_POINTS", 3000)
+    monkeypatch.setattr(fitting, "MAX_NUMBERS", 3000 * network.channels)
     steps: dict[str, list[float]] = {}
 
     def report(step: str, done: int, total: int) -> None:
@@ -101,15 +101,15 @@ def test_region_and_tiles_make_a_small_defect_stand_out(network: PatchFeatures) 
     region, tiles = Region(left=0.25, right=0.75, top=0.2, bottom=0.8), (2, 1)
     cut = {"region": region, "tiles": tiles}
     normal = features_of(plates(10), network, **cut)
-    assert normal[0].shape == (2 * network.PATCHES, network.CHANNELS)
+    assert normal[0].shape == (2 * network.patches, network.channels)
     bank = fit_product_bank(ProductPictures("plate", normal, region=region, tiles=tiles), network)
     found = bank.score(plates(1, seed=3, defect="blob")[0], network)
     assert found.score > 0.8
     rows, columns = found.map.shape
-    assert (rows, columns) == (round(network.ROWS / 0.6), 4 * network.COLUMNS)
-    inside = found.map[round(0.2 * rows) : round(0.2 * rows) + network.ROWS, columns // 4 : columns * 3 // 4]
+    assert (rows, columns) == (round(network.rows / 0.6), 4 * network.columns)
+    inside = found.map[round(0.2 * rows) : round(0.2 * rows) + network.rows, columns // 4 : columns * 3 // 4]
     assert found.map.sum() == pytest.approx(inside.sum())
-    assert bank.at_least == least_size(region, tiles) == (1536, 373)
+    assert least_size(region, tiles, (network.width, network.height)) == (1536, 373)
     with pytest.raises(InputError, match="too few for 2 x 1 tiles"):
         bank.score(np.zeros((12, 12, 3), np.uint8), network)
 
@@ -153,15 +153,9 @@ def test_bank_comes_back_from_its_generation_under_any_name(
     assert products_with_banks(settings) == [name]
 
 
-def test_damaged_and_foreign_banks_are_refused_and_the_earlier_one_answers(
-    bank: ProductBank, settings: ServiceSettings
-) -> None:
+def test_damaged_banks_are_refused_and_the_earlier_one_answers(bank: ProductBank, settings: ServiceSettings) -> None:
     publish_bank(settings, bank)
-    other = ProductBank(bank.bank, bank.facts.model_copy(update={"network": "b" * 64}))
-    publish_bank(settings, other)
     reader = bank_reader(settings, "plate")
-    assert reader.current().manifest.number == 1
-    assert "a different network" in reader.trouble
     path = publish_bank(settings, bank).path / bank_files.BANK_FILE
     path.write_bytes(path.read_bytes()[:-9])
     assert reader.current().manifest.number == 1

@@ -1,8 +1,8 @@
-"""Tiny ONNX models for tests, written byte by byte: the mean of a batch of pictures over some axes."""
+"""Tiny ONNX models for tests, written byte by byte: means of a batch of pictures, and feature maps of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FLOAT, UINT8 = 1, 2  # of TensorProto
@@ -21,10 +21,26 @@ def write_mean(
     keep = _attribute("keepdims", 0, kind=_INT)
     nodes.append(_node("ReduceMean", source, "y", _attribute("axes", *axes, kind=_INTS), keep))
     remaining = [size for axis, size in enumerate(shape) if axis not in axes]
-    graph = b"".join(_field(1, node) for node in nodes) + _field(2, b"mean")
-    graph += _field(11, _value(name, kind, shape)) + _field(12, _value("y", FLOAT, remaining))
-    model = _number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13))
-    path.write_bytes(model)
+    return _write(path, nodes, _value(name, kind, shape), [_value("y", FLOAT, remaining)])
+
+
+def write_pools(path: Path, shape: Sequence[int | str], layers: Mapping[str, tuple[str, int]]) -> Path:
+    """A model of x (n x channels x height x width) whose outputs are feature maps.
+
+    `layers` gives each output's operator (AveragePool, MaxPool) and the pixels of its square.
+    """
+    nodes = []
+    for name, (operator, side) in layers.items():
+        square, steps = (_attribute(field, side, side, kind=_INTS) for field in ("kernel_shape", "strides"))
+        nodes.append(_node(operator, "x", name, square, steps))
+    outputs = [_value(name, FLOAT, [*shape[:2], f"{name} rows", f"{name} columns"]) for name in layers]
+    return _write(path, nodes, _value("x", FLOAT, shape), outputs)
+
+
+def _write(path: Path, nodes: Sequence[bytes], source: bytes, outputs: Sequence[bytes]) -> Path:
+    graph = b"".join(_field(1, node) for node in nodes) + _field(2, b"test") + _field(11, source)
+    graph += b"".join(_field(12, output) for output in outputs)
+    path.write_bytes(_number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13)))
     return path
 
 

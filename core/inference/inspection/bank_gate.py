@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.api_schema import Region
 from core.errors import InputError
 from core.inference.models.auroc import auroc
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import Backbone
 from core.inference.models.fit_product_bank import FitOptions, KnownDefects, score_defects
 from core.inference.models.product_bank import MIN_DEFECTS, ProductBank
 
@@ -19,7 +20,7 @@ def check_not_worse(
     old: ProductBank,
     defects: KnownDefects,
     outliers: Sequence[str],
-    network: PatchFeatures,
+    network: Backbone,
     options: FitOptions,
 ) -> None:
     """Raise InputError with both figures when the new bank is worse than the old one.
@@ -27,11 +28,11 @@ def check_not_worse(
     With MIN_DEFECTS known defects or more the AUROC decides: each bank scores all of them, against the normal pictures
     that were held out when it was built, because a bank has seen all others. With fewer, the distance decides at which
     normal ends, in terms of the typical one: a defect among the normal pictures moves it far away. Banks of different
-    regions or tiles are not compared. The error names the `outliers` among the normal pictures.
+    networks, regions or tiles are not compared. The error names the `outliers` among the normal pictures.
 
     What the old bank has scored is reported as the step `compare`. Raises InterruptedError when stopped.
     """
-    if (new.facts.region, new.facts.tiles) != (old.facts.region, old.facts.tiles):
+    if _made_as(new) != _made_as(old):
         return
     what = f"The memory bank of {new.facts.product}"
     first = f", first at {', '.join(outliers)}" if outliers else ""
@@ -52,3 +53,7 @@ def check_not_worse(
             f"in the one that answers now at {old.facts.width:.2f} times"
         )
         raise InputError(what, why, remedy)
+
+
+def _made_as(bank: ProductBank) -> tuple[str, Region, tuple[int, int]]:
+    return bank.facts.network, bank.facts.region, bank.facts.tiles

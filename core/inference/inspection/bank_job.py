@@ -27,8 +27,8 @@ from core.inference.inspection.unusable_pictures import check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.bank_files import bank_generations, publish_bank, read_bank
-from core.inference.models.features import PatchFeatures, network_sha256
-from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
+from core.inference.models.fit_product_bank import MIN_NORMALS, FitOptions, ProductPictures, fit_product_bank
+from core.inference.models.onnx_backbone import find_backbone
 from core.inference.models.product_bank import ProductBank
 from core.inference.models.registry import execution_provider
 from core.inference.settings import MIB
@@ -43,9 +43,10 @@ TITLES = {
     "compare": "Score known defects with the old bank",
 }
 RECIPE = 1  # raised when the same pictures give another bank than before
-MAX_PATCHES = 1_000_000  # of a product's pictures in memory: 304 MB
+MAX_NUMBERS = 152_000_000  # of a product's features in memory: 304 MB
 MAX_DEFECTS = 1000  # that are scored; more take minutes and change the AUROC little
-MEMORY = 600 * MIB  # the network, those features, and what a coreset is selected from
+MEMORY = 400 * MIB  # beside the network: those features, and what a coreset is selected from
+FEWER = "set fewer tiles, or a network with fewer or smaller layers"
 SHOWN_FINDINGS = 200  # of a result; all are counted
 
 
@@ -76,7 +77,8 @@ class _BankJob:
         self._progress = progress
         self.layout = Layout.of(context.settings)
         self._mirror = open_mirror(self._settings)
-        self._network = PatchFeatures(execution_provider(self._settings))
+        self._backbone = find_backbone(self._settings)
+        self._network = self._backbone.make(execution_provider(self._settings))
         self._findings: list[Finding] = []
 
     def run(self, products: list[str]) -> dict[str, JsonValue]:
@@ -86,7 +88,8 @@ class _BankJob:
         failures: list[XaivaError] = []
         for product in products:  # so that readers know how many there are
             self._progress.stage(Stage(id=_stage_id(product), title=product))
-        with reserve(self._context, self._progress, "memory banks", MEMORY), closing(self._network):
+        memory = MEMORY + self._backbone.memory
+        with reserve(self._context, self._progress, "memory banks", memory), closing(self._network):
             with stage(self._progress, "load", "Load the network"):
                 self._network.load()
             for product in products:
@@ -111,7 +114,7 @@ class _BankJob:
     def _rebuild(self, product: str, settings: ProductSettings) -> dict[str, JsonValue]:
         begun = time.monotonic()
         with _product_stage(self._progress, product) as parts:
-            cache = FeatureCache(self._settings, product, settings.region, settings.tiles)
+            cache = FeatureCache(self._settings, product, self._network, settings.region, settings.tiles)
             listed = time.time()
             collector = PictureCollector(self._network, cache, settings.region, settings.tiles, parts)
             pictures = collector.collect(self._mirror, self.layout, product)
@@ -122,7 +125,7 @@ class _BankJob:
                 bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
                 check_share(f"The memory bank of {product}", bad, pictures.usable, self._settings.jobs_findings)
             old = self._old(product)
-            inputs = _inputs(pictures, settings)
+            inputs = _inputs(pictures, settings, self._network.identity.sha256)
             if old is not None and old[1].facts.inputs == inputs and not self._force:
                 parts.stage(Stage(id=PUBLISH, title="Nothing has changed", state=StageState.CACHED))
                 bank, number, published = old[1], old[0].manifest.number, False
@@ -158,9 +161,12 @@ class _BankJob:
     ) -> ProductPictures:
         """The pictures that the bank is made from, and the defects that it is measured with."""
         normal, defects = pictures.in_order(pictures.normal), pictures.in_order(pictures.defects)
-        patches = MAX_PATCHES - (MAX_HELD if cache.trouble else 0)
-        room = patches // (settings.tiles[0] * settings.tiles[1] * PatchFeatures.PATCHES)
+        numbers = MAX_NUMBERS - (MAX_HELD if cache.trouble else 0)
+        room = numbers // (settings.tiles[0] * settings.tiles[1] * self._network.patches * self._network.channels)
         if len(normal) > room:
+            if room < MIN_NORMALS:
+                why = f"its memory has room for {room} pictures with these tiles and layers of the network"
+                raise InputError(f"The memory bank of {product}", f"{why}, and {MIN_NORMALS} are needed", FEWER)
             what = f"The memory bank of {product} was built from {room} of {len(normal)} pictures"
             self._findings.append(Finding.note("sampled", what, "more do not fit into its memory"))
         if len(defects) > MAX_DEFECTS:
@@ -270,11 +276,11 @@ class _Steps:
             self._running = None
 
 
-def _inputs(pictures: CollectedPictures, settings: ProductSettings) -> str:
+def _inputs(pictures: CollectedPictures, settings: ProductSettings, network: str) -> str:
     """A hash of everything that a bank depends on."""
     content = {
         "recipe": RECIPE,
-        "network": network_sha256(),
+        "network": network,
         "region": settings.region.model_dump(),
         "tiles": settings.tiles,
         "normal": sorted(pictures.normal),

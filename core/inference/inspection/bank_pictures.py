@@ -19,7 +19,7 @@ from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored
 from core.inference.inspection.pictures import MAX_BYTES, decode
 from core.inference.inspection.product_folders import product_folders
 from core.inference.models.detector import Picture
-from core.inference.models.features import FEATURE_BATCH, PatchFeatures
+from core.inference.models.features import FEATURE_BATCH, Backbone
 from core.inference.models.product_bank import PictureFeatures, least_size, scaled_tiles, tile_features
 from core.inference.storage.fetch import FetchedFile, Mirror
 from core.inference.storage.model import NameFinding
@@ -80,7 +80,7 @@ class PictureCollector:
     """Collects the pictures of one product."""
 
     def __init__(
-        self, network: PatchFeatures, cache: FeatureCache, region: Region, tiles: tuple[int, int], progress: Progress
+        self, network: Backbone, cache: FeatureCache, region: Region, tiles: tuple[int, int], progress: Progress
     ) -> None:
         self._network = network
         self._cache = cache
@@ -204,8 +204,9 @@ class PictureCollector:
             sha256 = sha256_bytes(data)
             if self._cache.get(sha256) is not None:
                 return _Prepared(sha256)
-            picture = decode(data, at_least=least_size(self._region, self._tiles))
-            return _Prepared(sha256, tiles=scaled_tiles(picture, self._region, self._tiles))
+            size = self._network.width, self._network.height
+            picture = decode(data, at_least=least_size(self._region, self._tiles, size))
+            return _Prepared(sha256, tiles=scaled_tiles(picture, self._region, self._tiles, size))
         except InputError as error:
             return _Prepared(why=error.why)
         except OSError as error:

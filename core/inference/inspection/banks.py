@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from core.api_schema import Generation, Region, ScoreHistogram
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
 from core.inference.inspection.bank_checked import last_checked
 from core.inference.models.bank_files import bank_generations, bank_reader, products_with_banks, read_facts
-from core.inference.models.features import NETWORK, network_sha256
+from core.inference.models.onnx_backbone import BackboneFiles, find_backbone
 from core.inference.models.product_bank import LIMIT, BankFacts, ProductBank
 from core.inference.settings import ServiceSettings
 
@@ -61,15 +61,28 @@ class BankShelf:
 
     def load(self, product: str) -> ReadGeneration[ProductBank]:
         """The bank that answers for a product. Raises NoBank."""
-        rebuild = f"xaiva product rebuild {shlex.quote(product)}"
+        rebuild = _rebuild(product)
         try:
-            return self._reader(product).current()
+            held = self._reader(product).current()
         except NoGeneration:
             remedy = f"put normal pictures into the storage, then rebuild it: {rebuild}"
             raise NoBank(f"Product {product}", "it has no memory bank yet", remedy) from None
         except BrokenGeneration as error:
             why = f"no memory bank of it can be used: {error.summary}"
             raise NoBank(f"Product {product}", why, f"rebuild it: {rebuild}") from error
+        self.backbone(held.content.facts)
+        return held
+
+    def backbone(self, facts: BankFacts) -> BackboneFiles:
+        """The backbone of the settings, which the bank was built with. Raises NoBank when it was another one."""
+        what = f"Product {facts.product}"
+        try:
+            files = find_backbone(self._settings)
+        except InputError as error:
+            raise NoBank(what, f"its memory bank cannot be used: {error.summary}", error.remedy) from error
+        if why := facts.network_trouble(files.identity):
+            raise NoBank(what, f"its memory bank cannot be used: {why}", f"rebuild it: {_rebuild(facts.product)}")
+        return files
 
     def status(self, product: str) -> BankStatus:
         """What is known of a product's bank. One that was not used yet is not read for that, only its manifest."""
@@ -78,12 +91,14 @@ class BankShelf:
             return BankStatus()
         trouble = ""
         known = _glance(generations) if product not in self._readers else None
-        if known is None:
-            try:
+        try:
+            if known is None:
                 held = self.load(product)
-            except NoBank as error:
-                return BankStatus(trouble=error.why if generations.token() else "")
-            known, trouble = (held.manifest, held.content.facts), self._reader(product).trouble
+                known, trouble = (held.manifest, held.content.facts), self._reader(product).trouble
+            else:
+                self.backbone(known[1])
+        except NoBank as error:
+            return BankStatus(trouble=error.why if generations.token() else "")
         manifest, facts = known
         current = _generation(manifest, facts).model_copy(update={"current": True})
         checked = _moment(last_checked(generations, manifest))
@@ -103,8 +118,12 @@ class BankShelf:
             return self._readers[product]
 
 
+def _rebuild(product: str) -> str:
+    return f"xaiva product rebuild {shlex.quote(product)}"
+
+
 def _glance(generations: Generations) -> tuple[Manifest, BankFacts] | None:
-    """The manifest of the current generation; None unless its files have their sizes and it is of our network."""
+    """The manifest of the current generation; None unless its files have their sizes."""
     try:
         generation = generations.open()
         facts = read_facts(generation)
@@ -112,7 +131,7 @@ def _glance(generations: Generations) -> tuple[Manifest, BankFacts] | None:
     except (BrokenGeneration, NoGeneration, OSError):
         return None
     whole = all(sizes[name] == size for name, (size, _) in generation.manifest.files.items())
-    return (generation.manifest, facts) if whole and facts.network == network_sha256() else None
+    return (generation.manifest, facts) if whole else None
 
 
 def _previous(generations: Generations) -> Generation | None:
@@ -133,7 +152,7 @@ def _generation(manifest: Manifest, facts: BankFacts) -> Generation:
         made=_moment(manifest.made),
         pictures=facts.pictures,
         entries=facts.patches,
-        model=f"{NETWORK.stem} {facts.network[:_SHOWN_DIGITS]}",
+        model=f"{facts.network_name} {facts.network[:_SHOWN_DIGITS]}",
     )
 
 

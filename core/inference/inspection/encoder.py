@@ -14,24 +14,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import InputError, TransientError, XaivaError, os_reason
-from core.files import sha256_bytes, sha256_file
+from core.errors import InputError, TransientError, XaivaError
+from core.files import sha256_bytes
 from core.inference.model_pool.pool import ModelSpec
 from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import ExecutionProvider
 from core.inference.models.features import NETWORK
+from core.inference.models.model_files import FileStamp, declared_memory, file_stamp, hash_model
 from core.inference.models.onnx_engine import OnnxEngine
 from core.inference.models.onnx_input import (
     MAX_BATCH,
     DescribedModel,
     DescriptionModel,
     InputDescription,
+    convert_colour,
     model_path,
     prepare_input,
     read_json_description,
 )
 from core.inference.models.registry import execution_provider
-from core.inference.settings import MIB, ServiceSettings
+from core.inference.settings import ServiceSettings
 
 SHIPPED = "features-lite0"  # the name of the encoder that needs no file in the models folder
 HELP_PAGE = "see docs/indexes.md"
@@ -39,9 +41,6 @@ _PREPARATION = 1  # counts changes of this module that change vectors
 _UNIT_TOLERANCE = 0.01
 
 Vectors = NDArray[np.float32]  # n x dimension, each of length 1
-
-_FileStamp = tuple[tuple[str, int, int, int], ...]
-_digests: dict[_FileStamp, str] = {}  # so that an unchanged model is not hashed again
 
 
 class OutputDescription(DescriptionModel):
@@ -83,7 +82,7 @@ class EncoderFiles:
     path: Path
     description: EncoderDescription
     sha256: str
-    stamp: _FileStamp
+    stamp: FileStamp
 
     @property
     def key(self) -> str:
@@ -97,8 +96,8 @@ class EncoderFiles:
 
     @property
     def memory(self) -> int:
-        """Bytes to charge until it was measured: weights, also those in files beside the model, and activations."""
-        return 100 * MIB + 3 * sum(size for _, _, size, _ in self.stamp)
+        """Bytes to charge until it was measured."""
+        return declared_memory(self.stamp)
 
 
 class ImageEncoder:
@@ -136,7 +135,7 @@ class ImageEncoder:
         Raises InputError, XaivaError, and TransientError when the file was replaced meanwhile.
         """
         self._engine.load()
-        if _stamp(self.files.path) != self.files.stamp:
+        if file_stamp(self.files.path) != self.files.stamp:
             raise TransientError(f"Model {self.files.path}", "it was replaced while it was loaded")
         described = DescribedModel(self._engine, self.files.path.with_suffix(".json"), HELP_PAGE)
         self._batch = described.check_input(self.files.description.input)
@@ -151,10 +150,7 @@ class ImageEncoder:
         image = Image.fromarray(picture)
         filter_ = Image.Resampling.BICUBIC if description.filter == "bicubic" else Image.Resampling.BILINEAR
         resized = _resize(image, self.size, description.resize, filter_)
-        if description.input.colour == "gray":
-            return np.asarray(resized.convert("L"))[..., None]
-        pixels = np.asarray(resized)
-        return pixels if description.input.colour == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
+        return convert_colour(description.input, np.asarray(resized))
 
     def embed(self, pictures: Sequence[Picture]) -> Vectors:
         """The vectors of RGB pictures of any size (uint8, height x width x 3). Raises XaivaError."""
@@ -215,13 +211,8 @@ def find_encoder(settings: ServiceSettings, name: str | None = None) -> EncoderF
     else:
         path = model_path(settings.models, name, "XAIVA_ENCODER")
     description = read_json_description(path.with_suffix(".json"), EncoderDescription, HELP_PAGE)
-    try:
-        stamp = _stamp(path)
-        if stamp not in _digests:
-            _digests[stamp] = " ".join(sha256_file(file) for file in _parts(path))
-    except OSError as error:
-        raise InputError(f"Model {path}", os_reason(error), "put it there again, and check its permissions") from error
-    what = f"{_PREPARATION} {_digests[stamp]} {description.model_dump_json()}"
+    stamp, digests = hash_model(path)
+    what = f"{_PREPARATION} {digests} {description.model_dump_json()}"
     return EncoderFiles(name, path, description, sha256_bytes(what.encode()), stamp)
 
 
@@ -240,17 +231,6 @@ def find_encoder_of(settings: ServiceSettings, identity: EncoderIdentity) -> Enc
 def encoder_spec(files: EncoderFiles, settings: ServiceSettings) -> ModelSpec[ImageEncoder]:
     """How the pool creates the encoder; its key is `files.key`."""
     return ModelSpec(make=lambda: ImageEncoder(files, execution_provider(settings)), declared=files.memory)
-
-
-def _parts(path: Path) -> list[Path]:
-    """The model file, and the files of its weights that some exporters write beside it: `x.onnx.data`."""
-    return sorted(file for file in path.parent.iterdir() if file.name.startswith(path.name) and file.is_file())
-
-
-def _stamp(path: Path) -> _FileStamp:
-    """What changes when the model is replaced."""
-    states = [(f"{file}", file.stat()) for file in _parts(path)]
-    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], rule: str, resampling: Image.Resampling) -> Image.Image:

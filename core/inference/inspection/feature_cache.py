@@ -20,26 +20,28 @@ from core.api_schema import Region
 from core.errors import TransientError, XaivaError, os_reason
 from core.files import TEMPORARY_PREFIX
 from core.inference.models.bank_files import bank_generations
-from core.inference.models.features import PatchFeatures, network_sha256
+from core.inference.models.features import Backbone
 from core.inference.models.product_bank import PictureFeatures
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # raised when features are computed in another way
-MAX_HELD = 500_000  # patches in memory that the disk does not take: 152 MB
+MAX_HELD = 76_000_000  # numbers in memory that the disk does not take: 152 MB
 _DIGEST_BYTES = 32
 
 
 class FeatureCache:
-    """The features of one product under one cut.
+    """The features of one product by a loaded network under one cut.
 
     A disk that is full costs the next run time; this one fails only when memory does not hold what is not written.
     """
 
-    def __init__(self, settings: ServiceSettings, product: str, region: Region, tiles: tuple[int, int]) -> None:
-        self._shape = (tiles[0] * tiles[1] * PatchFeatures.PATCHES, PatchFeatures.CHANNELS)
-        cut = f"{FORMAT} {network_sha256()} {region.model_dump_json()} {tiles}"
+    def __init__(
+        self, settings: ServiceSettings, product: str, network: Backbone, region: Region, tiles: tuple[int, int]
+    ) -> None:
+        self._shape = (tiles[0] * tiles[1] * network.patches, network.channels)
+        cut = f"{FORMAT} {network.identity.sha256} {region.model_dump_json()} {tiles}"
         product_folder = settings.inspection_folder / "features" / bank_generations(settings, product).folder.name
         self._folder = product_folder / hashlib.sha256(cut.encode()).hexdigest()[:16]
         self.trouble = ""
@@ -79,7 +81,7 @@ class FeatureCache:
             self._hold(sha256, features)
 
     def _hold(self, sha256: str, features: PictureFeatures) -> None:
-        room = MAX_HELD // self._shape[0]
+        room = MAX_HELD // (self._shape[0] * self._shape[1])
         if sha256 not in self._held and len(self._held) >= room:
             why = f"the disk does not take them ({self.trouble}), and memory has room for those of {room} pictures"
             raise XaivaError(f"The features in {self._folder}", why, "make room on the disk")

@@ -18,13 +18,14 @@ from core.inference.inspection.layout import NORMAL
 from core.inference.inspection.pictures import decode
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Picture
-from core.inference.models.features import PatchFeatures
-from core.inference.models.product_bank import ProductBank
+from core.inference.models.features import Backbone
+from core.inference.models.onnx_backbone import BackboneFiles
+from core.inference.models.product_bank import BankFacts, least_size
 from core.inference.models.registry import execution_provider
 from core.inference.models.tiles import ScoreMap
-from core.inference.settings import MIB, ServiceSettings
+from core.inference.settings import ServiceSettings
 
-FEATURES = "inspection"  # the pool's key of the features' network: not the cameras' own, which it would keep waiting
+FEATURES = "inspection"  # begins the pool's key of a backbone: not the cameras' own, which it would keep waiting
 
 
 @dataclass
@@ -60,10 +61,11 @@ class Inspector:
         """
         clock = _Clock()
         held = self._banks.load(product)
+        backbone = self._banks.backbone(held.content.facts)
         indexes, problems = self._indexes.current() if neighbours else ({}, [])
-        picture = decode(content, at_least=self._least_size(held.content, indexes.values()))
+        picture = decode(content, at_least=self._least_size(held.content.facts, backbone, indexes.values()))
         clock.lap("decode")
-        with self._pool.lease(FEATURES, self._features_spec()) as lease:
+        with self._pool.lease(f"{FEATURES}:{backbone.key}", self._backbone_spec(backbone)) as lease:
             clock.lap("features")  # loading them, the first time
             result = held.content.score(picture, lease.model)
         clock.lap("score")
@@ -81,9 +83,9 @@ class Inspector:
         measured.seconds = clock.seconds
         return measured
 
-    def _least_size(self, bank: ProductBank, indexes: Iterable[LoadedIndex]) -> tuple[int, int]:
+    def _least_size(self, bank: BankFacts, backbone: BackboneFiles, indexes: Iterable[LoadedIndex]) -> tuple[int, int]:
         """Width and height from which on a larger picture shows no more, neither to the bank nor to an encoder."""
-        sizes = [bank.at_least]
+        sizes = [least_size(bank.region, bank.tiles, backbone.size)]
         for index in indexes:
             with suppress(XaivaError):  # `_add_neighbours` says what is wrong with the encoder
                 sizes.append(find_encoder_of(self._settings, index.encoder).size)
@@ -116,8 +118,8 @@ class Inspector:
                 vectors[files.key] = lease.model.embed([picture])[0]
         return vectors[files.key]
 
-    def _features_spec(self) -> ModelSpec[PatchFeatures]:
-        return ModelSpec(make=lambda: PatchFeatures(execution_provider(self._settings)), declared=200 * MIB)
+    def _backbone_spec(self, files: BackboneFiles) -> ModelSpec[Backbone]:
+        return ModelSpec(make=lambda: files.make(execution_provider(self._settings)), declared=files.memory)
 
 
 class _Clock:

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
 from core.inference.generations import BrokenGeneration, GenerationFolder, Generations
-from core.inference.models.features import network_sha256
 from core.inference.models.memory_bank import decode_bank, encode_bank
 from core.inference.models.product_bank import BankFacts, ProductBank
 from core.inference.settings import ServiceSettings
@@ -54,12 +53,9 @@ def publish_bank(settings: ServiceSettings, bank: ProductBank) -> GenerationFold
 
 
 def read_bank(generation: GenerationFolder) -> ProductBank:
-    """The bank of a generation. Raises BrokenGeneration."""
+    """The bank of a generation, of any network. Raises BrokenGeneration."""
     facts = read_facts(generation)
     remedy = "rebuild the memory bank"
-    if facts.network != network_sha256():
-        why = "it was built with a different network than this version uses"
-        raise BrokenGeneration(f"{generation.path}", why, remedy)
     raw = (generation.path / BANK_FILE).read_bytes()
     try:
         bank = decode_bank(raw)

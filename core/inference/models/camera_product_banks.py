@@ -9,8 +9,12 @@ from core.errors import XaivaError
 from core.inference.generation_reader import GenerationReader
 from core.inference.generations import NoGeneration
 from core.inference.models.bank_files import bank_reader
+from core.inference.models.features import shipped_network
 from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
+
+_REBUILD = "rebuild it: xaiva job start banks"
+_OTHER_NETWORK = "learn the camera, which then uses its own bank: cameras do not use the network of XAIVA_BACKBONE"
 
 
 class ProductBanks:
@@ -26,8 +30,10 @@ class ProductBanks:
         try:
             bank = self._reader(product).current().content
         except NoGeneration as error:
-            what, remedy = f"The memory bank of {product}", "rebuild it: xaiva job start banks"
-            raise XaivaError(what, "it has not been built yet", remedy) from error
+            raise XaivaError(f"The memory bank of {product}", "it has not been built yet", _REBUILD) from error
+        if why := bank.facts.network_trouble(shipped_network()):
+            remedy = _REBUILD if bank.facts.network_name == shipped_network().name else _OTHER_NETWORK
+            raise XaivaError(f"The memory bank of {product}", why, remedy)
         if bank.facts.region != Region() or bank.facts.tiles != (1, 1):
             why = "it is one of a region or of tiles, and a camera is scored as one small picture"
             raise XaivaError(f"The memory bank of {product}", why, "use a product without region and tiles")

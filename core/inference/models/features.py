@@ -1,8 +1,10 @@
-"""Feature extraction: one vector for each patch of a picture, from the first layers of EfficientNet-Lite0."""
+"""Feature extraction: backbones, which give one vector for each patch of a picture, and the one that xaiva ships."""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,24 +22,44 @@ FEATURE_BATCH = 8  # largest batch, also for the warm-up
 
 MAX_BANK_PATCHES = 1500  # size of a coreset; measured: more vectors cost time and find no more
 
-Features = NDArray[np.float32]  # patches x CHANNELS of one picture, or pictures x patches x CHANNELS
+Features = NDArray[np.float32]  # patches x channels of one picture, or pictures x patches x channels
+
+
+@dataclass(frozen=True)
+class NetworkIdentity:
+    """What features must have in common to be compared: the SHA-256. The name is for people."""
+
+    name: str
+    sha256: str
 
 
 @cache
 def network_sha256() -> str:
-    """The SHA-256 of the network; features of different networks cannot be compared."""
+    """The SHA-256 of the network that xaiva ships."""
     return sha256_file(NETWORK)
 
 
-class PatchFeatures:
-    """The backbone of the PatchCore detector. Thread-safe; one call at a time is computed."""
+def shipped_network() -> NetworkIdentity:
+    """The identity of the network that xaiva ships."""
+    return NetworkIdentity(NETWORK.stem, network_sha256())
 
-    WIDTH, HEIGHT = 384, 224  # pixels; fixed in the file
-    ROWS, COLUMNS = 14, 24  # of patches: one for each 16 x 16 pixels
-    PATCHES, CHANNELS = ROWS * COLUMNS, 152
 
-    def __init__(self, provider: ExecutionProvider | None = None) -> None:
-        self._engine = OnnxEngine(NETWORK, provider)
+class Backbone(ABC):
+    """A network of patch features, and the distances between them. Thread-safe; one call at a time is computed.
+
+    `width` and `height` are the pixels of its input; `rows` and `columns` of patches and the `channels` of each are
+    known once it is loaded.
+    """
+
+    identity: NetworkIdentity
+    width: int
+    height: int
+    rows: int
+    columns: int
+    channels: int
+
+    def __init__(self, path: Path, provider: ExecutionProvider | None = None) -> None:
+        self._engine = OnnxEngine(path, provider)
         self._nearest = OnnxEngine(WEIGHTS / "nearest.onnx", provider)
         self._running = threading.Lock()
 
@@ -45,23 +67,25 @@ class PatchFeatures:
     def provider(self) -> str:
         return self._engine.provider
 
+    @property
+    def patches(self) -> int:
+        """Patches of a picture."""
+        return self.rows * self.columns
+
     def load(self) -> None:
         """Load the weights and run once with the largest batch. Raises XaivaError."""
         self._engine.load()
         self._nearest.load()
-        features = self.extract([np.zeros((self.HEIGHT, self.WIDTH, 3), np.uint8)] * FEATURE_BATCH)
-        self.distances(features[0], np.zeros((MAX_BANK_PATCHES, self.CHANNELS), np.float32))
+        self._prepare()
+        features = self.extract([np.zeros((self.height, self.width, 3), np.uint8)] * FEATURE_BATCH)
+        self.distances(features[0], np.zeros((MAX_BANK_PATCHES, self.channels), np.float32))
 
+    @abstractmethod
     def extract(self, pictures: list[Picture]) -> Features:
-        """The features of RGB pictures (uint8, HEIGHT x WIDTH x 3): n x PATCHES x CHANNELS, patches row by row."""
-        features: list[Features] = []
-        for start in range(0, len(pictures), FEATURE_BATCH):
-            with self._running:
-                features += self._engine.run_batch({"picture": np.stack(pictures[start : start + FEATURE_BATCH])})
-        return np.concatenate(features)
+        """The features of RGB pictures (uint8, height x width x 3): n x patches x channels, patches row by row."""
 
     def distances(self, patches: Features, bank: Features) -> Features:
-        """The distance of each patch (p x CHANNELS) to the nearest vector of the bank (m x CHANNELS): p numbers."""
+        """The distance of each patch (p x channels) to the nearest vector of the bank (m x channels): p numbers."""
         with self._running:
             distances: Features = self._nearest.run({"patches": patches, "bank": bank})[0]
         return distances
@@ -69,3 +93,29 @@ class PatchFeatures:
     def close(self) -> None:
         self._engine.close()
         self._nearest.close()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Check the loaded model, and find out what is not known before. Raises XaivaError."""
+
+
+class PatchFeatures(Backbone):
+    """The backbone that xaiva ships: the first layers of EfficientNet-Lite0."""
+
+    width, height = 384, 224  # fixed in the file
+    rows, columns = 14, 24  # one patch for each 16 x 16 pixels
+    channels = 152
+
+    def __init__(self, provider: ExecutionProvider | None = None) -> None:
+        super().__init__(NETWORK, provider)
+        self.identity = shipped_network()
+
+    def extract(self, pictures: list[Picture]) -> Features:
+        features: list[Features] = []
+        for start in range(0, len(pictures), FEATURE_BATCH):
+            with self._running:
+                features += self._engine.run_batch({"picture": np.stack(pictures[start : start + FEATURE_BATCH])})
+        return np.concatenate(features)
+
+    def _prepare(self) -> None:
+        pass

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.api_schema import Region
 from core.errors import InputError
 from core.inference.models.coreset import select_coreset
-from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
+from core.inference.models.features import MAX_BANK_PATCHES, Backbone
 from core.inference.models.fit_bank import PLACE_ROOM, QUANTILE, mean_and_spread
 from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
 from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, bank_distances
@@ -28,7 +28,7 @@ MIN_NORMALS = 8  # pictures; with fewer, the limit is a guess
 FOLDS = 5
 SHARE = 0.1  # of the patches that the bank keeps, but at least MAX_BANK_PATCHES and at most MAX_PATCHES
 MAX_PATCHES = 6000
-MAX_POINTS = 150_000  # patches that a coreset is selected from at once: 91 MB; more are reduced in parts first
+MAX_NUMBERS = 22_800_000  # of the patches that a coreset is selected from at once: 91 MB; more are reduced in parts
 DEVIATIONS = 3.0  # from the median to the limit at least: the largest of few pictures says little
 
 Report = Callable[[str, int, int], None]
@@ -78,9 +78,7 @@ class FitOptions:
         return report
 
 
-def fit_product_bank(
-    pictures: ProductPictures, network: PatchFeatures, options: FitOptions | None = None
-) -> ProductBank:
+def fit_product_bank(pictures: ProductPictures, network: Backbone, options: FitOptions | None = None) -> ProductBank:
     """Fit a bank. The same pictures in the same order give the same bank.
 
     Raises InputError for too few pictures, InterruptedError when stopped.
@@ -102,19 +100,19 @@ def fit_product_bank(
         patches=patches,
         place=_limit(unseen[:, 0]),
         whole=None,
-        model=network_sha256(),
+        model=network.identity.sha256,
         frames=len(pictures.normal),
         seconds=0.0,
         learned=time.time(),
     )
     scores = score_defects(bank, pictures.defects, network, options.reporter("defects"), options.stopped)
-    return ProductBank(bank, _facts(bank, pictures, unseen, scores))
+    return ProductBank(bank, _facts(bank, pictures, network.identity.name, unseen, scores))
 
 
 def score_defects(
     bank: MemoryBank,
     defects: KnownDefects,
-    network: PatchFeatures,
+    network: Backbone,
     report: Callable[[int, int], None],
     stopped: Callable[[], bool],
 ) -> list[tuple[str, float]]:
@@ -130,7 +128,11 @@ def score_defects(
 
 
 def _facts(
-    bank: MemoryBank, pictures: ProductPictures, unseen: NDArray[np.float64], scores: Sequence[tuple[str, float]]
+    bank: MemoryBank,
+    pictures: ProductPictures,
+    network: str,
+    unseen: NDArray[np.float64],
+    scores: Sequence[tuple[str, float]],
 ) -> BankFacts:
     defects: dict[str, list[float]] = {}
     for kind, score in scores:
@@ -140,6 +142,7 @@ def _facts(
         pictures=len(pictures.normal),
         patches=len(bank.patches),
         network=bank.model,
+        network_name=network,
         region=pictures.region,
         tiles=pictures.tiles,
         held_out=[bank.score_distances(*map(float, row)) for row in unseen],
@@ -155,7 +158,7 @@ class _Fitting:
     pictures: Sequence[PictureFeatures]
     mean: Values
     spread: Values
-    network: PatchFeatures
+    network: Backbone
     options: FitOptions
 
     def held_out(self) -> NDArray[np.float64]:
@@ -178,14 +181,15 @@ class _Fitting:
     def coreset(self, chosen: Sequence[int], report: Callable[[int, int], None]) -> Values:
         """The coreset of these pictures' patches."""
         patches = sum(len(self.pictures[index]) for index in chosen)
-        count = int(min(max(SHARE * patches, MAX_BANK_PATCHES), MAX_PATCHES))
-        parts = -(-patches // MAX_POINTS)
+        at_once = MAX_NUMBERS // self.network.channels
+        count = int(min(max(SHARE * patches, MAX_BANK_PATCHES), MAX_PATCHES, at_once // 2))
+        parts = -(-patches // at_once)
         if parts == 1:
             return self._select([self._standardised(index) for index in chosen], count, report)
         reduced = []
         for part in range(parts):
             points = [self._standardised(index) for index in chosen[part::parts]]
-            reduced.append(self._select(points, 2 * count, _part(report, part, parts + 1)))
+            reduced.append(self._select(points, min(2 * count, at_once // parts), _part(report, part, parts + 1)))
         return self._select(reduced, count, _part(report, parts, parts + 1))
 
     def _select(self, points: Sequence[Values], count: int, report: Callable[[int, int], None]) -> Values:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
@@ -95,9 +96,9 @@ class DescribedModel:
             raise self.error("input", why)
         return fixed[0] or MAX_BATCH
 
-    def output(self, name: str) -> Tensor:
-        """The output of that name. Raises InputError."""
-        return self._find(self._engine.outputs, "output.name", name)
+    def output(self, name: str, field: str = "output.name") -> Tensor:
+        """The output of that name, which the field gives. Raises InputError."""
+        return self._find(self._engine.outputs, field, name)
 
     def error(self, field: str, why: str) -> InputError:
         """An error about a field of the description."""
@@ -147,6 +148,13 @@ def read_json_description(path: Path, kind: type[Description], help_page: str) -
         raise InputError(f"{path}", str(error), "remove one of the two") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}", f"cannot be read: {error}", help_page) from error
+
+
+def convert_colour(declared: InputDescription, picture: Picture) -> Picture:
+    """An RGB picture (uint8, height x width x 3) in the colours of the model: height x width x channels."""
+    if declared.colour == "gray":
+        return np.asarray(Image.fromarray(picture).convert("L"))[..., None]
+    return picture if declared.colour == "rgb" else np.ascontiguousarray(picture[..., ::-1])
 
 
 def prepare_input(declared: InputDescription, picture: Picture) -> NDArray[Any]:

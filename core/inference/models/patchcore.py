@@ -23,8 +23,8 @@ class PatchCoreDetector:
     Normal footage ended at 0.5 when the bank was learned. Each picture is scored by itself.
     """
 
-    width = PatchFeatures.WIDTH
-    height = PatchFeatures.HEIGHT
+    width = PatchFeatures.width
+    height = PatchFeatures.height
     pixel_format = "rgb24"
 
     def __init__(self, features: PatchFeatures, store: BankStore, products: ProductBanks) -> None:

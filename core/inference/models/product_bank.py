@@ -7,7 +7,6 @@ picture as a whole, and the picture may be cut to a region and into tiles, each 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from core.api_schema import Region
 from core.inference.models.auroc import auroc
 from core.inference.models.detector import Picture
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import NETWORK, Backbone, NetworkIdentity
 from core.inference.models.memory_bank import MemoryBank, Values
 from core.inference.models.tiles import ScoreMap, cut_tiles, join_maps
 
@@ -26,7 +25,7 @@ BINS = 20  # of the histogram of scores
 MIN_DEFECTS = 5  # known defects from which on their AUROC says something
 
 PictureFeatures = NDArray[np.float16]
-"""tiles * PATCHES x CHANNELS of one picture, tile by tile."""
+"""tiles * patches x channels of one picture, tile by tile."""
 
 
 class BankFacts(BaseModel):
@@ -39,6 +38,7 @@ class BankFacts(BaseModel):
     patches: int
     network: str
     """SHA-256."""
+    network_name: str = NETWORK.stem
     region: Region = Region()
     tiles: tuple[int, int] = (1, 1)
     threshold: float = LIMIT
@@ -79,6 +79,14 @@ class BankFacts(BaseModel):
         )
         return normal, defect
 
+    def network_trouble(self, network: NetworkIdentity) -> str:
+        """Why the bank cannot be used with that network; empty when it was built with it."""
+        if self.network == network.sha256:
+            return ""
+        if self.network_name == network.name:
+            return f"it was built with another version of the network {network.name}"
+        return f"it was built with the network {self.network_name}, not with {network.name}"
+
 
 @dataclass(frozen=True)
 class PictureScore:
@@ -95,58 +103,51 @@ class ProductBank:
     bank: MemoryBank
     facts: BankFacts
 
-    @cached_property
-    def at_least(self) -> tuple[int, int]:
-        """Width and height from which on a larger picture shows no more."""
-        return least_size(self.facts.region, self.facts.tiles)
-
-    def score(self, picture: Picture, network: PatchFeatures) -> PictureScore:
+    def score(self, picture: Picture, network: Backbone) -> PictureScore:
         """Score a picture (uint8 RGB, any size). Raises InputError for one that is too small for the tiles."""
         features = picture_features(picture, network, self.facts.region, self.facts.tiles)
         return self.score_features(features, network)
 
-    def score_features(self, features: PictureFeatures, network: PatchFeatures) -> PictureScore:
+    def score_features(self, features: PictureFeatures, network: Backbone) -> PictureScore:
         """Score a picture by its features."""
         nearest = self.distances(features, network)
-        maps = self.bank.place_scores(nearest).reshape(-1, network.ROWS, network.COLUMNS)
+        maps = self.bank.place_scores(nearest).reshape(-1, network.rows, network.columns)
         return PictureScore(self.bank.score(nearest), join_maps(list(maps), self.facts.region, self.facts.tiles))
 
-    def distances(self, features: PictureFeatures | Values, network: PatchFeatures) -> Values:
+    def distances(self, features: PictureFeatures | Values, network: Backbone) -> Values:
         """The distance of each patch to the nearest one of the bank."""
         return bank_distances(self.bank.standardise(features.astype(np.float32)), self.bank.patches, network)
 
 
-def picture_features(
-    picture: Picture, network: PatchFeatures, region: Region, tiles: tuple[int, int]
-) -> PictureFeatures:
+def picture_features(picture: Picture, network: Backbone, region: Region, tiles: tuple[int, int]) -> PictureFeatures:
     """The features of a picture (uint8 RGB, any size). Raises InputError for one that is too small for the tiles."""
-    return tile_features(scaled_tiles(picture, region, tiles), network)
+    return tile_features(scaled_tiles(picture, region, tiles, (network.width, network.height)), network)
 
 
-def scaled_tiles(picture: Picture, region: Region, tiles: tuple[int, int]) -> list[Picture]:
-    """The picture's tiles in the size of the network's input. Raises InputError for one that is too small for them."""
-    return [_scale(tile) for tile in cut_tiles(picture, region, tiles)]
+def scaled_tiles(picture: Picture, region: Region, tiles: tuple[int, int], size: tuple[int, int]) -> list[Picture]:
+    """The picture's tiles in the `size` (width, height) of the network's input.
+
+    Raises InputError for a picture that is too small for them.
+    """
+    return [
+        np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BILINEAR))
+        for tile in cut_tiles(picture, region, tiles)
+    ]
 
 
-def tile_features(tiles: list[Picture], network: PatchFeatures) -> PictureFeatures:
+def tile_features(tiles: list[Picture], network: Backbone) -> PictureFeatures:
     """The features of scaled tiles, of one picture or of several."""
     return np.concatenate(list(network.extract(tiles))).astype(np.float16)
 
 
-def bank_distances(patches: Values, bank: Values, network: PatchFeatures) -> Values:
+def bank_distances(patches: Values, bank: Values, network: Backbone) -> Values:
     """The distance of each standardised patch to the nearest one of the bank, tile by tile."""
-    parts = [network.distances(part, bank) for part in np.split(patches, len(patches) // network.PATCHES)]
+    parts = [network.distances(part, bank) for part in np.split(patches, len(patches) // network.patches)]
     return np.concatenate(parts)
 
 
-def least_size(region: Region, tiles: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture whose tiles are as large as the network's input."""
-    width = PatchFeatures.WIDTH * tiles[0] / (region.right - region.left)
-    height = PatchFeatures.HEIGHT * tiles[1] / (region.bottom - region.top)
+def least_size(region: Region, tiles: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture whose tiles have the `size` of the network's input: a larger one shows no more."""
+    width = size[0] * tiles[0] / (region.right - region.left)
+    height = size[1] * tiles[1] / (region.bottom - region.top)
     return round(width), round(height)
-
-
-def _scale(tile: Picture) -> Picture:
-    """A picture in the size of the network's input."""
-    image = Image.fromarray(tile).resize((PatchFeatures.WIDTH, PatchFeatures.HEIGHT), Image.Resampling.BILINEAR)
-    return np.asarray(image)
