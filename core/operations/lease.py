@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from core.operations import processes, rows, sql
 from core.operations.database import connect, ledger_errors, transaction
@@ -152,7 +153,7 @@ class Lease:
             "state": state.value,
             "now": time.time(),
             "seconds": time.monotonic() - self._tick,
-            "result": None if result is None else json.dumps(result),
+            "result": None if result is None else to_json(result, inf_nan_mode="null").decode(),
             "failure": failure.model_dump_json() if failure else None,
         }
 

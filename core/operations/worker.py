@@ -94,10 +94,10 @@ class PipeProgress:
     def report_outcome(self, end: WorkerOutcome) -> None:
         """Write the outcome, on a line of its own even when a signal interrupted the message before it."""
         self.flush()
-        self._write(b"\n" + json.dumps({"end": end.model_dump(mode="json")}).encode() + b"\n")
+        self._write(b"\n" + _encode({"end": end.model_dump(mode="json")}))
 
     def _send(self, messages: list[dict[str, object]]) -> None:
-        self._write("".join(json.dumps(message) + "\n" for message in messages).encode())
+        self._write(b"".join(map(_encode, messages)))
 
     def _write(self, message: bytes) -> None:
         data = memoryview(message)
@@ -107,6 +107,11 @@ class PipeProgress:
                     data = data[os.write(self._pipe, data) :]
             except OSError:
                 self.cancel()  # the supervisor is gone
+
+
+def _encode(message: dict[str, object]) -> bytes:
+    """A message as one line. `?` replaces what is not valid Unicode, such as in a file name: the ledger refuses it."""
+    return json.dumps(message, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ KINDS = {
         "polite",
         "leave",
         "trip",
+        "misnamed",
     )
 }
 
@@ -250,3 +251,13 @@ def helper(site: Site, subject: str, options: Options, progress: Progress) -> Re
         progress.log(f"pid {os.getpid()}")
         container.run(progress, "helper")
     return {}
+
+
+def misnamed(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Speaks of a file whose name is not valid UTF-8, and of a share of nothing."""
+    name = os.fsdecode(b"caf\xe9.png")
+    progress.stage(Stage(id="read", title=name, state=StageState.DONE, detail=name))
+    progress.log(name)
+    if options.get("fail"):
+        raise ValueError(name)
+    return {"file": name, "share": float("nan")}

@@ -58,6 +58,16 @@ def test_a_failure_keeps_its_words_and_exit_code(ledger: Ledger) -> None:
     assert "Traceback" in Path(broken.log).read_text()
 
 
+def test_a_name_that_is_not_unicode_and_a_number_that_json_lacks_harm_nothing(ledger: Ledger) -> None:
+    done = ledger.wait(ledger.start("misnamed", "thing").id, 20)
+    assert (done.state, done.result) == (OperationState.DONE, {"file": "caf?.png", "share": None})
+    assert [(stage.title, stage.detail) for stage in ledger.stages(done.id)] == [("caf?.png", "caf?.png")]
+    failed = ledger.wait(ledger.start("misnamed", "other", {"fail": True}).id, 20)
+    assert failed.state is OperationState.FAILED
+    assert failed.failure is not None
+    assert failed.failure.why == "ValueError: caf?.png"
+
+
 def test_secrets_reach_neither_log_nor_ledger(site: Site) -> None:
     secret = "s3cr3t-value-that-must-not-appear"
     ledger = site_ledger(Site(site.root, site.settings, {**site.env, "PRIVATE_TOKEN": secret}), KINDS)
