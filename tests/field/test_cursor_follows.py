@@ -47,6 +47,18 @@ def rows(words: str) -> list[ChoiceRow]:
     return [ChoiceRow(letter, (letter,)) for letter in words]
 
 
+async def test_the_cursor_stays_in_view_when_the_terminal_gets_smaller() -> None:
+    app = OneList()
+    async with app.run_test(size=(40, 24)) as pilot:
+        choices = app.query_one(ChoiceList)
+        choices.show(rows("abcdefghijklmnopqrst"))
+        choices.move_cursor_to("t")
+        await pilot.resize_terminal(40, 8)
+        await until(pilot, lambda: choices.size.height <= 8)
+        await pilot.pause()
+        assert 0 < choices.keys.index("t") + 1 - choices.scroll_offset.y < choices.size.height
+
+
 @pytest.mark.parametrize(
     ("before", "at", "new", "after", "there"),
     [

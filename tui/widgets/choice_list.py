@@ -214,9 +214,10 @@ class ChoiceList(RoleStyled, ScrollView, can_focus=True):
         )
 
     def on_resize(self) -> None:
-        """Columns share the new width."""
+        """Columns share the new width, and the cursor stays in view."""
         self._share_width()
         self._set_size()
+        self._reveal()
         self.refresh()
 
     def _share_width(self) -> None:
