@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AskService = Callable[[Callable[[Any], Any]], Any]
 """Runs its argument with a client of the service."""
-RECENT_JOBS = 50  # enough to know the newest job of each product
+RECENT_JOBS = 200  # more than the products that schedules rebuild in one night, each with a job of its own
 INSPECTIONS = 50  # shown of one product; all others: xaiva product, or the export
 PAGE_SIZE = 50
 MAX_JOBS = 1000  # that the service gives at once; to see more, narrow the filter
