@@ -50,13 +50,18 @@ def inspect(
     calls = client(session).products
     files = list(_pictures(paths))
     results: list[tuple[Path, Inspection | XaivaError]] = []
-    for file in files:
-        try:
-            results.append((file, calls.inspect(product, file, part=file.stem[:200] if part is None else part)))
-        except InputError as error:  # of this picture; one of the product or of the service ends the command
-            if len(files) == 1 or not _is_about_picture(error):
-                raise
-            results.append((file, error))
+    try:
+        for file in files:
+            try:
+                results.append((file, calls.inspect(product, file, part=file.stem[:200] if part is None else part)))
+            except InputError as error:  # of this picture; one of the product or of the service ends the command
+                if len(files) == 1 or not _is_about_picture(error):
+                    raise
+                results.append((file, error))
+    except (XaivaError, KeyboardInterrupt):
+        if results and not as_json:  # with --json, the one document is the error
+            _print_results(results, as_csv, as_json)
+        raise
     _print_results(results, as_csv, as_json)
     found = [result for _, result in results]
     if any(not isinstance(one, XaivaError) and one.verdict.word == "defect" for one in found):

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from core.inference.settings import ServiceSettings
+from core.service_client.product_calls import ProductCalls
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.cli.conftest import Run, Xaiva
 from tests.support import until
+from tests.support.breakable_line import breakable_line
 from tests.support.inspected import build_bank, build_indexes, fill_storage, good, scratched
 
 PRODUCT = "plate A"
@@ -82,6 +84,25 @@ def test_a_wrong_product_or_file_ends_the_command(cli: Xaiva, folder: Path, tmp_
     assert cli("inspect", str(tmp_path / "empty"), "--product", PRODUCT).code == 2
     assert cli("inspect", str(tmp_path / "none.jpg"), "--product", PRODUCT).code == 2
     assert cli("inspect", str(folder / "older"), "--product", PRODUCT).code == 2
+
+
+def test_what_was_inspected_before_the_service_is_lost_is_printed(
+    cli: Xaiva, folder: Path, site: Site, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = ProductCalls.inspect
+    with breakable_line(running.url) as line:
+        (site.root / "site.toml").write_text(f'[service]\nurl = "{line.url}"\n')
+
+        def inspect_and_lose(*words: Any, **more: Any) -> Any:
+            answer = inspect(*words, **more)
+            line.close()
+            return answer
+
+        monkeypatch.setattr(ProductCalls, "inspect", inspect_and_lose)
+        lost = cli("inspect", str(folder), "--product", PRODUCT)
+    assert lost.code == 1
+    assert [row.split()[1] for row in lost.out.splitlines()] == ["VERDICT", "normal"]
+    assert line.url in lost.err
 
 
 def test_inspections_are_listed_corrected_and_exported(cli: Xaiva, folder: Path, tmp_path: Path) -> None:
