@@ -94,8 +94,8 @@ async def test_products_and_jobs_are_asked_only_while_they_are_shown(bare_site: 
         assert sources["job"].watched
         assert sources["jobs"].interval == 1.0  # a job is live
         await pilot.press("5")
-        await until(pilot, lambda: pilot.app.current_mode == "containers")
-        assert not {name for name in ("jobs", "job", "products", "inspections", "recent_jobs") if sources[name].watched}
+        names = ("jobs", "job", "products", "inspections", "recent_jobs")
+        await until(pilot, lambda: sources["containers"].watched and not any(sources[name].watched for name in names))
 
 
 async def test_the_jobs_are_asked_less_often_when_none_is_live(bare_site: Site) -> None:
