@@ -18,10 +18,11 @@ import pytest
 
 from core.inference.storage.folder import Folder
 from core.inference.storage.listing import read_page
-from core.inference.storage.model import KeyConflict, NameFinding, NoObject, ObjectInfo, StorageDown
+from core.inference.storage.model import KeyConflict, NameFinding, NoObject, ObjectInfo, StorageDown, StorageRefused
 from core.inference.storage.names import local_name, why_unusable
 from core.inference.storage.signed_urls import UrlSigner
 from tests.storage.test_storages import HARD_NAMES
+from tests.support import require
 
 UNUSABLE = {
     "/lead": "begins with /",
@@ -223,6 +224,20 @@ def test_no_link_leads_out_of_a_folder(folder: Folder, tmp_path: Path, key: str)
 def test_a_folder_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
     with pytest.raises(StorageDown, match="is not there"):
         list(Folder(tmp_path / "unmounted", UrlSigner(tmp_path)).list_objects())
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(os.geteuid() == 0, "root, to act as somebody else")
+    (folder.root / "normal" / "cap" / "locked").mkdir(parents=True)
+    for path, mode in ((".", 0o755), ("normal", 0o755), ("normal/cap", 0o755), ("normal/cap/locked", 0o700)):
+        (folder.root / path).chmod(mode)
+    monkeypatch.chdir(folder.root)  # somebody else may not enter what lies above
+    os.seteuid(65534)
+    try:
+        with pytest.raises(StorageRefused, match="normal/cap/locked/: Permission denied"):
+            list(Folder(Path(), UrlSigner(Path())).list_objects("normal/"))
+    finally:
+        os.seteuid(0)
 
 
 def test_a_file_and_a_folder_of_one_name_cannot_both_lie_in_a_folder(folder: Folder, tmp_path: Path) -> None:

@@ -217,12 +217,21 @@ class Folder:
             return InputError(what, f"{self.shown}: a part of its name is too long for the file system")
         if error.errno == errno.ENOTEMPTY:
             return KeyConflict(what, f"{self.shown}: the folder is not empty", "delete its objects first")
+        why = f"{self.shown}: {_place_in_folder(error)}{os_reason(error)}"
         if error.errno in _DOWN:
-            return StorageDown(what, f"{self.shown}: {os_reason(error)}", "check its disk, or the server of its share")
+            return StorageDown(what, why, "check its disk, or the server of its share")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "mount it writable" if error.errno == errno.EROFS else "change its owner or its permissions"
-            return StorageRefused(what, f"{self.shown}: {os_reason(error)}", remedy)
-        return disk_error(error) or XaivaError(what, f"{self.shown}: {os_reason(error)}")
+            return StorageRefused(what, why, remedy)
+        return disk_error(error) or XaivaError(what, why)
+
+
+def _place_in_folder(error: OSError) -> str:
+    """The file or folder inside that the error is about, if the system names one."""
+    name = error.filename
+    if not isinstance(name, str) or name.startswith(("/", TEMPORARY_PREFIX)):
+        return ""
+    return f"{shown_key(name)}: "
 
 
 @contextlib.contextmanager

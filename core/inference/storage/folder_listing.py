@@ -42,7 +42,7 @@ def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False)
             if not key.startswith(prefix) or name.startswith(TEMPORARY_PREFIX):
                 continue
             if key.endswith("/") and not level and not why_unusable(key[:-1]):
-                if (key > after or after.startswith(key)) and (deeper := _open(handle, name)) is not None:
+                if (key > after or after.startswith(key)) and (deeper := _open(handle, name, key)) is not None:
                     opened.append((deeper, key, _names(deeper)))
             elif key > after and (found := _read(handle, name, key)):
                 yield found
@@ -62,12 +62,14 @@ def _open_below(root: int, folder: str) -> int:
     return handle
 
 
-def _open(handle: int, name: str) -> int | None:
-    """A folder in an open one; None when it was removed meanwhile."""
+def _open(handle: int, name: str, key: str) -> int | None:
+    """A folder in an open one; None when it was removed meanwhile. Raises OSError that names the whole key."""
     try:
         return os.open(name.rstrip("/"), _OPEN, dir_fd=handle)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, key) from error
 
 
 def _names(handle: int) -> Iterator[str]:
