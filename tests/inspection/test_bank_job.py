@@ -163,9 +163,14 @@ def test_picture_among_normals_and_defects_never_enters_the_bank(context: JobCon
     assert [finding["code"] for finding in result["findings"]] == ["normal-and-defect"]
 
 
-def test_one_product_that_fails_does_not_stop_the_others(context: JobContext, images: Path) -> None:
-    put(images, "few", 3)
+def test_one_product_that_fails_does_not_stop_the_others(
+    context: JobContext, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_job, "SHOWN_FINDINGS", 1)
+    both = put(images, "few", 4)[0]
     put(images, "plate")
+    (images / "defect/few/dent").mkdir(parents=True)
+    shutil.copy(both, images / "defect/few/dent")  # a lesser finding, and the first
     progress = Recorder()
     result = rebuild(context, progress=progress)
     assert result["failed"] == 1

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from core.api_schema import ProductSettings
 from core.errors import Cancelled, InputError, TransientError, XaivaError
-from core.findings import Finding
+from core.findings import Finding, Level
 from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
 from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
@@ -104,10 +104,11 @@ class _BankJob:
                     self._findings.append(Finding.error("bank-failed", error.what, error.why, error.remedy))
         if len(failures) == len(products):
             raise _all_failed(failures)
+        shown = sorted(self._findings, key=lambda finding: finding.level is not Level.ERROR)[:SHOWN_FINDINGS]
         return {
             "products": results,
             "failed": len(failures),
-            "findings": [finding.model_dump(mode="json") for finding in self._findings[:SHOWN_FINDINGS]],
+            "findings": [finding.model_dump(mode="json") for finding in shown],
             "findings_total": len(self._findings),
         }
 
