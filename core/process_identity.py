@@ -17,8 +17,12 @@ def boot_id() -> str:
 
 
 def pid_namespace() -> str:
-    """The pid namespace of this process, which differs from the host's in a container."""
-    return os.readlink("/proc/self/ns/pid")
+    """The pid namespace of this process, which differs from the host's in a container.
+
+    The kernel gives the number of one that is gone to the next one, such as that of the same container after its
+    restart: the start of the first process tells them apart.
+    """
+    return f"{os.readlink('/proc/self/ns/pid')}@{start_time(1)}"
 
 
 def stat_fields(pid: int) -> list[str]:

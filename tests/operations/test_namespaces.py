@@ -77,6 +77,23 @@ def test_after_the_container_is_gone_the_queue_goes_on_at_once(
     ]
 
 
+def test_a_restarted_container_whose_namespace_got_the_same_number_is_another_one(
+    make: MakeLedger, container: StartContainer
+) -> None:
+    ledger = make({"wait": QueueRule(attempts=3)})
+    service = container(_SERVICE)
+    assert service.stdout is not None
+    identifier = int(service.stdout.readline())
+    ledger_row = shared_connection(ledger.path).execute("SELECT namespace FROM operation").fetchone()[0]
+    theirs, ours = (namespace.partition("@")[0] for namespace in (ledger_row, processes.pid_namespace()))
+    shared_connection(ledger.path).execute("UPDATE operation SET namespace = replace(namespace, ?, ?)", (theirs, ours))
+    _kill(service)
+    until(lambda: ledger.get(identifier).attempt == 2)
+    assert "attempt 1 was lost: its container is gone; queued again" in [
+        event.what for event in ledger.events(identifier)
+    ]
+
+
 def test_without_a_rule_it_is_crashed_when_its_container_is_gone(make: MakeLedger, container: StartContainer) -> None:
     ledger = make({})
     service = container(_SERVICE)
