@@ -34,6 +34,8 @@ OPERATION_TITLE_VARIABLE = "XAIVA_OPERATION_TITLE"  # names the operation to peo
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")
 _AUTOGROUP = _PROC / "self/autogroup"
+_OOM_SCORE = _PROC / "self/oom_score_adj"
+OOM_SCORE = 500  # of 1000: it counts as if it used half of all memory more
 
 
 def become_subreaper() -> None:
@@ -44,6 +46,8 @@ def become_subreaper() -> None:
 def lower_priority(niceness: int) -> None:
     """Add `niceness` (0 to 19) to this thread and what it starts, and to the session, whose leader this process is.
 
+    If memory runs out, the kernel kills this process before a service that uses no more of it.
+
     Where the kernel groups processes by session (autogroup), niceness counts only within a session: beside another
     session, such as that of a service, a process with niceness 19 would get as much of a core as any other.
     """
@@ -51,6 +55,8 @@ def lower_priority(niceness: int) -> None:
         os.nice(niceness)
         with contextlib.suppress(OSError):  # a kernel without autogroup
             _AUTOGROUP.write_text(str(niceness))
+        with contextlib.suppress(OSError):  # it was higher already
+            _OOM_SCORE.write_text(str(OOM_SCORE))
 
 
 def descendants(pid: int) -> set[int]:

@@ -221,10 +221,11 @@ def chatty(site: Site, subject: str, options: Options, progress: Progress) -> Re
 
 
 def polite(site: Site, subject: str, options: Options, progress: Progress) -> Result:
-    """Tells how nice it is, and how nice its session is, where the kernel has niceness of sessions."""
+    """Tells how nice it is and its session (where the kernel has that), and how readily the kernel kills it."""
     group = Path("/proc/self/autogroup")
     session = int(group.read_text().rpartition(" ")[2]) if group.exists() else 7
-    return {"niceness": os.nice(0), "session": session}
+    score = int(Path("/proc/self/oom_score_adj").read_text())
+    return {"niceness": os.nice(0), "session": session, "killed_first": score}
 
 
 def leave(site: Site, subject: str, options: Options, progress: Progress) -> Result:

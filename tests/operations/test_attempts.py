@@ -138,7 +138,8 @@ def test_work_that_reports_is_not_silent(make: MakeLedger) -> None:
 
 def test_work_is_as_nice_as_its_rule_says(make: MakeLedger) -> None:
     ledger = make({"polite": QueueRule(niceness=7)})
-    assert ledger.wait(ledger.start("polite", "thing").id, 30).result == {"niceness": os.nice(0) + 7, "session": 7}
+    result = ledger.wait(ledger.start("polite", "thing").id, 30).result
+    assert result == {"niceness": os.nice(0) + 7, "session": 7, "killed_first": processes.OOM_SCORE}
 
 
 def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLedger, site: Site) -> None:
