@@ -66,6 +66,7 @@ def _parse_description(data: dict[str, Any]) -> Container:
     secrets = secrets_of(config)
     running = state in (ContainerState.RUNNING, ContainerState.PAUSED)
     code = state_fields.get("ExitCode")
+    exit_code = int(code) if code is not None and (state.ended or state is ContainerState.RESTARTING) else None
     return Container(
         id=data["Id"],
         name=(data.get("Name") or data["Id"][:12]).lstrip("/"),
@@ -79,8 +80,9 @@ def _parse_description(data: dict[str, Any]) -> Container:
         ports=_parse_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
         created=unix_time(data["Created"]) if data.get("Created") else 0,
         **_label_fields(config.get("Labels") or {}),
-        exit_code=int(code) if code is not None and (state.ended or state is ContainerState.RESTARTING) else None,
-        oom_killed=bool(state_fields.get("OOMKilled")),
+        exit_code=exit_code,
+        # the engine reports it also for a container that lost another process than its first
+        oom_killed=bool(state_fields.get("OOMKilled")) and exit_code == SIGKILL_EXIT_CODE,
     )
 
 

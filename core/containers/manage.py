@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import docker
 
 _POLL_SECONDS = 0.1
+_MORE_MEMORY = "give it more memory, or use a smaller model or batch; to see what containers use: xaiva stats"
 _START_WATCH_SECONDS = 1.0  # a container with a wrong configuration usually ends at once
 _LOG_TAIL_LINES = 20  # enough for a Python traceback and what led to it
 # Exit codes with a general meaning: those of POSIX shells, and 128 + signal.
@@ -111,9 +112,10 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
     if container.unreadable or not container.state.is_known or not container.health.is_known:
         findings.append(_unknown_finding(container))
     if container.oom_killed:
-        why = "the kernel killed it: it ran out of memory"
-        remedy = "give it more memory, or use a smaller model or batch; to see what containers use: xaiva stats"
-        findings.append(_finding(container, "oom", why, remedy))
+        findings.append(_finding(container, "oom", "the kernel killed it: it ran out of memory", _MORE_MEMORY))
+    elif container.running and data["State"].get("OOMKilled"):
+        why = "the kernel killed a process in it, because memory ran out; the container runs on"
+        findings.append(_finding(container, "oom", why, _MORE_MEMORY, Level.WARNING))
     if container.health is ContainerHealth.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
         remedy = f"xaiva logs {container.name}; then fix it, or run.health_check of the preset"
