@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from core.service_client.errors import ServiceError
 from core.service_client.transport import HttpTransport
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the id of an event or an inspection
 STREAM_SILENCE = 10.0  # seconds without a line that mean a broken stream; the service sends one more often
 
 AnswerT = TypeVar("AnswerT")

@@ -38,7 +38,7 @@ from core.api_schema.event_types import SINCE_API, old_event_types
 from core.errors import InputError
 from core.natural_order import natural_key
 from core.service_client.address import ServiceAddress, named_or_default_address
-from core.service_client.calls import Calls
+from core.service_client.calls import UUID, Calls
 from core.service_client.download import ProgressCallback, save
 from core.service_client.errors import unknown_settings_error
 from core.service_client.job_calls import JobCalls
@@ -52,7 +52,6 @@ from core.site import TOKEN_VARIABLE, Site
 SESSION_FILE = "service-session.json"  # in the site's state folder
 
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
-_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def site_session(site: Site, address: ServiceAddress) -> LoginSession:
@@ -76,7 +75,7 @@ def _path(*parts: str) -> str:
 
 def _event_path(event: str, *parts: str) -> str:
     """A path below an event. Raises InputError if the text cannot be an event id."""
-    if not _EVENT_ID.fullmatch(event):
+    if not UUID.fullmatch(event):
         raise InputError(f"Event {event}", "there is no event with that id", "copy the whole id from: xaiva event list")
     return _path("events", event, *parts)
 

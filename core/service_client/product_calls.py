@@ -23,7 +23,7 @@ from core.api_schema import (
 )
 from core.errors import InputError, os_reason
 from core.files import read_regular
-from core.service_client.calls import Calls
+from core.service_client.calls import UUID, Calls
 
 INSPECT_SECONDS = 120.0  # an inspection may load its models first, and wait for others
 
@@ -36,7 +36,11 @@ def _product_path(product: str, *parts: str) -> str:
 
 
 def _inspection_path(inspection: str, *parts: str) -> str:
-    return "/".join(("/inspections", quote(inspection, safe=""), *parts))
+    """A path below an inspection. Raises InputError if the text cannot be the id of one."""
+    if not UUID.fullmatch(inspection):
+        remedy = "copy the whole id from: xaiva product inspections"
+        raise InputError(f"Inspection {inspection}", "there is no inspection with that id", remedy)
+    return "/".join(("/inspections", inspection, *parts))
 
 
 class ProductCalls(Calls):

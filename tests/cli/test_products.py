@@ -111,6 +111,8 @@ def test_inspections_are_listed_corrected_and_exported(cli: Xaiva, folder: Path,
     assert ident in cli("inspections", "--part", "lot 8", "--verdict", "defect", "--since", "1h").out
     assert ok(cli("inspections", "--part", "lot 8", "--corrected", "--json"))["inspections"] == []
     assert cli("correct", ident).code == 2
+    assert "copy the whole id from: xaiva product inspections" in cli("correct", ident[:8], "--normal").err
+    assert "there is no inspection with that id" in cli("picture", ident[:8], str(tmp_path / "no.jpg")).err
     assert cli("correct", ident, "--normal", "--defect", "scratch").code == 2
     assert "defect of type scratch" in cli("correct", ident, "--defect", "scratch").out
     corrected = ok(cli("correct", ident, "--normal", "--note", "dust", "--json"))["inspection"]
