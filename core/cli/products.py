@@ -188,7 +188,7 @@ def _print_products(answer: Products) -> None:
             )
             for product in answer.products
         ),
-        "no products yet: put pictures into the storage, below normal/PRODUCT/",
+        "no products yet: put pictures into the storage, below normal/PRODUCT/; they are counted once a minute",
     )
     for index in answer.indexes:
         words = [_generation(index.current), *index.trouble]
