@@ -277,6 +277,17 @@ def test_a_dropped_picture_gets_its_result(running: Running, client: ServiceClie
     assert (status.state, status.inspected, status.waiting) == ("ok", 1, 0)
 
 
+def test_an_inspection_that_cannot_be_stored_is_counted(running: Running, client: ServiceClient) -> None:
+    waiting = running.service.settings.inspection_folder / "waiting"
+    waiting.mkdir(parents=True, exist_ok=True)
+    (waiting / "0.json").write_text("damaged")
+    for chore in running.service.inspection.chores.values():
+        chore()
+    assert client.status().inspections_refused == 1
+    metrics = httpx.get(f"{running.url}/metrics", headers=BEARER).text
+    assert "xaiva_inspections_refused 1.0" in metrics.splitlines()
+
+
 def test_pictures_that_wait_for_their_turn_are_bounded(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     inspect = running.service.inspection.inspect
