@@ -185,19 +185,25 @@ class _Fitting:
         count = int(min(max(SHARE * patches, MAX_BANK_PATCHES), MAX_PATCHES, at_once // 2))
         parts = -(-patches // at_once)
         if parts == 1:
-            return self._select([self._standardised(index) for index in chosen], count, report)
+            return self._select(self._gathered(chosen), count, report)
         reduced = []
         for part in range(parts):
-            points = [self._standardised(index) for index in chosen[part::parts]]
-            reduced.append(self._select(points, min(2 * count, at_once // parts), _part(report, part, parts + 1)))
-        return self._select(reduced, count, _part(report, parts, parts + 1))
+            kept, report_part = min(2 * count, at_once // parts), _part(report, part, parts + 1)
+            reduced.append(self._select(self._gathered(chosen[part::parts]), kept, report_part))
+        return self._select(np.concatenate(reduced), count, _part(report, parts, parts + 1))
 
-    def _select(self, points: Sequence[Values], count: int, report: Callable[[int, int], None]) -> Values:
-        together, how = np.concatenate(points), self.options
-        picked = select_coreset(
-            together, count, seed=how.seed, progress=report, stopped=how.stopped, threads=how.threads
-        )
-        return together[picked]
+    def _select(self, points: Values, count: int, report: Callable[[int, int], None]) -> Values:
+        how = self.options
+        picked = select_coreset(points, count, seed=how.seed, progress=report, stopped=how.stopped, threads=how.threads)
+        return points[picked]
+
+    def _gathered(self, chosen: Sequence[int]) -> Values:
+        """The standardised patches of these pictures, in one array that is filled picture by picture."""
+        ends = np.cumsum([len(self.pictures[index]) for index in chosen])
+        points: Values = np.empty((ends[-1], len(self.mean)), np.float32)
+        for index, end in zip(chosen, ends, strict=True):
+            points[end - len(self.pictures[index]) : end] = self._standardised(index)
+        return points
 
     def _standardised(self, index: int) -> Values:
         return (self.pictures[index].astype(np.float32) - self.mean) / self.spread
