@@ -3,7 +3,7 @@
 The order is by priority, then by place in the queue, but a higher priority overtakes only so many that came before, so
 everything starts in the end. An operation starts when each of its resources has room. One that has to wait claims its
 share of all its resources, so that none behind it overtakes it on any of them; an operation that uses other resources
-does not wait for it. One that could not be started just now is passed over for some seconds.
+does not wait for it. One whose attempt failed, or that could not be started, is passed over for some seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class QueueEntry:
     held: bool = False
     """Whether it runs or is being started, and so uses its resources."""
     pause: float = 0
-    """Seconds before which it is not started, because it could not be started just now."""
+    """Seconds before which it is not started, because its last attempt failed or it could not be started."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ def plan_dispatch(entries: Iterable[QueueEntry], capacity: Mapping[str, int]) ->
         if entry.held:
             _use(entry, users, used)
         elif entry.pause > 0:
-            plan.reasons[entry.id] = f"could not be started; tried again in {math.ceil(entry.pause)} s"
+            plan.reasons[entry.id] = f"is tried again in {math.ceil(entry.pause)} s"
         else:
             waiting.append(entry)
     for entry in sorted(waiting, key=lambda entry: entry.order):

@@ -30,9 +30,6 @@ def end_dead(place: Place, row: sqlite3.Row) -> None:
     if row["stop_requested"] and not row["cancel_requested"]:
         back_to_queue(place, row, STOPPED_EVENT, failed=False)
         return
-    if _pauses(row) and not row["cancel_requested"]:
-        back_to_queue(place, row, f"{death_cause(row)} before it was tried again; queued again", failed=False)
-        return
     if row["state"] == OperationState.QUEUED.value and _may_start_again(place, row):
         back_to_queue(place, row, f"{death_cause(row)}; queued again", failed=False, pause=START_PAUSE_SECONDS)
         return
@@ -71,6 +68,7 @@ def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool, pa
             "token": uuid.uuid4().hex,
             "failures": row["failures"] + failed,
             "crashes": row["crashes"],
+            "boot": processes.boot_id(),
             "not_before": time.monotonic() + pause,
         }
         connection.execute(sql.BACK_TO_QUEUE, values)
@@ -78,11 +76,6 @@ def back_to_queue(place: Place, row: sqlite3.Row, what: str, *, failed: bool, pa
         last = connection.execute(sql.LAST_EVENT, values).fetchone()
         if last is None or last["what"] != what:  # a start that keeps failing does not fill the history
             record_event(connection, row["id"], what)
-
-
-def _pauses(row: sqlite3.Row) -> bool:
-    """Whether the operation waited to be tried again, which is then counted already."""
-    return bool(row["state"] == OperationState.RUNNING.value and row["failures"] and not row["temporary"])
 
 
 def _may_try_again(place: Place, row: sqlite3.Row) -> bool:

@@ -74,54 +74,40 @@ class Lease:
             return Requests()
         return Requests(cancel=True) if row is None else Requests(bool(row[0]), bool(row[1]))
 
-    def begin_pause(self, what: str, *, crashed: bool) -> bool:
-        """Count a failed attempt before the next one, and keep `what` in the history; False when it was fenced off.
+    def back_to_queue(self, what: str, pause: float = 0, *, failed: bool = False, crashed: bool = False) -> bool:
+        """Put the operation back to its place in the queue. `what` goes into its history.
 
-        Raises TimeoutError as `finish`.
+        `failed`: this attempt has failed, `crashed`: by a crash. It is not started again for `pause` seconds. False
+        when somebody has ended this attempt or asked to cancel it: nothing has changed then. Raises TimeoutError.
         """
-        self.failures += 1
-        self.crashes += crashed
+        values = {
+            "id": self.id,
+            "attempt": self.attempt,
+            "token": uuid.uuid4().hex,
+            "failures": self.failures + failed,
+            "crashes": self.crashes + crashed,
+            "boot": processes.boot_id(),
+            "not_before": time.monotonic() + pause,
+        }
 
         def change(connection: sqlite3.Connection) -> bool:
-            if not connection.execute(sql.BEGIN_PAUSE, self._values()).rowcount:
-                return False
-            rows.record_event(connection, self.id, what)
-            return True
-
-        return self._write(change)
-
-    def begin_next_attempt(self, temporary: str) -> bool:
-        """Begin another attempt under this lease; False when somebody has ended this one or asks it to end."""
-        values = {**self._values(), "temporary": temporary, "lease": time.monotonic() + LEASE_SECONDS}
-
-        def change(connection: sqlite3.Connection) -> bool:
-            if not connection.execute(sql.NEXT_ATTEMPT, values).rowcount:
+            if not connection.execute(sql.BACK_TO_QUEUE, values).rowcount:
                 return False
             connection.execute(sql.CLEAR_STAGES, values)
-            rows.record_event(connection, self.id, f"started, attempt {self.attempt + 1}")
+            rows.record_event(connection, self.id, what)
             return True
 
         if not self._write(change):
-            os.rmdir(temporary)
             return False
-        self.attempt += 1
-        self.temporary = temporary
-        self._positions.clear()
+        self._remove_files()
         return True
 
-    def back_to_queue(self, what: str) -> None:
-        """Put the operation back to its place in the queue. `what` goes into its history. Raises TimeoutError."""
-
-        def change(connection: sqlite3.Connection) -> bool:
-            values = {**self._values(), "token": uuid.uuid4().hex, "not_before": 0}
-            if not connection.execute(sql.BACK_TO_QUEUE, values).rowcount:
-                return False
-            connection.execute(sql.CLEAR_STAGES, self._values())
-            rows.record_event(connection, self.id, what)
+    def waits(self) -> bool:
+        """Whether the operation still waits in the queue, where `back_to_queue` has put it."""
+        try:
+            return self._connection.execute(sql.WAITS, {"id": self.id, "attempt": self.attempt}).fetchone() is not None
+        except sqlite3.Error:
             return True
-
-        self._write(change)
-        self._remove_files()
 
     def write_stages(self, stages: Iterable[Stage]) -> bool:
         """Write the newest state of these stages; False when the ledger could not be written now."""
@@ -149,7 +135,8 @@ class Lease:
         Raises TimeoutError after RETRY_SECONDS.
         """
         values = {
-            **self._values(),
+            "id": self.id,
+            "attempt": self.attempt,
             "state": state.value,
             "now": time.time(),
             "seconds": time.monotonic() - self._tick,
@@ -169,9 +156,6 @@ class Lease:
     def _remove_files(self) -> None:
         for path in (self._reserve, self._lock):
             path.unlink(missing_ok=True)
-
-    def _values(self) -> dict[str, object]:
-        return {"id": self.id, "attempt": self.attempt, "failures": self.failures, "crashes": self.crashes}
 
     def _write(self, change: Callable[[sqlite3.Connection], bool]) -> bool:
         """Make a durable change of the state, retrying while the disk is full; returns what `change` returns."""

@@ -238,7 +238,8 @@ class Ledger:
     def cancel(self, identifier: int, *, by: str | None = None) -> Operation:
         """Cancel the operation, which takes a second at most. One that has ended stays unchanged."""
         row = self._read_row(identifier)
-        failure = OperationFailure(what=f"{title_of(row)} was cancelled before it started", exit_code=130)
+        again = " again" if row["attempt"] else ""
+        failure = OperationFailure(what=f"{title_of(row)} was cancelled before it started{again}", exit_code=130)
         with ledger_errors(self.path), transaction(self._connection()) as connection:
             values = {"id": identifier, "now": time.time(), "failure": failure.model_dump_json()}
             if connection.execute(sql.REQUEST_CANCEL, {"id": identifier}).rowcount:

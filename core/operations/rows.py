@@ -9,7 +9,7 @@ import time
 
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
-from core.operations.dispatch import START_PAUSE_SECONDS, QueueEntry
+from core.operations.dispatch import QueueEntry
 from core.operations.model import Operation, OperationFailure, OperationState
 from core.operations.place import Place
 from core.progress import Stage, StageState
@@ -45,7 +45,7 @@ def parse_stage(identifier: str, body: str) -> Stage:
 
 def parse_queue_entry(row: sqlite3.Row) -> QueueEntry:
     """An entry of the queue from a row of `sql.QUEUE`."""
-    pause = row["not_before"] - time.monotonic()
+    same_boot = row["boot"] == processes.boot_id()
     return QueueEntry(
         id=row["id"],
         title=title_of(row),
@@ -53,7 +53,7 @@ def parse_queue_entry(row: sqlite3.Row) -> QueueEntry:
         priority=row["priority"],
         position=row["position"],
         held=bool(row["held"]),
-        pause=pause if 0 < pause <= START_PAUSE_SECONDS else 0,  # a longer one is of another boot
+        pause=max(row["not_before"] - time.monotonic(), 0) if same_boot else 0,
     )
 
 

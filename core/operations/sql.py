@@ -43,7 +43,7 @@ CREATE TABLE operation (
     failures         INTEGER NOT NULL DEFAULT 0,  -- attempts that failed since somebody requested it
     crashes          INTEGER NOT NULL DEFAULT 0,  -- how many of these were crashes of its own process
     stop_requested   INTEGER NOT NULL DEFAULT 0,  -- it has to stop and to go back into the queue
-    not_before       REAL    NOT NULL DEFAULT 0   -- monotonic second before which it is not started again
+    not_before       REAL    NOT NULL DEFAULT 0   -- monotonic second of boot `boot` before which it is not started
 );
 CREATE UNIQUE INDEX one_live_operation_a_key ON operation (key) WHERE state IN ('queued','running');
 CREATE UNIQUE INDEX one_operation_a_request ON operation (request_key) WHERE request_key != '';
@@ -142,7 +142,7 @@ SELECT id, kind, subject, key, state, attempt, token, boot, namespace, pid, pid_
 FROM operation WHERE state IN ('queued','running') AND lease > 0
 """
 QUEUE = """
-SELECT id, kind, subject, priority, resources, position, not_before, lease > 0 AS held
+SELECT id, kind, subject, priority, resources, position, boot, not_before, lease > 0 AS held
 FROM operation WHERE state IN ('queued','running')
 """
 ANY_WAITING = "SELECT 1 FROM operation WHERE state = 'queued' AND lease = 0 LIMIT 1"
@@ -160,15 +160,6 @@ SET state = 'running', attempt = attempt + 1, started = :now, started_tick = :ti
     boot = :boot, namespace = :namespace, pid = :pid, pid_start = :pid_start, lease = :lease, temporary = :temporary
 WHERE id = :id AND token = :token AND state = 'queued' AND lease > 0
 """
-# A running operation without a folder of temporary files waits to be tried again.
-BEGIN_PAUSE = """
-UPDATE operation SET failures = :failures, crashes = :crashes, temporary = ''
-WHERE id = :id AND attempt = :attempt AND state = 'running'
-"""
-NEXT_ATTEMPT = """
-UPDATE operation SET attempt = attempt + 1, temporary = :temporary, lease = :lease
-WHERE id = :id AND attempt = :attempt AND state = 'running' AND cancel_requested = 0 AND stop_requested = 0
-"""
 RENEW_LEASE = "UPDATE operation SET lease = :lease WHERE id = :id AND attempt = :attempt AND state = 'running'"
 FINISH = """
 UPDATE operation
@@ -177,9 +168,9 @@ WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
 """
 BACK_TO_QUEUE = """
 UPDATE operation
-SET state = 'queued', lease = 0, boot = '', namespace = '', pid = 0, started = 0, temporary = '', stop_requested = 0,
-    token = :token, failures = :failures, crashes = :crashes, not_before = :not_before
-WHERE id = :id AND attempt = :attempt AND state IN ('queued','running')
+SET state = 'queued', lease = 0, boot = :boot, namespace = '', pid = 0, started = 0, temporary = '',
+    stop_requested = 0, token = :token, failures = :failures, crashes = :crashes, not_before = :not_before
+WHERE id = :id AND attempt = :attempt AND state IN ('queued','running') AND cancel_requested = 0
 """
 # For the clean-up after a supervisor that is gone. Without a namespace the lock of the new token tells who lives.
 CLAIM = """
@@ -200,6 +191,7 @@ CANCEL_QUEUED = """
 UPDATE operation SET state = 'cancelled', ended = :now, failure = :failure WHERE id = :id AND state = 'queued'
 """
 REQUEST_STOP = "UPDATE operation SET stop_requested = 1 WHERE state = 'running'"
+WAITS = "SELECT 1 FROM operation WHERE id = :id AND attempt = :attempt AND state = 'queued' AND lease = 0"
 REQUESTS = "SELECT cancel_requested, stop_requested FROM operation WHERE id = :id"
 
 STAGES = "SELECT id, body FROM stage WHERE operation = :id ORDER BY position"

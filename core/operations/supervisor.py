@@ -1,6 +1,7 @@
-"""The supervisor process of one operation: attempt after attempt, until one of them is final or the queue has it back.
+"""The supervisor process of one attempt at an operation: ends with its outcome, or puts it back into the queue.
 
-It does no work of its own. When it ends, it starts the operations that waited for its resources.
+It does no work of its own. When the attempt has ended, it starts the operations that waited for its resources; one that
+is to be tried again has none in the meantime.
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ import time
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import dispatcher, processes
-from core.operations.attempt import CANCEL_POLL_SECONDS, LEASE_RENEW_SECONDS, Attempt
+from core.operations.attempt import CANCEL_POLL_SECONDS, Attempt
 from core.operations.endings import STOPPED_EVENT
 from core.operations.lease import Lease, acquire_lease
 from core.operations.log import LogWriter
 from core.operations.model import OperationFailure, OperationState
 from core.operations.place import Place, open_place
-from core.operations.queue import QueueRule
 from core.operations.retries import AttemptEnd, NextStep, next_step, pause_before
-from core.operations.worker import WorkerOutcome
 
 
 def main() -> None:
@@ -50,82 +49,65 @@ def main() -> None:
 
 
 class Supervisor:
-    """One operation, from its first attempt until its outcome is written or it is in the queue again."""
+    """One attempt, from its start until its outcome is written or the operation is in the queue again."""
 
     def __init__(self, place: Place, lease: Lease) -> None:
         self._place = place
         self._lease = lease
         self._log = LogWriter(place.operation_file(lease.id, ".log"), place.log_limit)
-        self._terminated = False  # SIGTERM while no attempt ran
-        self._stopped = False  # it went back into the queue
 
     def run(self) -> None:
-        """Try until an attempt is final, write the outcome, and start what waited for the resources."""
-        while True:
-            if self._lease.attempt > 1:
-                self._log.write([("", f"-- attempt {self._lease.attempt} --")])
-            end = Attempt(self._place, self._lease, self._log).run()
-            signal.signal(signal.SIGTERM, self._remember_sigterm)
-            if not self._tries_again(end):
-                break
-        if not self._stopped:  # otherwise the service or the machine is going down
-            with contextlib.suppress(XaivaError):  # the next reader of the ledger starts it
-                dispatcher.dispatch(self._place)
-        if end.lost:  # last, because the engine may be slow to answer
-            self._place.remove_helpers()
-
-    def _remember_sigterm(self, *_: object) -> None:
-        self._terminated = True
-
-    def _tries_again(self, end: AttemptEnd) -> bool:
-        """Do what follows an attempt; True when the next one has begun."""
-        lease, rule = self._lease, self._place.rule(self._lease.kind)
-        step = next_step(rule, end, lease.requests(), lease.failures, lease.crashes)
+        """Try once, write what follows, and start what waited for the resources."""
+        place, lease = self._place, self._lease
+        if lease.attempt > 1:
+            self._log.write([("", f"-- attempt {lease.attempt} --")])
+        end = Attempt(place, lease, self._log).run()
+        signal.signal(signal.SIGTERM, lambda *_: None)  # nothing may interrupt the report of the outcome
+        step = next_step(place.rule(lease.kind), end, lease.requests(), lease.failures, lease.crashes)
         # A fenced attempt no longer holds the key: another operation may be working there.
-        self._place.clean_up(lease.key if lease.renew() else "", lease.temporary)
+        place.clean_up(lease.key if lease.renew() else "", lease.temporary)
         if step is NextStep.TRY_AGAIN:
-            if self._pause(end, rule) and lease.begin_next_attempt(_temporary_folder(lease.id)):
-                return True
-            end = self._interrupted_pause(end)
-            step = NextStep.END if lease.requests().cancel else NextStep.QUEUE
+            self._try_again(end)
+            return
         self._log.close()
-        self._stopped = step is NextStep.QUEUE
-        if self._stopped:
-            lease.back_to_queue(STOPPED_EVENT)
-        else:
+        if step is NextStep.END:
             lease.finish(end.outcome.state, end.outcome.result, end.outcome.failure)
-        return False
+        elif not lease.back_to_queue(STOPPED_EVENT):
+            self._finish_cancelled(end)
+        if step is NextStep.END:  # otherwise the service or the machine is going down
+            self._dispatch()
+        if end.lost:  # last, because the engine may be slow to answer
+            place.remove_helpers()
 
-    def _pause(self, end: AttemptEnd, rule: QueueRule) -> bool:
-        """Wait before the next attempt; False when somebody asks in the meantime to end."""
-        seconds = pause_before(rule, self._lease.failures + 1)
-        what = f"attempt {self._lease.attempt} failed: {_reason(end)}; tried again in {seconds:.2g} s"
-        self._log.write([("", what)])
-        if not self._lease.begin_pause(what, crashed=end.outcome.state is OperationState.CRASHED):
-            return False
+    def _try_again(self, end: AttemptEnd) -> None:
+        """Put the operation back into the queue, and start it after a pause, unless another process does so."""
         if end.lost:
             self._place.remove_helpers()
-        return self._wait(seconds)
+        seconds = pause_before(self._place.rule(self._lease.kind), self._lease.failures + 1)
+        what = f"attempt {self._lease.attempt} failed: {_reason(end)}; tried again in {seconds:.2g} s"
+        self._log.write([("", what)])
+        self._log.close()
+        crashed = end.outcome.state is OperationState.CRASHED
+        if not self._lease.back_to_queue(what, seconds, failed=True, crashed=crashed):
+            self._finish_cancelled(end)
+            seconds = 0.0
+        self._dispatch()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing depends on this process any more
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and self._lease.waits():
+            time.sleep(min(left, CANCEL_POLL_SECONDS))
+        if seconds:
+            self._dispatch()
 
-    def _wait(self, seconds: float) -> bool:
-        until, renew = time.monotonic() + seconds, 0.0
-        while (now := time.monotonic()) < until:
-            if now >= renew:
-                renew = now + LEASE_RENEW_SECONDS
-                if not self._lease.renew():
-                    return False
-            if self._terminated or self._lease.requests().any:
-                return False
-            time.sleep(min(CANCEL_POLL_SECONDS / 2, until - now))
-        return True
+    def _finish_cancelled(self, end: AttemptEnd) -> None:
+        """End an operation whose cancel came after its attempt had ended. Of a fenced attempt nothing changes."""
+        why = f"attempt {self._lease.attempt} had ended: {_reason(end)}"
+        failure = OperationFailure(what=f"{self._lease.title} was cancelled", why=why, exit_code=130)
+        self._lease.finish(OperationState.CANCELLED, None, failure)
 
-    def _interrupted_pause(self, end: AttemptEnd) -> AttemptEnd:
-        failure = OperationFailure(
-            what=f"{self._lease.title} was cancelled",
-            why=f"it waited to be tried again; attempt {self._lease.attempt} had failed: {_reason(end)}",
-            exit_code=130,
-        )
-        return AttemptEnd(WorkerOutcome(state=OperationState.CANCELLED, failure=failure))
+    def _dispatch(self) -> None:
+        with contextlib.suppress(XaivaError):  # the next reader of the ledger starts what has room
+            dispatcher.dispatch(self._place)
 
 
 def _reason(end: AttemptEnd) -> str:

@@ -11,7 +11,7 @@ from core.operations.ledger import Ledger
 from core.operations.model import Operation, Update
 from tests.operations.sample_kinds import KINDS
 
-__all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "start_and_wait"]
+__all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "site_processes", "start_and_wait"]
 
 CANCEL_SECONDS = 1.0  # what is promised; benchmarks/operations.py holds it to that
 
@@ -35,11 +35,16 @@ def start_and_wait(ledger: Ledger, kind: str = "wait", text: str = "waiting") ->
 
 def processes_of(operation: Operation, site_root: Path) -> set[int]:
     """The living processes that work in the site: the supervisor, the worker and their children."""
-    pids = {operation.pid} if processes.start_time(operation.pid) else set()
-    return pids | processes.descendants(operation.pid) | _with_site(site_root)
+    pids = site_processes(site_root)
+    if operation.pid:  # 0 while it waits; that is the parent of all processes
+        pids |= ({operation.pid} if processes.start_time(operation.pid) else set()) | processes.descendants(
+            operation.pid
+        )
+    return pids
 
 
-def _with_site(root: Path) -> set[int]:
+def site_processes(root: Path) -> set[int]:
+    """The living processes that have the site's folder as an argument: supervisors."""
     pids = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from core.operations import processes
+from core.operations import processes, sql
 from core.operations.database import shared_connection
+from core.operations.lease import acquire_lease
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
 from tests.operations.queue_place import QUICK_PAUSES, open_queue_place
-from tests.operations.support import first_line, leftovers, processes_of
+from tests.operations.support import first_line, leftovers, processes_of, site_processes
 from tests.support import until
 
 THRICE = QueueRule(attempts=3, pauses=QUICK_PAUSES)
@@ -84,29 +85,56 @@ def test_without_a_rule_nothing_is_tried_again(make: MakeLedger) -> None:
     assert ledger.wait(ledger.start("segfault", "other").id, 30).state is OperationState.CRASHED
 
 
-def test_a_cancel_works_while_it_waits_to_be_tried_again(make: MakeLedger) -> None:
+def test_another_operation_uses_the_resources_in_the_pause(make: MakeLedger) -> None:
     ledger = make({"flaky": PATIENT, "quick": PATIENT})
+    operation, next_one = ledger.start("flaky", "thing"), ledger.start("quick", "other")
+    assert ledger.wait(next_one.id, 30).state is OperationState.DONE
+    waiting = ledger.get(operation.id)
+    assert (waiting.state, waiting.attempt) == (OperationState.QUEUED, 1)
+    assert waiting.why_queued.startswith("is tried again in ")
+
+
+def test_a_cancel_works_while_it_waits_to_be_tried_again(make: MakeLedger, site: Site) -> None:
+    ledger = make({"flaky": PATIENT})
     operation = ledger.start("flaky", "thing")
-    next_one = ledger.start("quick", "other")
     until(lambda: any("tried again" in words for words in _history(ledger, operation)))
-    assert ledger.get(operation.id).state is OperationState.RUNNING
-    assert "uses it" in ledger.get(next_one.id).why_queued
-    ledger.cancel(operation.id)
-    ended = ledger.wait(operation.id, 30)
+    ended = ledger.cancel(operation.id)
     assert ended.state is OperationState.CANCELLED
     assert ended.failure is not None
-    assert "attempt 1 had failed: Storage s3://pictures" in ended.failure.why
-    assert ledger.wait(next_one.id, 30).state is OperationState.DONE
+    assert ended.failure.what == "flaky thing was cancelled before it started again"
+    until(lambda: not site_processes(site.root))
 
 
-def test_a_supervisor_that_is_lost_before_the_next_attempt_is_told_apart(make: MakeLedger) -> None:
-    ledger = make({"flaky": QueueRule(attempts=2, pauses=(600.0,))})
+def test_a_pause_ends_although_its_supervisor_is_killed(make: MakeLedger, site: Site) -> None:
+    ledger = make({"flaky": QueueRule(attempts=2, pauses=(2.0,))})
     operation = ledger.start("flaky", "thing")
     until(lambda: any("tried again" in words for words in _history(ledger, operation)))
-    os.kill(ledger.get(operation.id).pid, signal.SIGKILL)
-    until(lambda: ledger.get(operation.id).attempt == 2)
+    processes.send_signal(site_processes(site.root), signal.SIGKILL)
+    ended = ledger.wait(operation.id, 30)
+    assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
+
+
+def test_a_pause_of_another_boot_has_ended(make: MakeLedger) -> None:
+    ledger = make({"flaky": PATIENT})
+    operation = ledger.start("flaky", "thing")
+    until(lambda: any("tried again" in words for words in _history(ledger, operation)))
+    shared_connection(ledger.path).execute("UPDATE operation SET boot = 'another'")
     assert ledger.wait(operation.id, 30).state is OperationState.DONE
-    assert _history(ledger, operation)[3] == "its processes were killed before it was tried again; queued again"
+
+
+def test_a_cancel_that_comes_after_the_attempt_has_ended_is_kept(make: MakeLedger, site: Site) -> None:
+    ledger = make({"flaky": THRICE})
+    connection = shared_connection(ledger.path)
+    connection.execute(sql.SET_QUEUE_HELD, {"value": 1})  # so that no supervisor starts: this test is one
+    operation = ledger.start("flaky", "thing")
+    connection.execute(sql.MARK_STARTING, {"id": operation.id, "boot": processes.boot_id(), "lease": 1e12})
+    (token,) = connection.execute("SELECT token FROM operation").fetchone()
+    lease = acquire_lease(open_queue_place(os.fspath(site.root)), operation.id, token, "")
+    assert lease is not None
+    connection.execute(sql.REQUEST_CANCEL, {"id": operation.id})
+    assert not lease.back_to_queue("attempt 1 failed", 1.0, failed=True)
+    assert ledger.get(operation.id).state is OperationState.RUNNING
+    lease.finish(OperationState.CANCELLED, None, None)
 
 
 def test_work_that_is_silent_is_killed_and_tried_again(make: MakeLedger, site: Site) -> None:
@@ -170,14 +198,14 @@ def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLe
     assert ledger.wait(waiting.id, 30).state is OperationState.DONE
 
 
-def test_a_planned_stop_ends_a_pause_as_well(make: MakeLedger, site: Site) -> None:
+def test_a_planned_stop_leaves_what_pauses_in_the_queue(make: MakeLedger, site: Site) -> None:
     ledger = make({"flaky": PATIENT})
     operation = ledger.start("flaky", "thing")
     until(lambda: any("tried again" in words for words in _history(ledger, operation)))
     ledger.requeue_live()
-    assert ledger.get(operation.id).state is OperationState.QUEUED
+    assert ledger.get(operation.id).why_queued == "waits for the next start of the service"
     _next_start(site).dispatch()
-    assert ledger.wait(operation.id, 30).state is OperationState.DONE
+    assert ledger.get(operation.id).why_queued.startswith("is tried again in ")
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_what_does_not_come_up_waits_some_seconds_and_loses_no_attempt(make: Mak
         connection.execute(sql.MARK_STARTING, values)
     ledger.cancel(first.id)
     for _ in range(3):
-        assert ledger.get(second.id).why_queued.startswith("could not be started; tried again in ")
+        assert ledger.get(second.id).why_queued.startswith("is tried again in ")
         with closing(sqlite3.connect(ledger.path)) as connection, connection:
             connection.execute(sql.MARK_STARTING, values)
     assert [event.what for event in ledger.events(second.id)] == [
@@ -185,7 +185,7 @@ def test_a_lack_of_processes_that_passes_costs_no_job(make: MakeLedger, monkeypa
             waiting = ledger.list()
     assert set(tries) == set(started)
     assert {operation.state for operation in waiting} == {OperationState.QUEUED}
-    assert {operation.why_queued.split(" in ")[0] for operation in waiting} == {"could not be started; tried again"}
+    assert {operation.why_queued.split(" in ")[0] for operation in waiting} == {"is tried again"}
     assert {ledger.wait(identifier, 60).state for identifier in started} == {OperationState.DONE}
 
 
