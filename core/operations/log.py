@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from core.errors import os_reason
@@ -24,6 +25,7 @@ from core.operations.model import TRACEBACK, OperationLogLine
 
 MAX_LINE_CHARACTERS = 64 << 10  # a longer line is cut and says so
 READ_SIZE = 1 << 20
+_TAIL_BYTES = 8 * MAX_LINE_CHARACTERS  # more than the longest line has, in any script
 _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
 
@@ -215,12 +217,14 @@ def tail(path: Path, count: int) -> list[str]:
     """The texts of the last `count` lines of a log, without tracebacks; empty when there is no log."""
     try:
         with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - (count << 10), 0))
+            start = max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0)
+            file.seek(start)
             lines = file.read().decode(errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [line.text for line in map(_parse_line, lines) if line.stage != TRACEBACK][-count:]
+    whole = lines[1:] if start else lines  # a part of a line does not tell its stage
+    texts = (line.text for line in map(_parse_line, reversed(whole)) if line.stage != TRACEBACK)
+    return list(islice(texts, count))[::-1]
 
 
 def _parse_line(line: str) -> OperationLogLine:

@@ -9,7 +9,7 @@ import pytest
 
 from core.operations.ledger import Ledger
 from core.operations.log import MAX_LINE_CHARACTERS, LogReader, LogWriter, tail
-from core.operations.model import OperationState
+from core.operations.model import TRACEBACK, OperationState
 from core.redaction import redact_text, set_secrets
 from core.site import Site
 from core.site_operations import site_ledger
@@ -29,6 +29,17 @@ def test_lines_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", line.clock) for line in lines)
     assert tail(tmp_path / "log", 2) == ["no stage\twith a tab", "last ü"]
     assert tail(tmp_path / "none", 2) == []
+
+
+def test_the_last_lines_are_whole_and_hold_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(path, 4 << 20)
+    long = "긴" * MAX_LINE_CHARACTERS
+    writer.write([("", "first"), (TRACEBACK, long), ("", long), (TRACEBACK, "x" * 2_000), ("", "last")])
+    assert tail(path, 2) == [long, "last"]
+    writer.write([(TRACEBACK, long), (TRACEBACK, long), (TRACEBACK, long)])
+    assert tail(path, 2) == []
+    writer.close()
 
 
 @pytest.mark.parametrize(
