@@ -143,7 +143,7 @@ def test_answers_are_never_of_two_generations(generations: Generations, reader: 
     seen: list[set[str]] = [set() for _ in range(4)]
 
     def query(mine: set[str]) -> None:
-        while not done.is_set():
+        while not done.wait(0.002):  # else four threads leave no time to the writer
             mine.add(reader.current().content)
 
     threads = [threading.Thread(target=query, args=(mine,)) for mine in seen]
