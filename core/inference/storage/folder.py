@@ -79,7 +79,7 @@ class Folder:
     def upload_file(self, key: str, source: Path) -> ObjectInfo:
         with _open_source(source) as file, self._errors(_what(key)):
             for _ in range(_RETRIES):
-                with contextlib.suppress(FileNotFoundError):  # who deletes the last object removes its folders
+                with contextlib.suppress(FileNotFoundError):  # the folder was empty, and removed meanwhile
                     return self._store(key, file)
             return self._store(key, file)
 
