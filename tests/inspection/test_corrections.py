@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.api_schema import Correction, Inspection, Verdict
+from core.inference.bulkhead import Bulkhead
 from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.inspection import corrections
@@ -124,3 +125,17 @@ def test_a_picture_that_was_removed_from_the_storage_is_put_back_by_the_same_cor
     plant.storage.delete_file(f"normal/plate/{ident}.jpg")
     plant.corrections.correct(ident, NORMAL, "anna")
     assert plant.keys() == [f"normal/plate/{ident}.jpg"]
+
+
+def test_a_correction_that_gets_no_thread_holds_up_no_other(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    plant.go_on.set()
+    monkeypatch.setattr(corrections, "PATIENCE", PATIENCE)
+    ident = plant.inspected()
+    with monkeypatch.context() as full:
+        full.setattr(Bulkhead, "submit", refuse)
+        with pytest.raises(RuntimeError):
+            plant.corrections.correct(ident, NORMAL, "anna")
+    assert plant.corrections.correct(ident, NORMAL, "anna").corrected is Verdict.NORMAL

@@ -56,7 +56,11 @@ class Corrections:
         if not self._changing.acquire(timeout=PATIENCE):
             why = f"the change before it still waits for {self._storage.shown}; nothing was changed"
             raise StorageDown(f"Inspection {ident}", why, "correct it again later")
-        work = self._threads.submit(partial(self._correct, ident, correction, by))
+        try:
+            work = self._threads.submit(partial(self._correct, ident, correction, by))
+        except BaseException:  # without a thread `_correct` does not release it
+            self._changing.release()
+            raise
         wait([work], PATIENCE)
         if not work.done():
             work.add_done_callback(_log_failure)
