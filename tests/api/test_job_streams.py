@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +20,11 @@ from core.api_schema.jobs import JOB_MESSAGE
 from core.inference.api import job_streams
 from core.inference.jobs import service, stream, watch
 from core.inference.jobs.place import job_place
+from core.operations.database import shared_connection, transaction
+from core.operations.ledger import Ledger
 from core.operations.log import LogReader
+from core.operations.rows import record_event
+from core.operations.sql import INSERT
 from tests.api.job_streams import BEARER, PATIENCE, ended, listening, messages, start
 from tests.api.serving import Running, served
 from tests.support import sample_jobs, until
@@ -137,6 +143,36 @@ def test_events_that_are_no_longer_kept_are_told(
         with listening(few, f"/jobs/stream?after={newest - 2}") as connection:
             seen = messages(connection)
             assert [next(seen)["seq"], next(seen)["seq"]] == [newest - 1, newest]
+
+
+def test_a_stream_goes_on_when_the_ledger_was_replaced(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_jobs.install(monkeypatch)
+    with served(tmp_path_factory.mktemp("replaced")) as running, contextlib.ExitStack() as stack:
+        api = stack.enter_context(httpx.Client(base_url=running.url, headers=BEARER, timeout=30))
+        for number in range(2):
+            ended(api, start(api, "quick", f"{number}"))
+        connection = stack.enter_context(listening(running, "/jobs/stream"))
+        json.loads(connection.recv(PATIENCE))
+        known = running.service.jobs
+        place = replace(known.place, state=tmp_path)
+        with transaction(shared_connection(place.ledger)) as ledger:
+            ledger.execute(
+                INSERT, dict.fromkeys(re.findall(r":(\w+)", INSERT), "") | {"options": "{}", "now": 1.0, "priority": 0}
+            )
+            ledger.execute("UPDATE operation SET state = 'failed'")
+            record_event(ledger, 1, "failed")
+        known._opened = (place, Ledger(place))
+        until(lambda: known.watch.view.newest == 1)
+        seen = (message for message in messages(connection) if message["type"] != "snapshot")
+        assert next(seen) == {"type": "resync", "seq": 1}
+        with transaction(shared_connection(place.ledger)) as ledger:
+            ledger.execute("UPDATE operation SET state = 'done'")
+            record_event(ledger, 1, "done")
+        event = next(seen)
+        assert (event["seq"], event["final"]) == (2, True)
+        assert set(known.watch.view.jobs) == {1}
 
 
 def test_a_stream_forgets_the_jobs_that_the_watch_has_forgotten(

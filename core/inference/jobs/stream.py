@@ -146,6 +146,9 @@ class JobStream:
 
     async def _news(self, view: JobsView) -> AsyncIterator[Message]:
         """What is new in `view`."""
+        if self._after is not None and self._after > view.newest:  # of another ledger, which was lost
+            self._after = view.newest
+            yield JobResync(seq=view.newest)
         if self._job and self._job not in view.jobs:
             one: Job = await self._run(lambda: self._jobs.get(self._job))
             if not one.state.live:  # it ended so long ago that the watch has forgotten it

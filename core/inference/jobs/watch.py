@@ -88,6 +88,8 @@ class JobWatch:
         """Look at the ledger now. Raises XaivaError when it cannot be read."""
         with self._refresh_lock:
             before = self._view
+            if before and self._ledger.event_range()[1] < before.newest:  # it was lost, and this is another one
+                before = JobsView(before.version)
             newest, touched = self._new_events(before)
             operations = {operation.id: operation for operation in self._ledger.list(limit=-1, live_only=True)}
             known = before.jobs if before else {}
