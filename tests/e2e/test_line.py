@@ -1,22 +1,22 @@
 """The whole line: the build guide's commands as they stand there, then a camera, at a site without a route.
 
+At the end, jobs of the launched service outlive restarts of its container and of the engine.
+
 The office's engine makes the base image known; the site's engine lives in a network namespace with no way out, knows
 no image, has not even the console, and gets nothing but what the guide puts on the stick.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.pages import page
+from tests.e2e.place import Place, eventually
+from tests.e2e.restarts import jobs_outlive_restarts
 from tests.support import require, rtsp
 from tests.support.checkout import checkout, stick
 from tests.support.engine import TestEngine, start_engine
@@ -26,35 +26,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.camera, pytest.
 PRESET = "cpu-debian12"
 MOUNT_POINT = "/media/stick"  # in the guide; here it is another folder
 FINGERPRINT = "SHA256:FINGERPRINT"  # there, too
-LIVE_SECONDS = 60.0
 OFFICE, SITE = (block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick")
-
-
-@dataclass
-class Place:
-    """A folder of xaiva and the engine that it talks to; `home` is where `~` leads, if not to the tests' own."""
-
-    folder: Path
-    engine: TestEngine
-    home: Path | None = None
-
-    def run(self, command: list[str], folder: Path) -> str:
-        """Run a command in the engine's own network; returns what it printed."""
-        env = {name: value for name, value in self.engine.env.items() if not name.startswith("XAIVA_")}
-        env |= {"HOME": str(self.home)} if self.home else {}
-        done = subprocess.run(
-            self.engine.inside(command), cwd=folder, env=env, capture_output=True, text=True, timeout=900
-        )
-        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def xaiva(self, *arguments: str) -> str:
-        """Run `./xaiva` in its folder."""
-        return self.run(["./xaiva", *arguments], self.folder)
-
-    def json(self, *arguments: str) -> Any:
-        """The JSON document a command prints."""
-        return json.loads(self.xaiva(*arguments, "--json"))
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +63,12 @@ def test_the_whole_line(office: Place, site: Place, tmp_path: Path) -> None:
 
     server = rtsp.RtspServer({"gate": rtsp.Live()}, address=site.engine.gateway, prefix=site.engine.inside([]))
     with server:
-        _eventually(lambda: site.xaiva("camera", "add", "gate", server.url("gate")))
-        live = _eventually(lambda: _live_camera(site))
+        eventually(lambda: site.xaiva("camera", "add", "gate", server.url("gate")))
+        live = eventually(lambda: _live_camera(site))
         assert live["fps"] > 0
         assert live["width"] == 640
+        jobs_outlive_restarts(site, PRESET, tmp_path / "buckets")
+        eventually(lambda: _live_camera(site))
 
     site.xaiva("stop", "xaiva-" + PRESET)
     site.xaiva("rm", "--yes", "xaiva-" + PRESET)
@@ -105,15 +79,3 @@ def _live_camera(site: Place) -> dict[str, Any]:
     assert camera["state"] == "live"
     assert camera["fps"] > 0
     return camera
-
-
-def _eventually(attempt: Any) -> Any:
-    """The attempt's result, as soon as it passes."""
-    deadline = time.monotonic() + LIVE_SECONDS
-    while True:
-        try:
-            return attempt()
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
