@@ -21,6 +21,7 @@ def set_up_logging() -> None:
     threading.excepthook = lambda ended: _log_uncaught(ended.exc_type, ended.exc_value, ended.exc_traceback)
     sys.excepthook = _log_uncaught
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs every plugin at every start
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it logs an error for each instruction set that it lacks
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL with its secrets
 
 
