@@ -14,7 +14,8 @@ from pydantic import JsonValue
 from core.api_schema import ProductSettings
 from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.findings import Finding, Level
-from core.inference.generations import BrokenGeneration, GenerationFolder, NoGeneration
+from core.inference.generation_reader import GenerationReader, ReadGeneration
+from core.inference.generations import BrokenGeneration, NoGeneration
 from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
 from core.inference.inspection.bank_outliers import most_unlike
@@ -26,7 +27,7 @@ from core.inference.inspection.products import read_product_settings
 from core.inference.inspection.unusable_pictures import check_share
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
-from core.inference.models.bank_files import bank_generations, publish_bank, read_bank
+from core.inference.models.bank_files import bank_generations, bank_reader, publish_bank
 from core.inference.models.fit_product_bank import MIN_NORMALS, FitOptions, ProductPictures, fit_product_bank
 from core.inference.models.onnx_backbone import find_backbone
 from core.inference.models.product_bank import ProductBank
@@ -125,15 +126,17 @@ class _BankJob:
             if not self._force:
                 bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
                 check_share(f"The memory bank of {product}", bad, pictures.usable, self._settings.jobs_findings)
-            old = self._old(product)
+            reader = bank_reader(self._settings, product)
+            old = self._answering(reader, product)
             inputs = _inputs(pictures, settings, self._network.identity.sha256)
-            if old is not None and old[1].facts.inputs == inputs and not self._force:
+            unchanged = old is not None and old.content.facts.inputs == inputs and not reader.trouble
+            if old is not None and unchanged and not self._force:
                 parts.stage(Stage(id=PUBLISH, title="Nothing has changed", state=StageState.CACHED))
-                bank, number, published = old[1], old[0].manifest.number, False
+                bank, number, published = old.content, old.manifest.number, False
                 parts.log(f"nothing has changed: generation {number} stays", PUBLISH)
             else:
                 fit = self._chosen(product, pictures, settings, inputs, cache)
-                bank = self._fit(fit, old[1] if old is not None and not self._force else None, parts)
+                bank = self._fit(fit, old.content if old is not None and not self._force else None, parts)
                 with stage(parts, PUBLISH, "Publish"):
                     number = publish_bank(self._settings, bank).manifest.number
                 published = True
@@ -203,15 +206,19 @@ class _BankJob:
                 check_not_worse(bank, old, pictures.defects, [one.name for one in outliers], self._network, options)
         return bank
 
-    def _old(self, product: str) -> tuple[GenerationFolder, ProductBank] | None:
+    def _answering(self, reader: GenerationReader[ProductBank], product: str) -> ReadGeneration[ProductBank] | None:
         """The bank that answers now; None for none that can be used."""
+        what = f"The memory bank of {product}"
         try:
-            return bank_generations(self._settings, product).load(lambda folder: (folder, read_bank(folder)))
+            old = reader.current()
         except NoGeneration:
             return None
         except BrokenGeneration as error:
-            self._findings.append(Finding.warning("broken-bank", error.what, error.why))
+            self._findings.append(Finding.warning("broken-bank", what, error.summary))
             return None
+        if reader.trouble:
+            self._findings.append(Finding.warning("broken-bank", what, reader.trouble))
+        return old
 
 
 class _Parts:
