@@ -174,7 +174,7 @@ def test_one_product_that_fails_does_not_stop_the_others(
     progress = Recorder()
     result = rebuild(context, progress=progress)
     assert result["failed"] == 1
-    assert "3 normal pictures can be used and 8 are needed" in result["products"]["few"]["failure"]
+    assert "3 of the normal pictures can be used and 8 are needed" in result["products"]["few"]["failure"]
     assert result["products"]["plate"]["generation"] == 1
     assert [finding["level"] for finding in result["findings"]] == ["error"]
     assert progress.last()["product/few"].state is StageState.FAILED
@@ -182,7 +182,7 @@ def test_one_product_that_fails_does_not_stop_the_others(
     shutil.rmtree(images / "normal/plate")
     with pytest.raises(InputError, match=r"all 2 products failed; the first: .*3 normal pictures"):
         rebuild(context)
-    with pytest.raises(InputError, match="3 normal pictures can be used"):
+    with pytest.raises(InputError, match="3 of the normal pictures can be used"):
         rebuild(context, "few")
     assert bank(context).facts.pictures == 12  # nobody asked for its end
 
@@ -190,7 +190,7 @@ def test_one_product_that_fails_does_not_stop_the_others(
 def test_nothing_to_build_from_is_said(context: JobContext, images: Path) -> None:
     with pytest.raises(InputError, match="no pictures below normal/ in the storage"):
         rebuild(context)
-    with pytest.raises(InputError, match="0 normal pictures can be used"):
+    with pytest.raises(InputError, match="0 of the normal pictures can be used"):
         rebuild(context, "plate")
 
 

@@ -115,7 +115,7 @@ def test_region_and_tiles_make_a_small_defect_stand_out(network: PatchFeatures) 
 
 
 def test_too_few_normal_pictures_are_refused(network: PatchFeatures, normal: list[PictureFeatures]) -> None:
-    with pytest.raises(InputError, match="7 normal pictures can be used and 8 are needed"):
+    with pytest.raises(InputError, match="7 of the normal pictures can be used and 8 are needed"):
         fit_product_bank(ProductPictures("plate", normal[:7]), network)
 
 

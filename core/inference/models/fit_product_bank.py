@@ -87,7 +87,7 @@ def fit_product_bank(pictures: ProductPictures, network: Backbone, options: FitO
     if len(pictures.normal) < MIN_NORMALS:
         raise InputError(
             f"The memory bank of {pictures.product}",
-            f"{len(pictures.normal)} normal pictures can be used and {MIN_NORMALS} are needed",
+            f"{len(pictures.normal)} of the normal pictures can be used and {MIN_NORMALS} are needed",
             f"add normal pictures; {4 * MIN_NORMALS} and more give a better threshold",
         )
     mean, spread = mean_and_spread(pictures.normal)
