@@ -180,7 +180,7 @@ def test_one_product_that_fails_does_not_stop_the_others(
     assert progress.last()["product/few"].state is StageState.FAILED
     put(images, "fewer", 2)
     shutil.rmtree(images / "normal/plate")
-    with pytest.raises(InputError, match=r"all 2 products failed; the first: .*3 normal pictures"):
+    with pytest.raises(InputError, match=r"all 2 products failed; the first: .*3 of the normal pictures"):
         rebuild(context)
     with pytest.raises(InputError, match="3 of the normal pictures can be used"):
         rebuild(context, "few")
