@@ -145,8 +145,7 @@ class Lease:
         }
 
         def change(connection: sqlite3.Connection) -> bool:
-            if not connection.execute(sql.FINISH, values).rowcount:
-                return False
+            connection.execute(sql.FINISH, values)
             rows.record_event(connection, self.id, state.value)
             return True
 
@@ -158,12 +157,16 @@ class Lease:
             path.unlink(missing_ok=True)
 
     def _write(self, change: Callable[[sqlite3.Connection], bool]) -> bool:
-        """Make a durable change of the state, retrying while the disk is full; returns what `change` returns."""
+        """Make a durable change of the state, retrying while the disk is full; returns what `change` returns.
+
+        False, with nothing changed, when somebody has ended this attempt or cleans up after it.
+        """
         deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 with transaction(self._connection) as connection:
-                    return change(connection)
+                    held = connection.execute(sql.HOLDS, {"id": self.id, "token": self.token}).fetchone()
+                    return held is not None and change(connection)
             except sqlite3.OperationalError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the outcome of operation {self.id} could not be written") from None

@@ -191,6 +191,7 @@ CANCEL_QUEUED = """
 UPDATE operation SET state = 'cancelled', ended = :now, failure = :failure WHERE id = :id AND state = 'queued'
 """
 REQUEST_STOP = "UPDATE operation SET stop_requested = 1 WHERE state = 'running'"
+HOLDS = "SELECT 1 FROM operation WHERE id = :id AND token = :token AND state = 'running'"
 WAITS = "SELECT 1 FROM operation WHERE id = :id AND attempt = :attempt AND state = 'queued' AND lease = 0"
 REQUESTS = "SELECT cancel_requested, stop_requested FROM operation WHERE id = :id"
 

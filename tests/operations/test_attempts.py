@@ -10,7 +10,8 @@ import pytest
 
 from core.operations import processes, sql
 from core.operations.database import shared_connection
-from core.operations.lease import acquire_lease
+from core.operations.endings import back_to_queue
+from core.operations.lease import Lease, acquire_lease
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, OperationState
 from core.operations.queue import QueueRule
@@ -122,19 +123,37 @@ def test_a_pause_of_another_boot_has_ended(make: MakeLedger) -> None:
     assert ledger.wait(operation.id, 30).state is OperationState.DONE
 
 
-def test_a_cancel_that_comes_after_the_attempt_has_ended_is_kept(make: MakeLedger, site: Site) -> None:
-    ledger = make({"flaky": THRICE})
+def _acquire(ledger: Ledger, site: Site) -> Lease:
+    """Take an operation as its supervisor does, in this process; no other one starts."""
     connection = shared_connection(ledger.path)
-    connection.execute(sql.SET_QUEUE_HELD, {"value": 1})  # so that no supervisor starts: this test is one
+    connection.execute(sql.SET_QUEUE_HELD, {"value": 1})
     operation = ledger.start("flaky", "thing")
     connection.execute(sql.MARK_STARTING, {"id": operation.id, "boot": processes.boot_id(), "lease": 1e12})
     (token,) = connection.execute("SELECT token FROM operation").fetchone()
     lease = acquire_lease(open_queue_place(os.fspath(site.root)), operation.id, token, "")
     assert lease is not None
-    connection.execute(sql.REQUEST_CANCEL, {"id": operation.id})
+    return lease
+
+
+def test_a_cancel_that_comes_after_the_attempt_has_ended_is_kept(make: MakeLedger, site: Site) -> None:
+    ledger = make({"flaky": THRICE})
+    lease = _acquire(ledger, site)
+    shared_connection(ledger.path).execute(sql.REQUEST_CANCEL, {"id": lease.id})
     assert not lease.back_to_queue("attempt 1 failed", 1.0, failed=True)
-    assert ledger.get(operation.id).state is OperationState.RUNNING
+    assert ledger.get(lease.id).state is OperationState.RUNNING
     lease.finish(OperationState.CANCELLED, None, None)
+    assert ledger.get(lease.id).state is OperationState.CANCELLED
+
+
+def test_an_attempt_that_was_put_back_from_outside_changes_nothing_more(make: MakeLedger, site: Site) -> None:
+    ledger = make({"flaky": THRICE})
+    lease = _acquire(ledger, site)
+    row = shared_connection(ledger.path).execute(sql.GET, {"id": lease.id}).fetchone()
+    back_to_queue(open_queue_place(os.fspath(site.root)), row, "attempt 1 was lost", failed=True)
+    assert not lease.back_to_queue("attempt 1 failed", failed=True)
+    lease.finish(OperationState.CANCELLED, None, None)
+    assert ledger.get(lease.id).state is OperationState.QUEUED
+    assert _history(ledger, ledger.get(lease.id))[-1] == "attempt 1 was lost"
 
 
 def test_work_that_is_silent_is_killed_and_tried_again(make: MakeLedger, site: Site) -> None:
