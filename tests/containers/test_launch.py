@@ -320,32 +320,6 @@ def test_wait_ends_when_late(engine_site: Site, client: docker.DockerClient, ima
         wait_healthy(client, "xaiva-plain", timeout=0.2)
 
 
-def test_out_of_memory_is_named(engine: TestEngine, client: docker.DockerClient) -> None:
-    hog = "head -c 200m /dev/zero | tail"
-    bounds = ("--memory", "32m", "--memory-swap", "32m")
-    engine.docker("run", "--name", "hog", *bounds, BASE_IMAGE, "sh", "-c", hog, check=False)
-    if not get_container(client, "hog").oom_killed:
-        pytest.skip("this machine's cgroups do not report the out-of-memory killer")
-    (finding,) = diagnose(client, "hog")
-    assert (finding.code, finding.why) == ("oom", "the kernel killed it: it ran out of memory")
-
-
-def test_a_container_that_lost_a_process_for_lack_of_memory_is_said_to_run_on(
-    engine: TestEngine, client: docker.DockerClient
-) -> None:
-    script = "(head -c 200m /dev/zero | tail); echo it is over; exec sleep 1000"
-    bounds = ("--memory", "32m", "--memory-swap", "32m")
-    engine.docker("run", "-d", "--name", "lost-one", *bounds, BASE_IMAGE, "sh", "-c", script)
-    until(lambda: "it is over" in [line.text for line in read_logs(client, "lost-one")])
-    container = get_container(client, "lost-one")
-    if not inspect_container(client, "lost-one")["State"]["OOMKilled"]:
-        pytest.skip("this machine's cgroups do not report the out-of-memory killer")
-    assert container.condition == "running"
-    (finding,) = diagnose(client, "lost-one")
-    assert (finding.code, finding.level) == ("oom", Level.WARNING)
-    assert finding.why == "the kernel killed a process in it, because memory ran out; the container runs on"
-
-
 def test_stop_restart_remove(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     container = launch(engine_site, NAME, preset())
     started = inspect_container(client, container.id)["State"]["StartedAt"]

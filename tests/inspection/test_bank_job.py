@@ -264,16 +264,14 @@ def test_bank_is_compared_with_the_one_that_answers_while_the_newest_is_damaged(
     rebuild(context, force=True)
     (bank_generations(context.settings, "plate").open().path / "bank.npz").write_bytes(b"")
     put(images, "plate", 1, 7, "scratch")
-    scratched = next((images / "defect/plate/scratch").iterdir())
-    shutil.move(scratched, images / "normal/plate/scratched.jpg")
+    scratched = images / "normal/plate/scratched.jpg"
+    shutil.move(next((images / "defect/plate/scratch").iterdir()), scratched)
     with pytest.raises(InputError, match="normal ends"):
         rebuild(context)
-    (images / "normal/plate/scratched.jpg").unlink()
+    scratched.unlink()
     result = rebuild(context)
     assert result["products"]["plate"]["generation"] == 3, "the same pictures as in the bank that answers"
-    (finding,) = result["findings"]
-    assert finding["code"] == "broken-bank"
-    assert "generation 1 answers" in finding["why"]
+    assert "generation 1 answers" in result["findings"][0]["why"]
 
 
 def test_product_with_more_pictures_than_memory_has_room_for_is_sampled(
