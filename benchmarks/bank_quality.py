@@ -7,11 +7,12 @@ folder. Training takes them from two opposite quarters of a texture and testing 
 both.
 The settings of the bank were chosen on the quarters the other way round, with another seed.
 Defects are composed into some of the test pictures: a scratch, a soft blob, an island of another texture, a blurred
-place. Figures are AUROC of pictures and of pixels (`core.inference.models.auroc` says by which formula).
+place; once in the middle of the picture and once at one of its edges. Figures are AUROC of pictures and of pixels
+(`core.inference.models.auroc` says by which formula).
 
-"plain" is PatchCore of Roth et al. 2022 (arXiv 2106.08265) on the same features: no standardising, a greedy coreset of
-10 %, the score of the farthest patch weighted by its 9 neighbours in the bank (equation 7), maps scaled linearly and
-blurred with a deviation of 4 pixels.
+"plain" is PatchCore of Roth et al. 2022 (arXiv 2106.08265) with the same network: each patch averaged over 3 x 3 with
+zeros around the picture, no standardising, a greedy coreset of 10 %, the score of the farthest patch weighted by its 9
+neighbours in the bank (equation 7), maps scaled linearly and blurred with a deviation of 4 pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from core.api_schema import Region
 from core.inference.models.auroc import auroc
 from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import select_provider
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures, Features, PatchFeatures
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.product_bank import ProductBank, picture_features
 
@@ -42,11 +43,14 @@ CROP = (240, 140)  # pixels of a texture, scaled to the network's input
 TRAINED, NORMAL, EACH = 48, 24, 12  # pictures; the last: of each kind of defect
 TRAINING, TESTING = ((0, 1), (1, 0)), ((0, 0), (1, 1))  # quarters: row, column
 SEEDS = (101, 102, 103)
+PLACES = ("middle", "edge")
 TOLERANCE = 0.01  # of a mean AUROC below the plain one's
 
 Grey = NDArray[np.float64]
 Map = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Row = tuple[float, float, float, float]
+"""AUROC of pictures, ours and plain, and of pixels, ours and plain."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,29 @@ class Judgement:
 
 
 def main() -> int:
-    """Print a table; 1 when the mean of a column is below the plain one's by more than the tolerance."""
-    network = PatchFeatures(select_provider("cpu"))
+    """Print a table; 1 when a mean is below the plain one's by more than the tolerance."""
+    network, cameras = AveragedFeatures(select_provider("cpu")), PatchFeatures(select_provider("cpu"))
     network.load()
-    print("texture  defect      picture: ours  plain   pixels: ours  plain")
-    rows: list[list[float]] = []
+    cameras.load()
+    print("texture  defect              picture: ours  plain   pixels: ours  plain")
+    rows: dict[str, list[Row]] = {place: [] for place in PLACES}
     with tempfile.TemporaryDirectory() as folder:
         textures = fetch_textures(Path(folder))
     for name, texture in textures.items():
         others = [other for other in textures.values() if other is not texture]
         for seed in SEEDS:
-            rows += _measure(name, texture, others, network, seed)
-    means = np.mean(rows, axis=0)
-    print(f"mean                       {means[0]:.3f}  {means[1]:.3f}           {means[2]:.3f}  {means[3]:.3f}")
-    return int(bool(means[0] < means[1] - TOLERANCE or means[2] < means[3] - TOLERANCE))
+            _measure(name, texture, others, _Networks(network, cameras), seed, rows)
+    missed = False
+    for place in PLACES:
+        means = [float(mean) for mean in np.mean(rows[place], axis=0)]
+        print(_line("mean", place, means))
+        missed |= means[0] < means[1] - TOLERANCE or means[2] < means[3] - TOLERANCE
+    return int(missed)
+
+
+def _line(name: str, what: str, figures: Sequence[float]) -> str:
+    ours, plain, our_pixels, plain_pixels = figures
+    return f"{name:8} {what:20}      {ours:.3f}  {plain:.3f}           {our_pixels:.3f}  {plain_pixels:.3f}"
 
 
 def fetch_textures(folder: Path) -> dict[str, Grey]:
@@ -91,27 +104,36 @@ def fetch_textures(folder: Path) -> dict[str, Grey]:
     return {name: np.asarray(Image.open(data / f"{name}.png").convert("L"), np.float64) for name in TEXTURES}
 
 
-def _measure(name: str, texture: Grey, others: list[Grey], network: PatchFeatures, seed: int) -> list[list[float]]:
+@dataclass(frozen=True)
+class _Networks:
+    """The same one with averages over neighbours, and without for the plain way."""
+
+    averaged: AveragedFeatures
+    bare: PatchFeatures
+
+
+def _measure(
+    name: str, texture: Grey, others: list[Grey], networks: _Networks, seed: int, rows: dict[str, list[Row]]
+) -> None:
     rng = np.random.default_rng(seed)
     training = [_render(_crop(texture, TRAINING, rng), rng) for _ in range(TRAINED)]
-    tests = list(inspected_pictures(texture, others, rng))
-    features = [picture_features(picture, network, Region(), (1, 1)) for picture in training]
-    bank = fit_product_bank(ProductPictures(name, features), network)
-    plain = PlainPatchCore(np.concatenate(features).astype(np.float32))
-    ours, theirs = [], []
-    for test in tests:
-        own = picture_features(test.pixels, network, Region(), (1, 1))
-        ours.append(_ours(bank, test.pixels, network))
-        theirs.append(plain.judge(own.astype(np.float32)))
-    rows = []
-    for kind in DEFECTS:
-        row = [*_aurocs(tests, ours, kind), *_aurocs(tests, theirs, kind)]
-        rows.append([row[0], row[2], row[1], row[3]])
-        print(f"{name:8} {kind:15}   {row[0]:.3f}  {row[2]:.3f}           {row[1]:.3f}  {row[3]:.3f}", flush=True)
-    false = np.mean([one.score >= 0.5 for one, test in zip(ours, tests, strict=True) if not test.kind])
-    found = np.mean([one.score >= 0.5 for one, test in zip(ours, tests, strict=True) if test.kind])
+    network = networks.averaged
+    bank = fit_product_bank(
+        ProductPictures(name, [picture_features(picture, network, Region(), (1, 1)) for picture in training]), network
+    )
+    plain = PlainPatchCore(networks.bare.extract(training))
+    scores: list[tuple[bool, float]] = []
+    for place in PLACES:
+        tests = list(inspected_pictures(texture, others, place, rng))
+        ours = [_ours(bank, test.pixels, network) for test in tests]
+        theirs = [plain.judge(networks.bare.extract([test.pixels])) for test in tests]
+        for kind in DEFECTS:
+            (picture, pixels), (plain_picture, plain_pixels) = (_aurocs(tests, way, kind) for way in (ours, theirs))
+            rows[place].append((picture, plain_picture, pixels, plain_pixels))
+            print(_line(name, f"{kind}, {place}", rows[place][-1]), flush=True)
+        scores += [(bool(test.kind), one.score) for one, test in zip(ours, tests, strict=True)]
+    false, found = (np.mean([score >= 0.5 for defect, score in scores if defect is wanted]) for wanted in (False, True))
     print(f"{name:8} at the limit: {false:.0%} of the normal pictures and {found:.0%} of the defects score 0.5 or more")
-    return rows
 
 
 def _aurocs(tests: list[TestPicture], judged: list[Judgement], kind: str) -> tuple[float, float]:
@@ -134,13 +156,15 @@ class PlainPatchCore:
 
     NEIGHBOURS = 9
 
-    def __init__(self, features: NDArray[np.float32]) -> None:
+    def __init__(self, pictures: Features) -> None:
+        features = np.concatenate(self._averaged(pictures))
         first = int(np.random.default_rng(0).integers(len(features)))
         self._bank = features[plain_greedy(features, len(features) // 10, first)].astype(np.float64)
         self._squares = (self._bank**2).sum(axis=1)
 
-    def judge(self, features: NDArray[np.float32]) -> Judgement:
+    def judge(self, picture: Features) -> Judgement:
         """The score and the map of a picture."""
+        features = self._averaged(picture)[0]
         distances = self._distances(features.astype(np.float64))
         nearest = distances.min(axis=1)
         worst = int(nearest.argmax())
@@ -152,6 +176,14 @@ class PlainPatchCore:
         enlarged = _resize(nearest.reshape(PatchFeatures.rows, PatchFeatures.columns))
         return Judgement(float(weight * nearest[worst]), _blur(enlarged, 4))
 
+    @staticmethod
+    def _averaged(pictures: Features) -> Features:
+        grid = pictures.reshape(len(pictures), PatchFeatures.rows, PatchFeatures.columns, -1)
+        padded = np.pad(grid, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        averaged: Features = windows.mean(axis=(-2, -1), dtype=np.float32).reshape(pictures.shape)
+        return averaged
+
     def _distances(self, points: Grey) -> Grey:
         squares = (points**2).sum(axis=1)[:, None] + self._squares - 2 * points @ self._bank.T
         return np.sqrt(np.maximum(squares, 0))
@@ -160,15 +192,20 @@ class PlainPatchCore:
 # -- pictures and their defects ----------------------------------------------------------------------------------------
 
 
-def inspected_pictures(texture: Grey, others: list[Grey], rng: np.random.Generator) -> Iterator[TestPicture]:
+def inspected_pictures(
+    texture: Grey, others: list[Grey], place: str, rng: np.random.Generator
+) -> Iterator[TestPicture]:
+    """Normal pictures, and some of each defect with its centre in the `middle` or at an `edge` of the picture."""
     nothing = np.zeros((PatchFeatures.height, PatchFeatures.width), np.bool_)
     for _ in range(NORMAL):
         yield TestPicture(_render(_crop(texture, TESTING, rng), rng), "", nothing)
     for kind, spoil in DEFECTS.items():
         for number in range(EACH):
             crop, foreign = _crop(texture, TESTING, rng), _crop(others[number % len(others)], TESTING, rng)
-            x, y = PatchFeatures.width * rng.uniform(0.2, 0.8), PatchFeatures.height * rng.uniform(0.25, 0.75)
-            strength = spoil(x, y, rng)
+            x, y = rng.uniform(0.2, 0.8), rng.uniform(0.25, 0.75)
+            if place == "edge":
+                x, y = ((x, 0.02), (x, 0.98), (0.02, y), (0.98, y))[number % 4]
+            strength = spoil(PatchFeatures.width * x, PatchFeatures.height * y, rng)
             changed = {"foreign": foreign, "blur": _blur(crop, 4), "scratch": crop + 90, "blob": crop - 70}[kind]
             pixels = crop + strength * (changed - crop)
             yield TestPicture(_render(pixels, rng), kind, strength > 0.3)

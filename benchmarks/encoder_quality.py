@@ -55,7 +55,7 @@ def _faint(textures: dict[str, Grey]) -> list[Sample]:
     samples: list[Sample] = []
     for name, texture in textures.items():
         others = [other for other in textures.values() if other is not texture]
-        samples += [(one.pixels, name, one.kind) for one in inspected_pictures(texture, others, random)]
+        samples += [(one.pixels, name, one.kind) for one in inspected_pictures(texture, others, "middle", random)]
     return samples
 
 

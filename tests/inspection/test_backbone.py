@@ -83,6 +83,11 @@ def test_each_place_is_averaged_with_its_neighbours(describe: Describe) -> None:
     before, after = (one.extract([picture]).reshape(14, 24, 3) for one in (plain, averaged))
     assert after[5, 7] == pytest.approx(before[4:7, 6:9].mean(axis=(0, 1)), abs=1e-5)
     assert after[0, 0] == pytest.approx(before[:2, :2].mean(axis=(0, 1)), abs=1e-5)
+    weights = averaged.weights.reshape(14, 24, 3)
+    assert (weights[5, 7] == 1).all()
+    assert weights[0, 7] == pytest.approx((2 / 3) ** 0.7)
+    assert weights[13, 23] == pytest.approx((4 / 9) ** 0.7)
+    assert (plain.weights == 1).all()
 
 
 @pytest.mark.parametrize("colour", ["bgr", "gray"])

@@ -22,7 +22,7 @@ from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
 from core.inference.models.bank_files import bank_generations, bank_reader
 from core.inference.models.execution_providers import select_provider
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures
 from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
 from core.inference.storage.model import StorageDown
@@ -49,14 +49,14 @@ def bank(context: JobContext, product: str = "plate") -> ProductBank:
 
 
 @pytest.fixture(scope="module")
-def network() -> PatchFeatures:
-    loaded = PatchFeatures(select_provider("cpu"))
+def network() -> AveragedFeatures:
+    loaded = AveragedFeatures(select_provider("cpu"))
     loaded.load()
     return loaded
 
 
 def test_every_product_gets_a_bank_that_finds_its_defects(
-    context: JobContext, images: Path, network: PatchFeatures
+    context: JobContext, images: Path, network: AveragedFeatures
 ) -> None:
     put(images, "plate")
     put(images, "금속 판", seed=1)
@@ -218,21 +218,21 @@ def test_without_known_defects_a_limit_that_moves_away_is_refused(context: JobCo
 
 
 def test_a_normal_picture_with_a_defect_is_named(context: JobContext, images: Path) -> None:
-    put(images, "plate", 16, 1)
+    put(images, "plate", 16, 2)
     (spoilt,) = put(images, "plate", 1, 9, "blob")
-    shutil.copy(spoilt, images / "normal/plate/1-005a.jpg")
+    shutil.copy(spoilt, images / "normal/plate/2-005a.jpg")
     spoilt.unlink()
     progress = Recorder()
     (finding,) = rebuild(context, progress=progress)["findings"]  # a first bank is compared with none
-    assert (finding["level"], finding["code"], finding["what"]) == ("note", "outlier", "normal/plate/1-005a.jpg")
+    assert (finding["level"], finding["code"], finding["what"]) == ("note", "outlier", "normal/plate/2-005a.jpg")
     assert "times the typical distance" in finding["why"]
-    assert any("differ most: normal/plate/1-005a.jpg (" in line for line in progress.lines)
-    shutil.move(images / "normal/plate/1-005a.jpg", images / "1.jpg")
+    assert any("differ most: normal/plate/2-005a.jpg (" in line for line in progress.lines)
+    shutil.move(images / "normal/plate/2-005a.jpg", images / "1.jpg")
     assert rebuild(context)["findings"] == []
-    shutil.move(images / "1.jpg", images / "normal/plate/1-005b.jpg")
+    shutil.move(images / "1.jpg", images / "normal/plate/2-005b.jpg")
     with pytest.raises(InputError) as refused:
         rebuild(context)
-    assert "first at normal/plate/1-005b.jpg" in refused.value.remedy
+    assert "first at normal/plate/2-005b.jpg" in refused.value.remedy
 
 
 def test_region_and_tiles_of_the_product_are_applied(context: JobContext, images: Path) -> None:

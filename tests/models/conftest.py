@@ -11,7 +11,7 @@ import pytest
 from core.inference.models import fit_bank
 from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import select_provider
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures, PatchFeatures
 from core.inference.models.memory_bank import MemoryBank
 from core.inference.settings import ServiceSettings
 from tests.inference.conftest import pool as pool
@@ -23,8 +23,17 @@ LEARNED = (0.0, 38.0)  # seconds of the street
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[PatchFeatures]:
-    """The features of pictures, on the CPU."""
+    """The features of pictures as cameras use them, on the CPU."""
     loaded = PatchFeatures(select_provider("cpu"))
+    loaded.load()
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="session")
+def averaged() -> Iterator[AveragedFeatures]:
+    """The same network as banks of products use it."""
+    loaded = AveragedFeatures(select_provider("cpu"))
     loaded.load()
     yield loaded
     loaded.close()

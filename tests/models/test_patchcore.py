@@ -13,7 +13,7 @@ from core.inference.models import fit_bank
 from core.inference.models.bank_files import publish_bank
 from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Picture, Sample
-from core.inference.models.features import PatchFeatures, network_sha256
+from core.inference.models.features import AveragedFeatures, PatchFeatures, network_sha256
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.memory_bank import BankStore, MemoryBank
 from core.inference.models.patchcore import PatchCoreDetector
@@ -58,6 +58,16 @@ def test_features_do_not_depend_on_what_else_is_in_the_batch(network: PatchFeatu
     assert np.allclose(together, alone, atol=1e-2)
 
 
+def test_patches_of_products_are_averaged_with_their_neighbours(
+    network: PatchFeatures, averaged: AveragedFeatures
+) -> None:
+    pictures = rooms(3, thing=True)
+    before, after = (one.extract(pictures).reshape(3, 14, 24, -1) for one in (network, averaged))
+    assert after[:, 5, 7] == pytest.approx(before[:, 4:7, 6:9].mean(axis=(1, 2)), abs=1e-4)
+    assert after[:, 13, 7] == pytest.approx(before[:, 12:, 6:9].mean(axis=(1, 2)), abs=1e-4)
+    assert averaged.identity.sha256 != network.identity.sha256
+
+
 def test_room_is_normal_and_a_thing_in_it_is_not(
     store: BankStore, detector: PatchCoreDetector, room_bank: MemoryBank
 ) -> None:
@@ -94,7 +104,7 @@ def test_bank_is_read_anew_once_the_camera_was_forgotten(
 
 
 def test_camera_may_use_the_current_bank_of_a_product(
-    detector: PatchCoreDetector, network: PatchFeatures, settings: ServiceSettings, caplog: pytest.LogCaptureFixture
+    detector: PatchCoreDetector, averaged: AveragedFeatures, settings: ServiceSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd, usual = rooms(1, seed=2, thing=True)[0], rooms(1, seed=3)[0]
     batch = [Sample("gate", odd, 0, product="room"), Sample("gate", usual, 0, product="room"), Sample("yard", odd, 0)]
@@ -103,22 +113,24 @@ def test_camera_may_use_the_current_bank_of_a_product(
         assert detector.score(batch) == [0, 0, 0]
     assert caplog.text.count("cameras of the product room score 0") == 1
     assert "has not been built yet; rebuild it" in banks.why_unusable("room")
-    features = [picture_features(picture, network, Region(), (1, 1)) for picture in rooms(12)]
-    publish_bank(settings, fit_product_bank(ProductPictures("room", features), network))
+    features = [picture_features(picture, averaged, Region(), (1, 1)) for picture in rooms(12)]
+    bank = fit_product_bank(ProductPictures("room", features), averaged)
+    publish_bank(settings, bank)
     first = detector.score(batch)
     assert first[0] > 0.6
+    assert first[:2] == pytest.approx([bank.score(picture, averaged).score for picture in (odd, usual)], abs=0.01)
     assert (first[1] < 0.5, first[2]) == (True, 0)
     assert banks.why_unusable("room") == ""
-    odd_features = [picture_features(picture, network, Region(), (1, 1)) for picture in rooms(12, seed=5, thing=True)]
-    publish_bank(settings, fit_product_bank(ProductPictures("room", features + odd_features), network))
+    odd_features = [picture_features(picture, averaged, Region(), (1, 1)) for picture in rooms(12, seed=5, thing=True)]
+    publish_bank(settings, fit_product_bank(ProductPictures("room", features + odd_features), averaged))
     assert detector.score(batch)[0] < 0.5  # by the new one, without anybody having told it
 
 
 def test_bank_of_tiles_is_none_for_a_camera(
-    detector: PatchCoreDetector, network: PatchFeatures, settings: ServiceSettings
+    detector: PatchCoreDetector, averaged: AveragedFeatures, settings: ServiceSettings
 ) -> None:
-    features = [picture_features(picture, network, Region(), (2, 1)) for picture in rooms(8)]
-    publish_bank(settings, fit_product_bank(ProductPictures("room", features, tiles=(2, 1)), network))
+    features = [picture_features(picture, averaged, Region(), (2, 1)) for picture in rooms(8)]
+    publish_bank(settings, fit_product_bank(ProductPictures("room", features, tiles=(2, 1)), averaged))
     assert detector.score([Sample("gate", rooms(1, thing=True)[0], 0, product="room")]) == [0]
     assert "one of a region or of tiles" in ProductBanks(settings).why_unusable("room")
 

@@ -14,7 +14,7 @@ from core.inference.models import bank_files
 from core.inference.models import fit_product_bank as fitting
 from core.inference.models.auroc import auroc
 from core.inference.models.bank_files import bank_generations, bank_reader, products_with_banks, publish_bank
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures
 from core.inference.models.fit_product_bank import FitOptions, ProductPictures, fit_product_bank
 from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, least_size, picture_features
 from core.inference.settings import ServiceSettings
@@ -23,25 +23,30 @@ from tests.support.parts import Rgb, plates
 WHOLE = Region()
 
 
-def features_of(pictures: list[Rgb], network: PatchFeatures, **cut: object) -> list[PictureFeatures]:
+def features_of(pictures: list[Rgb], network: AveragedFeatures, **cut: object) -> list[PictureFeatures]:
     region, tiles = cut.get("region", WHOLE), cut.get("tiles", (1, 1))
     return [picture_features(picture, network, region, tiles) for picture in pictures]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def normal(network: PatchFeatures) -> list[PictureFeatures]:
+def network(averaged: AveragedFeatures) -> AveragedFeatures:
+    return averaged
+
+
+@pytest.fixture(scope="module")
+def normal(network: AveragedFeatures) -> list[PictureFeatures]:
     return features_of(plates(24), network)
 
 
 @pytest.fixture(scope="module")
-def bank(network: PatchFeatures, normal: list[PictureFeatures]) -> ProductBank:
+def bank(network: AveragedFeatures, normal: list[PictureFeatures]) -> ProductBank:
     spoilt = [
         (kind, one) for kind in ("scratch", "blob") for one in features_of(plates(3, seed=5, defect=kind), network)
     ]
     return fit_product_bank(ProductPictures("plate", normal, spoilt), network)
 
 
-def test_defect_is_found_and_the_map_shows_where(bank: ProductBank, network: PatchFeatures) -> None:
+def test_defect_is_found_and_the_map_shows_where(bank: ProductBank, network: AveragedFeatures) -> None:
     normal = [bank.score(picture, network) for picture in plates(12, seed=9)]
     assert np.mean([one.score < 0.5 for one in normal]) >= 0.8
     for kind in ("scratch", "blob"):
@@ -74,7 +79,7 @@ def test_with_few_known_defects_no_auroc_is_claimed(bank: ProductBank) -> None:
 
 
 def test_the_same_pictures_give_the_same_bank(
-    bank: ProductBank, network: PatchFeatures, normal: list[PictureFeatures]
+    bank: ProductBank, network: AveragedFeatures, normal: list[PictureFeatures]
 ) -> None:
     again = fit_product_bank(ProductPictures("plate", normal), network, FitOptions(threads=2))
     assert np.array_equal(again.bank.patches, bank.bank.patches)
@@ -82,7 +87,7 @@ def test_the_same_pictures_give_the_same_bank(
 
 
 def test_more_patches_than_are_selected_from_at_once_are_reduced_in_parts(
-    network: PatchFeatures, normal: list[PictureFeatures], monkeypatch: pytest.MonkeyPatch
+    network: AveragedFeatures, normal: list[PictureFeatures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "MAX_NUMBERS", 3000 * network.channels)
     steps: dict[str, list[float]] = {}
@@ -97,7 +102,7 @@ def test_more_patches_than_are_selected_from_at_once_are_reduced_in_parts(
     assert all(shares == sorted(shares) and shares[-1] == 1 for shares in steps.values())
 
 
-def test_region_and_tiles_make_a_small_defect_stand_out(network: PatchFeatures) -> None:
+def test_region_and_tiles_make_a_small_defect_stand_out(network: AveragedFeatures) -> None:
     region, tiles = Region(left=0.25, right=0.75, top=0.2, bottom=0.8), (2, 1)
     cut = {"region": region, "tiles": tiles}
     normal = features_of(plates(10), network, **cut)
@@ -114,18 +119,18 @@ def test_region_and_tiles_make_a_small_defect_stand_out(network: PatchFeatures) 
         bank.score(np.zeros((12, 12, 3), np.uint8), network)
 
 
-def test_too_few_normal_pictures_are_refused(network: PatchFeatures, normal: list[PictureFeatures]) -> None:
+def test_too_few_normal_pictures_are_refused(network: AveragedFeatures, normal: list[PictureFeatures]) -> None:
     with pytest.raises(InputError, match="7 of the normal pictures can be used and 8 are needed"):
         fit_product_bank(ProductPictures("plate", normal[:7]), network)
 
 
-def test_fitting_stops_when_asked(network: PatchFeatures, normal: list[PictureFeatures]) -> None:
+def test_fitting_stops_when_asked(network: AveragedFeatures, normal: list[PictureFeatures]) -> None:
     with pytest.raises(InterruptedError):
         fit_product_bank(ProductPictures("plate", normal), network, FitOptions(stopped=lambda: True))
 
 
 def test_scoring_known_defects_is_reported_and_stops_when_asked(
-    network: PatchFeatures, normal: list[PictureFeatures]
+    network: AveragedFeatures, normal: list[PictureFeatures]
 ) -> None:
     steps: list[tuple[str, int, int]] = []
     pictures = ProductPictures("plate", normal[:8], [("scratch", one) for one in normal[8:12]])
@@ -139,7 +144,7 @@ def test_scoring_known_defects_is_reported_and_stops_when_asked(
     "name", ["plate", "금속 판 A/B".replace("/", "-"), "..", ".hidden", "100%", "판" * 100, "a.b~c"]
 )
 def test_bank_comes_back_from_its_generation_under_any_name(
-    bank: ProductBank, network: PatchFeatures, settings: ServiceSettings, name: str
+    bank: ProductBank, network: AveragedFeatures, settings: ServiceSettings, name: str
 ) -> None:
     named = ProductBank(bank.bank, bank.facts.model_copy(update={"product": name}))
     reader = bank_reader(settings, name)

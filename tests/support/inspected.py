@@ -12,7 +12,7 @@ from core.api_schema import Region
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import IndexEntry, index_facts, index_generations, write_index
 from core.inference.models.bank_files import publish_bank
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.product_bank import picture_features
 from core.inference.settings import ServiceSettings
@@ -55,7 +55,7 @@ def build_bank(
     settings: ServiceSettings, product: str, region: Region | None = None, tiles: tuple[int, int] = (1, 1)
 ) -> None:
     """Publish a memory bank of the product's normal pictures in the storage."""
-    network, region = PatchFeatures(), region or Region()
+    network, region = AveragedFeatures(), region or Region()
     network.load()
 
     def features(place: str) -> list[tuple[str, np.ndarray]]:

@@ -22,7 +22,7 @@ from core.inference.models.coreset import select_coreset
 from core.inference.models.features import MAX_BANK_PATCHES, Backbone
 from core.inference.models.fit_bank import PLACE_ROOM, QUANTILE, mean_and_spread
 from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
-from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, bank_distances
+from core.inference.models.product_bank import BankFacts, PictureFeatures, ProductBank, bank_distances, standardise
 
 MIN_NORMALS = 8  # pictures; with fewer, the limit is a guess
 FOLDS = 5
@@ -121,7 +121,7 @@ def score_defects(
     for kind, features in defects:
         if stopped():
             raise InterruptedError
-        standardised = bank.standardise(features.astype(np.float32))
+        standardised = standardise(features, bank.mean, bank.spread, network)
         scores.append((kind, bank.score(bank_distances(standardised, bank.patches, network))))
         report(len(scores), len(defects))
     return scores
@@ -206,7 +206,7 @@ class _Fitting:
         return points
 
     def _standardised(self, index: int) -> Values:
-        return (self.pictures[index].astype(np.float32) - self.mean) / self.spread
+        return standardise(self.pictures[index], self.mean, self.spread, self.network)
 
 
 def _part(report: Callable[[int, int], None], part: int, parts: int) -> Callable[[int, int], None]:

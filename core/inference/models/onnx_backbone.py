@@ -16,10 +16,12 @@ from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import ExecutionProvider
 from core.inference.models.features import (
     NETWORK,
+    AveragedFeatures,
     Backbone,
     Features,
     NetworkIdentity,
-    PatchFeatures,
+    averaging,
+    edge_weights,
     shipped_network,
 )
 from core.inference.models.memory_bank import WORST_PATCHES
@@ -38,7 +40,7 @@ from core.inference.settings import MIB, ServiceSettings
 
 HELP_PAGE = "see docs/memory-banks.md"
 MAX_GRID = 4096  # patches of a picture: their distances to a bank of 6000 take 98 MB
-_PREPARATION = 1  # counts changes of this module that change features
+_PREPARATION = 2  # counts changes of this module that change features or their weights
 _LARGEST = float(np.finfo(np.float16).max)  # features are stored with 16 bits
 
 
@@ -77,7 +79,7 @@ class BackboneFiles:
     def size(self) -> tuple[int, int]:
         """Width and height of its input."""
         if self.description is None:
-            return PatchFeatures.width, PatchFeatures.height
+            return AveragedFeatures.width, AveragedFeatures.height
         return self.description.input.width, self.description.input.height
 
     @property
@@ -88,7 +90,7 @@ class BackboneFiles:
     def make(self, provider: ExecutionProvider | None = None) -> Backbone:
         """The backbone, not loaded yet."""
         if self.description is None:
-            return PatchFeatures(provider)
+            return AveragedFeatures(provider)
         return OnnxBackbone(self, self.description, provider)
 
 
@@ -136,9 +138,20 @@ class OnnxBackbone(Backbone):
         self._scaling = [
             (self._spread(values.shape[2], self.rows), self._spread(values.shape[3], self.columns).T) for values in maps
         ]
+        self.weights = np.concatenate([self._weights(values) for values in maps], axis=1)
 
     def _spread(self, size: int, wanted: int) -> Features:
-        return _average_and_scale(size, wanted, self._description.average)
+        """The matrix (wanted x size) that averages neighbours, and then interpolates between places."""
+        spread: Features = _interpolation(size, wanted) @ averaging(size, self._description.average)
+        return spread
+
+    def _weights(self, values: NDArray[Any]) -> Features:
+        """The weights of a layer's channels: patches x channels."""
+        down, across = (
+            _interpolation(size, wanted) @ edge_weights(size, self._description.average)
+            for size, wanted in zip(values.shape[2:], (self.rows, self.columns), strict=True)
+        )
+        return np.repeat(np.outer(down, across).reshape(-1, 1), values.shape[1], axis=1)
 
     def _join(self, pictures: list[Picture]) -> Features:
         """The features of a batch: n x patches x channels."""
@@ -166,15 +179,9 @@ def find_backbone(settings: ServiceSettings) -> BackboneFiles:
     return BackboneFiles(NetworkIdentity(settings.backbone, sha256), path, description, stamp)
 
 
-def _average_and_scale(size: int, wanted: int, average: int) -> Features:
-    """The matrix (wanted x size) that averages neighbours, and then interpolates between places.
-
-    At an edge only the neighbours that exist count.
-    """
+def _interpolation(size: int, wanted: int) -> Features:
+    """The matrix (wanted x size) that interpolates linearly between places."""
     places = np.arange(size)
-    near = (np.abs(places[:, None] - places) <= average // 2).astype(np.float32)
-    near /= near.sum(axis=1, keepdims=True)
     at = np.clip((np.arange(wanted) + 0.5) * size / wanted - 0.5, 0, size - 1)
-    between = np.maximum(0, 1 - np.abs(at[:, None] - places))
-    matrix: Features = (between @ near).astype(np.float32)
+    matrix: Features = np.maximum(0, 1 - np.abs(at[:, None] - places)).astype(np.float32)
     return matrix

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from core.errors import XaivaError
 from core.inference.models.camera_product_banks import ProductBanks
 from core.inference.models.detector import Sample
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import Features, PatchFeatures
 from core.inference.models.memory_bank import BankStore, BrokenBank, MemoryBank
+from core.inference.models.product_bank import ProductBank
 
 logger = logging.getLogger(__name__)
 
@@ -57,18 +58,22 @@ class PatchCoreDetector:
             return [0.0] * len(batch)
         features = self.features.extract([sample.picture for sample, _ in scorable])
         scores = {
-            id(sample): bank.score(self.features.distances(bank.standardise(patches), bank.patches))
-            for (sample, bank), patches in zip(scorable, features, strict=True)
+            id(sample): self._score(bank, patches) for (sample, bank), patches in zip(scorable, features, strict=True)
         }
         return [scores.get(id(sample), 0.0) for sample in batch]
 
-    def _bank_of(self, sample: Sample) -> MemoryBank | None:
+    def _score(self, bank: MemoryBank | ProductBank, patches: Features) -> float:
+        if isinstance(bank, ProductBank):
+            return bank.score_features(self.features.average(patches[None])[0], self.features).score
+        return bank.score(self.features.distances(bank.standardise(patches), bank.patches))
+
+    def _bank_of(self, sample: Sample) -> MemoryBank | ProductBank | None:
         return self._product_bank(sample.product) if sample.product else self._bank(sample.camera)
 
-    def _product_bank(self, product: str) -> MemoryBank | None:
+    def _product_bank(self, product: str) -> ProductBank | None:
         """The product's current bank: as soon as a new one is published, that one."""
         try:
-            bank = self._products.bank(product).bank
+            bank = self._products.bank(product)
         except XaivaError as error:
             if self._unusable.get(product) != error.summary:
                 logger.warning("cameras of the product %s score 0: %s", product, error)

@@ -116,7 +116,9 @@ class ProductBank:
 
     def distances(self, features: PictureFeatures | Values, network: Backbone) -> Values:
         """The distance of each patch to the nearest one of the bank."""
-        return bank_distances(self.bank.standardise(features.astype(np.float32)), self.bank.patches, network)
+        return bank_distances(
+            standardise(features, self.bank.mean, self.bank.spread, network), self.bank.patches, network
+        )
 
 
 def picture_features(picture: Picture, network: Backbone, region: Region, tiles: tuple[int, int]) -> PictureFeatures:
@@ -138,6 +140,14 @@ def scaled_tiles(picture: Picture, region: Region, tiles: tuple[int, int], size:
 def tile_features(tiles: list[Picture], network: Backbone) -> PictureFeatures:
     """The features of scaled tiles, of one picture or of several."""
     return np.concatenate(list(network.extract(tiles))).astype(np.float16)
+
+
+def standardise(features: PictureFeatures | Values, mean: Values, spread: Values, network: Backbone) -> Values:
+    """The features as banks compare them: by channels, and weighted by places."""
+    standardised = (features.astype(np.float32) - mean) / spread
+    tiles = standardised.reshape(-1, network.patches, network.channels)
+    tiles *= network.weights
+    return standardised
 
 
 def bank_distances(patches: Values, bank: Values, network: Backbone) -> Values:
