@@ -93,7 +93,7 @@ def test_the_image_is_labelled_and_carries_its_bill_of_materials(demo: Demo) -> 
     assert found["Labels"][labels.TARGET] == "runtime"
     assert found["Labels"]["org.opencontainers.image.title"] == NAME
     assert found["Labels"]["org.opencontainers.image.description"] == DESCRIPTION
-    assert {"PIP_NO_INDEX=1", "HF_HUB_OFFLINE=1"} <= set(found["Env"])
+    assert {"PIP_NO_INDEX=1", "HF_HUB_OFFLINE=1", "ORT_DISABLE_TELEMETRY=1"} <= set(found["Env"])
     parts = json.loads(demo.shell("cat /usr/share/xaiva/sbom.json"))["components"]
     wheel = next(part for part in parts if part["name"] == "click")
     locked = next(file for file in demo.lock.files if file.name == "click")
