@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.api_schema.base import ONE_VISIBLE_LINE, RequestModel, ResponseModel, Timestamp
 
+MOST_URL_DAYS = 7  # how long an address without a login may be valid: the limit of S3
 ObjectKey = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -42,7 +43,7 @@ class SignedUrlRequest(RequestModel):
     """Asks for an address that gives an object to anybody."""
 
     key: ObjectKey
-    seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 3600
+    seconds: Annotated[int, Field(ge=1, le=MOST_URL_DAYS * 24 * 3600)] = 3600
     """How long it is valid."""
 
 

@@ -23,13 +23,13 @@ from core.inference.storage.model import NameFinding, NoObject, ObjectInfo, Obje
 from core.inference.storage.names import FOLDER_MARKER, shown_key, why_unusable
 from core.inference.storage.retries import RETRIES, pause_before, retrying
 from core.inference.storage.s3_client import CONNECT_SECONDS, READ_SECONDS, S3Client
+from core.inference.storage.signed_urls import check_expiry
 from core.inference.storage.written import disk_errors, write_all
 
 PAGE = 1000  # objects; the most that S3 lists at once
 PIECE_BYTES = 512 << 10  # of a body, handed over at once: most pictures come in one
 SMALL_PIECE_BYTES = 16 << 10  # once something was cut: what a cut costs, and what a slow line must bring in time
 PART_BYTES = 5 << 20  # larger files are sent in parts of this size
-MOST_URL_DAYS = 7  # the limit of S3
 _SLOWEST_UPLOAD = 20_000  # bytes a second; slower is a fault
 Result = TypeVar("Result")
 
@@ -143,8 +143,7 @@ class Bucket:
 
     def get_url(self, key: str, expires: timedelta) -> str:
         _check(key)
-        if not timedelta() < expires <= timedelta(days=MOST_URL_DAYS):
-            raise InputError("seconds", f"an address is valid for at most {MOST_URL_DAYS} days")
+        check_expiry(expires)
         return str(obstore.sign(self._store, "GET", self._full(key), expires))
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002

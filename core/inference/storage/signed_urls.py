@@ -9,12 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
+from core.api_schema.storage import MOST_URL_DAYS
 from core.errors import InputError
 from core.inference.secret_file import read_or_create_secret
 
 ROUTE = "/storage/signed"
 SECRET_FILE = "storage.key"  # in the data folder
-MOST_DAYS = 7  # as for buckets
+
+
+def check_expiry(expires: timedelta) -> None:
+    """Raise InputError for a time that no address may have, of a folder or a bucket."""
+    if not timedelta() < expires <= timedelta(days=MOST_URL_DAYS):
+        raise InputError("seconds", f"an address is valid for at most {MOST_URL_DAYS} days")
 
 
 class UrlSigner:
@@ -25,8 +31,7 @@ class UrlSigner:
 
     def url(self, key: str, expires: timedelta) -> str:
         """The path and query of the service that give the object. Raises InputError for a time out of bounds."""
-        if not timedelta() < expires <= timedelta(days=MOST_DAYS):
-            raise InputError("seconds", f"an address is valid for at most {MOST_DAYS} days")
+        check_expiry(expires)
         until = int(time.time() + expires.total_seconds())
         return f"{ROUTE}?{urlencode({'key': key, 'expires': until, 'signature': self._signature(key, until)})}"
 
