@@ -1,7 +1,9 @@
-"""Lists a folder in the order of keys, without following a link."""
+"""Lists a folder in the order of keys, without following a link, and removes what killed uploads left in it."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from core.inference.storage.names import shown_key, why_unusable
 Listed = tuple[str, ObjectInfo | NameFinding | None]
 """A key as the file system has it, and what it is; None: a folder."""
 
+UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"  # of a file that is locked until it has come whole and gets its name
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -39,6 +42,8 @@ def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False)
                 os.close(handle)
                 continue
             key = base + name
+            if name.startswith(UPLOAD_PREFIX):
+                _remove_leftover(handle, name)
             if not key.startswith(prefix) or name.startswith(TEMPORARY_PREFIX):
                 continue
             if key.endswith("/") and not level and not why_unusable(key[:-1]):
@@ -48,6 +53,24 @@ def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False)
                 yield found
     finally:
         for handle, _, _ in opened:
+            os.close(handle)
+
+
+def remove_leftovers(folder: int) -> None:
+    """Remove the files of uploads that were killed. Raises OSError."""
+    for name in os.listdir(folder):
+        if name.startswith(UPLOAD_PREFIX):
+            _remove_leftover(folder, name)
+
+
+def _remove_leftover(folder: int, name: str) -> None:
+    """Remove the file of an upload, unless it is locked: then the upload goes on."""
+    with contextlib.suppress(OSError):  # a file system that cannot lock, or a folder that may only be read
+        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=folder)
+        finally:
             os.close(handle)
 
 
