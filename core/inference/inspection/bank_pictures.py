@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from core.api_schema import Region
 from core.errors import Cancelled, InputError, os_reason
-from core.files import read_regular, sha256_bytes
+from core.files import sha256_bytes
 from core.findings import Finding
 from core.inference.inspection.feature_cache import FeatureCache
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored
@@ -200,7 +200,7 @@ class PictureCollector:
         try:
             if file.size > MAX_BYTES:
                 return _Prepared(why=f"it has {file.size >> 20} MB, and {MAX_BYTES >> 20} are allowed")
-            data = read_regular(file.path)
+            data = file.read()
             sha256 = sha256_bytes(data)
             if self._cache.get(sha256) is not None:
                 return _Prepared(sha256)

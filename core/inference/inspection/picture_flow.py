@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from core.errors import Cancelled, os_reason
-from core.files import read_regular, sha256_bytes
+from core.files import sha256_bytes
 from core.findings import Finding
 from core.inference.inspection.embeddings import EmbeddingCache, Vector
 from core.inference.inspection.encoder import ImageEncoder
@@ -205,7 +205,7 @@ class PictureFlow:
         try:
             if file.size > MAX_BYTES:
                 raise BadPicture("", f"it has {file.size >> 20} MB, and {MAX_BYTES >> 20} are allowed")
-            data = read_regular(file.path)
+            data = file.read()
             sha256 = sha256_bytes(data)
             if self._reuse(place, file, sha256):
                 return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.disk_space import check_space
+from core.files import read_regular
 from core.inference.storage.downloads import POLL_SECONDS, Downloads
 from core.inference.storage.manifest import Manifest
 from core.inference.storage.model import NameFinding, ObjectInfo, ObjectStorage
@@ -28,6 +29,17 @@ class FetchedFile:
     size: int
     etag: str
     fetched: bool
+    storage: ObjectStorage
+
+    def read(self) -> bytes:
+        """Its content. Raises OSError if it cannot be read, but StorageDown if nothing can: its folder is gone."""
+        try:
+            return read_regular(self.path)
+        except OSError:
+            if self.storage.local_path(self.key) != self.path:
+                raise  # it lies on this machine's disk
+        self.storage.list_page(limit=1, level=True)
+        return read_regular(self.path)
 
 
 class FetchedFiles(Iterator[FetchedFile | NameFinding]):
@@ -93,7 +105,7 @@ class Mirror:
             path = self._storage.local_path(info.key)
             assert path is not None
             count.poll()
-            yield FetchedFile(info.key, path, info.size, info.etag, fetched=False)
+            yield FetchedFile(info.key, path, info.size, info.etag, fetched=False, storage=self._storage)
 
     def _mirrored(
         self, prefix: str, objects: list[ObjectInfo], count: TransferStage, held: contextlib.ExitStack
@@ -142,7 +154,8 @@ class Mirror:
         return local_name(self._storage.shown, info.key, info.etag, info.size, info.modified)
 
     def _file(self, info: ObjectInfo, *, fetched: bool) -> FetchedFile:
-        return FetchedFile(info.key, self._folder / self._name(info), info.size, info.etag, fetched)
+        path = self._folder / self._name(info)
+        return FetchedFile(info.key, path, info.size, info.etag, fetched, self._storage)
 
 
 def _listed(storage: ObjectStorage, prefix: str, count: TransferStage) -> list[ObjectInfo | NameFinding]:
