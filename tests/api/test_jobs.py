@@ -185,7 +185,8 @@ def test_a_job_is_cancelled_and_tried_again(jobs: Running, api: httpx.Client) ->
     assert ended(api, job)["state"] == "cancelled"
     assert api.post(f"/jobs/{job}/cancel").json()["state"] == "cancelled"  # nothing to do
     sample_jobs.release(data, "later")
-    assert api.post(f"/jobs/{job}/retry").status_code == 202
+    again = api.post(f"/jobs/{job}/retry")
+    assert (again.status_code, again.headers["Location"]) == (202, f"/jobs/{job}")
     done = ended(api, job)
     assert (done["state"], done["attempt"]) == ("done", 2)
     refused = api.post(f"/jobs/{job}/retry")
@@ -282,9 +283,14 @@ def test_the_short_list_leaves_out_a_job_that_is_removed_meanwhile(
 def test_the_short_routes_start_and_show_the_same_jobs(jobs: Running, api: httpx.Client) -> None:
     base = "/api/admin/deployment"
     assert api.get(f"{base}/logs").json() == []
-    begun = api.post(f"{base}/clip/normal")
+    headers = {"Idempotency-Key": "from-a-page"}
+    begun = api.post(f"{base}/clip/normal", headers=headers)
     assert begun.status_code == 202
     task = begun.json()
+    assert begun.headers["Location"] == f"{base}/status/{task['task_id']}"
+    assert int(begun.headers["Retry-After"]) > 0
+    assert api.post(f"{base}/clip/normal", headers=headers).json()["task_id"] == task["task_id"]
+    assert api.post(f"{base}/clip/defect", headers=headers).status_code == 422
     assert (task["kind"], task["subject"]) == ("clip", "normal")
     for body, subject in ((None, ""), ({}, ""), ({"product": "board"}, "board")):
         bank = api.post(f"{base}/patchcore", json=body) if body is not None else api.post(f"{base}/patchcore")

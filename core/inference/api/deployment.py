@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Response
 
 from core.api_schema import DeploymentRequest, DeploymentTask, Job, JobQuery, JobRequest, JobState, Role
-from core.inference.api.access import CurrentCaller, Service, require_jobs_role
-from core.inference.api.jobs import requester
+from core.inference.api.access import Service, require_jobs_role
+from core.inference.api.jobs import Asker, Asking, announce
 from core.inference.api.threads import JOBS, routes_in
 from core.inference.jobs.service import JobService, UnknownJob
 
@@ -24,19 +24,19 @@ TaskId = Annotated[str, Path(pattern="^[1-9][0-9]{0,14}$")]
 
 @router.post("/clip/{index}", status_code=202, **require_jobs_role(Role.ADMIN, 409))
 def rebuild_index(
-    request: Request, service: Service, caller: CurrentCaller, index: Literal["normal", "defect"]
+    response: Response, service: Service, asker: Asking, index: Literal["normal", "defect"]
 ) -> DeploymentTask:
     """Rebuild an index. 409 if that is under way."""
-    return _task(service.jobs.request(JobRequest(kind="index", subject=index), requester(request, caller)))
+    return _start(response, service.jobs, asker, JobRequest(kind="index", subject=index))
 
 
 @router.post("/patchcore", status_code=202, **require_jobs_role(Role.ADMIN, 409))
 def rebuild_banks(
-    request: Request, service: Service, caller: CurrentCaller, body: DeploymentRequest | None = None
+    response: Response, service: Service, asker: Asking, body: DeploymentRequest | None = None
 ) -> DeploymentTask:
     """Rebuild the memory bank of a product, or of all. 409 if that is under way."""
     subject = (body.product if body else None) or ""
-    return _task(service.jobs.request(JobRequest(kind="banks", subject=subject), requester(request, caller)))
+    return _start(response, service.jobs, asker, JobRequest(kind="banks", subject=subject))
 
 
 @router.get("/status/{task_id}", **require_jobs_role(Role.ADMIN, 404))
@@ -57,6 +57,12 @@ def logs(service: Service) -> list[DeploymentTask]:
         with suppress(UnknownJob):  # it was removed from the history in the meantime
             tasks.append(_with_lines(service.jobs, _task(service.jobs.get(job.id))))
     return tasks
+
+
+def _start(response: Response, jobs: JobService, asker: Asker, request: JobRequest) -> DeploymentTask:
+    task = _task(jobs.request(request, asker.by, asker.key))
+    announce(response, f"{router.prefix}/status/{task.task_id}")
+    return task
 
 
 def _with_lines(jobs: JobService, task: DeploymentTask) -> DeploymentTask:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -33,23 +34,36 @@ def requester(request: Request, caller: Caller) -> str:
     return f"{caller.name} from {address}" if address else caller.name
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a job and from where, and a key that makes a repetition start nothing; empty: none."""
+
+    by: str
+    key: str
+
+
+async def get_asker(request: Request, caller: CurrentCaller, key: IdempotencyKey = None) -> Asker:
+    """Who asks for a job, and the key of the request."""
+    return Asker(requester(request, caller), f"{caller.name}:{key}" if key else "")
+
+
+Asking = Annotated[Asker, Depends(get_asker)]
+
+
+def announce(response: Response, location: str) -> None:
+    """Say where the job that was accepted can be followed, and when to look."""
+    response.headers["Location"] = location
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+
+
 @router.post("", status_code=202, **require_jobs_role(Role.OPERATOR, 409))
-def start(
-    request: Request,
-    response: Response,
-    service: Service,
-    caller: CurrentCaller,
-    body: JobRequest,
-    key: IdempotencyKey = None,
-) -> Job:
+def start(response: Response, service: Service, asker: Asking, body: JobRequest) -> Job:
     """Start a job, or queue it. `Location` names it. 409 if a live job does the same; its `Location` names that one.
 
     With an `Idempotency-Key`, the same request again returns the same job, whatever has become of it.
     """
-    request_key = f"{caller.name}:{key}" if key else ""
-    job = service.jobs.request(body, requester(request, caller), request_key)
-    response.headers["Location"] = f"/jobs/{job.id}"
-    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    job = service.jobs.request(body, asker.by, asker.key)
+    announce(response, f"/jobs/{job.id}")
     return job
 
 
@@ -129,6 +143,7 @@ def cancel(request: Request, service: Service, caller: CurrentCaller, job: JobId
 
 
 @router.post("/{job}/retry", status_code=202, **require_jobs_role(Role.OPERATOR, 404, 409))
-def retry(request: Request, service: Service, caller: CurrentCaller, job: JobId) -> Job:
+def retry(request: Request, response: Response, service: Service, caller: CurrentCaller, job: JobId) -> Job:
     """Start a job again that failed, crashed or was cancelled. 409 for any other, or if a live job does the same."""
+    announce(response, f"/jobs/{job}")
     return service.jobs.retry(job, requester(request, caller))

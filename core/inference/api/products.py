@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from core.api_schema import Job, Product, Products, ProductSettings, Role, ScoreHistogram
 from core.api_schema.products import ProductName
 from core.inference.api.access import CurrentCaller, Service, require_inspection, require_role
-from core.inference.api.jobs import RETRY_SECONDS, IdempotencyKey, requester
+from core.inference.api.jobs import Asking, announce
 from core.inference.api.threads import DATABASE, JOBS, OBJECT_STORAGE, in_bulkhead, routes_in
 from core.inference.inspection.inspection_service import InspectionService
 
 router = APIRouter(tags=["products"], route_class=routes_in(DATABASE))
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Who asks for a job and from where, and a key that makes a repetition start nothing; empty: none."""
-
-    by: str
-    key: str
-
 
 PathProduct = Annotated[ProductName, Path()]
 PathIndex = Annotated[Literal["normal", "defect"], Path()]
@@ -37,14 +27,6 @@ async def get_inspection(service: Service, caller: CurrentCaller) -> InspectionS
 
 
 Inspecting = Annotated[InspectionService, Depends(get_inspection)]
-
-
-async def get_asker(request: Request, caller: CurrentCaller, key: IdempotencyKey = None) -> Asker:
-    """Who asks for a job, and the key of the request."""
-    return Asker(requester(request, caller), f"{caller.name}:{key}" if key else "")
-
-
-Asking = Annotated[Asker, Depends(get_asker)]
 
 
 @router.get("/products", **require_role(Role.VIEWER, 403))
@@ -121,6 +103,5 @@ def rollback_index(inspection: Inspecting, index: PathIndex, response: Response,
 
 
 def _started(response: Response, job: Job) -> Job:
-    response.headers["Location"] = f"/jobs/{job.id}"
-    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    announce(response, f"/jobs/{job.id}")
     return job
