@@ -27,8 +27,9 @@ from tests.inspection.index_process import rebuild
 from tests.inspection.pictures import fill, jpeg, part, put
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.onnx_model import write_mean
+from tests.support.proofs import full
 
-KILLS = 40  # of the whole job; `test_generations` kills the writing of generations 200 times
+KILLS = 200 if full("index") else 40  # of the whole job; `test_generations` kills the writing of generations 200 times
 RIGHT = np.array([1, 0, 0], np.float32)
 
 
@@ -54,6 +55,7 @@ def _leftovers(generations: Generations) -> list[str]:
     return [path.name for path in generations.folder.iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
 
 
+@pytest.mark.proof("index")
 def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
     colours: ServiceSettings, images: Path
 ) -> None:

@@ -45,6 +45,16 @@ PROOFS = {
         usual="100 times",
         inputs=("core/inference/database", "core/inference/events", "tests/events"),
     ),
+    "index": Proof(
+        full="a rebuild of an index is killed 200 times",
+        usual="40 times",
+        inputs=(
+            "core/inference/inspection",
+            "core/inference/storage",
+            "core/inference/generations.py",
+            "tests/inspection",
+        ),
+    ),
     "requests": Proof(
         full="requests drawn at random from the OpenAPI document, for 35 s",
         usual="each edge of each value, and three drawn at random",
