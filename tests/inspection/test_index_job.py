@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.errors import Cancelled, InputError, TransientError, XaivaError
-from core.inference.inspection import index_job, picture_flow, rollback_job
+from core.errors import Cancelled, InputError, XaivaError
+from core.inference.inspection import index_job, rollback_job
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import LoadedIndex, index_generations, read_index
 from core.inference.inspection.indexes import IndexReader
@@ -360,33 +360,6 @@ def test_a_full_disk_at_any_write_keeps_the_old_index(tmp_path: Path, colours: S
         hog.unlink()
         assert _run(settings)["pictures"] == 13
         assert len(_open(settings).entries) == 13
-
-
-def test_a_folder_that_goes_away_under_way_leaves_the_old_index_and_the_next_run_goes_on(
-    colours: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    share, away = tmp_path / "share", tmp_path / "away"
-    settings = colours.model_copy(update={"storage_url": f"file://{share}"})
-    for number in range(100):
-        put(share, f"normal/bolt/{number}.jpg", part("bolt", number))
-    _run(settings)
-    for number in range(100, 115):  # as few as a job may miss
-        put(share, f"normal/bolt/{number}.jpg", part("bolt", number))
-    decode = picture_flow.decode
-
-    def unmount(data: bytes, **options: Any) -> Any:
-        if share.exists():
-            share.rename(away)
-        return decode(data, **options)
-
-    before = _state(settings)
-    monkeypatch.setattr(picture_flow, "decode", unmount)
-    with pytest.raises(TransientError, match="is not there"):
-        _run(settings)
-    assert _state(settings) == before
-    away.rename(share)
-    monkeypatch.undo()
-    assert _run(settings)["pictures"] == 115
 
 
 def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
