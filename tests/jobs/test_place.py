@@ -14,7 +14,7 @@ from core.files import TEMPORARY_PREFIX
 from core.inference.jobs import place as place_module
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, NICENESS, check_request
-from core.inference.jobs.place import GPU, job_environment, job_place, open_job_place
+from core.inference.jobs.place import CPU, GPU, job_environment, job_place, open_job_place
 from core.inference.jobs.service import JobService
 from core.inference.settings import ServiceSettings, read_settings
 from core.operations import database
@@ -52,7 +52,13 @@ def test_jobs_that_compute_take_the_device_one_at_a_time_below_the_cameras(tmp_p
     assert rules["index"].resources == ("gpu:0",)
     assert rules["rollback"].resources == ()
     assert {rule.niceness for rule in rules.values()} == {NICENESS}
-    assert all(rule.attempts > 1 and rule.silence > 0 for rule in rules.values())
+    assert all(rule.silence > 0 for rule in rules.values())
+
+
+def test_a_failure_that_may_pass_is_tried_again_three_times_each_time_later(tmp_path: Path) -> None:
+    for rule in job_place(ServiceSettings(data=tmp_path), CPU).rules.values():
+        assert rule.attempts - 1 == len(rule.pauses) == 3
+        assert list(rule.pauses) == sorted(set(rule.pauses))
 
 
 @pytest.mark.parametrize(

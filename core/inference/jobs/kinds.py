@@ -38,8 +38,8 @@ class Kind:
     """What its subject may be, in words."""
     computes: bool = True
     """Whether it takes the device for itself: `gpu:0` where models run on a GPU, else `cpu`."""
-    attempts: int = 3
-    """How often it is started before a failure that may pass is final."""
+    attempts: int = 4
+    """How often it is started before a failure that may pass is final: once, and again after 1, 4 and 16 seconds."""
     silence: float = 300.0
     """Seconds without any report after which the job is killed."""
     pattern: str = ".*"
