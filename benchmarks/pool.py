@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import onnxruntime
 
 from core.inference.model_pool.devices import find_device_budget
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.detector import Picture, Sample
-from core.inference.models.execution_providers import ExecutionProvider, select_provider
+from core.inference.models.execution_providers import ExecutionProvider, runtime, select_provider
 from core.inference.models.features import FEATURE_BATCH, NETWORK, PatchFeatures
 from core.inference.settings import MIB
 
@@ -110,7 +109,7 @@ def _pool() -> Ask:
 
 def _sessions(count: int) -> Ask:
     providers = list(select_provider().providers)
-    sessions = [onnxruntime.InferenceSession(str(NETWORK), providers=providers) for _ in range(count)]
+    sessions = [runtime().InferenceSession(str(NETWORK), providers=providers) for _ in range(count)]
     return lambda camera, picture: sessions[camera % count].run(None, {"picture": picture[None]})
 
 
