@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ from core.inference.auth import Caller
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 from tests.api.job_streams import PASSWORD, PATIENCE, listening, messages, refused
-from tests.api.serving import TOKEN, Running
+from tests.api.serving import TOKEN, Running, served
+from tests.docs.pages import ROOT
 from tests.support import until
 
 
@@ -173,3 +175,18 @@ def test_streams_that_do_not_read_keep_no_health_check_out(jobs: Running, monkey
         streams = [stack.enter_context(listening(jobs, "/jobs/stream")) for _ in range(6)]
         assert httpx.get(f"{jobs.url}/health/live", timeout=20).status_code == 200
         list(messages(streams[0]))  # the oldest one made room
+
+
+def test_a_ledger_that_cannot_be_read_closes_the_stream_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "ledger.sqlite").write_text("not a ledger" * 1000)
+    with served(tmp_path) as running:
+        code, reason = refused(running, "/jobs/stream")
+        assert (code, "not a database" in reason) == (sockets.FAULT, True)
+
+
+def test_every_close_code_is_in_the_documentation() -> None:
+    codes = {code for _, code in sockets._CLOSE_CODES} | {sockets.ENDED, sockets.CLOSING, sockets.REFUSED}
+    section = (ROOT / "docs/jobs.md").read_text().partition("| close code |")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.count("|") > 2]
+    assert codes <= {int(code) for row in rows for code in row.split(",") if code.strip().isdecimal()}
