@@ -18,6 +18,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from core.errors import InputError
 from core.inference.storage.folder import Folder
 from core.inference.storage.listing import read_page
 from core.inference.storage.model import KeyConflict, NameFinding, NoObject, ObjectInfo, StorageDown, StorageRefused
@@ -332,3 +333,13 @@ def test_only_files_of_uploads_are_removed(folder: Folder) -> None:
         (folder.root / name).write_bytes(b"x")
     assert [entry.key for entry in folder.list_objects()] == ["notes.txt"]
     assert sorted(path.name for path in folder.root.iterdir()) == [".xaiva-tmp-1-copy", "notes.txt"]
+
+
+@pytest.mark.parametrize("key", [".xaiva-tmp-upload-1", "normal/.xaiva-tmp-1.jpg", ".xaiva-tmp-1/a.jpg"])
+def test_a_key_that_no_listing_shows_is_refused(folder: Folder, tmp_path: Path, key: str) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"begins with \.xaiva-tmp-"):
+        folder.upload_file(key, tmp_path / "source")
+    with pytest.raises(InputError, match=r"begins with \.xaiva-tmp-"):
+        folder.get_url(key, timedelta(hours=1))
+    assert list(folder.root.iterdir()) == []

@@ -132,8 +132,7 @@ class Folder:
             return
 
     def get_url(self, key: str, expires: timedelta) -> str:
-        if why := why_unusable(key):
-            raise InputError(_what(key), why, "give it another name")
+        _check(key)
         return self._signer.url(key, expires)
 
     def is_signed(self, key: str, until: int, signature: str) -> bool:
@@ -183,8 +182,7 @@ class Folder:
     @contextlib.contextmanager
     def _open_parent(self, key: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
         """The open folder of the object, and the object's name in it. Raises InputError for an unusable key."""
-        if why := why_unusable(key):
-            raise InputError(_what(key), why, "give it another name")
+        _check(key)
         *folders, name = key.split("/")
         with contextlib.ExitStack() as opened:
             handle = opened.enter_context(self._open_root())
@@ -248,6 +246,15 @@ def _open_source(source: Path) -> Iterator[BinaryIO]:
         raise InputError(f"File {source}", os_reason(error)) from None
     with file:
         yield file
+
+
+def _check(key: str) -> None:
+    """Raise InputError for a key that cannot be used, or that a listing leaves out."""
+    why = why_unusable(key)
+    if not why and any(name.startswith(TEMPORARY_PREFIX) for name in key.split("/")):
+        why = f"a part of its name begins with {TEMPORARY_PREFIX}, as those of uploads under way"
+    if why:
+        raise InputError(_what(key), why, "give it another name")
 
 
 def _what(key: str) -> str:
