@@ -19,6 +19,7 @@ class TransferStage:
         self._stage = Stage(id=name, title=title, state=StageState.RUNNING, unit="bytes", started=time.time())
         self._lock = threading.Lock()
         self._reported = 0.0
+        self._changed = False  # since the last report
         self._bytes = 0
         self._new = 0
         self._complete = 0
@@ -50,20 +51,23 @@ class TransferStage:
         """Count bytes; negative for an object that starts again."""
         with self._lock:
             self._bytes += count
+            self._changed = True
             self._report_seldom()
 
     def complete(self) -> None:
         """Count an object that is complete."""
         with self._lock:
             self._complete += 1
+            self._changed = True
             self._stage = self._stage.model_copy(update={"detail": self._detail()})
             self._report_seldom()
 
     def poll(self, detail: str = "") -> None:
-        """Report, so that a follower sees that it lives. Raises Cancelled."""
+        """Report what is new. Nothing is reported of a storage that hangs: by that it is found. Raises Cancelled."""
         stop_if_cancelled(self._progress)
         with self._lock:
-            if detail:
+            if detail and detail != self._stage.detail:
+                self._changed = True
                 self._stage = self._stage.model_copy(update={"detail": detail})
             self._report_seldom()
 
@@ -73,10 +77,10 @@ class TransferStage:
         return ", ".join(filter(None, (said, f"{unchanged} unchanged" if unchanged else "")))
 
     def _report_seldom(self) -> None:
-        if time.monotonic() - self._reported > REPORT_SECONDS:
+        if self._changed and time.monotonic() - self._reported > REPORT_SECONDS:
             self._report()
 
     def _report(self) -> None:
-        self._reported = time.monotonic()
+        self._reported, self._changed = time.monotonic(), False
         done = max(0, min(self._bytes, self._stage.total) if self._stage.total else self._bytes)
         self._progress.stage(self._stage.model_copy(update={"done": done}))
