@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -283,54 +284,44 @@ def test_deleting_the_last_object_removes_its_empty_folders_but_never_the_root(f
     assert folder.root.is_dir()
 
 
-BLOCKED_UPLOAD = """
+KILLED_UPLOAD = """
 import os, signal, sys
 from pathlib import Path
 from core.inference.storage.folder import Folder
 from core.inference.storage.signed_urls import UrlSigner
-def hold(_handle):
-    print("all but its name is there", flush=True)
-    signal.pause()
-os.fsync = hold
+os.fsync = lambda _handle: os.kill(os.getpid(), signal.SIGKILL)
 Folder(Path(sys.argv[1]), UrlSigner(Path(sys.argv[1]))).upload_file("normal/cap/1.jpg", Path(sys.argv[2]))
 """
 
 
-@contextlib.contextmanager
-def blocked_upload(folder: Folder, source: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in the middle of an upload to `normal/cap/1.jpg`."""
-    command = [sys.executable, "-c", BLOCKED_UPLOAD, str(folder.root), str(source)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline()
-            yield process
-        finally:
-            process.kill()
-
-
-def test_a_killed_upload_leaves_nothing_once_the_folder_is_listed(folder: Folder, tmp_path: Path) -> None:
+@pytest.fixture
+def leftover(folder: Folder, tmp_path: Path) -> Path:
+    """What an upload to `normal/cap/1.jpg` left that was killed before its file got its name."""
     (tmp_path / "source").write_bytes(b"x")
-    cap = folder.root / "normal" / "cap"
-    with blocked_upload(folder, tmp_path / "source"):
-        assert list(folder.list_objects("normal/")) == []
-        assert len(list(cap.iterdir())) == 1, "the file of an upload that goes on"
-    assert len(list(cap.iterdir())) == 1
+    command = [sys.executable, "-c", KILLED_UPLOAD, str(folder.root), str(tmp_path / "source")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (path,) = (folder.root / "normal" / "cap").iterdir()
+    return path
+
+
+def test_what_a_killed_upload_left_is_removed_after_an_hour(folder: Folder, leftover: Path) -> None:
     assert list(folder.list_objects("normal/")) == []
-    assert list(cap.iterdir()) == []
+    assert leftover.exists(), "the upload may go on"
+    os.utime(leftover, (time.time() - 3700,) * 2)
+    assert list(folder.list_objects("normal/")) == []
+    assert not leftover.exists()
 
 
-def test_a_folder_with_nothing_but_a_killed_upload_is_empty(folder: Folder, tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"x")
-    with blocked_upload(folder, tmp_path / "source"), pytest.raises(KeyConflict, match="not empty"):
-        folder.delete_file("normal/cap/")
+def test_a_folder_with_nothing_but_a_killed_upload_is_empty(folder: Folder, leftover: Path) -> None:
     folder.delete_file("normal/cap/")
+    assert not leftover.exists()
     assert list(folder.root.iterdir()) == []
 
 
 def test_only_files_of_uploads_are_removed(folder: Folder) -> None:
     for name in (".xaiva-tmp-1-copy", "notes.txt"):
         (folder.root / name).write_bytes(b"x")
+        os.utime(folder.root / name, (1, 1))
     assert [entry.key for entry in folder.list_objects()] == ["notes.txt"]
     assert sorted(path.name for path in folder.root.iterdir()) == [".xaiva-tmp-1-copy", "notes.txt"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -21,7 +20,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from core.errors import InputError, XaivaError, os_reason
 from core.files import CHUNK_BYTES, TEMPORARY_PREFIX, describe_irregular_file, disk_error, replace_atomically
-from core.inference.storage.folder_listing import UPLOAD_PREFIX, list_folder, object_info, remove_leftovers
+from core.inference.storage.folder_listing import UPLOAD_PREFIX, list_folder, object_info, remove_uploads
 from core.inference.storage.model import (
     KeyConflict,
     NameFinding,
@@ -91,12 +90,10 @@ class Folder:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE, dir_fd=folder)
             try:
                 with os.fdopen(handle, "wb") as part:
-                    with contextlib.suppress(OSError):  # some file systems cannot lock
-                        fcntl.flock(handle, fcntl.LOCK_EX)
                     shutil.copyfileobj(file, part, CHUNK_BYTES)
                     part.flush()
                     os.fsync(part.fileno())
-                    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
@@ -121,7 +118,7 @@ class Folder:
         try:
             if key.endswith("/"):
                 with self._errors(_what(key)), self._open_parent(f"{key}x") as (folder, _):
-                    remove_leftovers(folder)
+                    remove_uploads(folder)
             with self._errors(_what(key)), self._open_parent(key.rstrip("/")) as (folder, name):
                 if key.endswith("/"):
                     os.rmdir(name, dir_fd=folder)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
@@ -16,7 +16,8 @@ from core.inference.storage.names import shown_key, why_unusable
 Listed = tuple[str, ObjectInfo | NameFinding | None]
 """A key as the file system has it, and what it is; None: a folder."""
 
-UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"  # of a file that is locked until it has come whole and gets its name
+UPLOAD_PREFIX = f"{TEMPORARY_PREFIX}upload-"  # of a file until it has come whole and gets its name
+LEFTOVER_SECONDS = 3600.0  # locks would tell sooner, but not every share has them
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -56,22 +57,19 @@ def list_folder(root: int, prefix: str, *, after: str = "", level: bool = False)
             os.close(handle)
 
 
-def remove_leftovers(folder: int) -> None:
-    """Remove the files of uploads that were killed. Raises OSError."""
+def remove_uploads(folder: int) -> None:
+    """Remove the files of uploads to an open folder; one that goes on starts again. Raises OSError."""
     for name in os.listdir(folder):
         if name.startswith(UPLOAD_PREFIX):
-            _remove_leftover(folder, name)
+            with contextlib.suppress(FileNotFoundError):  # it has just come whole
+                os.unlink(name, dir_fd=folder)
 
 
 def _remove_leftover(folder: int, name: str) -> None:
-    """Remove the file of an upload, unless it is locked: then the upload goes on."""
-    with contextlib.suppress(OSError):  # a file system that cannot lock, or a folder that may only be read
-        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    """Remove the file of an upload that was killed: nothing was written to it for long."""
+    with contextlib.suppress(OSError):  # such as that of a folder which may only be read
+        if time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > LEFTOVER_SECONDS:
             os.unlink(name, dir_fd=folder)
-        finally:
-            os.close(handle)
 
 
 def _open_below(root: int, folder: str) -> int:
