@@ -109,7 +109,7 @@ class InferenceService:
             self.database, self.logger, self.media, self.analyser, self._coordinator, self._flow_of
         )
         self.learning = Learner(self.cameras, self.pool, settings, self._on_learned)
-        self.jobs = JobService(settings)
+        self.jobs = JobService(settings, self._reservations.release_ended)
         self.storage = open_storage(settings)
         self.inspection = InspectionService(
             settings, self.database, self.pool, self.storage, self.jobs, self._coordinator.inspected

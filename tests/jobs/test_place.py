@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.api_schema import JobRequest
+from core.api_schema import JobFilter, JobQuery, JobRequest
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.inference.jobs import place as place_module
@@ -161,3 +162,21 @@ def test_the_final_event_of_a_job_does_not_depend_on_the_clock(tmp_path: Path, m
         events = jobs.events(0, 100, 100)
         assert [event.seq for event in events if event.final] == [events[-1].seq]
         assert jobs.events_of(job) == events
+
+
+def test_a_job_is_shown_as_ended_after_its_memory_was_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample_jobs.install(monkeypatch)
+    released: list[bool] = []
+    jobs = JobService(ServiceSettings(data=tmp_path), lambda: released.append(True))
+    job = jobs.request(JobRequest(kind="quick", subject="thing")).id
+    jobs.ledger.wait(job, 30)
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: jobs.get(job),
+        lambda: jobs.page(JobQuery()),
+        lambda: list(jobs.all(JobFilter())),
+        jobs.watch.refresh,
+    )
+    for look in looks:
+        released.clear()
+        look()
+        assert released

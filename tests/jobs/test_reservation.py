@@ -217,6 +217,24 @@ def test_a_process_that_is_killed_gives_its_memory_back(
         until(lambda: files(settings) == set())
 
 
+def test_what_a_process_held_that_is_gone_is_released_on_request(
+    settings: ServiceSettings, memory: FakeDevice, start: Callable[[int], subprocess.Popen[str]]
+) -> None:
+    pool = ModelPool(DeviceBudget(memory, 0), costs=FakeCostStore())
+    reservations = JobReservations(settings, pool)
+    reservations.start()
+    gone, alive = start(300), start(200)
+    assert granted(gone)
+    assert granted(alive)
+    reservations.stop()  # from here on it does not look by itself
+    gone.kill()
+    gone.wait()
+    assert sorted(reserved(pool)) == [200, 300]
+    reservations.release_ended()
+    assert reserved(pool) == [200]
+    pool.close()
+
+
 def test_a_new_service_charges_the_living_and_forgets_the_dead_before_it_loads_a_model(
     settings: ServiceSettings, memory: FakeDevice, start: Callable[[int], subprocess.Popen[str]]
 ) -> None:

@@ -80,6 +80,13 @@ class JobReservations:
             self._thread.join(_STOP_SECONDS)
         self._lock.release()
 
+    def release_ended(self) -> None:
+        """Release what processes held that are gone, without waiting for the next look. Thread-safe."""
+        for path in list(self._granted):
+            if not self._is_held(path):
+                self._granted.discard(path)
+                self._pool.release_reservation(path.name)
+
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             try:

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from core.api_schema import Job, JobEvent, JobFilter, JobKind, JobLog, JobPage, JobQuery, JobRequest
@@ -49,14 +49,18 @@ class JobNotRetryable(XaivaError):
 
 
 class JobService:
-    """The jobs of one service. Thread-safe. Nothing is written before the first job."""
+    """The jobs of one service. Thread-safe. Nothing is written before the first job.
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    `release_ended` is called before a job is shown that has ended: its memory is free then.
+    """
+
+    def __init__(self, settings: ServiceSettings, release_ended: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._release_ended = release_ended
         self._opening = threading.Lock()
         self._opened: tuple[Place, Ledger] | None = None
         self.kinds: dict[str, Kind] = dict(job_kinds())
-        self.watch = JobWatch(lambda: self.ledger)
+        self.watch = JobWatch(lambda: self.ledger, release_ended)
 
     @property
     def ledger(self) -> Ledger:
@@ -212,7 +216,7 @@ class JobService:
             return self._opened
 
     def _select(self, query: JobFilter, before: int, limit: int) -> list[Operation]:
-        return self.ledger.page(
+        operations = self.ledger.page(
             kind=query.kind or "",
             state=query.state.value if query.state else None,
             subject=query.subject,
@@ -221,6 +225,8 @@ class JobService:
             before=before,
             limit=limit,
         )
+        self._release_ended()
+        return operations
 
     def _detailed(self, operation: Operation) -> Job:
         return job_of(operation, self.ledger.stages(operation.id), self._history(operation.id)[-HISTORY_ENTRIES:])
@@ -239,9 +245,11 @@ class JobService:
 
     def _get(self, identifier: int) -> Operation | None:
         try:
-            return self.ledger.get(identifier)
+            operation = self.ledger.get(identifier)
         except InputError:
             return None
+        self._release_ended()
+        return operation
 
 
 def _without_findings(job: Job) -> Job:

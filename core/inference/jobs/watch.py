@@ -34,8 +34,9 @@ class JobsView:
 class JobWatch:
     """Keeps a `JobsView` while a job is live or anybody listens; it does nothing otherwise. Thread-safe."""
 
-    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, ledger: Callable[[], Ledger], release_ended: Callable[[], None]) -> None:
         self._open_ledger = ledger
+        self._release_ended = release_ended  # as in `JobService`
         self._view: JobsView | None = None
         self._trouble = ""
         self._refresh_lock = threading.Lock()
@@ -96,6 +97,7 @@ class JobWatch:
             for identifier in touched | {one for one, (_, job) in known.items() if job.state.live}:
                 if identifier not in operations and (operation := self._ledger.find(identifier)):
                     operations[identifier] = operation
+            self._release_ended()
             self._view = self._next_view(before or JobsView(), newest, operations)
             return self._view
 
