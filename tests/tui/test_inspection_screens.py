@@ -14,8 +14,10 @@ from textual.pilot import Pilot
 from core.api_schema import Job, JobLog, JobPage, JobQuery, JobState, Products
 from core.api_schema.base import LENIENT, VERSION_HEADER
 from core.errors import InputError, XaivaError
+from core.service_client import ServiceAddress
 from core.site import Site
 from tests.tui import sample, sample_inspection
+from tests.tui.sample_service import SampleService
 from tests.tui.support import shows, text, until
 from tests.tui.test_service_trouble import answering, at
 from tui.app import XaivaApp
@@ -193,6 +195,21 @@ async def test_the_newest_inspection_is_shown_until_another_is_chosen(bare_site:
         await pilot.press("i", "down", "down", "down")
         await shows(pilot, "corrected to normal by ana")
         await shows(pilot, "a drop of water")
+
+
+async def test_another_service_shows_the_log_of_its_own_job_of_the_same_number(bare_site: Site) -> None:
+    async with screen(bare_site, "jobs") as pilot:
+        app: Any = pilot.app
+        await pilot.press("down", "down")
+        await shows(pilot, "coreset: 1200 of 2048 patches")
+        other = SampleService()
+        lines = ["12:03:00 of the other service"]
+        other.jobs.log = lambda _, offset: JobLog(lines=lines[offset:], next=1, end=True)  # type: ignore[method-assign]
+        app.parts = replace(app.parts, service=other)
+        app.service_address = ServiceAddress("http://10.0.0.2:8600")
+        app.tick()
+        await shows(pilot, "of the other service")
+        assert "coreset: 1200 of 2048 patches" not in text(pilot)
 
 
 def test_a_log_is_read_on_from_its_offset_after_an_outage() -> None:

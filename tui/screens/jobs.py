@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.api_schema import Job, JobQuery, JobState
 from tui.actions import bindings
@@ -16,6 +16,9 @@ from tui.sources import LIVE_SECONDS, MANUAL_SECONDS, not_targeted_yet
 from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
 from tui.widgets.panel import Formatter, empty_content
+
+if TYPE_CHECKING:
+    from core.service_client import ServiceAddress
 
 
 class JobsScreen(ListScreen):
@@ -38,6 +41,7 @@ class JobsScreen(ListScreen):
         self._only_live = False
         self._feed: JobFeed | None = None
         self._log: FollowedJobLog | None = None
+        self._log_of: ServiceAddress | None = None  # the service that it was asked of first
         self._compared = 0  # the job that the one under the cursor is compared with, 0 for none
 
     # -- what is shown -------------------------------------------------------------------------------------------------
@@ -68,6 +72,8 @@ class JobsScreen(ListScreen):
         title = " · ".join(word for word in (self.TITLE, words, newest, "live" if self._only_live else "") if word)
         if self.choices.border_title != title:
             self.choices.border_title = title
+        if self._log is not None and self._log_of != self.console.service_address:
+            self.row_changed()  # the same number is another job in another service
         self._set_pace()
 
     def _set_pace(self) -> None:
@@ -123,6 +129,7 @@ class JobsScreen(ListScreen):
         """Follow the log of the job under the cursor; the reader of the previous one ends."""
         self._close_log()
         job, console = self.selected(), self.console
+        self._log_of = console.service_address
         if job is not None and job.id:  # a number that cannot be read is 0
             number = job.id
             self._log = FollowedJobLog(
