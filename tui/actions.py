@@ -1,7 +1,8 @@
 """Every action of the console, defined once: its keys, its texts, and whether it changes anything.
 
-Screens make their bindings from this table, the command palette lists it, the help screen explains it, and
-`--read-only` hides the actions that change anything. `id` is `<screen>.<method>`; screen `app` means every screen.
+Screens make their bindings from this table, the command palette lists it, the help screen explains it. `--read-only`
+hides the actions that change anything, and a login hides those that its role does not allow. `id` is
+`<screen>.<method>`; screen `app` means every screen.
 """
 
 from __future__ import annotations
@@ -28,6 +29,26 @@ KEY_DISPLAYS = {
     "greater_than_sign": ">",
 }
 
+ROLES = {  # the least role that the service asks for; actions that are not here need none
+    **dict.fromkeys(
+        (
+            *("cameras.learn", "cameras.start_stop", "cameras.restart", "cameras.suspend"),
+            *("events.acknowledge", "events.acknowledge_all", "events.protect"),
+            *("products.normal", "products.defect", "products.bank", "products.all_banks", "products.rollback"),
+            *("products.correct", "jobs.cancel", "jobs.retry"),
+        ),
+        "operator",
+    ),
+    **dict.fromkeys(
+        (
+            *("cameras.add", "cameras.edit", "cameras.lower", "cameras.raise", "cameras.remove"),
+            *("service.rule", "service.user", "service.edit", "service.test", "service.remove"),
+            "products.threshold",
+        ),
+        "admin",
+    ),
+}
+
 
 def key_text(key: str) -> str:
     """A key as people call it."""
@@ -45,6 +66,11 @@ class Action:
     help: str = ""
     changes: bool = False
     """Whether the action changes anything; `--read-only` hides it then."""
+
+    @property
+    def role(self) -> str:
+        """The least role that the service asks for, "" for none."""
+        return ROLES.get(self.id, "")
 
     @property
     def screen(self) -> str:

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from core.errors import XaivaError
 from core.site import Site
 from core.terminal_text import escape_invisible
-from tui.actions import ACTION_BY_ID, bindings
+from tui.actions import ACTION_BY_ID, Action, bindings
 from tui.background_work import BackgroundWork
 from tui.formatters.cells import Span
 from tui.formatters.top_lines import Status, engine_span
@@ -145,6 +145,8 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
         """Notify when the site's login changes. This console keeps its own login until the user changes it."""
         who = self.who
         before, self._who_before = self._who_before, who or self._who_before
+        if who is not None and who.role is not (before.role if before else None):
+            self.screen.refresh_bindings()  # the keys of the role
         if who is None or before is None or before.site_user == who.site_user or who.site_user == who.user:
             return
         ended = f"The site's login ({before.site_user}) has ended"
@@ -172,6 +174,17 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
         """Who is logged in to this console; None while that is not known."""
         who: LoginIdentity | None = self.store.reading("login").value
         return who
+
+    def allows(self, action: Action) -> bool:
+        """Whether this console offers the action: by `--read-only`, and by the role of its user."""
+        if action.changes and self.read_only:
+            return False
+        role = self.who.role if action.role and self.who else None
+        if role is None:
+            return True
+        from core.api_schema import Role
+
+        return role.rank >= Role(action.role).rank
 
     @property
     def preset(self) -> str:
@@ -330,9 +343,9 @@ class XaivaApp(ScreenNavigation, BackgroundWork, IncrementalRender, App[int]):
         self.load_then_open(self.service.logged_in, ask)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide actions that change something from a read-only console."""
+        """Hide actions that this console does not allow."""
         named = ACTION_BY_ID.get(f"app.{action}")
-        return not (named is not None and named.changes and self.read_only) and super().check_action(action, parameters)
+        return (named is None or self.allows(named)) and super().check_action(action, parameters)
 
     def action_logout(self) -> None:
         """End this console's login. The service's token is used again, if the site has one."""

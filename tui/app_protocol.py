@@ -14,6 +14,7 @@ from tui.store import Store
 if TYPE_CHECKING:
     from core.errors import XaivaError
     from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
+    from tui.actions import Action
     from tui.formatters.top_lines import Status
 
 T = TypeVar("T")
@@ -43,6 +44,9 @@ class ConsoleApp(Protocol):
     @property
     def who(self) -> LoginIdentity | None:
         """Who this console is logged in as, None while that is unknown."""
+
+    def allows(self, action: Action) -> bool:
+        """Whether this console offers the action: by `--read-only`, and by the role of its user."""
 
     @property
     def status(self) -> Status:

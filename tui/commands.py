@@ -16,11 +16,11 @@ EXACT_SCORE = 2000.0
 
 
 class ActionProvider(Provider):
-    """Offers all screens, then all actions; in a read-only console only those that change nothing."""
+    """Offers all screens, then all actions that this console allows."""
 
     def _offered(self) -> Iterator[tuple[Action, str]]:
         for action in ACTIONS:
-            if action.opens_screen or (action.changes and console_of(self.screen).read_only):
+            if action.opens_screen or not console_of(self.screen).allows(action):
                 continue
             screen = SCREENS.get(action.screen)
             yield action, f"{screen.title}: {action.title}" if screen else action.title

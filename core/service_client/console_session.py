@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.api_schema import Tokens
+from core.api_schema import Role, Tokens
 from core.service_client.login_session import LoginSession, StoredLogin
 
 
@@ -19,6 +19,8 @@ class LoginIdentity:
     site_user: str = ""
     shared: bool = False
     """The console uses the site's login."""
+    role: Role | None = None
+    """Of the console's user; None: nobody is logged in."""
 
     @property
     def offered(self) -> str:
@@ -90,7 +92,10 @@ class ConsoleSession(LoginSession):
         """Who the console and the site are logged in as."""
         login, site_login = self.load(), self._site.load()
         return LoginIdentity(
-            login.user if login else "", site_login.user if site_login and site_login.tokens else "", self._shared
+            login.user if login else "",
+            site_login.user if site_login and site_login.tokens else "",
+            self._shared,
+            login.tokens.role if login and login.tokens else None,
         )
 
     def share(self) -> None:

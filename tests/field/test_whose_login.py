@@ -98,21 +98,21 @@ TABLE = [  # the console's login, what happens meanwhile, who asks then, and wha
     ("token", "logs in", "", LoginIdentity("", "ben", False)),
     ("token", "logs in twice", "", LoginIdentity("", "cleo", False)),
     ("token", "logs out", "", LoginIdentity("", "", False)),
-    ("own", "nothing", "anna", LoginIdentity("anna", "", False)),
-    ("own", "logs in", "anna", LoginIdentity("anna", "ben", False)),
-    ("own", "logs in twice", "anna", LoginIdentity("anna", "cleo", False)),
-    ("own", "logs out", "anna", LoginIdentity("anna", "", False)),
-    ("site", "nothing", "anna", LoginIdentity("anna", "anna", True)),
-    ("site", "logs in", "anna", LoginIdentity("anna", "ben", False)),
-    ("site", "logs in twice", "anna", LoginIdentity("anna", "cleo", False)),
+    ("own", "nothing", "anna", LoginIdentity("anna", "", False, Role.ADMIN)),
+    ("own", "logs in", "anna", LoginIdentity("anna", "ben", False, Role.ADMIN)),
+    ("own", "logs in twice", "anna", LoginIdentity("anna", "cleo", False, Role.ADMIN)),
+    ("own", "logs out", "anna", LoginIdentity("anna", "", False, Role.ADMIN)),
+    ("site", "nothing", "anna", LoginIdentity("anna", "anna", True, Role.ADMIN)),
+    ("site", "logs in", "anna", LoginIdentity("anna", "ben", False, Role.ADMIN)),
+    ("site", "logs in twice", "anna", LoginIdentity("anna", "cleo", False, Role.ADMIN)),
     (
         "site",
         "logs out",
         "ended",
         LoginIdentity("anna", "", False),
     ),  # that login is over for everybody, and no token follows it
-    ("made for the site", "nothing", "anna", LoginIdentity("anna", "anna", True)),
-    ("made for the site", "logs in", "anna", LoginIdentity("anna", "ben", False)),
+    ("made for the site", "nothing", "anna", LoginIdentity("anna", "anna", True, Role.ADMIN)),
+    ("made for the site", "logs in", "anna", LoginIdentity("anna", "ben", False, Role.ADMIN)),
     ("made for the site", "logs out", "ended", LoginIdentity("anna", "", False)),
 ]
 
@@ -130,7 +130,9 @@ def test_a_console_stays_who_it_is(
 @pytest.mark.parametrize(("before", "kept"), [("own", None), ("made for the site", "anna"), ("site", "anna")])
 def test_a_console_that_starts_later_has_the_site_login_alone(site_at: Site, before: str, kept: str | None) -> None:
     BEFORE[before](Terminals(site_at))
-    assert ServiceLocator(site_at).session.identity() == LoginIdentity(kept or "", kept or "", bool(kept))
+    assert ServiceLocator(site_at).session.identity() == LoginIdentity(
+        kept or "", kept or "", bool(kept), Role.ADMIN if kept else None
+    )
     assert ServiceClient.for_site(site_at).logged_in() == (kept or "")
 
 
@@ -203,7 +205,7 @@ def test_a_shared_login_is_renewed_together(site_at: Site, owner: str) -> None:
     file.write_text(json.dumps({**login, "expires": 1.0}))
     first, second = (at.asks_as, lambda: at.other.me().name)[:: 1 if owner == "console" else -1]
     assert (first(), second(), first()) == ("anna", "anna", "anna")  # a refresh token used twice would end the login
-    assert at.console.session.identity() == LoginIdentity("anna", "anna", True)
+    assert at.console.session.identity() == LoginIdentity("anna", "anna", True, Role.ADMIN)
 
 
 def test_an_own_login_is_renewed_and_written_nowhere(site_at: Site, monkeypatch: pytest.MonkeyPatch) -> None:

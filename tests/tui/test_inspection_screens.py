@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from core.api_schema import Job, JobLog, JobPage, JobQuery, JobState, Products
+from core.api_schema import Job, JobLog, JobPage, JobQuery, JobState, Products, Role
 from core.api_schema.base import LENIENT, VERSION_HEADER
 from core.errors import InputError, XaivaError
-from core.service_client import ServiceAddress
+from core.service_client import LoginIdentity, ServiceAddress
 from core.site import Site
 from tests.tui import sample, sample_inspection
 from tests.tui.sample_service import SampleService
@@ -160,6 +160,22 @@ async def test_a_read_only_console_changes_no_job(bare_site: Site) -> None:
         await pilot.press("c", "r")
         assert len(pilot.app.screen_stack) == 1
         assert "Cancel" not in text(pilot)
+
+
+@pytest.mark.parametrize(
+    ("role", "products", "jobs"),
+    [(Role.VIEWER, "", ""), (Role.OPERATOR, "ndbBrc", "cr"), (Role.ADMIN, "ndbBrtc", "cr")],
+)
+async def test_a_login_hides_what_its_role_may_not_do(bare_site: Site, role: Role, products: str, jobs: str) -> None:
+    login = LoginIdentity("vera", "", False, role)
+    for name, keys, some in (("products", products, "ndbBrtc"), ("jobs", jobs, "cr")):
+        async with screen(bare_site, name, login=login) as pilot:
+            await pilot.press("down", "down")
+            await until(pilot, lambda: pilot.app.who == login)  # type: ignore[attr-defined]
+            works = [key for key in some if key in pilot.app.screen.active_bindings]
+            assert "".join(works) == keys
+            bar = text(pilot).splitlines()[-1]
+            assert ("Roll back" in bar or "Retry" in bar) is bool(keys)
 
 
 async def test_a_product_leads_to_its_newest_job_and_back(bare_site: Site) -> None:

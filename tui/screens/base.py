@@ -157,9 +157,9 @@ class ConsoleScreen(PanelScreen):
             self.console.login_found()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """Hide actions that change anything from a read-only console."""
+        """Hide actions that this console does not allow."""
         action_entry = ACTION_BY_ID.get(f"{self.NAME}.{action}")
-        return not (action_entry is not None and action_entry.changes and self.console.read_only)
+        return action_entry is None or self.console.allows(action_entry)
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
