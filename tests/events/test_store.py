@@ -126,6 +126,15 @@ def test_acknowledging_counts_only_what_was_not(parts: Parts) -> None:
     assert [event.id for event in notified] == [first.id, second.id]
 
 
+def test_a_note_of_who_acknowledges_is_added_to_that_of_the_event(parts: Parts) -> None:
+    part = at(0, note="part lot 9")
+    parts.keep(part)
+    parts.store.acknowledge([part.id], "ada", "only dust", None)
+    seen = parts.store.get(part.id)
+    assert seen is not None
+    assert seen.note == "part lot 9\nonly dust"
+
+
 def test_protecting(parts: Parts) -> None:
     event = at(0)
     parts.keep(event)

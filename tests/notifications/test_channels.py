@@ -159,3 +159,9 @@ def test_texts_are_in_the_zone_and_on_one_line_where_they_must_be() -> None:
     assert "\n" not in message.subject()
     assert message.text(ZoneInfo("Asia/Tokyo")).count("JST") == 1
     assert json.loads(message.payload())["event"]["camera"] == "gate"
+
+
+def test_a_message_about_an_inspection_names_the_part() -> None:
+    one = event("inspection", "defect").model_copy(update={"product": "plate A", "note": "part lot 9"})
+    lines = Message("key", "ops", mail("a@b"), one).text(ZoneInfo("UTC")).splitlines()
+    assert lines[1:3] == ["Product:  plate A", "Note:     part lot 9"]

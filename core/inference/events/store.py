@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pydantic import FiniteFloat, TypeAdapter
-from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, case, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.api_schema import Event, EventPage, EventQuery, Timestamp
@@ -53,11 +53,11 @@ class EventStore:
         return self._logger.get(event) if is_event_id(event) else None
 
     def acknowledge(self, ids: list[str], by: str, note: str, cameras: list[str] | None) -> int:
-        """Acknowledge events; returns how many were not acknowledged before. An empty note keeps the old one."""
+        """Acknowledge events; returns how many were not acknowledged before. A note is added to the old one."""
         valid_ids = [event for event in ids if is_event_id(event)]
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
-            values["note"] = note
+            values["note"] = case((EventRow.note == "", note), else_=EventRow.note + f"\n{note}")
         unseen = (EventRow.id.in_(valid_ids), EventRow.acknowledged.is_(None))
         return len(self._change(values, *unseen, *_visible(cameras)))
 

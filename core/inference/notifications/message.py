@@ -39,6 +39,7 @@ class Message:
         lines = [
             ("Camera", f"{event.camera_name} ({event.camera})" if event.camera_name else event.camera),
             ("Product", event.product),
+            ("Note", event.note),
             ("Zone", event.zone),
             ("Type", event.type),
             ("Priority", event.priority.value),
