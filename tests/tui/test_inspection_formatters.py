@@ -117,6 +117,50 @@ def test_what_became_of_each_product_is_a_line(width: int) -> None:
     assert ["findings", "total", "300"] in shown
 
 
+def banks_job(number: int, **products: dict[str, object]) -> Job:
+    """A job that built the memory banks of these products, with the result of the service."""
+    common = {"generation": 1, "published": True, "pictures": 15, "defects": 5, "patches": 1500, "computed": 0}
+    quality = {"fetched": 0, "auroc": 0.943, "false_alarms": 0.0, "seconds": number / 7}
+    records = {name: {**common, **quality, **facts} for name, facts in products.items()}
+    result = {"products": records, "failed": 0, "findings": [], "findings_total": 0}
+    return sample.job(number, "banks", "", JobState.DONE, 0, 42).model_copy(update={"result": result})
+
+
+def test_what_came_out_of_memory_banks_is_a_line_of_the_list() -> None:
+    assert job_format.summary(banks_job(1, bolt={"generation": 2})) == "generation 2, pictures 15, defects 5"
+    several = banks_job(1, bolt={"generation": 2}, cap={"published": False})
+    assert job_format.summary(several) == "published 1 of 2"
+
+
+def test_the_quality_of_a_memory_bank_is_shown_or_where_it_is() -> None:
+    one, two = banks_job(1, bolt={}), banks_job(2, bolt={}, cap={})
+    shown = " ".join(words(job_format.detail(one, NOW, 60)).split())
+    assert "auroc 0.943, false alarms 0" in shown
+    assert "→ all columns: xaiva job show 2" in words(job_format.detail(two, NOW, 60))
+    assert "all columns" not in words(job_format.detail(two, NOW, 160))
+
+
+def test_what_came_out_differently_stands_before_the_times_of_the_stages() -> None:
+    before = banks_job(4, bolt={}, cap={})
+    after = banks_job(6, bolt={"generation": 2, "pictures": 16, "auroc": 1.0}, lid={})
+    shown = [line.split("  ", 1) for line in words(job_format.comparison_lines(before, after, 90)).splitlines()]
+    assert [(name, text.strip()) for name, text in (line for line in shown[2:] if len(line) == 2)] == [
+        ("bolt", "generation 1 → 2, pictures 15 → 16, auroc 0.943 → 1"),
+        ("lid", "only in job 6"),
+        ("cap", "only in job 4"),
+    ]
+    old, new = (
+        sample.job(number, "index", "defect", JobState.DONE, 0, 1).model_copy(update={"result": result})
+        for number, result in (
+            (3, {"pictures": 16, "products": {"bolt": 4, "cap": 4}}),
+            (5, {"pictures": 17, "products": {"bolt": 5, "cap": 4}}),
+        )
+    )
+    lines = words(job_format.comparison_lines(old, new, 90)).splitlines()
+    assert [line.split() for line in lines[3:5]] == [["pictures", "16", "→", "17"], ["products", "bolt", "4", "→", "5"]]
+    assert "→" not in words(job_format.comparison_lines(the_job(42), new, 90))
+
+
 def test_of_many_products_the_one_under_way_comes_first() -> None:
     stages = [JobStage(id="list", title="List", state="done", started=NOON + 1, ended=NOON + 2)]
     for number in range(60):

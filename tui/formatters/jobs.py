@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.api_schema import Job, JobQuery, JobStage, JobState
 from core.operations.model import Operation, OperationFailure, OperationState
 from core.operations.outcome import (
     FINDINGS_TOTAL,
     format_value,
+    record_table,
     result_label,
     summarize_outcome,
     without_known_total,
 )
 from core.progress import Stage, StageState, stage_tree
 from tui.formatters import operations as operation_format
-from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, width_of, wrap
 from tui.formatters.numbers import duration, local_time
 
 COLUMNS = (
@@ -28,6 +30,7 @@ COLUMNS = (
     Column("by", 14, rank=3, sort=lambda job: job.by),
 )
 MAX_SUMMARY_VALUES = 3
+SECONDS = "seconds"  # in a result; the stages have the times
 INCOMPARABLE = (StageState.WAITING, StageState.RUNNING)  # states without a time to compare
 
 
@@ -60,6 +63,8 @@ def summary(job: Job) -> str:
         return "cancellation requested"
     result = dict(job.result or {})
     found = result.pop(FINDINGS_TOTAL, 0)
+    if record_table("products", products := result.get("products")):
+        result = _products_summary(products, result)
     findings = f"{format_value(found)} finding{'' if found == 1 else 's'}" if found else ""
     outcome = summarize_outcome(as_operation(job)) or findings
     values = [
@@ -68,6 +73,14 @@ def summary(job: Job) -> str:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool) and value
     ]
     return ", ".join(word for word in (outcome, *values[:MAX_SUMMARY_VALUES]) if word)
+
+
+def _products_summary(products: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The only product's own result; of several, how many were published."""
+    records = list(products.values())
+    if len(records) == 1:
+        return dict(records[0])
+    return {"published": f"{sum(bool(one.get('published')) for one in records)} of {len(records)}", **result}
 
 
 def row(job: Job) -> tuple[Cell, ...]:
@@ -152,7 +165,7 @@ def _history_lines(job: Job, width: int) -> list[Line]:
 
 
 def comparison_lines(before: Job, after: Job, width: int) -> list[Line]:
-    """Two jobs side by side: how long each stage took, in the order of the second one."""
+    """Two jobs side by side: what came out differently, and how long each stage took, in the second one's order."""
     names = (f"job {before.id}", f"job {after.id}")
     heads = [
         fit(line(Span(name, "title"), f"  {job.title}  {duration(job.seconds)}  {summary(job)}"), width)
@@ -170,7 +183,39 @@ def comparison_lines(before: Job, after: Job, width: int) -> list[Line]:
         _stage_row(depth, old.get(stage.id), new.get(stage.id))
         for depth, stage in stage_tree([*new.values(), *(old[id] for id in old if id not in new)])
     ]
-    return [*heads, line(), *(table(rows, columns, width) if rows else [line(Span("neither has stages", "dim"))])]
+    times = table(rows, columns, width) if rows else [line(Span("neither has stages", "dim"))]
+    return [*heads, *_blocks((), _changed_results(before.result or {}, after.result or {}, names, width), times)]
+
+
+def _changed_results(old: Mapping[str, Any], new: Mapping[str, Any], jobs: tuple[str, str], width: int) -> list[Line]:
+    """What came out differently, product by product; lists, such as findings, and times are left out.
+
+    Nothing for a job without a result, such as a failed one: its line says why.
+    """
+    rows: list[tuple[str, str]] = []
+    for name in dict.fromkeys((*new, *old)) if old and new else ():
+        was, now = old.get(name), new.get(name)
+        if not (record_table(name, was) or record_table(name, now)):
+            rows.append((result_label(name), _change_text(name, was, now)))
+            continue
+        of_old, of_new = (dict(value or {}) if record_table(name, value) else {} for value in (was, now))
+        for record in dict.fromkeys((*of_new, *of_old)):
+            in_both = record in of_old and record in of_new
+            change = _change_text(record, of_old[record], of_new[record]) if in_both else ""
+            rows.append((record, change if in_both else f"only in {jobs[record in of_new]}"))
+    changed = [(name, text) for name, text in rows if text]
+    label = min(max((width_of(name) for name, _ in changed), default=0), 20) + 2
+    return [text for name, change in changed for text in labelled_lines(name, change, label, width)]
+
+
+def _change_text(name: str, was: Any, now: Any) -> str:
+    """`14 → 15`; of values by name those that differ; "" for none."""
+    if was == now or name == SECONDS or isinstance(was, list) or isinstance(now, list):
+        return ""
+    if isinstance(was, dict) and isinstance(now, dict):
+        parts = ((one, _change_text(one, was.get(one), now.get(one))) for one in dict.fromkeys((*now, *was)))
+        return ", ".join(f"{result_label(one)} {text}" for one, text in parts if text)
+    return " → ".join("–" if value is None else format_value(value) for value in (was, now))
 
 
 def _stage_row(depth: int, old: Stage | None, new: Stage | None) -> tuple[Cell, ...]:

@@ -10,7 +10,20 @@ from core.operations.model import Operation, OperationState
 from core.operations.outcome import format_value, record_table, result_label, summarize_outcome
 from core.progress import Stage, StageState, stage_tree
 from tui.formatters import findings as finding_format
-from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, width_of, wrap
+from tui.formatters.cells import (
+    Cell,
+    Column,
+    Line,
+    Span,
+    enum_span,
+    fit,
+    labelled_lines,
+    layout_columns,
+    line,
+    table,
+    width_of,
+    wrap,
+)
 from tui.formatters.numbers import bar, duration, local_time, size
 
 STATE_SPANS: dict[OperationState, Span] = {
@@ -160,21 +173,30 @@ def result_lines(result: dict[str, Any], width: int, show_all_command: str) -> l
                     width,
                 )
         elif records := record_table(name, value):
-            out += [*_record_lines(records, width), line()]
+            out += [*_record_lines(records, width, show_all_command), line()]
         elif value:
             out += labelled_lines(result_label(name), _value_text(name, value), label_width, width)
     return out
 
 
-def _record_lines(records: Sequence[Sequence[str]], width: int) -> list[Line]:
-    """A table of records below its head; where it is narrow, the last of the narrow columns are left out."""
+def _record_lines(records: Sequence[Sequence[str]], width: int, show_all_command: str) -> list[Line]:
+    """A table of records below its head; where it is narrow, the last narrow columns are left out, and it says so.
+
+    A single record needs no table: all of it is shown.
+    """
     head, *rows = records
     columns = []
     for number, title in enumerate(head):
         wide = max(width_of(row[number]) for row in records)
         is_text = not number or wide > MAX_NUMBER_WIDTH
         columns.append(Column(title, minimum=14) if is_text else Column(title, wide, right=True, rank=number))
-    return [fit(row, width) for row in table(rows, columns, width)]
+    if len(layout_columns(columns, width)) == len(columns):
+        return [fit(row, width) for row in table(rows, columns, width)]
+    if len(rows) == 1:
+        values = ", ".join(f"{title} {value}" for title, value in zip(head[1:], rows[0][1:], strict=True) if value)
+        return labelled_lines(rows[0][0], values, min(max(width_of(rows[0][0]), 10), 20) + 2, width)
+    hint = wrap(f"→ all columns: {show_all_command}", width, "dim")
+    return [*(fit(row, width) for row in table(rows, columns, width)), *hint]
 
 
 def _value_text(name: str, value: Any) -> str:
