@@ -113,6 +113,22 @@ def test_a_second_run_computes_only_what_is_new(settings: ServiceSettings, image
     assert np.array_equal(second.vectors[row], first.vectors[before])
 
 
+def test_without_a_change_the_index_stays_and_so_does_the_way_back(colours: ServiceSettings, images: Path) -> None:
+    fill(images)
+    _run(colours)
+    put(images, "normal/bolt/new.jpg", part("bolt", 99))
+    _run(colours)
+    progress = Recorder()
+    result = _run(colours, progress=progress)
+    assert (result["generation"], result["pictures"], result["embedded"]) == (2, 13, 0)
+    assert progress.last()["publish"].state is StageState.CACHED
+    status = IndexReader(colours, "normal").status()
+    assert status.current is not None
+    assert status.previous is not None
+    assert (status.current.number, status.previous.number) == (2, 1)
+    assert _run(colours, force=True)["generation"] == 3
+
+
 def test_files_that_cannot_be_used_are_named_and_the_job_goes_on(colours: ServiceSettings, images: Path) -> None:
     fill(images, count=10)
     whole = (images / "normal/bolt/1.jpg").read_bytes()
@@ -328,8 +344,8 @@ def test_a_rebuild_is_compared_with_the_index_that_answers_while_the_newest_is_d
     colours: ServiceSettings, images: Path
 ) -> None:
     fill(images, ("bolt",), count=9)
-    for _ in range(2):
-        _run(colours)
+    for force in (False, True):
+        _run(colours, force=force)
     (index_generations(colours, "normal").folder / "000002" / "entries.json").write_text("[]")
     for number in range(1, 9):
         (images / f"normal/bolt/{number}.jpg").unlink()

@@ -93,9 +93,10 @@ def test_a_job_that_is_killed_at_any_instant_leaves_an_index_that_answers(
         assert index is not None
         assert len(index.entries) == len(index.vectors) >= 60
         assert reader.why == ""
+    put(images, "normal/bolt/last.jpg", part("bolt", 999, (64, 48)))  # without a change nothing would be published
     result = _run(colours)
-    assert result["pictures"] == 60 + KILLS
-    assert len(nearest(reader, RIGHT, 1000)) == 60 + KILLS
+    assert result["pictures"] == 60 + KILLS + 1
+    assert len(nearest(reader, RIGHT, 1000)) == 60 + KILLS + 1
     assert _leftovers(index_generations(colours, "normal")) == []
     assert len(index_generations(colours, "normal").names()) == 2
 

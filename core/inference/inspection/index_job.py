@@ -40,7 +40,7 @@ from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
 from core.inference.storage import open_mirror
 from core.inference.storage.fetch import FetchedFiles
-from core.progress import Progress, Stage, stage
+from core.progress import Progress, Stage, StageState, stage
 
 INDEX, PUBLISH = "index", "publish"
 SHOWN_FINDINGS = 200  # of a result; all are counted
@@ -76,6 +76,7 @@ class _IndexJob:
         self._generations = index_generations(context.settings, subject)
         self._what = f"The index of {subject} pictures"
         self._findings: list[Finding] = []
+        self._broken = False  # the newest generation, which must be replaced
 
     def run(self) -> dict[str, JsonValue]:
         files = find_encoder(self._settings)
@@ -89,7 +90,8 @@ class _IndexJob:
             with cache:
                 embedded, fetched = self._embed(encoder, cache, board, old)
                 published = self._publish(encoder.identity, embedded, old, board)
-                cache.keep_only(_used(embedded, old))
+                if old is None or published is not old.generation:
+                    cache.keep_only(_used(embedded, old))
         if cache.trouble:
             what = "The next run computes all pictures again"
             self._findings.append(Finding.warning("embeddings-not-kept", what, cache.trouble))
@@ -110,6 +112,7 @@ class _IndexJob:
         reader = IndexReader(self._settings, self._subject)
         old = reader.current()
         if reader.why:
+            self._broken = True
             self._findings.append(Finding.warning("broken-index", self._what, reader.why))
         return old
 
@@ -142,7 +145,11 @@ class _IndexJob:
     def _publish(
         self, identity: EncoderIdentity, embedded: list[EmbeddedPicture], old: LoadedIndex | None, board: StageBoard
     ) -> GenerationFolder | None:
-        """Write and publish the index; None when there is nothing to publish. Raises InputError when it may not be."""
+        """Write and publish the index; returns what answers then, None for nothing.
+
+        An index in which nothing has changed stays: another one would take the place of the one to go back to.
+        Raises InputError for one that may not be published.
+        """
         if not embedded and not self._force:
             self._refuse_empty()
             return None
@@ -151,6 +158,11 @@ class _IndexJob:
             for picture in embedded
             for place in (picture.place,)
         ]
+        if old is not None and old.encoder == identity and old.entries == entries and not (self._force or self._broken):
+            number = old.generation.manifest.number
+            self._progress.stage(Stage(id=PUBLISH, title="Nothing has changed", state=StageState.CACHED))
+            self._progress.log(f"nothing has changed: generation {number} stays", PUBLISH)
+            return old.generation
         with board.busy(INDEX), stage(self._progress, INDEX, "Check the new index"):
             vectors = _matrix(embedded, identity.dimension)
             if old is not None and not self._force:
