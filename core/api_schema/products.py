@@ -69,7 +69,7 @@ class Region(RequestModel):
 
 
 class RebuildSchedule(RequestModel):
-    """When a product's memory bank is rebuilt, in the service's time zone."""
+    """When a product's memory bank is rebuilt, and both indexes with it, in the service's time zone."""
 
     days: Annotated[tuple[Weekday, ...], Field(max_length=7)] = (0, 1, 2, 3, 4, 5, 6)
     at: TimeOfDay

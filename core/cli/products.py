@@ -76,7 +76,11 @@ def show(session: CliSession, name: str, as_json: bool) -> None:
 @click.option("--tiles", metavar="COLUMNSxROWS", help="Divide the region for small defects: 2x2.")
 @click.option("--events/--no-events", default=None, help="Whether a defect becomes an event.")
 @click.option("--flow", metavar="NAME", help="The flow of these events.")
-@click.option("--rebuild", metavar="TIMES", help="When its memory bank is rebuilt: 03:00, mo-fr 03:00; none: never.")
+@click.option(
+    "--rebuild",
+    metavar="TIMES",
+    help="When its memory bank is rebuilt, with both indexes: 03:00, mo-fr 03:00; none: never.",
+)
 @json_option
 @click.pass_obj
 def set_command(session: CliSession, /, name: str, as_json: bool, **options: Any) -> None:

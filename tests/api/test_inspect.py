@@ -10,6 +10,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from core.api_schema import (
     Inspection,
     InspectionQuery,
     ProductSettings,
+    RebuildSchedule,
     StatisticsQuery,
     Verdict,
 )
@@ -263,6 +265,23 @@ def test_rebuilding_starts_jobs(running: Running, client: ServiceClient) -> None
     assert started.headers["location"] == f"/jobs/{job['id']}"
     assert job["by"].startswith("service from 127.0.0.1")
     assert client.products.rollback_index("defect").subject == "index:defect"
+
+
+def test_a_schedule_rebuilds_the_banks_and_both_indexes_once(running: Running, client: ServiceClient) -> None:
+    day = datetime.now(timezone.utc) + timedelta(days=1)
+    slot = day.replace(hour=3, minute=0, second=0, microsecond=0)
+    nightly = ProductSettings(rebuild=RebuildSchedule(at=slot.time()))
+    for product in (PRODUCT, "unbuilt"):
+        client.products.set_settings(product, nightly)
+    for seconds in (5, 15):
+        running.service.inspection._timer.run_once(slot + timedelta(seconds=seconds))
+    started = [job for job in client.jobs.page().jobs if job.by == "the schedule"]
+    wanted = [("banks", PRODUCT), ("banks", "unbuilt"), ("index", "defect"), ("index", "normal")]
+    assert sorted((job.kind, job.subject) for job in started) == sorted(wanted)
+    for job in started:
+        client.jobs.cancel(job.id)
+    for product in (PRODUCT, "unbuilt"):
+        client.products.set_settings(product, ProductSettings())
 
 
 def test_a_dropped_picture_gets_its_result(running: Running, client: ServiceClient) -> None:

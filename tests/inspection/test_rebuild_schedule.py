@@ -35,13 +35,13 @@ class Starts:
     """What the timer starts."""
 
     def __init__(self) -> None:
-        self.keys: list[tuple[str, str]] = []
+        self.times: list[tuple[str, str]] = []
         self.error: XaivaError | None = None
 
-    def __call__(self, product: str, key: str) -> None:
+    def __call__(self, product: str, slot: str) -> None:
         if self.error:
             raise self.error
-        self.keys.append((product, key))
+        self.times.append((product, slot))
 
 
 def test_each_slot_starts_one_rebuild(database: Database) -> None:
@@ -52,9 +52,9 @@ def test_each_slot_starts_one_rebuild(database: Database) -> None:
         timer.run_once(MONDAY + timedelta(seconds=seconds))
     timer = RebuildTimer(ProductStore(database), starts, ZONE)  # after a restart
     timer.run_once(MONDAY + timedelta(seconds=30))
-    assert starts.keys == [("나사", "rebuild 나사 2026-11-30T02:00:00Z")]
+    assert starts.times == [("나사", "2026-11-30T02:00:00Z")]
     timer.run_once(MONDAY + timedelta(days=1))
-    assert len(starts.keys) == 2
+    assert len(starts.times) == 2
 
 
 def test_a_slot_is_caught_up_for_less_than_an_hour(database: Database) -> None:
@@ -82,7 +82,7 @@ def test_a_rebuild_that_is_refused_is_tried_again(database: Database, caplog: py
     assert timer.run_once(MONDAY + timedelta(minutes=5)) == ["나사"]
 
 
-def test_a_crash_before_the_slot_was_noted_repeats_the_same_key(
+def test_a_crash_before_the_slot_was_noted_repeats_the_same_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = Starts()
@@ -90,8 +90,8 @@ def test_a_crash_before_the_slot_was_noted_repeats_the_same_key(
         killed.setattr(ProductStore, "mark_rebuilt", lambda *_: None)
         RebuildTimer(ProductStore(database), starts, ZONE).run_once(MONDAY)
     RebuildTimer(ProductStore(database), starts, ZONE).run_once(MONDAY + timedelta(seconds=10))
-    assert len(starts.keys) == 2
-    assert len(set(starts.keys)) == 1
+    assert len(starts.times) == 2
+    assert len(set(starts.times)) == 1
 
 
 def test_slots_are_in_local_time() -> None:

@@ -164,8 +164,14 @@ class InspectionService:
         request = JobRequest(kind=kind, subject=subject, options={"force": True} if force else {})
         return self._jobs.request(request, by, request_key)
 
-    def _rebuild_by_schedule(self, product: str, key: str) -> None:
-        self.start_job("banks", product, SCHEDULE, request_key=key)
+    def _rebuild_by_schedule(self, product: str, slot: str) -> None:
+        """Start the rebuild of the product's memory bank, and of both indexes once for all products of that time."""
+        self.start_job("banks", product, SCHEDULE, request_key=f"rebuild {product} {slot}")
+        for index in (NORMAL, DEFECT_INDEX):
+            try:
+                self.start_job("index", index, SCHEDULE, request_key=f"rebuild index {index} {slot}")
+            except XaivaError as error:  # such as one that is live already
+                logger.info("the index of %s pictures is not rebuilt at %s: %s", index, slot, error.summary)
 
     # -- inspections --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Rebuilds memory banks by the schedules of their products."""
+"""Rebuilds memory banks by the schedules of their products, and the indexes with them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CLOCK_SECONDS = 10.0
 LATEST = timedelta(hours=1)  # after its time a rebuild that was missed is left out
 STOP_SECONDS = 1.0
 
-StartRebuild = Callable[[str, str], None]
-"""Starts the rebuild of a product's memory bank: the product, and a key that makes a repetition start nothing."""
+StartRebuilds = Callable[[str, str], None]
+"""Starts the rebuilds of a product and of the time given in UTC; a repetition for that time starts nothing."""
 
 
 class RebuildTimer:
     """A thread that starts each rebuild once per slot, also if the service was down at that time for a while."""
 
-    def __init__(self, products: ProductStore, start: StartRebuild, zone: ZoneInfo) -> None:
+    def __init__(self, products: ProductStore, start: StartRebuilds, zone: ZoneInfo) -> None:
         self._products = products
-        self._start_rebuild = start
+        self._start_rebuilds = start
         self._zone = zone
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -56,13 +56,13 @@ class RebuildTimer:
                 logger.warning("the rebuild of %s at %s is left out: its time is long past", product, slot)
                 continue
             try:
-                self._start_rebuild(product, f"rebuild {product} {slot:%Y-%m-%dT%H:%M:%SZ}")
+                self._start_rebuilds(product, f"{slot:%Y-%m-%dT%H:%M:%SZ}")
             except XaivaError as error:  # such as a rebuild that is running: it may have begun before the slot
                 if self._refused.get(product) != slot:
                     logger.warning("the rebuild of %s at %s is tried again: %s", product, slot, error.summary)
                 self._refused[product] = slot
                 continue
-            self._products.mark_rebuilt(product, slot)  # after a crash before this, the key starts nothing
+            self._products.mark_rebuilt(product, slot)  # after a crash before this, a repetition starts nothing
             started.append(product)
         return started
 
