@@ -54,9 +54,20 @@ def _container_of_camera(console: ConsoleApp, _: CameraStatus, value: Containers
 
 
 def _camera_of_event(_: ConsoleApp, event: Event, value: ServiceStatus) -> str:
+    if event.product:
+        raise NoRelative(f"no camera saw it, but an inspection of {event.product}: O shows that product")
     if not any(camera.id == event.camera for camera in value.cameras):
         raise NoRelative(f"the service has no camera {event.camera} any more, or you may not see it; its events stay")
     return event.camera
+
+
+def _product_of_event(_: ConsoleApp, event: Event, value: Products) -> str:
+    from tui.formatters.products import key_of
+
+    if not event.product:
+        raise NoRelative("a camera saw it: it is of no product")
+    keys = (key_of(product) for product in value.products if product.name == event.product)
+    return _first(keys, f"the service knows no product {event.product} any more; its events stay")
 
 
 # -- presets -----------------------------------------------------------------------------------------------------------
@@ -207,7 +218,10 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
         Relative("e", "its events", "events", "", _events_of_camera),
         Relative("t", "the service's container", "containers", "containers", _container_of_camera),
     ),
-    "events": (Relative("c", "its camera", "cameras", "cameras", _camera_of_event),),
+    "events": (
+        Relative("c", "its camera", "cameras", "cameras", _camera_of_event),
+        Relative("d", "its product", "products", "products", _product_of_event),
+    ),
     "presets": (
         Relative("b", "its newest build", "builds", "builds", _newest_build),
         Relative("a", "its artifacts", "artifacts", "", _same_preset),

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from core.operations.model import OperationState
 from core.service_client import ServiceAddress
 from core.site import Site
-from tests.tui import sample
+from tests.tui import sample, sample_inspection
 from tests.tui.bursts import burst, handled
 from tests.tui.sample_site import operation
 from tests.tui.support import shows, until
@@ -138,3 +138,18 @@ def test_builds_know_their_containers_and_operations() -> None:
     assert relative("operations", "b").find(console, running, [build]) == build.id
     with pytest.raises(NoRelative, match="not in the ledger"):
         relative("builds", "w").find(console, build, [ended])
+
+
+def test_the_event_of_an_inspection_leads_to_its_product() -> None:
+    console: XaivaApp = None  # type: ignore[assignment]  # none of these asks the console
+    seen = sample.events().events[0]
+    inspected = seen.model_copy(update={"camera": "inspection", "product": "bottle"})
+    products = sample_inspection.products()
+    assert relative("events", "d").find(console, inspected, products) == "product:bottle"
+    with pytest.raises(NoRelative, match="an inspection of bottle: O shows that product"):
+        relative("events", "c").find(console, inspected, sample.cameras())
+    with pytest.raises(NoRelative, match="it is of no product"):
+        relative("events", "d").find(console, seen, products)
+    gone = inspected.model_copy(update={"product": "jar"})
+    with pytest.raises(NoRelative, match="knows no product jar any more"):
+        relative("events", "d").find(console, gone, products)
