@@ -341,7 +341,7 @@ def test_a_standby_is_told(postgres: Postgres) -> None:
 
 
 def test_settled_writes_are_on_the_disk(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a power cut leaves cannot be seen here; that both files are fsynced can."""
+    """What a power cut leaves cannot be seen here; that the WAL is fsynced can. SQLite fsyncs the rest itself."""
     sqlite.write(put("a", 1))
     synced: list[str] = []
     real = os.fsync
@@ -352,7 +352,27 @@ def test_settled_writes_are_on_the_disk(sqlite: Database, tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", fsync)
     sqlite.make_durable()
-    assert synced == ["xaiva.db-wal", "xaiva.db", tmp_path.name]
+    assert synced == ["xaiva.db-wal", tmp_path.name]
+
+
+def test_a_process_that_comes_and_goes_takes_no_writes_with_it(sqlite: Database) -> None:
+    """A job reads the settings of products and ends: if SQLite took it for the last one, it would delete the WAL."""
+
+    def seen_by_another() -> list[str]:
+        script = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(*(key for key, in connection.execute("SELECT key FROM settings ORDER BY key")))
+connection.close()
+"""
+        command = [sys.executable, "-c", script, f"{sqlite.file}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    sqlite.write(put("a", 1))
+    sqlite.make_durable()
+    assert seen_by_another() == ["a"]
+    sqlite.write(put("b", 1))
+    assert seen_by_another() == ["a", "b"]
 
 
 def test_two_open_an_empty_database_at_once(database_url: str) -> None:

@@ -90,14 +90,15 @@ class Database:
     def make_durable(self) -> None:
         """Make all commits so far survive a power cut, which SQLite does not guarantee for the newest.
 
+        They are in the WAL, or in the file, which SQLite fsyncs at each checkpoint. The file itself is not opened here:
+        closing it would drop the locks of this process, and the next one to leave would delete the WAL in use.
         Raises DatabaseError.
         """
         if self.file is None:
             return
         try:
-            for file in (self.file.with_name(self.file.name + "-wal"), self.file):
-                with contextlib.suppress(FileNotFoundError):
-                    _fsync(file)
+            with contextlib.suppress(FileNotFoundError):
+                _fsync(self.file.with_name(self.file.name + "-wal"))
             fsync_folder(self.file.parent)  # the WAL is a new file after each start
         except OSError as error:
             raise driver_error(self.url_shown, os_reason(error)) from error
