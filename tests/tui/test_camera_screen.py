@@ -16,6 +16,7 @@ from tests.tui.support import shows, text, until
 from tests.tui.test_snapshots import sample_app
 from tui.actions import ACTIONS
 from tui.app import XaivaApp
+from tui.formatters.events import filter_text
 from tui.screens.cameras import CamerasScreen
 from tui.screens.event_filter import EventFilter
 from tui.screens.events import EventsScreen
@@ -109,9 +110,16 @@ async def test_a_threshold_takes_a_release_above_it_along(
 async def test_a_filter_is_what_was_typed(sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch) -> None:
     queries: list[EventQuery | None] = []
     async with sample_app.run_test(size=(120, 40)) as pilot:
-        dialog = EventFilter(sample_app.site, EventQuery(), ["gate-1"], ["motion"])
+        dialog = EventFilter(sample_app.site, EventQuery(), ["gate-1"], ["bottle"], ["motion"])
         await sample_app.push_screen(dialog, queries.append)
-        typed = {"camera": "gate-1", "score": "0,6", "state": "waiting", "since": "2026-01-31", "order": "highest"}
+        typed = {
+            "camera": "gate-1",
+            "product": "bottle",
+            "score": "0,6",
+            "state": "waiting",
+            "since": "2026-01-31",
+            "order": "highest",
+        }
         for name, value in typed.items():
             dialog.query_one(f"#{name}", Input).value = value
         await pilot.press("enter")
@@ -120,7 +128,9 @@ async def test_a_filter_is_what_was_typed(sample_app: XaivaApp, monkeypatch: pyt
     assert query is not None
     assert (query.camera, query.minimum_score, query.acknowledged, query.sort) == ("gate-1", 0.6, False, "score")
     assert query.since is not None
-    reopened = {one.name: one.value for one in EventFilter(sample_app.site, query, [], []).fields()}
+    assert "camera gate-1 · product bottle · " in filter_text(query)
+    reopened = {one.name: one.value for one in EventFilter(sample_app.site, query, [], [], []).fields()}
+    assert reopened["product"] == "bottle"
     assert (reopened["state"], reopened["since"], reopened["order"]) == ("waiting", "2026-01-31 00:00", "highest")
 
 

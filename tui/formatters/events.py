@@ -151,6 +151,7 @@ def filter_text(query: EventQuery) -> str:
     """A filter in words, for the list's title; "" when it keeps everything."""
     parts = [
         f"camera {query.camera}" if query.camera else "",
+        f"product {query.product}" if query.product else "",
         f"type {query.type}" if query.type else "",
         f"priority {query.priority.value}" if query.priority else "",
         f"score ≥ {query.minimum_score:.2f}" if query.minimum_score is not None else "",

@@ -16,7 +16,7 @@ from tui.widgets.button import Button
 
 WAITING_STATE, ACKNOWLEDGED_STATE = "waiting", "acknowledged"
 ORDERS = ("newest", "oldest", "highest", "lowest")
-_TEXT_FIELDS = ("camera", "type", "priority", "text")
+_TEXT_FIELDS = ("camera", "product", "type", "priority", "text")
 
 
 class EventFilter(FieldForm[EventQuery]):
@@ -24,10 +24,13 @@ class EventFilter(FieldForm[EventQuery]):
 
     VERB = "Apply"
 
-    def __init__(self, site: Site, query: EventQuery, cameras: Sequence[str], types: Sequence[str]) -> None:
+    def __init__(
+        self, site: Site, query: EventQuery, cameras: Sequence[str], products: Sequence[str], types: Sequence[str]
+    ) -> None:
         super().__init__("Filter events", site)
         self._query = query
         self._cameras = tuple(cameras)
+        self._products = tuple(products)
         self._types = tuple(types)
 
     def fields(self) -> Sequence[Field]:
@@ -38,6 +41,7 @@ class EventFilter(FieldForm[EventQuery]):
         state = {None: "", True: ACKNOWLEDGED_STATE, False: WAITING_STATE}[query.acknowledged]
         return (
             Field("camera", "Camera", query.camera or "", choices=self._cameras),
+            Field("product", "Product", query.product or "", "of an inspection", choices=self._products),
             Field("type", "Type", query.type or "", choices=self._types),
             Field("priority", "Priority", query.priority.value if query.priority else "", choices=_priority_values()),
             Field("score", "Minimum score", score, "0 to 1"),

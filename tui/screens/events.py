@@ -164,8 +164,10 @@ class EventsScreen(PictureListScreen):
         status: ServiceStatus | None = self.reading("cameras").value
         listed: EventList | None = self.reading("events").value
         cameras = [camera.id for camera in status.cameras] if status else []
-        types = sorted({event.type for event in listed.events}) if listed else []
-        self.app.push_screen(EventFilter(self.site, self._query, cameras, types), done)
+        events = listed.events if listed else []
+        products = sorted({event.product for event in events if event.product})
+        types = sorted({event.type for event in events})
+        self.app.push_screen(EventFilter(self.site, self._query, cameras, products, types), done)
 
     # -- acknowledging -------------------------------------------------------------------------------------------------
 
