@@ -20,6 +20,7 @@ from tests.tui import sample, sample_inspection
 from tests.tui.sample_service import SampleService
 from tests.tui.support import shows, text, until
 from tests.tui.test_service_trouble import answering, at
+from tui.actions import ACTIONS, ROLES
 from tui.app import XaivaApp
 from tui.inspection_sources import JobFeed
 from tui.job_log import FollowedJobLog
@@ -160,6 +161,12 @@ async def test_a_read_only_console_changes_no_job(bare_site: Site) -> None:
         await pilot.press("c", "r")
         assert len(pilot.app.screen_stack) == 1
         assert "Cancel" not in text(pilot)
+
+
+def test_every_action_that_changes_something_at_the_service_has_a_role() -> None:
+    screens = ("cameras", "events", "service", "products", "jobs")
+    changes = {action.id for action in ACTIONS if action.changes and action.screen in screens}
+    assert set(ROLES) == changes - {"events.clip", "events.export"}  # which write a file here
 
 
 @pytest.mark.parametrize(
