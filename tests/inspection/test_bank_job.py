@@ -149,8 +149,11 @@ def test_broken_pictures_are_named_and_too_many_are_refused(context: JobContext,
     assert "cut off" in named["normal/plate/cut.jpg"]
     for number in range(9):
         (images / f"normal/plate/empty{number}.jpg").touch()
-    with pytest.raises(InputError, match=r"12 of 24 files cannot be used, and 20% are allowed: .*; …"):
+    with pytest.raises(InputError, match=r"12 of 24 files cannot be used, and 20% are allowed: .*; …") as refused:
         rebuild(context)
+    assert refused.value.remedy == (
+        "repair or remove them, or publish it all the same: xaiva product rebuild plate --force"
+    )
     assert rebuild(context, force=True)["products"]["plate"]["pictures"] == 12
 
 
@@ -233,6 +236,7 @@ def test_a_normal_picture_with_a_defect_is_named(context: JobContext, images: Pa
     with pytest.raises(InputError) as refused:
         rebuild(context)
     assert "first at normal/plate/2-005b.jpg" in refused.value.remedy
+    assert refused.value.remedy.endswith("publish it: xaiva product rebuild plate --force")
 
 
 def test_region_and_tiles_of_the_product_are_applied(context: JobContext, images: Path) -> None:

@@ -220,8 +220,9 @@ def test_a_product_whose_files_all_broke_is_not_lost(colours: ServiceSettings, i
     _run(colours)
     for file in (images / "normal/lid").iterdir():
         file.write_bytes(b"broken")
-    with pytest.raises(InputError, match="it would lose lid: there are files, but none that can be used"):
+    with pytest.raises(InputError, match="it would lose lid: there are files, but none that can be used") as refused:
         _run(colours)
+    assert refused.value.remedy.endswith("publish it all the same: xaiva product rebuild --index normal --force")
     assert len(_open(colours).entries) == 14
     assert _run(colours, force=True)["pictures"] == 12
     fill(images, ("lid",), count=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from core.api_schema import Region
@@ -36,7 +37,8 @@ def check_not_worse(
         return
     what = f"The memory bank of {new.facts.product}"
     first = f", first at {', '.join(outliers)}" if outliers else ""
-    remedy = f"look for defects in the newest normal pictures{first}; if all are good, publish it with the option force"
+    forced = f"xaiva product rebuild {shlex.quote(new.facts.product)} --force"
+    remedy = f"look for defects in the newest normal pictures{first}; if all are good, publish it: {forced}"
     if len(defects) >= MIN_DEFECTS:
         scores = score_defects(old.bank, defects, network, options.reporter("compare"), options.stopped)
         before = auroc(old.facts.held_out, [score for _, score in scores])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -125,7 +126,8 @@ class _BankJob:
                 parts.log(finding.summary)
             if not self._force:
                 bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
-                check_share(f"The memory bank of {product}", bad, pictures.usable, self._settings.jobs_findings)
+                what = f"The memory bank of {product}"
+                check_share(what, bad, pictures.usable, self._settings.jobs_findings, shlex.quote(product))
             reader = bank_reader(self._settings, product)
             old = self._answering(reader, product)
             inputs = _inputs(pictures, settings, self._network.identity.sha256)

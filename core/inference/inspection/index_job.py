@@ -34,7 +34,7 @@ from core.inference.inspection.picture_flow import (
     PictureFlow,
 )
 from core.inference.inspection.stage_board import StageBoard
-from core.inference.inspection.unusable_pictures import OVERRIDE, check_share
+from core.inference.inspection.unusable_pictures import check_share, override
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
@@ -75,6 +75,8 @@ class _IndexJob:
         self._layout = Layout.of(context.settings)
         self._generations = index_generations(context.settings, subject)
         self._what = f"The index of {subject} pictures"
+        self._rebuild = f"--index {subject}"
+        self._override = override(self._rebuild)
         self._findings: list[Finding] = []
         self._broken = False  # the newest generation, which must be replaced
 
@@ -131,7 +133,7 @@ class _IndexJob:
         for finding in bad:
             self._progress.log(finding.summary, DECODE)
         if not self._force:
-            check_share(self._what, bad, len(embedded), self._settings.jobs_findings)
+            check_share(self._what, bad, len(embedded), self._settings.jobs_findings, self._rebuild)
         return embedded, flow.fetched
 
     def _fetch(self, progress: Progress) -> FetchedFiles:
@@ -181,7 +183,7 @@ class _IndexJob:
         why = f"there is no usable picture below {self._layout.prefix(self._subject)} in the storage"
         if self._generations.names():
             raise InputError(
-                self._what, f"{why}, and an empty index would replace it", f"put pictures there, {OVERRIDE}"
+                self._what, f"{why}, and an empty index would replace it", f"put pictures there, {self._override}"
             )
         self._findings.append(Finding.warning("no-pictures", f"{self._what} was not built", why))
 
@@ -196,10 +198,10 @@ class _IndexJob:
         if lost:
             named = ", ".join(lost[:NAMED_PRODUCTS]) + (", …" if len(lost) > NAMED_PRODUCTS else "")
             why = f"it would lose {named}: there are files, but none that can be used"
-            raise InputError(self._what, why, f"repair or remove them, {OVERRIDE}")
+            raise InputError(self._what, why, f"repair or remove them, {self._override}")
         if len(entries) < LEAST_SHARE * len(old.entries):
             why = f"it would have {len(entries)} pictures; the index that answers now has {len(old.entries)}"
-            raise InputError(self._what, why, f"check the bucket and the folder, {OVERRIDE}")
+            raise InputError(self._what, why, f"check the bucket and the folder, {self._override}")
 
     def _check_quality(self, entries: list[IndexEntry], vectors: Vectors, old: LoadedIndex) -> None:
         """Raise InputError when the new index is worse than the old one."""
@@ -209,7 +211,7 @@ class _IndexJob:
                 f"{compared.new.share:.1%} of {compared.new.asked} pictures have a picture of their own product and "
                 f"label as their nearest neighbour; in the index that answers now it is {compared.old.share:.1%}"
             )
-            raise InputError(self._what, why, f"look for pictures in a wrong folder, {OVERRIDE}")
+            raise InputError(self._what, why, f"look for pictures in a wrong folder, {self._override}")
 
 
 def _matrix(embedded: Sequence[EmbeddedPicture], dimension: int) -> Vectors:
