@@ -43,7 +43,7 @@ ROLES = {  # the least role that the service asks for; actions that are not here
         (
             *("cameras.add", "cameras.edit", "cameras.lower", "cameras.raise", "cameras.remove"),
             *("service.rule", "service.user", "service.edit", "service.test", "service.remove"),
-            "products.threshold",
+            *("products.threshold", "overview.step('camera')"),
         ),
         "admin",
     ),

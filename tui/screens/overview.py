@@ -172,8 +172,8 @@ class OverviewScreen(ConsoleScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the steps work while the steps are shown; the palette calls them."""
         if action == "step":
-            changes = ACTION_BY_ID[f"overview.step('{parameters[0]}')"].changes
-            return (self._steps_shown or self.console.started_by_name) and not (changes and self.console.read_only)
+            step = ACTION_BY_ID[f"overview.step('{parameters[0]}')"]
+            return (self._steps_shown or self.console.started_by_name) and self.console.allows(step)
         return super().check_action(action, parameters)
 
     @on(ChoiceList.Highlighted, "#steps")
