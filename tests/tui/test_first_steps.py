@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from core.api_schema import Role
 from core.errors import XaivaError
 from core.first_steps.facts import Answer, ImageFacts, LockFacts, PresetFacts
 from core.first_steps.state import hide_steps, read_state
 from core.operations.model import Operation, OperationState
-from core.service_client import NoService, NotLoggedIn
+from core.service_client import LoginIdentity, NoService, NotLoggedIn
 from core.site import Site
 from core.site_operations import site_ledger
 from tests.tui import sample
@@ -39,6 +40,7 @@ class World:
         self.containers: Any = Containers([], {})
         self.cameras: Any = NoService("Inference service", "nothing answers there")
         self.operations: list[Operation] = []
+        self.login = LoginIdentity()
         self.steps: Any = PresetFacts(
             NAME, "you chose it", lock=Answer(LockFacts()), image=Answer(ImageFacts()), operations=Answer([])
         )
@@ -53,7 +55,7 @@ class World:
 
         class Sources(sample.SampleSources):
             def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
-                names = ("containers", "cameras", "operations", "steps")
+                names = ("containers", "cameras", "operations", "steps", "login")
                 return {
                     **dict.fromkeys(super().fetchers(), (not_targeted_yet, 3600.0)),
                     "presets": super().fetchers()["presets"],
@@ -217,6 +219,18 @@ async def test_a_read_only_console_starts_nothing_and_writes_nothing(world: Worl
         await until(pilot, lambda: not steps(pilot).display)
         assert not isinstance(app.screen, (StartDialog, Pick))
     assert not (preset_site.state / "first-steps.json").exists()
+
+
+async def test_a_viewer_is_offered_no_step_that_the_service_refuses(world: World, preset_site: Site) -> None:
+    world.login = LoginIdentity("vera", "", False, Role.VIEWER)
+    app = XaivaApp(preset_site, parts=world.parts())
+    async with app.run_test(size=(160, 45)) as pilot:
+        await shows(pilot, "First steps")
+        await until(pilot, lambda: app.who == world.login)
+        (camera,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Camera  " in line)
+        (lock,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Lock  " in line)
+        assert (camera.rstrip(" │").endswith(" a"), lock.rstrip(" │").endswith(" l")) == (False, True)
+        assert "a" not in app.screen.active_bindings
 
 
 async def test_hidden_once_they_stay_hidden_in_the_next_console(bare_site: Site) -> None:

@@ -94,7 +94,7 @@ class FirstSteps:
     def _key_of(self, step: str) -> str:
         """The key that does a step; empty where this console may not do it."""
         action = action_of(step)
-        return "" if action.changes and self._console.read_only else action.keys
+        return action.keys if self._console.allows(action) else ""
 
     def show_hint(self) -> None:
         """Say in the frame what Enter does for the row under the cursor."""

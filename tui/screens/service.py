@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from core.api_schema import Rule, TestResult, User
 from core.service_client.text_formats import format_channel
-from tui.actions import bindings
+from tui.actions import ACTION_BY_ID, bindings
 from tui.formatters import service as service_format
 from tui.formatters.cells import Span
 from tui.screens.base import ConsoleScreen, error_lines, stale_lines
@@ -165,7 +165,7 @@ class ServiceScreen(ConsoleScreen):
             self.notify("nothing selected to edit")
         elif chosen.unreadable:
             self.notify(f"the service's answer cannot be read: {chosen.unreadable}")
-        elif not self.console.read_only:
+        elif self.console.allows(ACTION_BY_ID["service.edit"]):
             form = RuleForm(self.site, chosen) if isinstance(chosen, Rule) else UserForm(self.site, chosen)
             self.app.push_screen(form, self._refresh)
 
