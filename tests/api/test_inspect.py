@@ -35,7 +35,16 @@ from core.inference.settings import ServiceSettings
 from core.service_client import ServiceClient
 from tests.api.serving import TOKEN, Running, served
 from tests.support import until
-from tests.support.inspected import NORMALS, build_bank, build_indexes, encoded, fill_storage, good, scratched
+from tests.support.inspected import (
+    NORMALS,
+    build_bank,
+    build_indexes,
+    encoded,
+    fill_storage,
+    good,
+    note_listings,
+    scratched,
+)
 from tests.support.object_storage import ENVIRONMENT, KEY_VARIABLE, SECRET_VARIABLE
 from tests.support.parts import plates
 from tests.support.ports import HeldPort
@@ -53,6 +62,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     fill_storage(data / "images", "unbuilt")
     build_bank(settings, PRODUCT)
     build_indexes(settings)
+    note_listings(settings, PRODUCT)
     (data / "inbox").mkdir()
     with served(data, onnx_provider="cpu", inspect_folder=data / "inbox") as one:
         until(lambda: one.client().products.all().counted, bool)
@@ -161,7 +171,7 @@ def test_products_show_what_is_known_of_them(client: ServiceClient) -> None:
     assert unbuilt.bank is None
     assert unbuilt.trouble == ["it has no memory bank: rebuild it"]
     assert [index.name for index in answer.indexes] == ["normal", "defect"]
-    assert all(index.current and index.current.entries for index in answer.indexes)
+    assert all(index.current and index.current.entries and index.trouble == [] for index in answer.indexes)
     assert answer.storage_trouble == ""
     histogram = client.products.histogram(PRODUCT)
     assert (len(histogram.normal), sum(histogram.normal), sum(histogram.defect)) == (20, NORMALS, 6)

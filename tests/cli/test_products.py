@@ -18,7 +18,7 @@ from tests.api.serving import TOKEN, Running, served
 from tests.cli.conftest import Run, Xaiva
 from tests.support import until
 from tests.support.breakable_line import breakable_line
-from tests.support.inspected import build_bank, build_indexes, fill_storage, good, scratched
+from tests.support.inspected import build_bank, build_indexes, fill_storage, good, note_listings, scratched
 
 PRODUCT = "plate A"
 
@@ -29,6 +29,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     fill_storage(data / "images", PRODUCT)
     build_bank(ServiceSettings(data=data), PRODUCT)
     build_indexes(ServiceSettings(data=data))
+    note_listings(ServiceSettings(data=data), PRODUCT)
+    (data / f"images/defect/{PRODUCT}/hole/new.jpg").write_bytes(scratched())
     with served(data, onnx_provider="cpu") as one:
         until(lambda: one.client().products.all().counted, bool)
         yield one
@@ -136,7 +138,7 @@ def test_settings_change_one_by_one(cli: Xaiva) -> None:
     assert changed.code == 0
     assert "xaiva product rebuild" in changed.err
     shown = cli("show", PRODUCT).out
-    for text in ("0.700", "0.1,0,0.9,1", "2x1", "mo-fr 03:00", "12 pictures", "hole 3, scratch", "generation 1"):
+    for text in ("0.700", "0.1,0,0.9,1", "2x1", "mo-fr 03:00", "12 pictures", "hole 4, scratch", "generation 1"):
         assert text in shown
     settings = ok(cli("set", PRODUCT, "--measured-threshold", "--rebuild", "none", "--events", "--json"))["settings"]
     assert (settings["threshold"], settings["rebuild"], settings["events"]) == (None, None, True)
@@ -157,7 +159,9 @@ def test_settings_change_one_by_one(cli: Xaiva) -> None:
 def test_products_and_indexes_are_listed(cli: Xaiva) -> None:
     listed = cli("list").out
     assert PRODUCT in listed
-    assert "index normal: generation 1" in listed
+    normal, defect = (line for line in listed.splitlines() if line.startswith("index "))
+    assert normal.startswith("index normal: generation 1")
+    assert defect.endswith("; defect pictures have changed since the index was built: rebuild it")
     assert ok(cli("list", "--json"))["products"][0]["name"] == PRODUCT
     assert len(ok(cli("show", PRODUCT, "--json"))["histogram"]["normal"]) == 20
 

@@ -19,7 +19,7 @@ from core.inference.settings import ServiceSettings
 from core.progress import Stage
 from tests.inspection.dropped import Inspections
 from tests.inspection.inspected import Inspected, inspected
-from tests.support.inspected import build_bank, build_indexes, fill_storage
+from tests.support.inspected import build_bank, build_indexes, fill_storage, note_listings
 
 
 class Recorder:
@@ -97,5 +97,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(prepared: Path, tmp_path: Path) -> Iterator[Inspected]:
     """A service over a copy of the prepared folder."""
     shutil.copytree(prepared, tmp_path / "data")
+    note_listings(ServiceSettings(data=tmp_path / "data"), "plate")  # copies are other files
     with inspected(tmp_path / "data") as one:
         yield one

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from core.inference.database.engine import Database
 from core.inference.inspection import bank_job, feature_cache
 from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.feature_cache import FeatureCache
+from core.inference.inspection.layout import Layout
+from core.inference.inspection.listed_pictures import listing_trouble
+from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
@@ -25,6 +28,7 @@ from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import AveragedFeatures
 from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
 from core.inference.storage.model import StorageDown
 from core.progress import Stage, StageState
 from tests.inspection.conftest import Recorder
@@ -113,27 +117,32 @@ def test_copies_and_other_names_of_pictures_change_nothing(context: JobContext, 
     assert bank(context).facts == first.facts
 
 
-def test_a_bank_says_when_the_storage_was_listed_for_it(context: JobContext, images: Path) -> None:
+def _listing_trouble(context: JobContext) -> list[str]:
+    now = PictureCounts(open_storage(context.settings), Layout()).count().product("plate")
+    assert now is not None
+    return list(
+        listing_trouble("normal", "its memory bank", BankShelf(context.settings).status("plate").listed, now.normal)
+    )
+
+
+def test_a_bank_knows_which_pictures_the_storage_listed_for_it(context: JobContext, images: Path) -> None:
+    changed = ["normal pictures have changed since its memory bank was built: rebuild it"]
     picture = put(images, "plate")[0]
+    put(images, "plate", 2, 7, "scratch")
+    (images / "normal/plate/broken.jpg").write_bytes(b"no picture")
     rebuild(context)
-    shelf = BankShelf(context.settings)
-    first = shelf.status("plate")
-    assert first.current is not None
-    assert first.checked is not None
-    assert first.checked < first.current.made  # what arrived between the two is not in it
-    picture.write_bytes(picture.read_bytes())  # the same picture is copied again
-    assert _modified(picture) > first.checked
+    assert _listing_trouble(context) == []
+    shutil.rmtree(images / "defect/plate")
+    assert _listing_trouble(context) == []  # they only measure a bank
+    os.utime(picture, ns=(1, 1))  # the same picture is copied again, by a machine whose clock is slow
+    assert _listing_trouble(context) == changed
+    assert rebuild(context)["products"]["plate"]["published"] is True  # without defects
+    assert _listing_trouble(context) == []
+    os.utime(picture, ns=(2, 2))
     assert rebuild(context)["products"]["plate"]["published"] is False
-    second = shelf.status("plate")
-    assert second.checked is not None
-    assert second.checked > _modified(picture)
-    rebuild(context, force=True)
+    assert _listing_trouble(context) == []
     bank_generations(context.settings, "plate").roll_back()
-    assert shelf.status("plate").checked == first.current.made  # nothing newer is known of this one
-
-
-def _modified(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    assert _listing_trouble(context) == changed
 
 
 def test_broken_pictures_are_named_and_too_many_are_refused(context: JobContext, images: Path) -> None:
@@ -360,7 +369,7 @@ def test_cancelled_rebuild_leaves_the_old_bank_and_nothing_else(context: JobCont
     with pytest.raises(Cancelled):
         rebuild(context, progress=progress)
     folder = bank_generations(context.settings, "plate").folder
-    assert sorted(path.name for path in folder.iterdir()) == ["000001", "checked", "current", "lock"]
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "current", "listed", "lock"]
     assert not any(stage.state is StageState.RUNNING for stage in progress.last().values())
     if where.endswith(("defects", "compare")):
         last = progress.last()[where]

@@ -16,9 +16,12 @@ from core.inference.inspection import index_job, rollback_job
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import LoadedIndex, index_generations, read_index
 from core.inference.inspection.indexes import IndexReader
+from core.inference.inspection.layout import Layout
+from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, check_request
 from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
 from core.progress import StageState
 from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.pictures import fill, part, put, scratched
@@ -396,3 +399,51 @@ def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
     for subject in ("index:other", "bank:", "bolt", ""):
         with pytest.raises(InputError):
             rollback_job.run(JobContext(colours), subject, {}, Recorder())
+
+
+def _listing_trouble(settings: ServiceSettings, subject: str = "normal") -> list[str]:
+    counted = PictureCounts(open_storage(settings), Layout()).count()
+    return IndexReader(settings, subject).status(listed=counted.listed(subject)).trouble
+
+
+def test_an_index_knows_which_pictures_the_storage_listed_for_it(colours: ServiceSettings, images: Path) -> None:
+    changed = ["normal pictures have changed since the index was built: rebuild it"]
+    fill(images)
+    put(images, "normal/bolt/broken.jpg", b"no picture")
+    put(images, "normal/Thumbs.db", b"made by a desktop")
+    put(images, "normal/of no product.jpg", b"no picture")
+    for subject in ("normal", "defect"):
+        _run(colours, subject)
+        assert _listing_trouble(colours, subject) == []
+    picture = images / "normal/bolt/0.jpg"
+    content = picture.read_bytes()
+    picture.unlink()
+    assert _listing_trouble(colours) == changed
+    assert _listing_trouble(colours, "defect") == []
+    assert _run(colours)["generation"] == 2
+    assert _listing_trouble(colours) == []
+    picture.write_bytes(content)
+    assert _listing_trouble(colours) == changed
+    rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
+    assert _listing_trouble(colours) == changed  # another file than the first one
+
+
+def test_a_rebuild_that_publishes_nothing_knows_the_new_listing(colours: ServiceSettings, images: Path) -> None:
+    fill(images)
+    _run(colours)
+    put(images, "normal/bolt/broken.jpg", b"no picture")
+    assert _listing_trouble(colours) == ["normal pictures have changed since the index was built: rebuild it"]
+    assert _run(colours)["generation"] == 1
+    assert _listing_trouble(colours) == []
+
+
+def test_a_rebuild_that_is_refused_leaves_the_sign(colours: ServiceSettings, images: Path) -> None:
+    fill(images)
+    _run(colours)
+    shutil.rmtree(images / "normal/bolt")
+    shutil.rmtree(images / "normal/나사")
+    with pytest.raises(InputError):
+        _run(colours)
+    assert _listing_trouble(colours) == [
+        "the normal pictures that the index was built from are no longer in the storage"
+    ]

@@ -11,11 +11,14 @@ from PIL import Image
 from core.api_schema import Region
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import IndexEntry, index_facts, index_generations, write_index
-from core.inference.models.bank_files import publish_bank
+from core.inference.inspection.listed_pictures import ListedPictures, note_listed
+from core.inference.models.bank_files import bank_generations, publish_bank
 from core.inference.models.features import AveragedFeatures
 from core.inference.models.fit_product_bank import ProductPictures, fit_product_bank
 from core.inference.models.product_bank import picture_features
 from core.inference.settings import ServiceSettings
+from core.inference.storage import open_storage
+from core.inference.storage.model import ObjectInfo
 from tests.support.parts import Rgb, plates
 
 SIZE = (384, 224)
@@ -86,3 +89,17 @@ def build_indexes(settings: ServiceSettings) -> None:
             write_index(folder, entries, np.stack(vectors))
             generations.publish(folder, index_facts(encoder.identity, len(entries), 1.0))
     encoder.close()
+
+
+def note_listings(settings: ServiceSettings, product: str) -> None:
+    """Note that the bank and both indexes have the pictures that the storage lists now, as a rebuild does."""
+    for generations, prefix in (
+        (bank_generations(settings, product), f"normal/{product}/"),
+        (index_generations(settings, "normal"), "normal/"),
+        (index_generations(settings, "defect"), "defect/"),
+    ):
+        listed = ListedPictures()
+        for found in open_storage(settings).list_objects(prefix):
+            assert isinstance(found, ObjectInfo)
+            listed.add(found)
+        note_listed(generations, generations.open().manifest.number, listed)

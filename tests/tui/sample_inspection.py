@@ -54,6 +54,9 @@ def generation(number: int, seconds: float, pictures: int, entries: int, model: 
     )
 
 
+CHANGED = "have changed since {} was built: rebuild it"
+
+
 def products() -> Products:
     """Two indexes and four products: a good one, a stale one, a broken one, one without a bank."""
     clip, lite = "clip-vit-b32 3f9a61c0", "efficientnet-lite0 77b01d2e"
@@ -67,7 +70,7 @@ def products() -> Products:
     cap = Product(
         name="cap", normal=88, defect=12, defect_types={"dent": 12}, threshold=0.5,
         bank=generation(3, -6 * 86400, 71, 1024, lite), last_job=41, inspected=96, defective=4,
-        last_inspection=when(-5400), trouble=["17 pictures are newer than its memory bank"],
+        last_inspection=when(-5400), trouble=[f"normal pictures {CHANGED.format('its memory bank')}"],
     )  # fmt: skip
     why = "features.npy is not what was written"
     screw = Product(
@@ -82,6 +85,7 @@ def products() -> Products:
             IndexStatus(
                 name="normal", current=generation(12, -3600, 431, 431, clip),
                 previous=generation(11, -86400, 410, 410, clip), last_job=40,
+                trouble=[f"normal pictures {CHANGED.format('the index')}"],
             ),
             IndexStatus(
                 name="defect", current=generation(9, -2 * 86400, 70, 70, clip), last_job=42,

@@ -215,7 +215,10 @@ def test_a_failure_that_cannot_be_read_is_an_alert_that_names_the_log() -> None:
 def test_broken_banks_are_errors_and_stale_ones_warnings() -> None:
     shown = alerts([], sample.products())
     assert "✗ product screw M4: memory bank 2 cannot be used" in shown
-    assert "! product cap: 17 pictures are newer than its memory bank (,d)" in shown
+    assert "! product cap: normal pictures have changed since its memory bank was built: rebuild it (,d)" in shown
+    assert (
+        "! index of normal pictures: normal pictures have changed since the index was built: rebuild it (,d)" in shown
+    )
     assert "! index of defect pictures: its last rebuild failed" in shown
     assert "bottle" not in shown
 

@@ -17,12 +17,12 @@ from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.findings import Finding, Level
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, NoGeneration
-from core.inference.inspection.bank_checked import mark_checked
 from core.inference.inspection.bank_gate import check_not_worse
 from core.inference.inspection.bank_outliers import most_unlike
 from core.inference.inspection.bank_pictures import BAD_PICTURE, CollectedPictures, PictureCollector, StoredDefects
 from core.inference.inspection.feature_cache import MAX_HELD, FeatureCache
 from core.inference.inspection.layout import NORMAL, Layout
+from core.inference.inspection.listed_pictures import note_listed
 from core.inference.inspection.product_folders import list_products
 from core.inference.inspection.products import read_product_settings
 from core.inference.inspection.unusable_pictures import check_share
@@ -118,7 +118,6 @@ class _BankJob:
         begun = time.monotonic()
         with _product_stage(self._progress, product) as parts:
             cache = FeatureCache(self._settings, product, self._network, settings.region, settings.tiles)
-            listed = time.time()
             collector = PictureCollector(self._network, cache, settings.region, settings.tiles, parts)
             pictures = collector.collect(self._mirror, self.layout, product)
             self._findings += pictures.findings
@@ -144,7 +143,7 @@ class _BankJob:
                 published = True
                 parts.log(f"generation {number} answers: {bank.facts.pictures} pictures", PUBLISH)
             cache.keep_only(pictures.normal | pictures.defects.keys())
-            mark_checked(bank_generations(self._settings, product), number, listed)
+            note_listed(bank_generations(self._settings, product), number, pictures.listed)
         if cache.trouble:
             what = f"The next rebuild of {product} computes all pictures again"
             self._findings.append(Finding.warning("features-not-kept", what, cache.trouble))

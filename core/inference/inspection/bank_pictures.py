@@ -16,6 +16,7 @@ from core.files import sha256_bytes
 from core.findings import Finding
 from core.inference.inspection.feature_cache import FeatureCache
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored
+from core.inference.inspection.listed_pictures import ListedPictures
 from core.inference.inspection.pictures import MAX_BYTES, decode
 from core.inference.inspection.product_folders import product_folders
 from core.inference.models.detector import Picture
@@ -41,6 +42,8 @@ class CollectedPictures:
     """With the type of each."""
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each; the first one in their order, where several objects have the same content."""
+    listed: ListedPictures = field(default_factory=ListedPictures)
+    """All normal ones, also those that cannot be used."""
     computed: int = 0
     fetched: int = 0
     usable: int = 0
@@ -131,6 +134,8 @@ class PictureCollector:
                 )
             else:
                 found.fetched += file.fetched
+                if file.key.startswith(layout.prefix(NORMAL)):
+                    found.listed.add(file)
                 yield file
 
     def _compute(self, files: Iterator[FetchedFile], layout: Layout, found: CollectedPictures) -> None:

@@ -12,7 +12,7 @@ from core.api_schema import Generation, Region, ScoreHistogram
 from core.errors import InputError, XaivaError
 from core.inference.generation_reader import GenerationReader, ReadGeneration
 from core.inference.generations import BrokenGeneration, Generations, Manifest, NoGeneration
-from core.inference.inspection.bank_checked import last_checked
+from core.inference.inspection.listed_pictures import ListedPictures, read_listed
 from core.inference.models.bank_files import bank_generations, bank_reader, products_with_banks, read_facts
 from core.inference.models.onnx_backbone import BackboneFiles, find_backbone
 from core.inference.models.product_bank import LIMIT, BankFacts, ProductBank
@@ -31,8 +31,8 @@ class BankStatus:
     """A product's memory bank, and the one before; `threshold` is the one that the bank measured."""
 
     current: Generation | None = None
-    checked: datetime | None = None
-    """When the storage was listed for the current one."""
+    listed: ListedPictures | None = None
+    """The normal pictures that the storage listed for the current one; None when that is not known."""
     previous: Generation | None = None
     threshold: float = LIMIT
     cut: tuple[Region, tuple[int, int]] | None = None
@@ -101,9 +101,9 @@ class BankShelf:
             return BankStatus(trouble=error.why if generations.token() else "")
         manifest, facts = known
         current = _generation(manifest, facts).model_copy(update={"current": True})
-        checked = _moment(last_checked(generations, manifest))
+        listed = read_listed(generations, manifest.number)
         cut = facts.region, facts.tiles
-        return BankStatus(current, checked, _previous(generations), facts.threshold, cut, trouble)
+        return BankStatus(current, listed, _previous(generations), facts.threshold, cut, trouble)
 
     def histogram(self, product: str) -> ScoreHistogram:
         """The scores that the bank in use measured. Raises NoBank."""

@@ -18,7 +18,8 @@ from core.inference.database.errors import DatabaseError
 from core.inference.inspection.banks import BankShelf, BankStatus
 from core.inference.inspection.index_pair import IndexPair
 from core.inference.inspection.inspections import InspectionStore, ProductCounts
-from core.inference.inspection.layout import Layout
+from core.inference.inspection.layout import NORMAL, Layout
+from core.inference.inspection.listed_pictures import listing_trouble
 from core.inference.inspection.picture_counts import Counted, PictureCount, PictureCounts
 from core.inference.inspection.products import ProductStore, unknown_product
 from core.inference.jobs.service import JobService
@@ -69,7 +70,7 @@ class Catalogue:
         counted = self._counts.newest
         return Products(
             products=[self._product(name, counted) for name in self._names()],
-            indexes=self._index_statuses(),
+            indexes=self._index_statuses(counted),
             storage=self._storage,
             storage_trouble=counted.trouble,
             counted=counted.at,
@@ -89,15 +90,13 @@ class Catalogue:
     def _product(self, name: str, counted: Counted) -> Product:
         inspected, jobs = self._current_numbers()
         settings, bank = self._products.settings(name), self._banks.status(name)
-        pictures = None
-        if counted.at is not None and not counted.trouble:
-            pictures = counted.products.get(name, PictureCount())
+        pictures = counted.product(name)
         of_product = inspected.get(name, ProductCounts())
         return Product(
             name=name,
-            normal=pictures.normal if pictures else None,
-            defect=pictures.defects.total() if pictures else None,
-            defect_types=dict(sorted(pictures.defects.items())) if pictures else {},
+            normal=pictures.normal.count if pictures else None,
+            defect=pictures.defect.count if pictures else None,
+            defect_types=dict(sorted(pictures.defect_types.items())) if pictures else {},
             settings=settings,
             threshold=bank.threshold if settings.threshold is None else settings.threshold,
             bank=bank.current,
@@ -109,11 +108,11 @@ class Catalogue:
             trouble=list(_trouble(bank, settings, pictures)),
         )
 
-    def _index_statuses(self) -> list[IndexStatus]:
+    def _index_statuses(self, counted: Counted) -> list[IndexStatus]:
         _, jobs = self._current_numbers()
         return [
             index.model_copy(update={"last_job": jobs.get(("index", index.name), 0)})
-            for index in self._indexes.statuses()
+            for index in self._indexes.statuses(counted)
         ]
 
     def _current_numbers(self) -> tuple[dict[str, ProductCounts], dict[tuple[str, str], int]]:
@@ -143,11 +142,10 @@ def _trouble(bank: BankStatus, settings: ProductSettings, pictures: PictureCount
     if bank.trouble:
         yield bank.trouble
     if bank.current is None and not bank.trouble:
-        enough = pictures is None or pictures.normal
+        enough = pictures is None or pictures.normal.count
         remedy = "rebuild it" if enough else "put normal pictures into the storage, then rebuild it"
         yield f"it has no memory bank: {remedy}"
     if bank.cut is not None and bank.cut != (settings.region, settings.tiles):
         yield "its memory bank still has the old region and tiles: rebuild it"
-    newest = pictures.newest_normal if pictures else None
-    if bank.checked is not None and newest is not None and newest > bank.checked:
-        yield "normal pictures are newer than its memory bank: rebuild it"
+    if bank.current is not None:
+        yield from listing_trouble(NORMAL, "its memory bank", bank.listed, pictures.normal if pictures else None)

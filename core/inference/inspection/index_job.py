@@ -24,6 +24,7 @@ from core.inference.inspection.index_files import (
 )
 from core.inference.inspection.indexes import IndexReader
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout
+from core.inference.inspection.listed_pictures import note_listed
 from core.inference.inspection.nearest_check import LEAST_SHARE, agreement, compare
 from core.inference.inspection.picture_flow import (
     BAD_PICTURE,
@@ -90,8 +91,10 @@ class _IndexJob:
                 encoder.load()
             cache = EmbeddingCache(self._settings.inspection_folder / "embeddings", self._subject, encoder.identity)
             with cache:
-                embedded, fetched = self._embed(encoder, cache, board, old)
+                embedded, flow = self._embed(encoder, cache, board, old)
                 published = self._publish(encoder.identity, embedded, old, board)
+                if published is not None:
+                    note_listed(self._generations, published.manifest.number, flow.listed)
                 if old is None or published is not old.generation:
                     cache.keep_only(_used(embedded, old))
         if cache.trouble:
@@ -102,7 +105,7 @@ class _IndexJob:
             "pictures": len(embedded),
             "products": dict(Counter(picture.place.product for picture in embedded)),
             "embedded": sum(picture.new for picture in embedded),
-            "fetched": fetched,
+            "fetched": flow.fetched,
             "encoder": files.name,
             "findings": [finding.model_dump(mode="json") for finding in self._findings[:SHOWN_FINDINGS]],
             "findings_total": len(self._findings),
@@ -120,8 +123,8 @@ class _IndexJob:
 
     def _embed(
         self, encoder: ImageEncoder, cache: EmbeddingCache, board: StageBoard, old: LoadedIndex | None
-    ) -> tuple[list[EmbeddedPicture], int]:
-        """Every picture with its vector, and how many files were fetched for that."""
+    ) -> tuple[list[EmbeddedPicture], PictureFlow]:
+        """Every picture with its vector, and the pass that found them."""
         self._progress.stage(Stage(id=FETCH, title=self._fetch_title))  # the first of the three, which begin together
         board.start(DECODE, "Decode")
         board.start(EMBED, "Embed", encoder.provider)
@@ -134,7 +137,7 @@ class _IndexJob:
             self._progress.log(finding.summary, DECODE)
         if not self._force:
             check_share(self._what, bad, len(embedded), self._settings.jobs_findings, self._rebuild)
-        return embedded, flow.fetched
+        return embedded, flow
 
     def _fetch(self, progress: Progress) -> FetchedFiles:
         prefix = self._layout.prefix(self._subject)

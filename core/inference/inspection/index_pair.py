@@ -8,6 +8,7 @@ from core.inference.inspection.encoder import EncoderFiles, find_encoder
 from core.inference.inspection.index_files import LoadedIndex
 from core.inference.inspection.indexes import IndexReader
 from core.inference.inspection.layout import DEFECT, NORMAL
+from core.inference.inspection.picture_counts import Counted
 from core.inference.settings import ServiceSettings
 
 
@@ -29,9 +30,9 @@ class IndexPair:
                 problems.append(f"no nearest {reader.name} pictures: {reader.why or 'their index was not built yet'}")
         return indexes, problems
 
-    def statuses(self) -> list[IndexStatus]:
+    def statuses(self, counted: Counted) -> list[IndexStatus]:
         """The generations of both, and what is wrong."""
-        return [reader.status(self._encoder()) for reader in self._readers]
+        return [reader.status(self._encoder(), counted.listed(reader.name)) for reader in self._readers]
 
     def _encoder(self) -> EncoderFiles | None:
         try:

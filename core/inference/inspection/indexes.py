@@ -10,6 +10,7 @@ from core.inference.generation_reader import GenerationReader
 from core.inference.generations import BrokenGeneration, NoGeneration
 from core.inference.inspection.encoder import EncoderFiles
 from core.inference.inspection.index_files import IndexFacts, LoadedIndex, index_generations, read_index
+from core.inference.inspection.listed_pictures import ListedPictures, listing_trouble, read_listed
 from core.inference.settings import ServiceSettings
 
 
@@ -33,13 +34,19 @@ class IndexReader:
         """Why the newest generation does not answer, and which one does; empty when it does, or none was built."""
         return self._reader.trouble
 
-    def status(self, encoder: EncoderFiles | None = None) -> IndexStatus:
-        """Its generations and what is wrong. `encoder`: the one that a rebuild would use."""
+    def status(self, encoder: EncoderFiles | None = None, listed: ListedPictures | None = None) -> IndexStatus:
+        """Its generations and what is wrong.
+
+        `encoder`: the one that a rebuild would use; `listed`: its pictures in the storage, None when it was not read.
+        """
         answering = self.current()
         trouble = [self.why] if self.why else []
         if answering and encoder and answering.encoder.sha256 != encoder.sha256:
             made_with = f"it was made with the encoder {answering.encoder.name}"
             trouble.append(f"{made_with}, which has changed or is no longer the one of the settings; rebuild it")
+        if answering:
+            has = read_listed(self._generations, answering.generation.manifest.number)
+            trouble += listing_trouble(self.name, "the index", has, listed)
         return IndexStatus(
             name=self.name,
             current=self._describe(self._generations.token(), answering),

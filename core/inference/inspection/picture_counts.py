@@ -9,8 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from typing_extensions import Self
+
 from core.errors import XaivaError
 from core.inference.inspection.layout import DEFECT, NORMAL, Layout, is_ignored
+from core.inference.inspection.listed_pictures import ListedPictures
 from core.inference.storage.model import NameFinding, ObjectStorage
 
 logger = logging.getLogger(__name__)
@@ -24,11 +27,14 @@ STOP_SECONDS = 1.0
 class PictureCount:
     """The pictures of one product."""
 
-    normal: int = 0
-    defects: Counter[str] = field(default_factory=Counter)
-    """By type of defect."""
-    newest_normal: datetime | None = None
-    """When the newest normal picture was changed."""
+    normal: ListedPictures
+    defect: ListedPictures
+    defect_types: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def empty(cls, begun: float) -> Self:
+        """No pictures yet, of a listing that began then."""
+        return cls(ListedPictures(begun), ListedPictures(begun))
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,27 @@ class Counted:
     """The result of a count. After a failure `products` are those of the last success, for their names."""
 
     products: dict[str, PictureCount] = field(default_factory=dict)
-    at: datetime | None = None
+    begun: float = 0.0
+    """Unix time; 0 until the first count."""
     trouble: str = ""
+
+    @property
+    def at(self) -> datetime | None:
+        """When the count began: pictures that came later may be missing."""
+        return datetime.fromtimestamp(self.begun, timezone.utc) if self.begun else None
+
+    def product(self, name: str) -> PictureCount | None:
+        """The pictures of a product; None when they are not known."""
+        return self.products.get(name, PictureCount.empty(self.begun)) if self._is_known else None
+
+    def listed(self, subject: str) -> ListedPictures | None:
+        """The NORMAL or DEFECT pictures of all products; None when they are not known."""
+        counts = [count.normal if subject == NORMAL else count.defect for count in self.products.values()]
+        return ListedPictures(self.begun).joined(counts) if self._is_known else None
+
+    @property
+    def _is_known(self) -> bool:
+        return bool(self.begun) and not self.trouble
 
 
 class PictureCounts:
@@ -67,29 +92,29 @@ class PictureCounts:
 
     def count(self) -> Counted:
         """Count now."""
-        products: dict[str, PictureCount] = {}
+        counted = Counted(begun=time.time())
         try:
             for subject in (NORMAL, DEFECT):
-                self._add(products, subject)
-            self.newest = Counted(products, datetime.now(timezone.utc))
+                self._add(counted, subject)
         except XaivaError as error:
-            self.newest = Counted(self.newest.products, self.newest.at, error.summary)
+            counted = Counted(self.newest.products, self.newest.begun, error.summary)
+        if not self._stopping:
+            self.newest = counted
         return self.newest
 
-    def _add(self, products: dict[str, PictureCount], subject: str) -> None:
+    def _add(self, counted: Counted, subject: str) -> None:
         for found in self._storage.list_objects(self._layout.prefix(subject)):
             if self._stopping:
                 return
             picture = None if isinstance(found, NameFinding) else self._layout.parse_key(found.key)
             if picture is None or isinstance(found, NameFinding) or is_ignored(found.key):
                 continue
-            count = products.setdefault(picture.product, PictureCount())
-            if subject == DEFECT:
-                count.defects[picture.label] += 1
-                continue
-            count.normal += 1
-            if found.modified and (count.newest_normal is None or found.modified > count.newest_normal):
-                count.newest_normal = found.modified
+            count = counted.products.setdefault(picture.product, PictureCount.empty(counted.begun))
+            if subject == NORMAL:
+                count.normal.add(found)
+            else:
+                count.defect.add(found)
+                count.defect_types[picture.label] += 1
 
     def _run(self) -> None:
         while not self._stopping:

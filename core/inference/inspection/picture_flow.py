@@ -17,6 +17,7 @@ from core.findings import Finding
 from core.inference.inspection.embeddings import EmbeddingCache, Vector
 from core.inference.inspection.encoder import ImageEncoder
 from core.inference.inspection.layout import PictureKey, is_ignored
+from core.inference.inspection.listed_pictures import ListedPictures
 from core.inference.inspection.pictures import MAX_BYTES, BadPicture, decode
 from core.inference.inspection.stage_board import StageBoard
 from core.inference.models.detector import Picture
@@ -123,6 +124,7 @@ class PictureFlow:
         self._error: BaseException | None = None
         self._embedded: list[EmbeddedPicture] = []
         self.findings: list[Finding] = []
+        self.listed = ListedPictures()
         self.fetched = 0
 
     def run(self, progress: Progress, fetch: Callable[[Progress], FetchedFiles]) -> list[EmbeddedPicture]:
@@ -175,6 +177,7 @@ class PictureFlow:
             elif place is None:
                 self._report(file.key, "it lies in no folder of a product")
             else:
+                self.listed.add(file)
                 self.fetched += file.fetched
                 totals[place.product] += 1
                 self._files.put((place, file))

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from core.disk_space import check_space
@@ -28,6 +29,7 @@ class FetchedFile:
     path: Path
     size: int
     etag: str
+    modified: datetime | None
     fetched: bool
     storage: ObjectStorage
 
@@ -105,7 +107,7 @@ class Mirror:
             path = self._storage.local_path(info.key)
             assert path is not None
             count.poll()
-            yield FetchedFile(info.key, path, info.size, info.etag, fetched=False, storage=self._storage)
+            yield FetchedFile(info.key, path, info.size, info.etag, info.modified, fetched=False, storage=self._storage)
 
     def _mirrored(
         self, prefix: str, objects: list[ObjectInfo], count: TransferStage, held: contextlib.ExitStack
@@ -155,7 +157,7 @@ class Mirror:
 
     def _file(self, info: ObjectInfo, *, fetched: bool) -> FetchedFile:
         path = self._folder / self._name(info)
-        return FetchedFile(info.key, path, info.size, info.etag, fetched, self._storage)
+        return FetchedFile(info.key, path, info.size, info.etag, info.modified, fetched, self._storage)
 
 
 def _listed(storage: ObjectStorage, prefix: str, count: TransferStage) -> list[ObjectInfo | NameFinding]:

@@ -56,15 +56,18 @@ def shown_key(key: str) -> str:
     return text if len(text) <= 200 else f"{text[:150]}…{text[-40:]}"
 
 
+def content_version(etag: str, modified: datetime | None) -> str:
+    """The ETag, or, where the server gives none, the whole seconds of `modified`: an answer has no finer ones."""
+    return etag or (f"modified {int(modified.timestamp())}" if modified is not None else "")
+
+
 def local_name(storage: str, key: str, etag: str, size: int, modified: datetime | None = None) -> str:
     """The path of a fetched object below the folder of the mirror: `3/image_01-3f….jpg`.
 
-    Another content of the same key has another name, so that a file never changes while somebody reads it. The whole
-    seconds of `modified` count where the server gives no ETag; the time of an answer has no finer ones.
+    Another content of the same key has another name, so that a file never changes while somebody reads it.
     """
-    if not etag and modified is not None:
-        etag = f"modified {int(modified.timestamp())}"
-    digest = hashlib.sha256("\0".join((storage, key, etag, str(size))).encode()).hexdigest()[:_HASH_LENGTH]
+    identity = "\0".join((storage, key, content_version(etag, modified), str(size)))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:_HASH_LENGTH]
     last = key.rpartition("/")[2]
     ending = last[last.rindex(".") :] if "." in last[1:] else ""
     ending = ending.lower() if _ENDING.fullmatch(ending) else ""
