@@ -90,6 +90,16 @@ def test_each_place_is_averaged_with_its_neighbours(describe: Describe) -> None:
     assert (plain.weights == 1).all()
 
 
+def test_a_layer_without_a_middle_counts_in_full(describe: Describe, settings: ServiceSettings) -> None:
+    grids = {"fine": ("AveragePool", 8), "two rows": ("AveragePool", 56), "one place": ("AveragePool", 112)}
+    described = describe(list(grids))
+    write_pools(settings.models / "pools.onnx", ("n", 3, SIZE[1], SIZE[0]), grids)
+    weights = _load(described).weights.reshape(14, 24, 3, 3)
+    assert weights[0, 7, 0] == pytest.approx((2 / 3) ** 0.7)
+    assert weights[:, 12, 1] == pytest.approx(1, rel=0.02)  # of two rows, each is averaged over both
+    assert weights[..., 2, :] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("colour", ["bgr", "gray"])
 def test_pictures_come_in_the_colours_of_the_description(settings: ServiceSettings, colour: str) -> None:
     settings.models.mkdir()

@@ -60,12 +60,13 @@ def averaging(size: int, neighbours: int) -> Features:
 
 
 def edge_weights(size: int, neighbours: int) -> Features:
-    """How much each place of a line counts after `averaging`: less at an edge, where fewer than `neighbours` exist.
+    """How much each place of a line counts after `averaging`: less at an edge, whose mean is one of fewer places.
 
     A mean of fewer varies more, and without this the worst place of nearly every picture lies at its edge. PatchCore
     pads with zeros instead, which hides defects at edges. The exponent was measured: see docs/memory-banks.md.
     """
-    weights: Features = ((_near(size, neighbours).sum(axis=1) / neighbours) ** EDGE_EXPONENT).astype(np.float32)
+    averaged = _near(size, neighbours).sum(axis=1)
+    weights: Features = ((averaged / averaged.max()) ** EDGE_EXPONENT).astype(np.float32)
     return weights
 
 

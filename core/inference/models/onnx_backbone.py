@@ -40,7 +40,7 @@ from core.inference.settings import MIB, ServiceSettings
 
 HELP_PAGE = "see docs/memory-banks.md"
 MAX_GRID = 4096  # patches of a picture: their distances to a bank of 6000 take 98 MB
-_PREPARATION = 2  # counts changes of this module that change features or their weights
+_PREPARATION = 3  # counts changes of this module and of features.py that change features or their weights
 _LARGEST = float(np.finfo(np.float16).max)  # features are stored with 16 bits
 
 
