@@ -146,7 +146,7 @@ def _aurocs(tests: list[TestPicture], judged: list[Judgement], kind: str) -> tup
     return pictures, auroc(maps[~masks], maps[masks])
 
 
-def _ours(bank: ProductBank, picture: Picture, network: PatchFeatures) -> Judgement:
+def _ours(bank: ProductBank, picture: Picture, network: AveragedFeatures) -> Judgement:
     found = bank.score(picture, network)
     return Judgement(found.score, _resize(found.map.astype(np.float64)))
 

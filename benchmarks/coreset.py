@@ -44,7 +44,7 @@ RADIUS_TOLERANCE = 0.001
 class Outcome:
     """`radius`: of all picks, the least distance as a share of the covering radius before the pick, 1 for the loop.
 
-    `silence` is the longest time between two reports.
+    `silence` is the longest time without a report.
     """
 
     seconds: float
@@ -121,7 +121,8 @@ def _measure(way: str, size: int, channels: int, picks: int, threads: int) -> Ou
         return Outcome(seconds * picks / timed, cpu * picks / timed)
     reports = [begin]
     chosen = select_coreset(points, picks, threads=threads, progress=lambda *_: reports.append(time.perf_counter()))
-    seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+    reports.append(time.perf_counter())
+    seconds, cpu = reports[-1] - begin, time.process_time() - begin_cpu
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     stop = _stop_seconds(lambda stopped: select_coreset(points, picks, threads=threads, stopped=stopped), seconds)

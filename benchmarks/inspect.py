@@ -22,7 +22,7 @@ import numpy as np
 from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.pictures import decode
-from core.inference.models.features import PatchFeatures
+from core.inference.models.features import AveragedFeatures
 from core.inference.models.product_bank import least_size
 from core.inference.settings import ServiceSettings
 from tests.api.serving import TOKEN, Running, served
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 def _baseline(settings: ServiceSettings, pictures: list[bytes]) -> float:
     """The median seconds of decoding, scoring and embedding a picture."""
-    network, encoder = PatchFeatures(), ImageEncoder(find_encoder(settings))
+    network, encoder = AveragedFeatures(), ImageEncoder(find_encoder(settings))
     network.load()
     encoder.load()
     bank = BankShelf(settings).load(PRODUCT).content

@@ -1,7 +1,8 @@
 """A product's memory bank: the features of its pictures, and the score and the map of a picture.
 
-It is the cameras' memory bank (`MemoryBank`) with two differences: only the worst place of a picture counts, not the
-picture as a whole, and the picture may be cut to a region and into tiles, each of which the network sees by itself.
+It is the cameras' memory bank (`MemoryBank`) with three differences: patches are averaged with their neighbours, and
+count less at an edge; only the worst place of a picture counts, not the picture as a whole; and the picture may be cut
+to a region and into tiles, each of which the network sees by itself.
 """
 
 from __future__ import annotations
