@@ -2,6 +2,7 @@
 
     <folder>/000012/…      one generation: its files, and `manifest.json`
     <folder>/current       the pointer: the name of the generation that answers
+    <folder>/left.json     which generation the last rollback left, and for which request
     <folder>/lock          held by the process that publishes
 
 The pointer is a file, not a link, because some file systems have no links. A reader reads it once and opens everything
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 POINTER = "current"
 MANIFEST = "manifest.json"
+LEFT = "left.json"
 LOCK = "lock"
 FORMAT = 1  # of the manifest
 ABANDONED_SECONDS = 24 * 3600.0  # after which a writer is gone, where the file system cannot tell
@@ -61,6 +63,15 @@ class Manifest(BaseModel):
     """File name → size in bytes and SHA-256."""
     facts: dict[str, JsonValue]
     """What its kind says about it: counts, the model, thresholds."""
+
+
+class Left(BaseModel):
+    """What a rollback was about to leave. It is written before the pointer moves."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    request: str
+    generation: str
 
 
 class Pointer(NamedTuple):
@@ -205,21 +216,40 @@ class Generations:
             raise self._not_written(error) from error
         return GenerationFolder(target, manifest)
 
-    def roll_back(self) -> GenerationFolder:
-        """Make the generation before the current one the current one. Raises NoGeneration, BrokenGeneration."""
+    def roll_back(self, request: str = "") -> GenerationFolder:
+        """Make the generation before the current one the current one. Raises NoGeneration, BrokenGeneration.
+
+        A `request` leaves one generation only: when its first attempt was killed after the pointer had moved, the next
+        one returns the current generation and changes nothing.
+        """
         if not self.token():  # before the lock, which would make a folder for any name
             raise self._no_way_back()
         try:
             with self._locked():
+                current = self.token()
+                if self.left_by(request) not in ("", current):
+                    return self.open(current)
                 name = self.previous()
                 if not name:
                     raise self._no_way_back()
                 generation = self.open(name)
                 generation.check()
+                with replace_atomically(self.folder / LEFT) as file:
+                    file.write(Left(request=request, generation=current).model_dump_json().encode())
                 self._point(name)
         except OSError as error:
             raise self._not_written(error) from error
         return generation
+
+    def left_by(self, request: str) -> str:
+        """The generation that a rollback for this request has left or was about to leave; "" for none."""
+        if not request:
+            return ""
+        try:
+            left = Left.model_validate_json((self.folder / LEFT).read_bytes())
+        except (OSError, ValidationError):
+            return ""
+        return left.generation if left.request == request else ""
 
     def _older(self, current: str) -> list[str]:
         return [name for name in self.names() if current.isdecimal() and int(name) < int(current)]

@@ -101,7 +101,12 @@ class Attempt:
             stdout=output_end,
             stderr=output_end,
             pass_fds=(report_end, control_end),
-            env={**os.environ, "TMPDIR": self._lease.temporary, processes.OPERATION_TITLE_VARIABLE: title},
+            env={
+                **os.environ,
+                "TMPDIR": self._lease.temporary,
+                processes.OPERATION_REQUEST_VARIABLE: self._lease.request,
+                processes.OPERATION_TITLE_VARIABLE: title,
+            },
             start_new_session=True,
         )
         for end in (report_end, control_end, output_end):

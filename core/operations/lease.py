@@ -43,6 +43,8 @@ class Lease:
         self.key: str = row["key"]
         self.target: str = row["target"]
         self.options: dict[str, JsonValue] = json.loads(row["options"])
+        self.request = f"{self.id} of {row['created']}"
+        """Names the operation, also where another ledger has used its number."""
         self.attempt: int = row["attempt"]
         self.failures: int = row["failures"]
         """Attempts that failed since somebody requested the operation."""

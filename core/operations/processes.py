@@ -15,6 +15,7 @@ from pathlib import Path
 from core.process_identity import boot_id, is_alive, pid_namespace, start_time, stat_fields
 
 __all__ = [
+    "OPERATION_REQUEST_VARIABLE",
     "OPERATION_TITLE_VARIABLE",
     "OPERATION_TOKEN_VARIABLE",
     "become_subreaper",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 OPERATION_TOKEN_VARIABLE = "XAIVA_OPERATION"  # identifies the operation and attempt that a process works for
+OPERATION_REQUEST_VARIABLE = "XAIVA_OPERATION_REQUEST"  # in a worker: the same in each attempt of one operation only
 OPERATION_TITLE_VARIABLE = "XAIVA_OPERATION_TITLE"  # names the operation to people, in a worker: `12 (index normal)`
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")

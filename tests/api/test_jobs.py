@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import httpx
 import pytest
 
 from core.api_schema import JobPage, JobQuery
+from core.inference.inspection.index_files import index_generations
 from tests.api.serving import TOKEN, Running, served
+from tests.inference.generation_writer import publish
 from tests.support import sample_jobs, until
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -175,6 +178,19 @@ def test_a_failure_of_the_input_is_final_and_one_that_may_pass_is_tried_again(ap
     }
     assert (shaken["state"], shaken["attempt"], shaken["result"]) == ("done", 2, {"tries": 2})
     assert sum("Storage: it does not answer" in entry["what"] for entry in shaken["history"]) == 1
+
+
+def test_a_rollback_that_is_killed_after_it_took_effect_goes_back_once_and_is_done(
+    jobs: Running, api: httpx.Client
+) -> None:
+    generations = index_generations(jobs.service.settings, "normal")
+    folders = [publish(generations, text).path for text in ("a", "b")]
+    publish(generations, "c")
+    shutil.copytree(folders[1], folders[0])  # that a killed publication left: there is one more to go back to
+    job = ended(api, start(api, "killed_rollback", "index:normal")["id"])
+    assert (job["state"], job["attempt"], job["failure"]) == ("done", 2, None)
+    assert job["result"] == {"generation": 2, "left": 3, "findings": []}
+    assert generations.token() == "000002"
 
 
 def test_a_job_is_cancelled_and_tried_again(jobs: Running, api: httpx.Client) -> None:

@@ -16,7 +16,7 @@ MEDIUM_LAUNCHER = ROOT / "core/carry/stick/xaiva.sh"
 TEMPLATE = ROOT / "env.template"
 OTHER_TABLES = ("name", "tool.importlinter")  # of the form of a preset's indexes, of pyproject.toml
 INTERNAL = {  # xaiva sets them for its own child processes, click reads the last
-    "XAIVA_OPERATION", "XAIVA_OPERATION_TITLE", "XAIVA_GIT_TOKEN", "XAIVA_COMPLETE",
+    "XAIVA_OPERATION", "XAIVA_OPERATION_REQUEST", "XAIVA_OPERATION_TITLE", "XAIVA_GIT_TOKEN", "XAIVA_COMPLETE",
 }  # fmt: skip
 EXAMPLES = {"XAIVA_TOKEN", "ACME_INDEX_USER", "ACME_INDEX_TOKEN"}  # names that a preset chooses
 

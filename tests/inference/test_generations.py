@@ -67,6 +67,26 @@ def test_rolling_back_publishes_the_one_before_and_the_next_one_keeps_it(generat
     assert text_of(generations.roll_back()) == "a"
 
 
+def test_one_request_leaves_one_generation_also_when_it_comes_again(generations: Generations) -> None:
+    for text in ("a", "b"):
+        publish(generations, text)
+    assert text_of(generations.roll_back("first")) == text_of(generations.roll_back("first")) == "a"
+    assert (generations.left_by("first"), generations.left_by("second")) == ("000002", "")
+    with pytest.raises(NoGeneration):
+        generations.roll_back("second")
+    publish(generations, "c")
+    assert text_of(generations.roll_back("first")) == "c"
+    assert text_of(generations.roll_back("second")) == "a"
+
+
+def test_a_request_that_was_killed_before_the_pointer_moved_goes_back(generations: Generations) -> None:
+    for text in ("a", "b"):
+        publish(generations, text)
+    generations.roll_back("first")
+    (generations.folder / POINTER).write_text("000002\n")
+    assert text_of(generations.roll_back("first")) == "a"
+
+
 def test_rolling_back_to_a_damaged_one_changes_nothing(generations: Generations) -> None:
     for text in ("a", "b"):
         publish(generations, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from pydantic import JsonValue
 
 from core.errors import InputError, TransientError
 from core.findings import Finding
+from core.inference.inspection import rollback_job
 from core.inference.jobs import place
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, Kind, Option
@@ -87,6 +90,16 @@ def for_each(_context: JobContext, _subject: str, _options: Options, progress: P
     return {"products": products, "findings": [], "findings_total": 0}
 
 
+def killed_rollback(context: JobContext, subject: str, options: Options, progress: Progress) -> Result:
+    """A rollback whose process is killed once, after the pointer has moved and before the outcome is reported."""
+    result = rollback_job.run(context, subject, options, progress)
+    killed = context.settings.data / "killed-rollback"
+    if not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+
 def refuse_bad(_context: JobContext, subject: str, _options: Options) -> None:
     """The check of `checked`."""
     if subject == "bad":
@@ -105,6 +118,7 @@ SAMPLES: dict[str, Kind] = {
     "named": Kind(f"{_HERE}:quick", "Says hello", "anything", options={"name": Option("whose", str)}, computes=False),
     "picky": Kind(f"{_HERE}:picky", "Finds faults", "anything", computes=False),
     "for_each": Kind(f"{_HERE}:for_each", "Works on two products", "anything", computes=False),
+    "killed_rollback": Kind(f"{_HERE}:killed_rollback", "Is killed once", "as rollback", computes=False),
     "checked": Kind(f"{_HERE}:quick", "Is checked", "a word", pattern="[a-z]*", check=f"{_HERE}:refuse_bad"),
 }
 TABLE = place.KindTable({**KINDS, **SAMPLES}, f"{_HERE}:open_place")

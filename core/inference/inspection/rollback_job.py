@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from core.inference.inspection.layout import DEFECT, NORMAL
 from core.inference.jobs.context import JobContext
 from core.inference.models.bank_files import bank_generations
 from core.inference.settings import ServiceSettings
+from core.operations.processes import OPERATION_REQUEST_VARIABLE
 from core.progress import Progress, stage
 
 INDEX_PREFIX, BANK_PREFIX = "index:", "bank:"
@@ -23,14 +25,15 @@ def run(
 ) -> dict[str, JsonValue]:
     """Go back one generation of `index:normal`, `index:defect` or `bank:PRODUCT`.
 
-    Raises InputError for any other subject, NoGeneration, and BrokenGeneration when the earlier one is damaged; the
-    current one keeps answering then.
+    An attempt after one that was killed does not go back once more. Raises InputError for any other subject,
+    NoGeneration, and BrokenGeneration when the earlier one is damaged; the current one keeps answering then.
     """
     generations = find_generations(context.settings, subject)
-    left = generations.token()
+    request = os.environ.get(OPERATION_REQUEST_VARIABLE, "")
+    left = generations.left_by(request) or generations.token()
     with stage(progress, "publish", "Publish the earlier generation"):
         try:
-            generation = generations.roll_back()
+            generation = generations.roll_back(request)
         except NoGeneration as error:
             raise NoGeneration(subject, error.why) from None  # its folder may have another name
     return {"generation": generation.manifest.number, "left": int(left), "findings": []}
