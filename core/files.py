@@ -142,18 +142,20 @@ def move_into_place(temporary: Path, target: Path) -> None:
     fsync_folder(target.parent)
 
 
-def disk_error(error: OSError) -> XaivaError | None:
-    """The error for a full or read-only disk or a lack of permission; None for OSErrors of another kind."""
+def disk_error(error: OSError, path: Path | None = None) -> XaivaError | None:
+    """The error for a full or read-only disk or a lack of permission; None for OSErrors of another kind.
+
+    `path` is what was written: a write to an open file that fails does not name it.
+    """
     why = (error.strerror or "").lower()
+    name = error.filename or path
     if error.errno in _DISK_FULL_ERRORS:
-        what = f"No space left for {error.filename}" if error.filename else "No space left"
+        what = f"No space left for {name}" if name else "No space left"
         return XaivaError(what, why, "make room on that disk, then start it again: it goes on from what is complete")
-    if error.filename and error.errno == errno.EROFS:
-        return XaivaError(
-            f"{error.filename} cannot be written", why, "mount it writable, or use a site on another disk"
-        )
-    if error.filename and error.errno in (errno.EACCES, errno.EPERM):
-        return XaivaError(f"No access to {error.filename}", why, "change its owner or permissions")
+    if name and error.errno == errno.EROFS:
+        return XaivaError(f"{name} cannot be written", why, "mount it writable, or use a site on another disk")
+    if name and error.errno in (errno.EACCES, errno.EPERM):
+        return XaivaError(f"No access to {name}", why, "change its owner or permissions")
     return None
 
 

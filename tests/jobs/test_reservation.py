@@ -312,7 +312,7 @@ def test_a_full_disk_refuses_the_job_and_charges_nothing(
             hog = disks.fill(disk)
             error = Job(settings, 100).join().error
             assert error is not None
-            assert "No space left" in str(error)
+            assert f"No space left for {reservations_folder(settings)}" in str(error)
             assert reserved(pool) == []
             hog.unlink()
             with reserve(JobContext(settings), Recorded(), "encoder", 100 * MIB):

@@ -50,11 +50,12 @@ def reserve(context: JobContext, progress: Progress, what: str, declared: int) -
         namespace=pid_namespace(),
     )
     with ExitStack() as stack:
+        folder = reservations_folder(context.settings)
         try:
-            path = stack.enter_context(posted(reservations_folder(context.settings), request))
+            path = stack.enter_context(posted(folder, request))
         except OSError as error:
             why = f"it cannot be requested from the service: {os_reason(error)}"
-            raise disk_error(error) or XaivaError("The memory of the job", why) from error
+            raise disk_error(error, folder) or XaivaError("The memory of the job", why) from error
         _wait(path, progress)
         yield
 

@@ -224,7 +224,7 @@ class Folder:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "mount it writable" if error.errno == errno.EROFS else "change its owner or its permissions"
             return StorageRefused(what, why, remedy)
-        return disk_error(error) or XaivaError(what, why)
+        return disk_error(error, self.root) or XaivaError(what, why)
 
 
 def _place_in_folder(error: OSError) -> str:

@@ -24,4 +24,4 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise disk_error(error) or XaivaError(f"{path}", os_reason(error), write_remedy(error)) from error
+        raise disk_error(error, path) or XaivaError(f"{path}", os_reason(error), write_remedy(error)) from error
