@@ -16,8 +16,11 @@ from core import disk_space
 from core.errors import InputError
 from core.inference.api import middleware
 from core.inference.api import storage as api_storage
+from core.inference.storage import retries
 from core.inference.storage.folder import Folder
+from core.inference.storage.s3_client import CONNECT_SECONDS, READ_SECONDS
 from core.service_client import Forbidden, ServiceClient, ServiceError
+from core.service_client.storage_calls import STORAGE_SECONDS
 from tests.api.serving import TOKEN, Running, served
 from tests.support.faulty_proxy import Fault, faulty_proxy
 from tests.support.object_storage import ENVIRONMENT, SECRET, S3Server
@@ -358,3 +361,8 @@ def test_transfers_are_bounded(in_folder: Running, source: Path, monkeypatch: py
     )
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_client_waits_until_a_bucket_that_hangs_was_asked_for_the_last_time() -> None:
+    pauses = sum(1.5 * retries.FIRST_PAUSE * 3.0**number for number in range(retries.RETRIES))
+    assert (1 + retries.RETRIES) * (CONNECT_SECONDS + READ_SECONDS) + pauses < STORAGE_SECONDS
