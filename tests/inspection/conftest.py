@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,9 @@ from core.progress import Stage
 from tests.inspection.dropped import Inspections
 from tests.inspection.inspected import Inspected, inspected
 from tests.support.inspected import build_bank, build_indexes, fill_storage, note_listings
+from tests.support.onnx_model import write_mean
+
+COLOURS = "colours.onnx"
 
 
 class Recorder:
@@ -56,6 +61,21 @@ def nearest(reader: IndexReader, vector: Vector, count: int, product: str | None
 @pytest.fixture
 def settings(tmp_path: Path) -> ServiceSettings:
     return ServiceSettings(data=tmp_path / "data", models=tmp_path / "models", onnx_provider="cpu")
+
+
+@pytest.fixture
+def colours(settings: ServiceSettings) -> ServiceSettings:
+    """Settings with a tiny encoder, which needs no time: the mean colour."""
+    settings.models.mkdir()
+    describe_colours(settings)
+    return settings.model_copy(update={"encoder": COLOURS})
+
+
+def describe_colours(settings: ServiceSettings, **changes: Any) -> None:
+    """Write the encoder of `colours`, with other fields of its input."""
+    write_mean(settings.models / COLOURS, ("n", 3, 8, 16), (2, 3))
+    content = {"input": {"name": "x", "width": 16, "height": 8, **changes}, "output": {"name": "y"}}
+    (settings.models / COLOURS).with_suffix(".json").write_text(json.dumps(content))
 
 
 @pytest.fixture

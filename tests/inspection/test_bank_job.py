@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import weakref
 from pathlib import Path
@@ -15,11 +14,7 @@ from core.api_schema import ProductSettings, Region
 from core.errors import Cancelled, InputError, TransientError, XaivaError
 from core.inference.database.engine import Database
 from core.inference.inspection import bank_job, feature_cache
-from core.inference.inspection.banks import BankShelf
 from core.inference.inspection.feature_cache import FeatureCache
-from core.inference.inspection.layout import Layout
-from core.inference.inspection.listed_pictures import listing_trouble
-from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.inspection.pictures import decode
 from core.inference.inspection.products import ProductStore
 from core.inference.jobs.context import JobContext
@@ -28,7 +23,6 @@ from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import AveragedFeatures
 from core.inference.models.product_bank import ProductBank
 from core.inference.settings import ServiceSettings
-from core.inference.storage import open_storage
 from core.inference.storage.model import StorageDown
 from core.progress import Stage, StageState
 from tests.inspection.conftest import Recorder
@@ -115,34 +109,6 @@ def test_copies_and_other_names_of_pictures_change_nothing(context: JobContext, 
     rebuild(context, force=True)
     assert (bank(context).bank.patches == first.bank.patches).all()
     assert bank(context).facts == first.facts
-
-
-def _listing_trouble(context: JobContext) -> list[str]:
-    now = PictureCounts(open_storage(context.settings), Layout()).count().product("plate")
-    assert now is not None
-    return list(
-        listing_trouble("normal", "its memory bank", BankShelf(context.settings).status("plate").listed, now.normal)
-    )
-
-
-def test_a_bank_knows_which_pictures_the_storage_listed_for_it(context: JobContext, images: Path) -> None:
-    changed = ["normal pictures have changed since its memory bank was built: rebuild it"]
-    picture = put(images, "plate")[0]
-    put(images, "plate", 2, 7, "scratch")
-    (images / "normal/plate/broken.jpg").write_bytes(b"no picture")
-    rebuild(context)
-    assert _listing_trouble(context) == []
-    shutil.rmtree(images / "defect/plate")
-    assert _listing_trouble(context) == []  # they only measure a bank
-    os.utime(picture, ns=(1, 1))  # the same picture is copied again, by a machine whose clock is slow
-    assert _listing_trouble(context) == changed
-    assert rebuild(context)["products"]["plate"]["published"] is True  # without defects
-    assert _listing_trouble(context) == []
-    os.utime(picture, ns=(2, 2))
-    assert rebuild(context)["products"]["plate"]["published"] is False
-    assert _listing_trouble(context) == []
-    bank_generations(context.settings, "plate").roll_back()
-    assert _listing_trouble(context) == changed
 
 
 def test_broken_pictures_are_named_and_too_many_are_refused(context: JobContext, images: Path) -> None:

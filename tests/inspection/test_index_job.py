@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,34 +15,14 @@ from core.inference.inspection import index_job, rollback_job
 from core.inference.inspection.encoder import ImageEncoder, find_encoder
 from core.inference.inspection.index_files import LoadedIndex, index_generations, read_index
 from core.inference.inspection.indexes import IndexReader
-from core.inference.inspection.layout import Layout
-from core.inference.inspection.picture_counts import PictureCounts
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.kinds import KINDS, check_request
 from core.inference.settings import ServiceSettings
-from core.inference.storage import open_storage
 from core.progress import StageState
-from tests.inspection.conftest import Recorder, nearest
+from tests.inspection.conftest import COLOURS, Recorder, describe_colours, nearest
 from tests.inspection.pictures import fill, part, put, scratched
 from tests.support.disks import fill as fill_disk
 from tests.support.disks import small_disk
-from tests.support.onnx_model import write_mean
-
-COLOURS = "colours.onnx"  # an encoder for tests: the mean colour
-
-
-@pytest.fixture
-def colours(settings: ServiceSettings) -> ServiceSettings:
-    """Settings with a tiny encoder, which needs no time."""
-    settings.models.mkdir()
-    _describe_colours(settings)
-    return settings.model_copy(update={"encoder": COLOURS})
-
-
-def _describe_colours(settings: ServiceSettings, **changes: Any) -> None:
-    write_mean(settings.models / COLOURS, ("n", 3, 8, 16), (2, 3))
-    content = {"input": {"name": "x", "width": 16, "height": 8, **changes}, "output": {"name": "y"}}
-    (settings.models / COLOURS).with_suffix(".json").write_text(json.dumps(content))
 
 
 def _run(settings: ServiceSettings, subject: str = "normal", progress: Recorder | None = None, **options: Any) -> Any:
@@ -262,7 +241,7 @@ def test_another_encoder_makes_all_vectors_again_and_the_old_index_answers_until
     fill(images)
     _run(colours)
     old = _open(colours).encoder
-    _describe_colours(colours, mean=[0.5, 0.5, 0.5])
+    describe_colours(colours, mean=[0.5, 0.5, 0.5])
     reader = IndexReader(colours, "normal")
     assert "rebuild it" in reader.status(find_encoder(colours)).trouble[0]
     index = reader.current()
@@ -283,7 +262,7 @@ def test_an_encoder_that_is_switched_under_way_mixes_no_vectors(colours: Service
 
     def switch(stage: Any) -> bool:
         if stage.id == "embed" and not switched:  # its first report: the encoder is loaded, and 500 pictures follow
-            _describe_colours(colours, mean=[0.5, 0.5, 0.5])
+            describe_colours(colours, mean=[0.5, 0.5, 0.5])
             switched.append(stage.done)
         return False
 
@@ -399,51 +378,3 @@ def test_rolling_back_is_a_job(colours: ServiceSettings, images: Path) -> None:
     for subject in ("index:other", "bank:", "bolt", ""):
         with pytest.raises(InputError):
             rollback_job.run(JobContext(colours), subject, {}, Recorder())
-
-
-def _listing_trouble(settings: ServiceSettings, subject: str = "normal") -> list[str]:
-    counted = PictureCounts(open_storage(settings), Layout()).count()
-    return IndexReader(settings, subject).status(listed=counted.listed(subject)).trouble
-
-
-def test_an_index_knows_which_pictures_the_storage_listed_for_it(colours: ServiceSettings, images: Path) -> None:
-    changed = ["normal pictures have changed since the index was built: rebuild it"]
-    fill(images)
-    put(images, "normal/bolt/broken.jpg", b"no picture")
-    put(images, "normal/Thumbs.db", b"made by a desktop")
-    put(images, "normal/of no product.jpg", b"no picture")
-    for subject in ("normal", "defect"):
-        _run(colours, subject)
-        assert _listing_trouble(colours, subject) == []
-    picture = images / "normal/bolt/0.jpg"
-    content = picture.read_bytes()
-    picture.unlink()
-    assert _listing_trouble(colours) == changed
-    assert _listing_trouble(colours, "defect") == []
-    assert _run(colours)["generation"] == 2
-    assert _listing_trouble(colours) == []
-    picture.write_bytes(content)
-    assert _listing_trouble(colours) == changed
-    rollback_job.run(JobContext(colours), "index:normal", {}, Recorder())
-    assert _listing_trouble(colours) == changed  # another file than the first one
-
-
-def test_a_rebuild_that_publishes_nothing_knows_the_new_listing(colours: ServiceSettings, images: Path) -> None:
-    fill(images)
-    _run(colours)
-    put(images, "normal/bolt/broken.jpg", b"no picture")
-    assert _listing_trouble(colours) == ["normal pictures have changed since the index was built: rebuild it"]
-    assert _run(colours)["generation"] == 1
-    assert _listing_trouble(colours) == []
-
-
-def test_a_rebuild_that_is_refused_leaves_the_sign(colours: ServiceSettings, images: Path) -> None:
-    fill(images)
-    _run(colours)
-    shutil.rmtree(images / "normal/bolt")
-    shutil.rmtree(images / "normal/나사")
-    with pytest.raises(InputError):
-        _run(colours)
-    assert _listing_trouble(colours) == [
-        "the normal pictures that the index was built from are no longer in the storage"
-    ]

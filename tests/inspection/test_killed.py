@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import random
 import time
@@ -27,21 +26,10 @@ from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.index_process import rebuild
 from tests.inspection.pictures import fill, jpeg, part, put
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
-from tests.support.onnx_model import write_mean
 from tests.support.proofs import full
 
 KILLS = 200 if full("index") else 40  # of the whole job; `test_generations` kills the writing of generations 200 times
 RIGHT = np.array([1, 0, 0], np.float32)
-
-
-@pytest.fixture
-def colours(settings: ServiceSettings) -> ServiceSettings:
-    """Settings with a tiny encoder: the mean colour."""
-    settings.models.mkdir()
-    write_mean(settings.models / "colours.onnx", ("n", 3, 8, 16), (2, 3))
-    description = {"input": {"name": "x", "width": 16, "height": 8}, "output": {"name": "y"}}
-    (settings.models / "colours.json").write_text(json.dumps(description))
-    return settings.model_copy(update={"encoder": "colours.onnx"})
 
 
 def _upload(settings: ServiceSettings, objects: dict[str, bytes], folder: Path) -> None:
