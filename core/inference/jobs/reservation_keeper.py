@@ -84,8 +84,7 @@ class JobReservations:
         """Release what processes held that are gone, without waiting for the next look. Thread-safe."""
         for path in list(self._granted):
             if not self._is_held(path):
-                self._granted.discard(path)
-                self._pool.release_reservation(path.name)
+                self._release(path)
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
@@ -101,9 +100,7 @@ class JobReservations:
         requests = self._requests()
         held = [path for path in requests if self._is_held(path)]
         for path in self._granted.difference(held):
-            self._granted.discard(path)
-            self._pool.release_reservation(path.name)
-            self._retry_at = 0.0
+            self._release(path)
         for path in self._answers.keys() - set(held):
             del self._answers[path]
         waiting = [path for path in held if path not in self._granted]
@@ -113,6 +110,11 @@ class JobReservations:
                 self._try_answer(path)
         if retry:
             self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    def _release(self, path: Path) -> None:
+        self._granted.discard(path)
+        self._pool.release_reservation(path.name)
+        self._retry_at = 0.0
 
     def _is_held(self, path: Path) -> bool:
         """Whether a process still needs this memory; removes the files of one that is gone."""
