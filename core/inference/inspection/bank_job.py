@@ -25,7 +25,7 @@ from core.inference.inspection.layout import NORMAL, Layout
 from core.inference.inspection.listed_pictures import note_listed
 from core.inference.inspection.product_folders import list_products
 from core.inference.inspection.products import read_product_settings
-from core.inference.inspection.unusable_pictures import check_share
+from core.inference.inspection.unusable_pictures import check_share, override_hint
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.bank_files import bank_generations, bank_reader, publish_bank
@@ -126,7 +126,8 @@ class _BankJob:
             if not self._force:
                 bad = [finding for finding in pictures.findings if finding.code == BAD_PICTURE]
                 what = f"The memory bank of {product}"
-                check_share(what, bad, pictures.usable, self._settings.jobs_findings, shlex.quote(product))
+                override = override_hint(shlex.quote(product))
+                check_share(what, bad, pictures.usable, self._settings.jobs_findings, override)
             reader = bank_reader(self._settings, product)
             old = self._answering(reader, product)
             inputs = _inputs(pictures, settings, self._network.identity.sha256)

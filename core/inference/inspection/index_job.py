@@ -35,7 +35,7 @@ from core.inference.inspection.picture_flow import (
     PictureFlow,
 )
 from core.inference.inspection.stage_board import StageBoard
-from core.inference.inspection.unusable_pictures import check_share, override
+from core.inference.inspection.unusable_pictures import check_share, override_hint
 from core.inference.jobs.context import JobContext
 from core.inference.jobs.reservation import reserve
 from core.inference.models.registry import execution_provider
@@ -76,8 +76,7 @@ class _IndexJob:
         self._layout = Layout.of(context.settings)
         self._generations = index_generations(context.settings, subject)
         self._what = f"The index of {subject} pictures"
-        self._rebuild = f"--index {subject}"
-        self._override = override(self._rebuild)
+        self._override = override_hint(f"--index {subject}")
         self._findings: list[Finding] = []
         self._broken = False  # the newest generation, which must be replaced
 
@@ -136,7 +135,7 @@ class _IndexJob:
         for finding in bad:
             self._progress.log(finding.summary, DECODE)
         if not self._force:
-            check_share(self._what, bad, len(embedded), self._settings.jobs_findings, self._rebuild)
+            check_share(self._what, bad, len(embedded), self._settings.jobs_findings, self._override)
         return embedded, flow
 
     def _fetch(self, progress: Progress) -> FetchedFiles:
