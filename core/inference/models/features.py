@@ -143,6 +143,7 @@ class PatchFeatures(Backbone):
     rows, columns = 14, 24  # one patch for each 16 x 16 pixels
     channels = 152
     weights = np.outer(edge_weights(rows, NEIGHBOURS), edge_weights(columns, NEIGHBOURS)).reshape(-1, 1)
+    _down, _across = averaging(rows, NEIGHBOURS), averaging(columns, NEIGHBOURS)
 
     def __init__(self, provider: ExecutionProvider | None = None) -> None:
         super().__init__(NETWORK, provider)
@@ -158,8 +159,8 @@ class PatchFeatures(Backbone):
     def average(self, features: Features) -> Features:
         """The same features (n x patches x channels), each patch averaged with its neighbours."""
         grid = (len(features), self.rows, self.columns, self.channels)
-        down = averaging(self.rows, NEIGHBOURS) @ features.reshape(len(features), self.rows, -1)
-        averaged: Features = averaging(self.columns, NEIGHBOURS) @ down.reshape(grid)
+        down = self._down @ features.reshape(len(features), self.rows, -1)
+        averaged: Features = self._across @ down.reshape(grid)
         return averaged.reshape(features.shape)
 
     def _prepare(self) -> None:
