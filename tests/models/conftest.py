@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -18,25 +19,26 @@ from tests.inference.conftest import pool as pool
 from tests.support import require
 from tests.support.street import PACKAGE, find, scaled, street
 
+AnyFeatures = TypeVar("AnyFeatures", bound=PatchFeatures)
 LEARNED = (0.0, 38.0)  # seconds of the street
 
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[PatchFeatures]:
     """The features of pictures as cameras use them, on the CPU."""
-    loaded = PatchFeatures(select_provider("cpu"))
-    loaded.load()
-    yield loaded
-    loaded.close()
+    yield from _loaded(PatchFeatures(select_provider("cpu")))
 
 
 @pytest.fixture(scope="session")
 def averaged() -> Iterator[AveragedFeatures]:
     """The same network as banks of products use it."""
-    loaded = AveragedFeatures(select_provider("cpu"))
-    loaded.load()
-    yield loaded
-    loaded.close()
+    yield from _loaded(AveragedFeatures(select_provider("cpu")))
+
+
+def _loaded(network: AnyFeatures) -> Iterator[AnyFeatures]:
+    network.load()
+    yield network
+    network.close()
 
 
 @pytest.fixture(scope="session")
