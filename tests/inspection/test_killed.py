@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import signal
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +28,8 @@ from core.progress import NullProgress, Stage
 from tests.inspection.conftest import Recorder, nearest
 from tests.inspection.index_process import rebuild
 from tests.inspection.pictures import fill, jpeg, part, put
+from tests.support import until
+from tests.support.faulty_proxy import Fault, faulty_proxy
 from tests.support.object_storage import ENVIRONMENT, rclone_s3
 from tests.support.proofs import full
 
@@ -139,17 +144,23 @@ def test_a_bucket_that_goes_away_under_way_leaves_the_old_index_and_the_next_run
         _run(settings)
         noise = jpeg(np.random.default_rng(0).integers(0, 255, (1400, 1800, 3), np.uint8))
         _upload(settings, {f"normal/bolt/{number}.jpg": noise for number in range(60)}, tmp_path)
-        seen: list[float] = []
+        gone = threading.Event()
+        waits = Fault(("GET", "/normal/bolt/3"), times=1000, held=gone)  # the first of the bodies that never come
+        proxy = stack.enter_context(faulty_proxy(server.port, waits))
 
-        def stop_server(stage: Stage) -> bool:
-            if stage.id == "fetch" and 0 < stage.done < stage.total:
-                seen.append(stage.done / stage.total)
-                stack.close()
-            return False
+        def stop_server() -> None:
+            until(lambda: proxy.count(*waits.match) > 0)
+            os.kill(server.process, signal.SIGKILL)
+            os.waitid(os.P_PID, server.process, os.WEXITED | os.WNOWAIT)
+            gone.set()
 
+        settings = colours.model_copy(update={"storage_url": server.url("pictures", port=proxy.port)})
+        stopper = threading.Thread(target=stop_server)
+        stopper.start()
         with pytest.raises(TransientError):
-            index_job.run(JobContext(settings), "normal", {}, Recorder(stop_server))
-    assert seen
+            _run(settings)
+        stopper.join()
+    assert proxy.count("GET", "/normal/bolt/1") > 0
     assert [found.key for found in nearest(reader, RIGHT, 100)] == ["normal/bolt/first.jpg"]
     with rclone_s3(tmp_path / "served") as server:
         settings = colours.model_copy(update={"storage_url": server.url("pictures")})
