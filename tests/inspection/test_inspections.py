@@ -207,3 +207,8 @@ def test_a_chore_that_hangs_or_fails_stops_no_other(monkeypatch: pytest.MonkeyPa
     finally:
         release.set()
         subject.stop()
+
+
+def test_chores_that_never_began_are_stopped() -> None:
+    subject = Chores({"one": lambda: None})
+    subject.stop()

@@ -34,7 +34,7 @@ class Chores:
     def stop(self) -> None:
         self._stop.set()
         until = time.monotonic() + STOP_SECONDS
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):  # a service may stop before it has started
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self, name: str, chore: Callable[[], object]) -> None:
