@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import XaivaError
+from core.inference.storage import bucket as bucket_storage
 from core.inference.storage.address import BucketAddress
 from core.inference.storage.bucket import Bucket
 from core.inference.storage.model import ObjectInfo, StorageDown, StorageRefused
@@ -91,17 +93,24 @@ def test_a_cut_body_continues_where_it_was_cut(
 
 
 def test_an_object_that_was_replaced_meanwhile_is_never_mixed(
-    seaweed: S3Server, new_bucket: NewBucket, content: bytes, tmp_path: Path
+    seaweed: S3Server, new_bucket: NewBucket, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = new_bucket(seaweed)
     storage = Bucket(seaweed.address(name))
     storage.upload_file("picture.jpg", tmp_path / "source")
     (tmp_path / "other").write_bytes(other := os.urandom(600_000))
-    with faulty_proxy(seaweed.port, Fault(("GET", "picture.jpg"), 1, stall=200_000)) as proxy:
-        slow = Bucket(seaweed.address(name, port=proxy.port), silence=1)
-        uploaded = storage.upload_file
-        original, proxy.take = proxy.take, lambda line: (uploaded("picture.jpg", tmp_path / "other"), original(line))[1]  # type: ignore[method-assign]
-        slow.download_file("picture.jpg", tmp_path / "fetched")
+
+    def replace_before_the_third_try(_retry: int) -> float:
+        if proxy.count("GET") == 2:  # a part of the second answer was kept
+            upload = threading.Thread(target=storage.upload_file, args=("picture.jpg", tmp_path / "other"))
+            upload.start()
+            upload.join()
+        return 0.0
+
+    monkeypatch.setattr(bucket_storage, "pause_before", replace_before_the_third_try)
+    with faulty_proxy(seaweed.port, Fault(("GET", "picture.jpg"), 2, cut=200_000)) as proxy:
+        Bucket(seaweed.address(name, port=proxy.port)).download_file("picture.jpg", tmp_path / "fetched")
+        assert proxy.requests[2][2].startswith("bytes=")
     assert (tmp_path / "fetched").read_bytes() == other
 
 
