@@ -171,8 +171,9 @@ def test_a_bucket_of_2500_objects_is_listed_and_fetched_in_pages(
 
 
 def test_faults_on_the_way_cost_no_object(pictures: Pictures, tmp_path: Path) -> None:
-    faults = (
-        Fault(("GET", "1.jpg"), 4, status=503),
+    faults = (  # no more on one object than the tries that it has
+        Fault(("GET", "scratch/1.jpg"), 2, status=503),
+        Fault(("GET", "normal/cap/1.jpg"), 2, status=503),
         Fault(("GET", "2.jpg"), 2, cut=20_000),
         Fault(("GET", "3.jpg"), 1, stall=20_000),
     )
