@@ -123,7 +123,7 @@ def test_a_name_that_is_no_utf_8_is_inspected_as_any_other(folder: DropFolder, i
     assert result(first)["picture"] == r"\xb0\xa1.png"
     assert "inspection" in result(second)
     assert "inspection" in result(later)
-    assert inspections.done[0][2] == r"\xb0\xa1"
+    assert r"\xb0\xa1" in {part for *_, part, _ in inspections.done}
     assert look(folder) == 0
 
 
