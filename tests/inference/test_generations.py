@@ -135,27 +135,34 @@ def test_one_that_was_never_published_is_not_a_way_back(generations: Generations
 
 def test_four_readers_see_no_mixture_in_100_swaps(generations: Generations) -> None:
     publish(generations, "0")
-    over = threading.Event()
-    seen: list[str] = []
+    over, read_one = threading.Event(), threading.Condition()
+    seen: set[str] = set()
     errors: list[BaseException] = []
 
     def read() -> None:
         try:
             while not over.wait(0.002):  # else four threads leave no time to the writer
-                seen.append(generations.load(text_of))
+                text = generations.load(text_of)
+                with read_one:
+                    seen.add(text)
+                    read_one.notify()
         except BaseException as error:
             errors.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(4)]
     for reader in readers:
         reader.start()
-    for number in range(1, 101):
-        publish(generations, f"{number}")
-    over.set()
-    for reader in readers:
-        reader.join()
+    try:
+        for number in range(1, 101):
+            publish(generations, f"{number}")
+            if number % 10 == 0:  # the nine between come as fast as they can
+                with read_one:
+                    assert read_one.wait_for(lambda wanted=f"{number}": wanted in seen, 60)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
     assert errors == []
-    assert len(set(seen)) > 10
 
 
 def test_a_writer_that_is_killed_at_any_instant_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
