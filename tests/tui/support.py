@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from textual.pilot import Pilot
+
+from tui.screens.base import ALWAYS_ASKED
 
 SECONDS = 30.0  # a deadline for what should come soon, on a machine that may be busy
 
@@ -28,3 +32,18 @@ def text(pilot: Pilot[int]) -> str:
 async def shows(pilot: Pilot[int], words: str, seconds: float = SECONDS) -> None:
     """Wait until the screen shows the words."""
     await until(pilot, lambda: words in text(pilot), seconds)
+
+
+async def settled(pilot: Pilot[int]) -> None:
+    """Wait until nothing is under way: keys, first answers of the screen's sources, work that a dialog started."""
+    app: Any = pilot.app
+
+    def at_rest() -> bool:
+        readings = [app.store.reading(name) for name in (*getattr(app.screen, "SOURCES", ()), *ALWAYS_ASKED)]
+        answered = all(reading.age is not None or reading.error is not None for reading in readings)
+        works = any(thread.name == "background" for thread in threading.enumerate())
+        return answered and not works and app._dispatcher is None
+
+    await until(pilot, at_rest)
+    app.tick()
+    await pilot.pause()

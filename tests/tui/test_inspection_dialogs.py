@@ -17,7 +17,7 @@ from core.service_client.errors import Forbidden
 from core.site import Site
 from tests.tui import sample, sample_inspection
 from tests.tui.sample_service import SampleService
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tui.app import XaivaApp
 from tui.formatters import rebuilds
 from tui.formatters.cells import Line, plain_text, width_of
@@ -59,8 +59,7 @@ async def screen(
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press(*SCREENS[name].keys)
         await until(pilot, lambda: app.current_mode == name and app.screen.is_mounted)
-        await until(pilot, lambda: app.store.reading(name).age is not None)
-        app.tick()
+        await settled(pilot)
         yield pilot, products, jobs
 
 

@@ -18,7 +18,7 @@ from core.service_client import LoginIdentity, ServiceAddress
 from core.site import Site
 from tests.tui import sample, sample_inspection
 from tests.tui.sample_service import SampleService
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tests.tui.test_service_trouble import answering, at
 from tui.actions import ACTIONS, ROLES
 from tui.app import XaivaApp
@@ -55,8 +55,7 @@ async def screen(
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press(*SCREENS[name].keys)
         await until(pilot, lambda: app.current_mode == name and app.screen.is_mounted)
-        await until(pilot, lambda: app.store.reading(name).age is not None)
-        app.tick()
+        await settled(pilot)
         yield pilot
 
 
