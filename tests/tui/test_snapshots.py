@@ -18,8 +18,9 @@ from textual.screen import Screen
 
 from core.site import Site
 from tests.tui import sample
-from tests.tui.support import shows, until
+from tests.tui.support import settled, shows, until
 from tui.app import XaivaApp
+from tui.widgets.log_panel import LogPanel, LogStatus
 from tui.widgets.picture_view import PictureView
 
 SIZES = {"160x45": (160, 45), "80x24": (80, 24), "60x20": (60, 20)}
@@ -71,15 +72,17 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
 }
 # Below the smallest supported size: the lines at the top, the menu, and screens whose panels stand side by side.
 NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", "settings")
-WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
+LOGS = {"builds": 5, "containers": 3, "engine": 4, "jobs": 4, "operations": 6}  # screen → lines of its log
 WITH_PICTURE = ("6", "8")
 WITH_PICTURE_OF_ROW = ("products", "inspection")  # of the row that the keys go to
-OVER_PICTURE_OF_ROW = ("rebuild", "threshold", "correct-verdict")  # dialogs: the last key opens them
+# Dialogs, which the last key opens. Under them no picture gets sharper, and no log of a job is read.
+OVER_PICTURE_OF_ROW = ("rebuild", "threshold", "correct-verdict")
+OVER_LOG_OF_JOB = ("job-filter",)
 
 
 @contextmanager
 def sample_world(site: Site) -> Iterator[None]:
-    """Logs for the sample, UTC, and pictures that become sharp at once."""
+    """Logs for the sample, UTC, pictures that become sharp at once, and no notice about an answer that takes long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
@@ -87,6 +90,7 @@ def sample_world(site: Site) -> Iterator[None]:
             patch.setattr(f"tui.widgets.picture_view.{name}", 0.02)
         for name in ("SHARPER_BELOW_SECONDS", "COARSER_ABOVE_SECONDS"):
             patch.setattr(f"tui.picture.rate_control.{name}", 60.0)  # however busy the machine, the picture gets sharp
+        patch.setattr("tui.background_work.WAIT_NOTICE_SECONDS", 60.0)
         sample.write_logs(site)
         yield
     time.tzset()
@@ -104,34 +108,34 @@ def sharp(pilot: Pilot[int]) -> object:
     return view._arrived and view._rate.sharpest and not view._rate.in_flight and view._next_rendered is None
 
 
-def answered(pilot: Pilot[int]) -> bool:
-    """Whether all sources of the screen have answered."""
-    app = pilot.app
-    sources = getattr(app.screen, "SOURCES", ())
-    return all(app.store.reading(name).age is not None for name in sources)  # type: ignore[attr-defined]
+def log_read(pilot: Pilot[int]) -> bool:
+    """Whether the log of the screen is there and counted; threads read it."""
+    panel = pilot.app.screen_stack[0].query_one(LogPanel)
+    window, count = panel.view._window, LOGS[pilot.app.current_mode]
+    status = panel.query_one(LogStatus).text
+    return window is not None and window.count == len(window.texts) == count and status == f"{count} lines · follows"
 
 
 async def go_to(pilot: Pilot[int], view: str) -> None:
     """Press a view's keys and wait until it is complete."""
     keys, words = VIEWS[view]
     for index, key in enumerate(keys):
-        if view in OVER_PICTURE_OF_ROW and index == len(keys) - 1:
+        if index == len(keys) - 1 and view in OVER_PICTURE_OF_ROW:
             await until(pilot, lambda: sharp(pilot))
+        if index == len(keys) - 1 and view in OVER_LOG_OF_JOB:
+            await until(pilot, lambda: log_read(pilot))
         await pilot.press(key)
         if index == 0:
             await until(pilot, lambda: pilot.app.screen.is_mounted)
-            await pilot.pause()
-            pilot.app.tick()  # type: ignore[attr-defined]
-            await pilot.pause()
-            if key in WITH_PICTURE:
-                await until(pilot, lambda: sharp(pilot))
-    await until(pilot, lambda: answered(pilot))
+        await settled(pilot)
+        if index == 0 and key in WITH_PICTURE:
+            await until(pilot, lambda: sharp(pilot))
     if view in WITH_PICTURE_OF_ROW:
         await until(pilot, lambda: sharp(pilot))
-    pilot.app.tick()  # type: ignore[attr-defined]
+        pilot.app.tick()  # type: ignore[attr-defined]
     await shows(pilot, words)
-    if keys[0] in WITH_LOG:
-        await shows(pilot, WITH_LOG[keys[0]])
+    if pilot.app.current_mode in LOGS:
+        await until(pilot, lambda: log_read(pilot))
     await pilot.wait_for_scheduled_animations()
 
 
