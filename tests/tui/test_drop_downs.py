@@ -12,7 +12,7 @@ from core.site import Site
 from tests.tui.bursts import burst, handled
 from tests.tui.conftest import bare_site as bare_site
 from tests.tui.conftest import preset_site as preset_site
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tests.tui.test_snapshots import sample_app
 from tui.app import XaivaApp
 from tui.screens.editor import EditorScreen
@@ -99,8 +99,7 @@ async def test_a_preset_with_errors_offers_its_values_unmarked(preset_site: Site
 async def test_the_values_of_a_form_drop_down_from_its_fields(sample_app: XaivaApp) -> None:
     async with sample_app.run_test(size=(80, 24)) as pilot:
         await pilot.press("6")
-        await until(pilot, lambda: sample_app.screen.is_mounted)
-        sample_app.tick()
+        await settled(pilot)
         await pilot.press("e")
         await until(pilot, lambda: sample_app.screen.query("#detector"))
         form = sample_app.screen

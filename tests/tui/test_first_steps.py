@@ -19,7 +19,7 @@ from core.site import Site
 from core.site_operations import site_ledger
 from tests.tui import sample
 from tests.tui.sample_site import operation
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tui.app import XaivaApp
 from tui.screens.camera_form import CameraForm
 from tui.screens.launch import Launch
@@ -212,6 +212,7 @@ async def test_a_read_only_console_starts_nothing_and_writes_nothing(world: Worl
     app = XaivaApp(preset_site, True, parts=world.parts())
     async with app.run_test(size=(160, 45)) as pilot:
         await shows(pilot, "First steps")
+        await settled(pilot)
         (engine,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Engine  " in line)
         (lock,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Lock  " in line)
         assert (engine.rstrip(" │").endswith(" e"), lock.rstrip(" │").endswith(" l")) == (True, False)
@@ -226,7 +227,7 @@ async def test_a_viewer_is_offered_no_step_that_the_service_refuses(world: World
     app = XaivaApp(preset_site, parts=world.parts())
     async with app.run_test(size=(160, 45)) as pilot:
         await shows(pilot, "First steps")
-        await until(pilot, lambda: app.who == world.login)
+        await settled(pilot)
         (camera,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Camera  " in line)
         (lock,) = (line for line in text(pilot).splitlines() if line.startswith("│") and " Lock  " in line)
         assert (camera.rstrip(" │").endswith(" a"), lock.rstrip(" │").endswith(" l")) == (False, True)

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from core.site import Site
 from tests.tui.bursts import burst, handled
 from tests.tui.conftest import preset_site as preset_site
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tests.tui.test_snapshots import sample_app
 from tui.app import XaivaApp
 from tui.screens.editor import EditorScreen
@@ -25,8 +25,7 @@ __all__ = ["sample_app"]
 async def opened(app: XaivaApp, pilot: Pilot[int], key: str) -> PanelScreen:
     await pilot.press(key)
     await until(pilot, lambda: app.screen.is_mounted)
-    app.tick()
-    await pilot.pause()
+    await settled(pilot)
     assert isinstance(app.screen, PanelScreen)
     return app.screen
 
@@ -62,6 +61,7 @@ async def test_every_panel_is_two_keys_away_and_one_more_shows_it_alone(
 async def test_the_letters_stand_on_the_panels_and_any_other_key_takes_them_away(sample_app: XaivaApp) -> None:
     async with sample_app.run_test(size=(80, 24)) as pilot:
         screen = await opened(sample_app, pilot, "5")
+        await shows(pilot, "3 lines · follows")
         before, focused = text(pilot), screen.focused
         await pilot.press("J")
         await until(pilot, lambda: isinstance(sample_app.screen, Jump) and sample_app.screen.is_mounted)
