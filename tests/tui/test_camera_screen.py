@@ -17,6 +17,7 @@ from tests.tui.test_snapshots import sample_app
 from tui.actions import ACTIONS
 from tui.app import XaivaApp
 from tui.formatters.events import filter_text
+from tui.screens import pending_thresholds
 from tui.screens.cameras import CamerasScreen
 from tui.screens.event_filter import EventFilter
 from tui.screens.events import EventsScreen
@@ -75,10 +76,14 @@ async def test_a_threshold_that_is_refused_goes_back_and_says_why(
         raise InputError("Camera gate-1", f"no {request.detection.threshold}", "")
 
     monkeypatch.setattr(sample.SampleService, "update_camera", refuse, raising=False)
+    monkeypatch.setattr(pending_thresholds, "SEND_DELAY", 3600)
     async with sample_app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
         await shows(pilot, "/0.50")
-        await pilot.press("plus", "plus")
+        await pilot.press("plus")
+        await shows(pilot, "/0.51")
+        monkeypatch.setattr(pending_thresholds, "SEND_DELAY", 0.01)  # only what the last key chose is sent
+        await pilot.press("plus")
         await shows(pilot, "/0.52")
         shown.set()
         await until(pilot, lambda: isinstance(sample_app.screen, TextDialog))

@@ -17,6 +17,7 @@ from tests.support import require, rtsp
 from tests.support.rtsp import Live, RtspServer
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
+from tui.screens import pending_thresholds
 from tui.screens.camera_form import CameraForm
 from tui.screens.login import LoginDialog
 from tui.screens.password import PasswordDialog
@@ -70,7 +71,7 @@ def fill(app: XaivaApp, **values: str) -> None:
 
 
 async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
-    site_of: SiteOf, service: ServiceProcess, server: RtspServer
+    site_of: SiteOf, service: ServiceProcess, server: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = XaivaApp(site_of(service.client.url))
     async with app.run_test(size=(160, 45)) as pilot:
@@ -93,9 +94,12 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await shows(pilot, "● live", PATIENCE)
         await shows(pilot, "▀▀", PATIENCE)  # its picture
         before = service.client.camera("gate-1")
-        await pilot.press("minus", "minus", "minus", "plus")
-        await shows(pilot, "/0.88")  # at once, before the service knows
+        monkeypatch.setattr(pending_thresholds, "SEND_DELAY", 3600)
+        await pilot.press("minus", "minus", "minus")
+        await shows(pilot, "/0.87")  # at once, before the service knows
         assert service.client.camera("gate-1").threshold == pytest.approx(0.9)
+        monkeypatch.setattr(pending_thresholds, "SEND_DELAY", 0.01)
+        await pilot.press("plus")
         await until(pilot, lambda: service.client.camera("gate-1").threshold == pytest.approx(0.88))
         after = service.client.camera_settings("gate-1")
         assert after.zones[0].name == "all"
