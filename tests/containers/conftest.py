@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 import docker
 from core import labels
+from core.containers import manage
 from core.engine import connect_engine
 from core.presets.model import Preset
 from core.site import Site
@@ -23,6 +25,12 @@ def preset(**run: Any) -> Preset:
     """A preset with these run settings; it sleeps unless told otherwise."""
     settings = {"command": FOREVER, "restart": "no", **run}
     return Preset.model_validate({"base_image": BASE_IMAGE, "python_version": "3.11", "run": settings})
+
+
+@pytest.fixture
+def watch_start_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets launches watch the start for so many seconds; 0: they are done whatever the command does then."""
+    return partial(monkeypatch.setattr, manage, "_START_WATCH_SECONDS")
 
 
 @pytest.fixture

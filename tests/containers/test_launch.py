@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -307,7 +307,10 @@ def test_command_that_is_done_at_once_is_no_error(engine_site: Site, client: doc
     assert launch(engine_site, NAME, preset(command=["true"])).exit_code == 0
 
 
-def test_end_before_it_is_healthy(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+def test_end_before_it_is_healthy(
+    engine_site: Site, client: docker.DockerClient, image: str, watch_start_for: Callable[[float], None]
+) -> None:
+    watch_start_for(0)
     command = ["sh", "-c", "sleep 2; echo out of licences; exit 7"]
     launch(engine_site, NAME, preset(command=command, health_check={"command": ["false"], "interval": 60}))
     with pytest.raises(EngineError, match=r"(?s)ended with code 7.*out of licences"):

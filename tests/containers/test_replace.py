@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,9 @@ STATES = ["running", "paused", "restarting", "exited"]
 
 
 def old_one(site: Site, engine: TestEngine, state: str, port: int) -> Container:
-    """A launched container in a state; it publishes the port."""
+    """A container in a state, launched without watching its start; it publishes the port."""
     run: dict[str, Any] = {"ports": [f"127.0.0.1:{port}:80"]}
-    if state == "restarting":  # its first second goes well
+    if state == "restarting":
         run |= {"restart": "always", "command": ["sh", "-c", "sleep 1.5; exit 3"]}
     container = launch(site, NAME, quick(**run))
     put_into(engine, container.name, state)
@@ -93,8 +94,15 @@ def old_one(site: Site, engine: TestEngine, state: str, port: int) -> Container:
 
 @pytest.mark.parametrize("state", STATES)
 def test_replace_takes_the_place_in_every_state(
-    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int, state: str
+    engine_site: Site,
+    engine: TestEngine,
+    client: docker.DockerClient,
+    image: str,
+    port: int,
+    watch_start_for: Callable[[float], None],
+    state: str,
 ) -> None:
+    watch_start_for(0)
     old = old_one(engine_site, engine, state, port)
     new = launch(engine_site, NAME, quick(ports=[f"127.0.0.1:{port}:80"]), replace=True)
     (left,) = list_containers(client)
@@ -106,9 +114,18 @@ def test_replace_takes_the_place_in_every_state(
 @pytest.mark.parametrize("fault", ["no-program", "ends-in-error"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_failed_replacement_leaves_the_old_one_as_it_was(
-    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int, state: str, fault: str
+    engine_site: Site,
+    engine: TestEngine,
+    client: docker.DockerClient,
+    image: str,
+    port: int,
+    watch_start_for: Callable[[float], None],
+    state: str,
+    fault: str,
 ) -> None:
+    watch_start_for(0)
     old = old_one(engine_site, engine, state, port)
+    watch_start_for(60)
     command = ["/no/such"] if fault == "no-program" else ["sh", "-c", "exit 3"]
     with pytest.raises(EngineError):
         launch(engine_site, NAME, quick(command=command, ports=[f"127.0.0.1:{port}:80"]), replace=True)
