@@ -140,6 +140,7 @@ def test_what_loads_much_is_asked_when_the_first_frame_is_drawn(monkeypatch: pyt
 def test_sources_ask_for_the_first_time_one_after_another_and_one_that_hangs_holds_up_nobody_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(store_module, "TURN_SECONDS", 60)
     together, most, gone_on, lock = 0, 0, threading.Event(), threading.Lock()
 
     def fetch(name: str) -> None:
