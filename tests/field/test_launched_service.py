@@ -7,7 +7,9 @@ named it. Settings are read again while the console runs.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -292,20 +294,26 @@ def test_one_that_is_somewhere_else_now_is_found_again(site: Site, monkeypatch: 
     ],
 )
 def test_settings_are_read_again_and_broken_ones_change_nothing(site: Site, name: str, before: str, after: str) -> None:
-    file = site.root / name
+    file, now = site.root / name, itertools.count(1_800_000_000)
+
+    def write(content: bytes) -> None:
+        """A second after the time before: the stamps of a file system move on less often than this test writes."""
+        file.write_bytes(content)
+        os.utime(file, (moment := next(now), moment))
+
     if before:
-        file.write_text(before)
+        write(before.encode())
     opened = Site.open(site.root, {})
     assert opened.reload() == 0
-    file.write_text(after)
+    write(after.encode())
     assert opened.reload() == 1
     assert find_service(opened).url == "http://10.0.0.9:1"
-    file.write_bytes(b"[service\n\xff")
+    write(b"[service\n\xff")
     for _ in range(2):
         with pytest.raises(InputError, match=name):
             opened.reload()
     assert find_service(opened).url == "http://10.0.0.9:1"
-    file.write_text(after)
+    write(after.encode())
     assert opened.reload() == 2
     file.unlink()
     assert opened.reload() == 3
