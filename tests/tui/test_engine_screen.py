@@ -19,7 +19,7 @@ from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.tui import sample
 from tests.tui.sample_engine import SampleEngineEvents, clean_plan, engine_objects
-from tests.tui.support import shows, text, until
+from tests.tui.support import settled, shows, text, until
 from tui.app import XaivaApp
 from tui.formatters import engine as engine_format
 from tui.formatters.cells import plain_text
@@ -39,6 +39,7 @@ async def engine_screen(
     async with app.run_test(size=size, notifications=notifications) as pilot:
         await pilot.press(*SCREENS["engine"].keys)
         await shows(pilot, "lines · follows")
+        await settled(pilot)
         yield pilot
 
 
