@@ -92,6 +92,36 @@ async def test_a_threshold_that_is_refused_goes_back_and_says_why(
         await until(pilot, lambda: "/0.52" not in text(pilot))
 
 
+async def test_a_later_threshold_waits_for_the_one_before_it(
+    sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    arrived: list[float] = []
+    answered, later = threading.Event(), threading.Event()
+
+    def update(_: object, request: CameraRequest) -> CameraStatus:
+        asked.append(request.detection.threshold)
+        assert (answered if len(asked) == 1 else later).wait(PATIENCE)
+        arrived.append(request.detection.threshold)
+        raise InputError("Camera gate-1", f"no {request.detection.threshold}", "")
+
+    later.set()
+    monkeypatch.setattr(sample.SampleService, "update_camera", update, raising=False)
+    monkeypatch.setattr(pending_thresholds, "SEND_DELAY", 0.01)
+    async with sample_app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("6")
+        await shows(pilot, "/0.50")
+        await pilot.press("plus")
+        await until(pilot, lambda: asked == [0.51])
+        await pilot.press("plus")
+        await shows(pilot, "/0.52")
+        for _ in range(10):  # rounds of its timer
+            await pilot.pause(pending_thresholds.SEND_DELAY)
+        answered.set()
+        await until(pilot, lambda: len(arrived) == 2)
+    assert arrived == [0.51, 0.52]
+
+
 async def test_a_threshold_takes_a_release_above_it_along(
     sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

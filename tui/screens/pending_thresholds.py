@@ -32,6 +32,7 @@ class PendingThresholds:
         self._screen = screen
         self._changed = changed
         self._pending: dict[str, _Pending] = {}
+        self._on_the_way: set[str] = set()  # cameras with a request: two at once could arrive in the wrong order
 
     def with_pending(self, camera: CameraStatus) -> CameraStatus:
         """The camera with its pending threshold."""
@@ -49,23 +50,32 @@ class PendingThresholds:
         previous = self._pending.get(camera.id)
         if previous is not None and previous.timer is not None:
             previous.timer.stop()
-        timer = self._screen.set_timer(SEND_DELAY, partial(self._send, camera.id))
-        self._pending[camera.id] = _Pending(value, timer)
+        self._pending[camera.id] = _Pending(value)
+        self._send_soon(camera.id)
         self._changed()
+
+    def _send_soon(self, camera: str) -> None:
+        self._pending[camera].timer = self._screen.set_timer(SEND_DELAY, partial(self._send, camera))
 
     def _send(self, camera: str) -> None:
         pending = self._pending.get(camera)
         if pending is None:
             return
         pending.timer = None
+        if camera in self._on_the_way:
+            self._send_soon(camera)
+            return
+        self._on_the_way.add(camera)
         work = partial(_set_threshold, console_of(self._screen).service, camera, pending.value)
         self._screen.background(work, partial(self._done, camera, pending), partial(self._failed, camera, pending))
 
-    def _done(self, _camera: str, pending: _Pending, _status: CameraStatus) -> None:
+    def _done(self, camera: str, pending: _Pending, _status: CameraStatus) -> None:
+        self._on_the_way.discard(camera)
         pending.sent = True
         self._screen.console.store.ask_now("cameras")
 
     def _failed(self, camera: str, pending: _Pending, error: XaivaError) -> None:
+        self._on_the_way.discard(camera)
         if self._pending.get(camera) is pending:
             del self._pending[camera]
         self._changed()
