@@ -236,8 +236,9 @@ class LineSpool:
 
     def update(self) -> bool:
         """Whether lines were added since the last call."""
-        changed, self._changed = self._changed, False
-        return changed
+        with self._lock:
+            changed, self._changed = self._changed, False
+            return changed
 
     def read(self, start: int, stop: int) -> list[str]:
         """The lines from `start` up to `stop` (exclusive), counted from the first one kept."""
