@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 from core.operations import processes
+from core.operations.database import shared_connection, transaction
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, Update
+from core.process_identity import stat_fields
 from tests.operations.sample_kinds import KINDS
+from tests.support import until
 
-__all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "site_processes", "start_and_wait"]
+__all__ = [
+    "CANCEL_SECONDS",
+    "KINDS",
+    "first_line",
+    "leftovers",
+    "processes_of",
+    "site_processes",
+    "start_and_wait",
+    "stop_supervisor",
+]
 
 CANCEL_SECONDS = 1.0  # what is promised; benchmarks/operations.py holds it to that
 
@@ -31,6 +44,13 @@ def start_and_wait(ledger: Ledger, kind: str = "wait", text: str = "waiting") ->
     operation = ledger.start(kind, "thing")
     pid = int(first_line(ledger, operation, text).split()[-1])
     return ledger.get(operation.id), pid
+
+
+def stop_supervisor(ledger: Ledger, pid: int) -> None:
+    """Stop a supervisor, as SIGSTOP does, while it writes nothing: it would keep the ledger locked until it goes on."""
+    with transaction(shared_connection(ledger.path)):
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: stat_fields(pid)[0] == "T")
 
 
 def processes_of(operation: Operation, site_root: Path) -> set[int]:

@@ -18,7 +18,7 @@ from core.operations.model import OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
-from tests.operations.support import first_line, start_and_wait
+from tests.operations.support import first_line, start_and_wait, stop_supervisor
 from tests.support import require, until
 
 _ROOT = os.fspath(Path(__file__).parents[2])
@@ -109,7 +109,7 @@ def test_from_another_container_a_slow_supervisor_is_not_taken_for_a_dead_one(
 ) -> None:
     ledger = make({"wait": QueueRule(attempts=3)})
     operation, _ = start_and_wait(ledger)
-    os.kill(operation.pid, signal.SIGSTOP)
+    stop_supervisor(ledger, operation.pid)
     try:
         shared_connection(ledger.path).execute("UPDATE operation SET lease = 0.001")
         other = container(f"print(ledger.get({operation.id}).state.value)")
@@ -143,5 +143,5 @@ def test_a_machine_that_went_down_is_named_and_its_work_is_queued_again(make: Ma
 
 
 def _as_after_a_reboot(ledger: Ledger, identifier: int) -> None:
-    os.kill(ledger.get(identifier).pid, signal.SIGSTOP)  # it would renew its lease, and with that nothing changes
+    stop_supervisor(ledger, ledger.get(identifier).pid)  # it would renew its lease, and with that nothing changes
     shared_connection(ledger.path).execute("UPDATE operation SET boot = 'another' WHERE id = ?", (identifier,))
