@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.operations import ledger as ledger_module
 from core.operations import processes, sql
 from core.operations.database import shared_connection
 from core.operations.endings import back_to_queue
@@ -19,7 +20,7 @@ from core.site import Site
 from tests.operations.conftest import MakeLedger
 from tests.operations.queue_place import QUICK_PAUSES, open_queue_place
 from tests.operations.support import first_line, leftovers, processes_of, site_processes
-from tests.support import until
+from tests.support import PATIENCE, until
 
 THRICE = QueueRule(attempts=3, pauses=QUICK_PAUSES)
 PATIENT = QueueRule(resources=("cpu",), attempts=3, pauses=(600.0,))
@@ -189,7 +190,10 @@ def test_work_is_as_nice_as_its_rule_says(make: MakeLedger) -> None:
     assert result == {"niceness": os.nice(0) + 7, "session": 7, "killed_first": processes.OOM_SCORE}
 
 
-def test_a_planned_stop_puts_running_operations_back_into_the_queue(make: MakeLedger, site: Site) -> None:
+def test_a_planned_stop_puts_running_operations_back_into_the_queue(
+    make: MakeLedger, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "STOP_SECONDS", PATIENCE)  # benchmarks/operations.py holds it to its own
     rule = QueueRule(resources=("cpu",), attempts=3)
     kinds = ("wait", "stuck", "deaf", "nested")
     ledger = make(dict.fromkeys((*kinds, "quick"), rule), {"cpu": 4})
