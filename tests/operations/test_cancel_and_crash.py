@@ -1,4 +1,4 @@
-"""A cancel ends everything within a second and leaves nothing; a crash is detected."""
+"""A cancel ends everything and leaves nothing; a crash is detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.operations.model import OperationState
 from core.progress import StageState
 from core.site import Site
 from core.site_operations import site_ledger
-from tests.operations.support import CANCEL_SECONDS, KINDS, leftovers, processes_of, start_and_wait
+from tests.operations.support import KINDS, leftovers, processes_of, start_and_wait
 from tests.support import until
 from tests.support.disks import fill
 
@@ -31,16 +31,12 @@ from tests.support.disks import fill
     ("kind", "sign"),
     [("wait", "waiting"), ("stuck", "stuck"), ("deaf", "deaf"), ("nested", "child"), ("careless", "child")],
 )
-def test_cancel_ends_it_at_once_and_leaves_nothing(
-    ledger: Ledger, site: Site, temporary: Path, kind: str, sign: str
-) -> None:
+def test_cancel_ends_it_and_leaves_nothing(ledger: Ledger, site: Site, temporary: Path, kind: str, sign: str) -> None:
     operation, pid = start_and_wait(ledger, kind, sign)
     ledger.cancel(operation.id)
     until(lambda: not processes.start_time(pid))
     ended = ledger.wait(operation.id)
-    started, cancelled = ledger.events(operation.id)[-2:]
-    assert (started.what, cancelled.what) == ("cancel requested", "cancelled")
-    assert cancelled.time - started.time < 2 * CANCEL_SECONDS, "the promise, with room for a busy machine"
+    assert [event.what for event in ledger.events(operation.id)[-2:]] == ["cancel requested", "cancelled"]
     assert ended.state is OperationState.CANCELLED
     assert ended.failure is not None
     assert ended.failure.what == f"{kind} thing was cancelled"
