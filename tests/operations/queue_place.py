@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,27 @@ from core.site_operations import site_place
 from tests.operations.sample_kinds import KINDS
 
 _SETTINGS = "queue.json"
+_SILENCE_COUNTS = "silence-counts"
 QUICK_PAUSES = (0.05, 0.1)
+
+
+@dataclass(frozen=True)
+class _Rule(QueueRule):
+    """A rule whose silence counts from `let_silence_count` on: a process may take longer to start than it lasts."""
+
+    root: Path = Path()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "silence" and not (self.root / _SILENCE_COUNTS).exists():
+            return 0.0
+        return super().__getattribute__(name)
+
+
+def let_silence_count(root: Path, counts: bool = True) -> None:
+    """From now on work that is silent for longer than its rule says is killed, or no longer."""
+    (root / _SILENCE_COUNTS).touch()
+    if not counts:
+        (root / _SILENCE_COUNTS).unlink()
 
 
 def queue_ledger(
@@ -40,7 +60,10 @@ def open_queue_place(root: str) -> Place:
     site = Site.open(root)
     site = Site(site.root, site.settings, {**site.env, "TMPDIR": settings["temporary"]})
     rules = {
-        kind: QueueRule(**{name: tuple(value) if isinstance(value, list) else value for name, value in rule.items()})
+        kind: _Rule(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in rule.items()},
+            root=site.root,
+        )
         for kind, rule in settings["rules"].items()
     }
     return replace(

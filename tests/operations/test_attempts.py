@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from core.operations import ledger as ledger_module
 from core.operations import processes, sql
+from core.operations.attempt import MAX_SILENT_STEP
 from core.operations.database import shared_connection
 from core.operations.endings import back_to_queue
 from core.operations.lease import Lease, acquire_lease
@@ -18,7 +20,7 @@ from core.operations.model import Operation, OperationState
 from core.operations.queue import QueueRule
 from core.site import Site
 from tests.operations.conftest import MakeLedger
-from tests.operations.queue_place import QUICK_PAUSES, open_queue_place
+from tests.operations.queue_place import QUICK_PAUSES, let_silence_count, open_queue_place
 from tests.operations.support import first_line, leftovers, processes_of, site_processes
 from tests.support import PATIENCE, until
 
@@ -28,6 +30,11 @@ PATIENT = QueueRule(resources=("cpu",), attempts=3, pauses=(600.0,))
 
 def _history(ledger: Ledger, operation: Operation) -> list[str]:
     return [event.what for event in ledger.events(operation.id)]
+
+
+def _end_pause(ledger: Ledger) -> None:
+    """Let the pause of the one operation end now."""
+    shared_connection(ledger.path).execute("UPDATE operation SET not_before = ?", (time.monotonic(),))
 
 
 def _next_start(site: Site) -> Ledger:
@@ -108,10 +115,12 @@ def test_a_cancel_works_while_it_waits_to_be_tried_again(make: MakeLedger, site:
 
 
 def test_a_pause_ends_although_its_supervisor_is_killed(make: MakeLedger, site: Site) -> None:
-    ledger = make({"flaky": QueueRule(attempts=2, pauses=(2.0,))})
+    ledger = make({"flaky": QueueRule(attempts=2, pauses=(600.0,))})
     operation = ledger.start("flaky", "thing")
     until(lambda: any("tried again" in words for words in _history(ledger, operation)))
     processes.send_signal(site_processes(site.root), signal.SIGKILL)
+    until(lambda: not site_processes(site.root))
+    _end_pause(ledger)
     ended = ledger.wait(operation.id, 30)
     assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
 
@@ -158,9 +167,13 @@ def test_an_attempt_that_was_put_back_from_outside_changes_nothing_more(make: Ma
 
 
 def test_work_that_is_silent_is_killed_and_tried_again(make: MakeLedger, site: Site) -> None:
-    ledger = make({"silent": QueueRule(attempts=2, silence=1.0, pauses=QUICK_PAUSES)})
+    ledger = make({"silent": QueueRule(attempts=2, silence=1.0, pauses=(600.0,))})
     operation = ledger.start("silent", "thing")
     pid = int(first_line(ledger, operation, "looping").split()[-1])
+    let_silence_count(site.root)
+    until(lambda: any("tried again" in words for words in _history(ledger, operation)))
+    let_silence_count(site.root, False)
+    _end_pause(ledger)
     ended = ledger.wait(operation.id, 30)
     assert (ended.state, ended.attempt) == (OperationState.DONE, 2)
     assert not processes.start_time(pid)
@@ -171,6 +184,7 @@ def test_a_stopped_process_counts_as_silent(make: MakeLedger, site: Site) -> Non
     ledger = make({"wait": QueueRule(silence=1.0)})
     operation = ledger.start("wait", "thing")
     os.kill(int(first_line(ledger, operation, "waiting").split()[-1]), signal.SIGSTOP)
+    let_silence_count(site.root)
     ended = ledger.wait(operation.id, 30)
     assert ended.state is OperationState.FAILED
     assert ended.failure is not None
@@ -179,9 +193,14 @@ def test_a_stopped_process_counts_as_silent(make: MakeLedger, site: Site) -> Non
     assert leftovers(site.root) == []
 
 
-def test_work_that_reports_is_not_silent(make: MakeLedger) -> None:
-    ledger = make({"chatty": QueueRule(silence=1.0)})
-    assert ledger.wait(ledger.start("chatty", "thing").id, 30).state is OperationState.DONE
+def test_work_that_reports_is_not_silent(make: MakeLedger, site: Site) -> None:
+    ledger = make({"wait": QueueRule(silence=1.5 * MAX_SILENT_STEP)})  # one late look at it is no silence
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    let_silence_count(site.root)
+    until(lambda: ledger.stages(operation.id), lambda stages: stages and stages[0].done > 200)  # of 10 ms or more each
+    (site.root / "go").touch()
+    assert ledger.wait(operation.id, 30).state is OperationState.DONE
 
 
 def test_work_is_as_nice_as_its_rule_says(make: MakeLedger) -> None:
