@@ -293,10 +293,12 @@ def test_foreign_files_are_named_in_the_log_and_ignored(
 
 @contextmanager
 def _held(path: Path, content: str) -> Iterator[None]:
-    with open(path, "w") as file:
+    """A request that is locked and written before the service sees it, as those of jobs are."""
+    with open(path.with_suffix(".new"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(content)
         file.flush()
+        path.with_suffix(".new").rename(path)
         yield
 
 
