@@ -36,7 +36,7 @@ from core.operations.model import (
     Update,
 )
 from core.operations.place import Place
-from core.operations.retention import prune
+from core.operations.retention import prune, remove_strays
 from core.operations.rows import parse_operation, parse_stage, record_event, title_of
 from core.progress import Stage
 
@@ -149,6 +149,7 @@ class Ledger:
             dispatcher.reap(self._place)
         except XaivaError as error:  # what has died stays; the others can start
             logger.warning("what has died cannot be ended: %s", error)
+        remove_strays(self._place)
         dispatcher.dispatch(self._place)
 
     def requeue_live(self) -> None:

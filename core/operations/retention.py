@@ -1,4 +1,4 @@
-"""Deletes operations that are older or more than are to be kept, with their logs."""
+"""Deletes operations that are older or more than are to be kept, with their logs, and what killed supervisors left."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ def prune(place: Place) -> None:
             _delete(place, row["id"])
     except (XaivaError, OSError) as error:
         logger.warning("old operations cannot be deleted: %s", error)
+
+
+def remove_strays(place: Place) -> None:
+    """Remove locks and reserves that nobody holds: a supervisor was killed between its last write and their removal."""
+    folder = place.operation_file(0, ".log").parent
+    try:
+        paths = [path for suffix in ("lock", "reserve") for path in folder.glob(f"[0-9]*.{suffix}")]
+        connection = shared_connection(place.ledger, place.network_remedy)
+        with ledger_errors(place.ledger), transaction(connection, durable=False):  # nothing is started meanwhile
+            held = {str(row["id"]) for row in connection.execute(sql.HELD).fetchall()}
+            for path in paths:
+                if path.name.partition(".")[0] not in held:
+                    path.unlink(missing_ok=True)
+    except (XaivaError, OSError) as error:
+        logger.warning("what killed processes left cannot be removed: %s", error)
 
 
 def _delete(place: Place, identifier: int) -> None:
