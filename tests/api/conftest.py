@@ -99,7 +99,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.setattr(stream, "CHECK_SECONDS", 0.2)
         patch.setattr(stream, "HEARTBEAT_SECONDS", 0.3)
         patch.setattr(stream, "CLOSING_POLL_SECONDS", 0.1)
-        patch.setattr(sockets, "TOKEN_SECONDS", 1.0)
+        patch.setattr(sockets, "TOKEN_SECONDS", 60.0)  # no test depends on how fast its client is
         with served(tmp_path_factory.mktemp("jobs"), cors_origins="https://pages.example") as running:
             yield running
 

@@ -29,8 +29,10 @@ def test_the_token_may_be_the_first_message(jobs: Running) -> None:
         assert json.loads(connection.recv(PATIENCE))["type"] in ("snapshot", "heartbeat")
 
 
-def test_a_stream_without_a_right_is_closed_with_the_reason(jobs: Running) -> None:
-    code, reason = refused(jobs, "/jobs/stream", token="")  # nothing is sent
+def test_a_stream_without_a_right_is_closed_with_the_reason(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sockets, "TOKEN_SECONDS", 1.0)
+        code, reason = refused(jobs, "/jobs/stream", token="")  # nothing is sent
     assert (code, "within 1 s" in reason) == (4401, True)
     assert refused(jobs, "/jobs/stream", token="wrong")[0] == 4401
     for text in ('{"token": 5}', "{}", "nonsense", '{"token": "x", "more": 1}', "[" * 10_000, b"\xff"):
@@ -145,6 +147,7 @@ def test_a_stream_takes_no_messages(jobs: Running) -> None:
 
 
 def test_too_many_streams_are_refused(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    until(lambda: sse.OPEN_STREAMS._open == 0, bool)  # those of the tests before have ended
     monkeypatch.setattr(sse.OPEN_STREAMS, "limit", 1)
     with listening(jobs, "/jobs/stream") as connection:
         connection.recv(PATIENCE)
@@ -157,6 +160,7 @@ def test_too_many_streams_are_refused(jobs: Running, monkeypatch: pytest.MonkeyP
 
 
 def test_strangers_cannot_hold_sockets_that_wait_for_a_token(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    until(lambda: sockets.WAITING_SOCKETS._open == 0, bool)  # those of the tests before have ended
     monkeypatch.setattr(sockets.WAITING_SOCKETS, "limit", 1)
     with listening(jobs, "/jobs/stream", token=""):
         until(lambda: sockets.WAITING_SOCKETS._open == 1, bool)
@@ -168,12 +172,13 @@ def test_strangers_cannot_hold_sockets_that_wait_for_a_token(jobs: Running, monk
     until(lambda: sockets.WAITING_SOCKETS._open == 0, bool)
 
 
-def test_streams_that_do_not_read_keep_no_health_check_out(jobs: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_do_not_read_keep_no_health_check_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 6)
     monkeypatch.setattr(server._Socket, "is_idle", True)  # as when the client reads nothing
-    with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(listening(jobs, "/jobs/stream")) for _ in range(6)]
-        assert httpx.get(f"{jobs.url}/health/live", timeout=20).status_code == 200
+    # A service of its own: a connection that another test has left open would be older than these.
+    with served(tmp_path) as running, contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(listening(running, "/jobs/stream")) for _ in range(6)]
+        assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 200
         list(messages(streams[0]))  # the oldest one made room
 
 
