@@ -35,18 +35,19 @@ SIZE = 400_000
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
-    """An index whose second file stalls once, in its middle."""
+    """An index whose second file stalls in its middle until `always` is cleared."""
     (tmp_path / "served").mkdir()
     with serve(tmp_path / "served") as running:
         yield running
 
 
 def _lock(site: Site, index: Index) -> None:
-    (site.root / "site.toml").write_text("[sync]\nstall_seconds = 2\nretries = 5\n")
+    (site.root / "site.toml").write_text("[sync]\nstall_seconds = 2\nretries = 20\n")
     (site.presets / f"{PRESET}.json").write_text('{"base_image": "debian:test", "python_version": "3.11"}')
     paths = [random_file(index.folder / f"file{number}.whl", SIZE, number) for number in range(4)]
     write_lock_of(site, PRESET, [locked(path, index.file_url(path.name)) for path in paths])
     index.faults["file1.whl"] = [Fault(stall_after=SIZE // 2)]
+    index.always["file1.whl"] = Fault(stall_after=0)
 
 
 def _xaiva(site: Site, *words: str) -> subprocess.Popen[bytes]:
@@ -78,6 +79,7 @@ def test_the_console_is_killed_in_mid_sync(site: Site, index: Index) -> None:
     with _xaiva(site, "sync", PRESET) as console:
         operation = _in_the_middle(ledger, site, index)
         console.kill()
+    index.always.clear()
     assert ledger.wait(operation.id).state is OperationState.DONE
     _is_whole(site)
 
@@ -91,6 +93,7 @@ def test_everything_is_killed_in_mid_sync_and_retried(site: Site, index: Index) 
     until(lambda: ledger.get(operation.id).state is OperationState.CRASHED)
     assert leftovers(site.root) == []
     before = len(index.gets("file0.whl"))
+    index.always.clear()
     assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
     assert len(index.gets("file0.whl")) == before  # what was complete is not fetched again
     _is_whole(site)
@@ -104,6 +107,7 @@ def test_a_sync_is_cancelled_and_goes_on_later(site: Site, index: Index) -> None
     ledger.cancel(operation.id)
     assert ledger.wait(operation.id).state is OperationState.CANCELLED
     assert leftovers(site.root) == []
+    index.always.clear()
     assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
     _is_whole(site)
 
@@ -126,14 +130,13 @@ def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, i
         (place / "presets").mkdir()
         site = Site.open(place)
         _lock(site, index)
-        index.always["file1.whl"] = Fault(stall_after=SIZE // 2)
         ledger = site_ledger(site)
         ledger.start("sync", PRESET)
         operation = _in_the_middle(ledger, site, index)
         with contextlib.suppress(OSError), open(place / "filler", "wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(1 << 16))
-        del index.always["file1.whl"]
+        index.always.clear()
         ended = ledger.wait(operation.id, 60)
         assert ended.state is OperationState.FAILED, ended
         assert leftovers(place) == []
