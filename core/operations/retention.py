@@ -30,6 +30,8 @@ def remove_strays(place: Place) -> None:
     folder = place.operation_file(0, ".log").parent
     try:
         paths = [path for suffix in ("lock", "reserve") for path in folder.glob(f"[0-9]*.{suffix}")]
+        if not paths:
+            return
         connection = shared_connection(place.ledger, place.network_remedy)
         with ledger_errors(place.ledger), transaction(connection, durable=False):  # nothing is started meanwhile
             held = {str(row["id"]) for row in connection.execute(sql.HELD).fetchall()}
