@@ -91,6 +91,7 @@ def sample_world(site: Site) -> Iterator[None]:
         for name in ("SHARPER_BELOW_SECONDS", "COARSER_ABOVE_SECONDS"):
             patch.setattr(f"tui.picture.rate_control.{name}", 60.0)  # however busy the machine, the picture gets sharp
         patch.setattr("tui.background_work.WAIT_NOTICE_SECONDS", 60.0)
+        patch.setattr("tui.store.LATE", 60.0)  # however busy the machine, no value of the sample gets old
         sample.write_logs(site)
         yield
     time.tzset()
