@@ -36,7 +36,7 @@ def pylock_text(lock: Lock) -> str:
         {
             "lock-version": "1.0",
             "environments": ["sys_platform == 'linux' and platform_machine == 'x86_64'"],
-            "requires-python": f"=={lock.python_version}.*",
+            **({"requires-python": f"=={lock.python_version}.*"} if lock.python_version else {}),
             "created-by": "xaiva",
             "packages": [
                 {"name": wheel.name, "version": wheel.version, "wheels": [_pylock_wheel(wheel)]} for wheel in wheels

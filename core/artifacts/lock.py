@@ -151,7 +151,7 @@ class _LockRun:
                 refuse_service_packages(wheels, self.old, self.folder, self.network, self.progress)
         context = sources.LockContext(self.site, self.name, self.folder, self.network, self.reusable, self.progress)
         with stage(self.progress, "sources", "sources"):
-            parts = sources.lock_sources(context, self.preset, standalone_python=not closure.python)
+            parts = sources.lock_sources(context, self.preset, standalone_python=self._is_standalone(closure))
             self.files += parts.files
             self.unlocked += parts.unlocked
         with stage(self.progress, "models", "models"):
@@ -166,7 +166,7 @@ class _LockRun:
             preset_sha256=preset_sha256(self.preset, self.site.presets),
             platform=platform,
             python_version=self.preset.python_version,
-            python_from="debs" if closure.python else "source",
+            python_from="source" if self._is_standalone(closure) else "debs",
             base_image=base,
             runtime_base_image=runtime,
             layers=self._layers(wheels),
@@ -178,6 +178,10 @@ class _LockRun:
             deb_fields=dict(sorted(closure.fields.items())),
             inputs=dict(sorted(self.inputs.items())),
         )
+
+    def _is_standalone(self, closure: debs.DebClosure) -> bool:
+        """Whether the image gets a Python that is not its distribution's."""
+        return bool(self.preset.python_version) and not closure.python
 
     def _refuse_lost_parts(self) -> None:
         """Raise XaivaError when an upgrade would lose a locked part because it is unavailable now."""
@@ -289,6 +293,8 @@ class _LockRun:
         if self.reusable is not None and self.reusable.inputs.get("debs") == digest:
             self.inputs["debs"] = digest
             return _reuse_debs(self.reusable)
+        if not (request.python_version or request.debs or request.build_debs):
+            return debs.DebClosure()
         if not base.config_digest:
             self._add_unlocked_debs("its base image is missing", "fetch the base image first")
             return debs.DebClosure(python=True)
@@ -305,12 +311,16 @@ class _LockRun:
         return closure
 
     def _add_unlocked_debs(self, why: str, remedy: str) -> None:
-        what = f"Debian packages and Python of {self.preset.base_image}"
+        what = f"Debian packages of {self.preset.base_image}"
+        if self.preset.python_version:
+            what = f"Debian packages and Python of {self.preset.base_image}"
         self.unlocked.append(Unlocked(what=what, why=why, remedy=f"{remedy}; then lock again: xaiva lock {self.name}"))
 
     # -- wheels ---------------------------------------------------------------------------------------------------
 
     def _reuse_or_lock_wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
+        if not self.preset.python_version:
+            return LockedWheels()
         local = self.folder / LOCAL_WHEELS
         built = [[path.name, sha256_file(path)] for path in list_files(local, ".whl")]
         rules = index_rules(expanded.indexes, self.site.env)

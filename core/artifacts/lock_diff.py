@@ -44,7 +44,7 @@ def _facts(lock: Lock | None) -> dict[str, str]:
             name: f"{image.reference} {image.config_digest[:19]}".strip() if image else ""
             for name, image in images.items()
         },
-        "python": f"{lock.python_version} from {lock.python_from}",
+        "python": f"{lock.python_version} from {lock.python_from}" if lock.python_version else "",
         "platform": lock.platform,
         "layers": ", ".join(layer.name for layer in lock.layers),
     }

@@ -99,7 +99,7 @@ class Lock(Locked):
     preset: str
     preset_sha256: str
     platform: str = "x86_64-manylinux_2_28"
-    python_version: str
+    python_version: str = ""  # empty: an image without Python
     python_from: str = Field(default="debs", pattern="^(debs|source)$")
     base_image: LockedImage
     runtime_base_image: LockedImage | None = None

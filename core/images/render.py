@@ -128,7 +128,12 @@ def stage_names(preset: Preset, lock: Lock) -> list[str]:
     """Every stage of the Dockerfile in order: the values of `--target`."""
     compiled = [stage.name for stage in _compiled_stages(preset, lock)]
     builder = ["toolchain", *compiled, "builder", "built"] if compiled else []
-    return ["base", "python", *(layer.name for layer in lock.layers), *builder, "runtime", "dev"]
+    return ["base", system_stage(lock), *(layer.name for layer in lock.layers), *builder, "runtime", "dev"]
+
+
+def system_stage(lock: Lock) -> str:
+    """The name of the stage with the system packages and, if the image has one, the Python environment."""
+    return "python" if lock.python_version else "system"
 
 
 def site_packages(lock: Lock) -> str:
@@ -148,7 +153,8 @@ def _template_variables(preset_name: str, preset: Preset, lock: Lock) -> dict[st
         "bases": [image for image in (lock.base_image, lock.runtime_base_image) if image is not None],
         "image_tag": labels.image_tag(preset_name),
         "layers": list(_layer_stages(lock)),
-        "last_layer": lock.layers[-1].name if lock.layers else "python",
+        "system_stage": system_stage(lock),
+        "last_layer": lock.layers[-1].name if lock.layers else system_stage(lock),
         "service_layer": service_layer(preset, lock),
         "python": f"/opt/python/bin/python{lock.python_version}" if standalone else f"python{lock.python_version}",
         "python_source": standalone,
@@ -177,7 +183,7 @@ def _check_layer_names(preset: Preset, lock: Lock) -> None:
 
 
 def _layer_stages(lock: Lock) -> Iterator[LayerStage]:
-    below = "python"
+    below = system_stage(lock)
     for layer in lock.layers:
         requirements = PurePosixPath(layer.requirements)
         yield LayerStage(layer.name, below, str(requirements.parent), requirements.name)

@@ -24,7 +24,8 @@ from core.images.render import service_layer
 from core.images.smoke_probe import OUTPUT_MARKER
 from core.presets.model import Preset
 from core.progress import Progress
-from core.subprocesses import run_child
+from core.site import Site
+from core.subprocesses import FinishedProcess, run_child
 
 if TYPE_CHECKING:
     from core.presets.compat.machine import TargetMachine
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PROBE_SCRIPT = Path(__file__).with_name("smoke_probe.py")
 COMPLETE_STAGES = ("runtime", "dev")
 SERVICE_MODULE = "core.inference.server"  # it imports everything that the service needs to start
+_DPKG_FORMAT = "${Package}\t${Version}\t${db:Status-Status}\n"
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
@@ -40,27 +42,59 @@ def run_smoke_test(locked: LockedPreset, image: str, target: str, progress: Prog
 
     Raises InputError when a requirement file of the preset cannot be read, Cancelled after removing its container.
     """
+    if not locked.lock.python_version:
+        return _check_packages(locked, image, progress)
     from core.presets.compat.checking import site_facts, target_for
 
-    env = docker_environment(locked.site)
-    name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
-    remove = ("rm", "--force", name)
-    run_docker(*remove, env=env)  # left by a test that was killed
     request = json.dumps(_probe_request(locked.preset, locked.lock, target, _requested_names(locked)))
-    command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
-    command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
-    command += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request]
-    try:
-        with docker_cli_errors():
-            process = run_child(command, progress, env, on_line=lambda line: progress.log(line, SMOKE_STAGE))
-    except Cancelled:
-        run_docker(*remove, env=env)
-        raise
+    words = ("/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request)
+    process = _run_in_image(locked.site, image, words, progress)
     _, mark, answer = process.out.decode(errors="replace").rpartition(OUTPUT_MARKER)
     if process.code or not mark:
         return [Finding.error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
     machine = target_for(locked.preset, site_facts(locked.site))
     return list(probe_findings(json.loads(answer), locked.preset, locked.lock, target, machine))
+
+
+def _run_in_image(site: Site, image: str, words: Sequence[str], progress: Progress) -> FinishedProcess:
+    """Run `words` (entry point, image, arguments) in a new container. Raises Cancelled after removing it."""
+    env = docker_environment(site)
+    name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
+    remove = ("rm", "--force", name)
+    run_docker(*remove, env=env)  # left by a test that was killed
+    command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
+    command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
+    try:
+        with docker_cli_errors():
+            return run_child(
+                [*command, "--entrypoint", *words],
+                progress,
+                env,
+                on_line=lambda line: progress.log(line, SMOKE_STAGE),
+            )
+    except Cancelled:
+        run_docker(*remove, env=env)
+        raise
+
+
+def _check_packages(locked: LockedPreset, image: str, progress: Progress) -> list[Finding]:
+    """Whether the locked system packages are in an image without Python."""
+    by_path = locked.lock.by_path()
+    if not locked.lock.debs:
+        return []
+    process = _run_in_image(locked.site, image, ("dpkg-query", image, "-W", "-f", _DPKG_FORMAT), progress)
+    if process.code:
+        return [Finding.error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
+    rows = (line.split("\t") for line in process.out.decode(errors="replace").splitlines())
+    installed = {name: version for name, version, state in rows if state == "installed"}
+    expected = {by_path[path].name: by_path[path].version for path in locked.lock.debs}
+    return [
+        Finding.error(
+            "smoke-package", f"{name} is {installed.get(name, 'not')} in the image", f"the lock has it in {version}"
+        )
+        for name, version in expected.items()
+        if installed.get(name) != version
+    ]
 
 
 def probe_findings(

@@ -47,6 +47,7 @@ RESERVED_LAYERS = frozenset(
         "scratch",
         "service",
         "smoke",
+        "system",
         "tensorrt",
         "toolchain",
         "xaiva-media",

@@ -285,7 +285,7 @@ class Preset(PresetModel):
     metadata: Metadata = Metadata()
     base_image: ImageReference
     runtime_base_image: ImageReference | None = None
-    python_version: PythonVersion
+    python_version: PythonVersion = ""  # without it, the image gets no Python
     pytorch: PyTorch | None = None
     tensorrt: TensorRT = TensorRT()
     build_options: BuildOptions = BuildOptions()
@@ -306,6 +306,27 @@ class Preset(PresetModel):
     target: Target | None = None
     overrides: Annotated[list[FindingCode], _unique_text] = []
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _python_where_needed(self) -> Self:
+        if not self.python_version and (user := self._needs_python()):
+            remedy = 'add, for example, "python_version": "3.11"'
+            if self.inference_service:
+                remedy += '; an image without Python needs "inference_service": false'
+            raise field_error(f"is missing, and {user} needs Python", remedy, "python_version")
+        return self
+
+    def _needs_python(self) -> str:
+        """The first part of the image that needs Python; empty when none does."""
+        options = self.build_options
+        users = {
+            "the inference service": self.inference_service,
+            "pytorch": self.pytorch is not None,
+            "tensorrt": self.tensorrt.enabled,
+            "OpenCV": bool(options.opencv_version or self.source("opencv")),
+            "a layer": bool(self.layers),
+        }
+        return next((name for name, needs in users.items() if needs), "")
 
     def source(self, name: str) -> Source | None:
         """The source with that name, if there is one."""

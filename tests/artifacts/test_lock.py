@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -83,6 +84,17 @@ def install_in_container(engine: TestEngine, site: Site) -> None:
     output = engine.docker("run", "--rm", "--network=none", "-v", f"{folder}:/a:ro", base.tag, "sh", "-c", script)
     assert "Hello, world!" in output
     assert output.strip().endswith("1.26.4")
+
+
+@pytest.mark.engine
+def test_a_ready_made_image_is_locked_as_it_is(engine_site: Site) -> None:
+    content = {"base_image": BASE_IMAGE, "inference_service": False}
+    (engine_site.presets / f"{NAME}.json").write_text(json.dumps(content))
+    assert run_lock(engine_site)["state"] == "complete"
+    locked = lock_store.read_lock(engine_site, NAME)
+    assert {file.kind for file in locked.files} == {FileKind.IMAGE}
+    sync.run(engine_site, NAME, {}, RecordingProgress())
+    assert verify.verify(engine_site, NAME) == []
 
 
 @pytest.mark.index

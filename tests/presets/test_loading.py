@@ -189,6 +189,25 @@ def test_wrong_fields(tmp_path: Path, fields: dict[str, object], field: str, sai
 
 
 @pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({}, "the inference service"),
+        ({"inference_service": False, "layers": [{"name": "a", "requirements": ["idna"]}]}, "a layer"),
+        ({"inference_service": False, "pytorch": {"version": "2.2.2"}}, "pytorch"),
+        ({"inference_service": False, "build_options": {"opencv_version": "4.9.0"}}, "OpenCV"),
+    ],
+)
+def test_only_an_image_that_needs_no_python_goes_without(tmp_path: Path, fields: dict[str, object], user: str) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"base_image": "debian:bookworm-slim", **fields}))
+    with pytest.raises(store.PresetError, match=f"python_version: is missing, and {user} needs Python") as caught:
+        store.load(path)
+    assert ('"inference_service": false' in caught.value.remedy) == (user == "the inference service")
+    path.write_text(json.dumps({"base_image": "debian:bookworm-slim", "inference_service": False}))
+    assert store.load(path).python_version == ""
+
+
+@pytest.mark.parametrize(
     ("destination", "good"),
     [
         ("/models/a.onnx", True),

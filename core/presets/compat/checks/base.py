@@ -50,26 +50,28 @@ def _system_of(context: CheckContext, where: str, image: str) -> list[Finding]:
         what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
         findings.append(Finding.error("base-libc", what, why, remedy, where, family.source))
     if not family.apt:
-        findings.append(_no_apt(context, where, image, family))
+        findings += _no_apt(context, where, image, family)
     return findings
 
 
-def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) -> Finding:
+def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) -> list[Finding]:
     debs = [*context.preset.debs, *context.preset.build_debs]
     if not debs and context.compiles:
         debs = ["the compilers of build_options"]
     remedy = "use a Debian or Ubuntu base image"
     if debs:
         why = f"the preset asks for Debian packages: {', '.join(debs[:3])}{' …' if len(debs) > 3 else ''}"
-        return Finding.error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+        return [Finding.error("base-apt", f"{image} has no apt", why, remedy, where, family.source)]
+    if not context.preset.python_version:
+        return []
     why = "the lock looks for Python in the base image's apt"
-    return Finding.warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+    return [Finding.warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)]
 
 
 def base_python(context: CheckContext) -> list[Finding]:
     """Python comes from the distribution's debs, else from a standalone build that the lock finds."""
     expected = context.preset.python_version
-    if context.preset.source("python"):
+    if not expected or context.preset.source("python"):
         return []
     if context.system is None:
         family = context.family(context.preset.base_image)
