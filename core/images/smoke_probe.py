@@ -43,9 +43,11 @@ def run_python(title: str, *words: str) -> Dict[str, Any]:  # noqa: UP006
 
 def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
     """The top-level modules of a distribution, without private ones."""
-    top = (distribution.read_text("top_level.txt") or "").split()
+    files = distribution.files or []
+    installed = {f.parts[0].split(".")[0] for f in files}
+    # Some distributions list modules that they do not install: TensorFlow lists `third_party`.
+    top = [name for name in (distribution.read_text("top_level.txt") or "").split() if name in installed]
     if not top:
-        files = distribution.files or []
         top = [f.parts[0] for f in files if len(f.parts) == 2 and f.name == "__init__.py"]
         top += [f.name[:-3] for f in files if len(f.parts) == 1 and f.suffix == ".py"]
         top += [f.name.split(".")[0] for f in files if len(f.parts) == 1 and f.suffix == ".so"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import PathDistribution
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.artifacts.lockfile import FileKind
 from core.findings import Level
+from core.images.smoke_probe import modules_of
 from core.images.smoke_test import OUTPUT_MARKER, PROBE_SCRIPT, SERVICE_MODULE, probe_findings
 from core.presets.compat.machine import GpuModel, TargetMachine
 from core.presets.model import Preset
@@ -90,3 +93,14 @@ def test_the_probe_tells_what_a_python_has() -> None:
     assert said["imports"]["no_such_module"]["code"] == 1
     assert said["imports"][SERVICE_MODULE]["code"] == 0
     assert [command["code"] for command in said["commands"]] == [0, -1]
+
+
+def test_only_modules_that_a_distribution_installs_are_imported(tmp_path: Path) -> None:
+    info = tmp_path / "thing-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1\n")
+    (info / "top_level.txt").write_text("thing\nthird_party\nsingle\n_private\n")
+    (info / "RECORD").write_text(
+        "thing/__init__.py,,\nsingle.py,,\n_private/__init__.py,,\nthing-1.dist-info/METADATA,,\n"
+    )
+    assert modules_of(PathDistribution(info)) == ["single", "thing"]
