@@ -194,6 +194,11 @@ class Site:
         return self.root / "artifacts"
 
     @property
+    def stacks(self) -> Path:
+        """The folder with one subfolder per stack."""
+        return self.root / "stacks"
+
+    @property
     def docker(self) -> Path:
         """The site's overrides of the Dockerfile template and the compatibility rows."""
         return self.root / "docker"

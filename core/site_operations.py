@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "unpack": "core.carry.unpack:run",
     "check": "core.carry.medium_check:run",
     "rehearse": "core.carry.rehearsal:run",
+    "stack": "core.stacks.run:run",
 }
 
 

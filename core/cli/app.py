@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("containers", "Run a command or a shell in a container."),
     "inspect": ("containers", "Show everything the engine reports about a container."),
     "stats": ("containers", "Show what the running containers use."),
+    "stack": ("stacks", "Several services as one compose project: what would change, and changing it."),
     "engine": ("engine", "What the engine holds: images, volumes, networks, build cache; and its events."),
     "service": ("service", "Show the state of the inference service and its models."),
     "camera": ("cameras", "The inference service's cameras."),

@@ -31,13 +31,17 @@ _READ_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build. `secrets` are names of environment variables, which the build gets as BuildKit secrets."""
+    """What to build; without a `target`, the last stage.
+
+    `secrets` are names of environment variables, which the build gets as BuildKit secrets.
+    """
 
     context: Path
     dockerfile: Path
     target: str
     tag: str
     builder: str = "default"
+    arguments: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Sequence[str] = ()
     no_cache: bool = False
@@ -71,7 +75,11 @@ def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[
     """The command line of the build, with the progress format and the path of the metadata file."""
     arguments = ["docker", "buildx", "build", "--builder", request.builder, "--network", "none", "--pull=false"]
     arguments += ["--progress", progress, "--metadata-file", str(metadata), "--provenance=false"]
-    arguments += ["--file", str(request.dockerfile), "--target", request.target, "--tag", request.tag]
+    arguments += ["--file", str(request.dockerfile), "--tag", request.tag]
+    if request.target:
+        arguments += ["--target", request.target]
+    for key, value in request.arguments.items():
+        arguments += ["--build-arg", f"{key}={value}"]
     for key, value in request.labels.items():
         arguments += ["--label", f"{key}={value}"]
     for name in request.secrets:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from core.download_commands import find_downloads
@@ -113,7 +113,7 @@ def _check_instruction(
 ) -> Iterator[Problem]:
     if step.word in ("ARG", "ENV"):
         for name, value in _ASSIGNMENT.findall(step.text):
-            arguments[name] = _expand(value.strip("\"'"), arguments)
+            arguments[name] = expand_variables(value.strip("\"'"), arguments)
     elif step.word == "FROM":
         words = step.text.split()
         yield from _check_image(words[0] if words else "", f"FROM {step.text}", stages, arguments, image_present)
@@ -123,7 +123,7 @@ def _check_instruction(
         if source := step.flags.get("from"):
             yield from _check_image(source, f"{step.word} --from={source}", stages, arguments, image_present)
         for word in re.findall(r"[^\s\"',\[\]]+", step.text) if step.word == "ADD" else ():
-            if _REMOTE.search(_expand(word, arguments)):
+            if _REMOTE.search(expand_variables(word, arguments)):
                 yield (
                     f"ADD {word}",
                     "the engine downloads it",
@@ -145,7 +145,7 @@ def _check_instruction(
 def _check_image(
     name: str, what: str, stages: set[str], arguments: dict[str, str], image_present: Callable[[str], bool]
 ) -> Iterator[Problem]:
-    image = _expand(name, arguments)
+    image = expand_variables(name, arguments)
     if image.lower() in stages or image == "scratch" or image.isdigit():
         return
     if not image or "$" in image:
@@ -154,5 +154,6 @@ def _check_image(
         yield what, "the engine does not have that image and would ask a registry", "load it: xaiva load PRESET"
 
 
-def _expand(text: str, arguments: dict[str, str]) -> str:
+def expand_variables(text: str, arguments: Mapping[str, str]) -> str:
+    """The text with the variables that are known in place; an unknown one stays unless it has a default."""
     return _VARIABLE.sub(lambda m: arguments.get(m[1]) or m[2] or m[0], text)

@@ -6,9 +6,10 @@ The plan changes nothing and uses no network. Each step is judged as if the step
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +30,9 @@ from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
 from core.progress import NullProgress
 from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
 
 
 class UpStep(BaseModel):
@@ -87,8 +91,10 @@ def check_plan(plan: UpPlan) -> None:
 class Planner:
     """Judges the steps of one request. Use a new one after a step has run: it keeps what it has read."""
 
-    def __init__(self, request: UpRequest) -> None:
+    def __init__(self, request: UpRequest, client: docker.DockerClient | None = None) -> None:
+        """`client`: one of the site's engine, which is not closed; without it, each question connects for itself."""
         self.site, self.name = request.site, request.name
+        self._client = client
         self.request = request
         self.preset: Preset = load_named(request.site, request.name)
 
@@ -175,7 +181,7 @@ class Planner:
     def _image(self) -> tuple[dict[str, str] | None, Finding | None]:
         """The labels of the preset's newest image (None without one), or why the engine cannot say."""
         try:
-            with closing(connect_engine(self.site)) as client:
+            with nullcontext(self._client) if self._client else closing(connect_engine(self.site)) as client:
                 description = inspect_image(client, labels.image_tag(self.name))
         except XaivaError as error:
             return None, _finding("engine", error)

@@ -47,7 +47,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
                 skipped.append(name)
                 continue
             with stage(progress, name, name):
-                results[name] = run_step(request, _StepProgress(progress, name))
+                results[name] = run_step(request, StepProgress(progress, name))
     return {
         "container": labels.container_name(subject),
         "image": labels.image_tag(subject),
@@ -57,7 +57,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     }
 
 
-class _StepProgress:
+class StepProgress:
     """A `Progress` that hangs the stages and log lines of one step below the stage of that step."""
 
     def __init__(self, progress: Progress, step: str) -> None:
@@ -81,7 +81,7 @@ class _StepProgress:
         return f"{self._step}.{stage}"
 
 
-def _run_lock(request: UpRequest, progress: Progress) -> Result:
+def run_lock(request: UpRequest, progress: Progress) -> Result:
     """Lock, and refuse a lock that the build would refuse, before the sync fetches its files."""
     result = lock.run(request.site, request.name, {}, progress)
     locked = read_locked_preset(request.site, request.name)
@@ -90,11 +90,11 @@ def _run_lock(request: UpRequest, progress: Progress) -> Result:
     return result
 
 
-def _run_sync(request: UpRequest, progress: Progress) -> Result:
+def run_sync(request: UpRequest, progress: Progress) -> Result:
     return sync.run(request.site, request.name, {}, progress)
 
 
-def _run_build(request: UpRequest, progress: Progress) -> Result:
+def run_build(request: UpRequest, progress: Progress) -> Result:
     return build.run(request.site, request.name, {}, progress)
 
 
@@ -107,9 +107,9 @@ def _run_launch(request: UpRequest, _progress: Progress) -> Result:
 
 
 _RUNNERS: dict[str, Callable[[UpRequest, Progress], Result]] = {
-    "lock": _run_lock,
-    "sync": _run_sync,
-    "build": _run_build,
+    "lock": run_lock,
+    "sync": run_sync,
+    "build": run_build,
     "launch": _run_launch,
 }
 

@@ -1,0 +1,221 @@
+"""What a plan starts from: the engine's images and containers of a stack, and its files, at one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import labels
+from core.containers.listing import list_containers
+from core.containers.model import Container, format_host_ports
+from core.containers.port_conflicts import port_holders
+from core.engine import connect_engine, docker_environment, engine_errors, resolve_endpoint
+from core.engine_image import image_labels, inspect_image
+from core.errors import InputError, XaivaError
+from core.files import write_atomic
+from core.images.buildx import buildx_version
+from core.site import Site
+from core.stacks.context_files import HashCache
+from core.stacks.fingerprint import Fingerprint, LabelledFingerprint, base_images, read_label, take_fingerprint
+from core.stacks.model import Stack
+from core.up.plan import Planner, UpRequest, UpStep
+
+if TYPE_CHECKING:
+    import docker
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+HASH_LABEL = "com.docker.compose.config-hash"
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """An image that the engine has."""
+
+    id: str
+    fingerprint: LabelledFingerprint | None = None
+    has_health_check: bool = False
+
+
+@dataclass(frozen=True)
+class ServiceContainer:
+    """One container of a service."""
+
+    container: Container
+    config_hash: str
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """What a build of a service would be made of now, or why that is not known."""
+
+    bases: tuple[str, ...] = ()
+    fingerprint: Fingerprint | None = None
+    built_files: Mapping[str, str] | None = None
+    """The files of the image that the engine has; None when another machine built it."""
+    error: XaivaError | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a plan needs to know. Everything is read before the plan is made, and nothing after."""
+
+    images: Mapping[str, ImageState | None] = field(default_factory=dict)
+    """Reference → the engine's image; None where it has none."""
+    presets: Mapping[str, tuple[UpStep, ...]] = field(default_factory=dict)
+    """Preset → the steps that lead to its image."""
+    builds: Mapping[str, BuildState] = field(default_factory=dict)
+    """Service → its build."""
+    containers: Mapping[str, tuple[ServiceContainer, ...]] = field(default_factory=dict)
+    """Service → its containers, also of services that the stack no longer has."""
+    taken_ports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service → which of its ports something else uses, as sentences."""
+
+
+def observe(site: Site, stack: Stack) -> Snapshot:
+    """Look at the engine and the files. Changes nothing. Raises EngineError, InputError."""
+    env = docker_environment(site)
+    with ThreadPoolExecutor(1) as pool, closing(connect_engine(site)) as client:
+        builder = pool.submit(buildx_version, env)  # a process of its own
+        everything = list_containers(client)
+        containers = stack_containers(client, stack, everything)
+        images = _Images(client)
+        for service in stack.services.values():
+            images.get(service.image)
+        builds = _builds(site, stack, images, builder)
+        presets = _presets(site, stack, {image for state in builds.values() for image in state.bases}, client)
+    return Snapshot(
+        images=images.known,
+        presets=presets,
+        builds=builds,
+        containers=containers,
+        taken_ports=_taken_ports(stack, everything, containers, local=resolve_endpoint(site).local),
+    )
+
+
+class _Images:
+    """The images of an engine, each asked for once."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._client = client
+        self._labels: dict[str, dict[str, str]] = {}
+        self.known: dict[str, ImageState | None] = {}
+
+    def get(self, reference: str) -> ImageState | None:
+        """The engine's image. Raises EngineError."""
+        if reference not in self.known:
+            description = inspect_image(self._client, reference)
+            self._labels[reference] = image_labels(description) if description else {}
+            check = ((description or {}).get("Config") or {}).get("Healthcheck")
+            image = (
+                ImageState(str(description["Id"]), read_label(self._labels[reference]), bool(check))
+                if description
+                else None
+            )
+            self.known[reference] = image
+        return self.known[reference]
+
+    def identity(self, reference: str) -> str:
+        """What stays the same on another engine: the locked content of a preset's image, else the image's id."""
+        image = self.get(reference)
+        found = self._labels[reference]
+        if labels.LOCK_SHA256 in found:
+            return f"{found.get(labels.PRESET_SHA256, '')} {found[labels.LOCK_SHA256]}"
+        return image.id if image else ""
+
+
+def stack_containers(
+    client: docker.DockerClient, stack: Stack, everything: Sequence[Container]
+) -> dict[str, tuple[ServiceContainer, ...]]:
+    """Service → its containers among `everything`. Raises EngineError."""
+    with engine_errors(f"Containers of {stack.name}"):
+        rows = client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={stack.project}"})
+    by_id = {container.id: container for container in everything}
+    found: dict[str, tuple[ServiceContainer, ...]] = {}
+    for row in rows:
+        described = row.get("Labels") or {}
+        if container := by_id.get(str(row.get("Id"))):
+            name = str(described.get(SERVICE_LABEL, ""))
+            found[name] = (*found.get(name, ()), ServiceContainer(container, str(described.get(HASH_LABEL, ""))))
+    return found
+
+
+def _builds(site: Site, stack: Stack, images: _Images, buildx: Future[tuple[int, int]]) -> dict[str, BuildState]:
+    sections = {name: service.build for name, service in stack.services.items() if service.build is not None}
+    if not sections:
+        return {}
+    builder = "buildx {}.{}".format(*buildx.result())
+    cache = HashCache(site.state / "stacks" / stack.name / "hashes.json")
+    states = {}
+    for name, build in sections.items():
+        try:
+            bases = base_images(build)
+            identities = {base: images.identity(base) for base in bases}
+            fingerprint = take_fingerprint(build, identities, builder, cache)
+            states[name] = BuildState(tuple(bases), fingerprint, read_built_files(site, stack.name, name))
+        except InputError as error:
+            states[name] = BuildState(error=error)
+    cache.save()
+    return states
+
+
+def _presets(
+    site: Site, stack: Stack, bases: Iterable[str], client: docker.DockerClient
+) -> dict[str, tuple[UpStep, ...]]:
+    """The steps to the image of every preset that the stack uses. Raises InputError for one that cannot be used."""
+    named = {service.preset for service in stack.services.values() if service.preset}
+    named |= {preset for base in bases if (preset := preset_of_image(site, base))}
+    steps: dict[str, tuple[UpStep, ...]] = {}
+    for preset in sorted(named):
+        planner = Planner(UpRequest(site, preset), client)
+        steps[preset] = (planner.lock(), planner.sync(), planner.build())
+    return steps
+
+
+def preset_of_image(site: Site, reference: str) -> str:
+    """The preset whose newest image that is; empty without one."""
+    name = reference.removeprefix("xaiva/").removesuffix(":latest")
+    return name if reference.startswith("xaiva/") and (site.presets / f"{name}.json").is_file() else ""
+
+
+def _taken_ports(
+    stack: Stack,
+    everything: Sequence[Container],
+    own: Mapping[str, Sequence[ServiceContainer]],
+    *,
+    local: bool,
+) -> dict[str, tuple[str, ...]]:
+    """Of each service that does not hold its ports: what does."""
+    taken = {}
+    for name, service in stack.services.items():
+        ids = {entry.container.id for entry in own.get(name, ())}
+        if any(entry.container.running for entry in own.get(name, ())):
+            continue  # it holds them itself
+        ports = [port for port in service.ports if port.host_port]
+        others = [container for container in everything if container.id not in ids]
+        holders = port_holders(ports, others, local=local) if ports else {}
+        if holders:
+            taken[name] = tuple(f"{format_host_ports(held)} is used by {who}" for who, held in holders.items())
+    return taken
+
+
+def _files_path(site: Site, stack: str, service: str) -> Path:
+    return site.state / "stacks" / stack / f"{service}.files.json"
+
+
+def read_built_files(site: Site, stack: str, service: str) -> dict[str, str] | None:
+    """The files of the last build here, by path; None when they are not known."""
+    with suppress(OSError, ValueError, TypeError):
+        return dict(json.loads(_files_path(site, stack, service).read_text()))
+    return None
+
+
+def keep_built_files(site: Site, stack: str, service: str, files: Mapping[str, str]) -> None:
+    """Keep the files of a build, so that the next plan can name those that changed."""
+    with suppress(OSError):  # without room, a plan says only that files changed
+        write_atomic(_files_path(site, stack, service), json.dumps(files))

@@ -1,0 +1,228 @@
+"""The plan: what has to happen so that a stack runs as its files say, step by step, each with its reason.
+
+A pure function of a stack and a snapshot; it reads nothing. A service that is as it should be is left alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from core.containers.model import ContainerState
+from core.errors import XaivaError
+from core.findings import Finding, Level
+from core.stacks.fingerprint import changes, context_name
+from core.stacks.model import ImageOrigin, Service, Stack
+from core.stacks.observe import ServiceContainer, Snapshot
+from core.up.plan import UpStep
+
+
+class StepKind(str, enum.Enum):
+    """What a step does."""
+
+    LOCK = "lock"
+    SYNC = "sync"
+    BUILD = "build"
+    CREATE = "create"
+    REPLACE = "replace"
+    START = "start"
+    LEAVE = "leave"
+
+
+class PlanStep(BaseModel):
+    """One step: one command, on one preset or one service."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: StepKind
+    subject: str
+    """The service, or the preset of a lock, a sync and a build of its image."""
+    is_preset: bool = False
+    reason: str
+    command: list[str] = []
+    """What does the same by hand; empty for a service that is left alone."""
+
+
+class StackPlan(BaseModel):
+    """All steps in their order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stack: str
+    steps: list[PlanStep]
+    findings: list[Finding] = []
+    """What would stop it, and what else is worth knowing."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything would happen."""
+        return any(step.kind is not StepKind.LEAVE for step in self.steps)
+
+    def errors(self) -> list[Finding]:
+        """What would stop it."""
+        return [finding for finding in self.findings if finding.level is Level.ERROR]
+
+
+def plan_stack(stack: Stack, snapshot: Snapshot, services: Collection[str] = ()) -> StackPlan:
+    """The plan for all services, or for these and what they depend on. Those of a profile only when they are named."""
+    planner = _Planner(stack, snapshot)
+    for name in _chosen(stack, services):
+        planner.add(stack.services[name])
+    planner.add_leftovers()
+    return StackPlan(stack=stack.name, steps=planner.steps, findings=planner.findings)
+
+
+def _chosen(stack: Stack, services: Collection[str]) -> list[str]:
+    """The services in their order; compose starts what a service depends on, too."""
+    wanted = set(services) or {name for name, service in stack.services.items() if not service.profiles}
+    while more := {
+        dependency
+        for name in wanted
+        for dependency in stack.services[name].depends_on
+        if dependency in stack.services and dependency not in wanted
+    }:
+        wanted |= more
+    return [name for name in stack.services if name in wanted]
+
+
+@dataclass
+class _Planner:
+    stack: Stack
+    snapshot: Snapshot
+
+    def __post_init__(self) -> None:
+        self.steps: list[PlanStep] = []
+        self.findings: list[Finding] = []
+        self._new_images: set[str] = set()  # presets and services whose image is built by this plan
+        self._seen_presets: set[str] = set()
+
+    def add(self, service: Service) -> None:
+        """The steps to the service's image, then to its container."""
+        new_image = self._add_image(service)
+        kind, reason = self._container_step(service, new_image)
+        self.steps.append(self._step(kind, service.name, reason))
+        if kind in (StepKind.CREATE, StepKind.REPLACE, StepKind.START):
+            for sentence in self.snapshot.taken_ports.get(service.name, ()):
+                self._error("port-taken", service.name, f"port {sentence}", "stop that, or change the port in the file")
+
+    def add_leftovers(self) -> None:
+        """A note about the containers of services that the file no longer has."""
+        for name, entries in sorted(self.snapshot.containers.items()):
+            if name not in self.stack.services and entries:
+                what = f"{entries[0].container.name} belongs to service {name}, which the file no longer has"
+                remedy = f"remove it: docker rm --force {entries[0].container.name}"
+                self.findings.append(Finding.note("leftover", what, "it is left alone", remedy))
+
+    # -- images --------------------------------------------------------------------------------------------------------
+
+    def _add_image(self, service: Service) -> str:
+        """The steps to an image; returns why it will be another one than now, empty when it stays."""
+        if service.origin is ImageOrigin.PRESET:
+            return "its image is built again" if self._add_preset(service.preset) else ""
+        if service.origin is ImageOrigin.BUILD:
+            return self._add_build(service)
+        if self.snapshot.images.get(service.image) is None:
+            remedy = f"load it: docker load, or docker pull {service.image} where there is a network"
+            self._error("image-missing", service.name, f"the engine has no image {service.image}", remedy)
+        return ""
+
+    def _add_preset(self, preset: str) -> bool:
+        """The steps of a preset that are not done; whether its image will be another one."""
+        if preset in self._seen_presets:
+            return preset in self._new_images
+        self._seen_presets.add(preset)
+        for step in self.snapshot.presets.get(preset, ()):
+            self.findings += step.findings
+            if not step.done:
+                self.steps.append(_preset_step(preset, step))
+                self._new_images.add(preset)
+        return preset in self._new_images
+
+    def _add_build(self, service: Service) -> str:
+        state = self.snapshot.builds[service.name]
+        assert service.build is not None
+        rebuilt = [preset for preset in self._presets_below(service) if self._add_preset(preset)]
+        if state.error is not None or state.fingerprint is None:
+            error = state.error or XaivaError(service.name, "its build is not known")
+            self.findings.append(Finding.error("build", error.what, error.why, error.remedy))
+            return ""
+        for base in state.bases:
+            if self.snapshot.images.get(base) is None and not self._is_preset_image(base):
+                self._error("base-missing", service.name, f"the engine has no base image {base}", f"load {base} first")
+        image = self.snapshot.images.get(service.image)
+        name = context_name(service.build, self.stack.folder)
+        if image is None:
+            reasons = ["the engine has no image of it"]
+        elif image.fingerprint is None:
+            reasons = ["its image was not built by xaiva, so what it is made of is not known"]
+        else:
+            reasons = changes(image.fingerprint, state.built_files, state.fingerprint, name)
+        reasons = [f"{preset} is built again" for preset in rebuilt] + reasons
+        if not reasons:
+            return ""
+        self.steps.append(self._step(StepKind.BUILD, service.name, ", ".join(reasons)))
+        return "its image is built again"
+
+    def _presets_below(self, service: Service) -> Iterator[str]:
+        for base in self.snapshot.builds[service.name].bases:
+            if self._is_preset_image(base):
+                yield base.removeprefix("xaiva/").removesuffix(":latest")
+
+    def _is_preset_image(self, reference: str) -> bool:
+        name = reference.removeprefix("xaiva/").removesuffix(":latest")
+        return reference.startswith("xaiva/") and name in self.snapshot.presets
+
+    # -- containers ----------------------------------------------------------------------------------------------------
+
+    def _container_step(self, service: Service, new_image: str) -> tuple[StepKind, str]:
+        entries = self.snapshot.containers.get(service.name, ())
+        if not entries:
+            return StepKind.CREATE, "it has no container"
+        if reason := new_image or self._difference(service, entries):
+            return StepKind.REPLACE, reason
+        stopped = next((entry.container for entry in entries if not entry.container.running), None)
+        if stopped is not None:
+            return StepKind.START, _how_it_ended(stopped.state, stopped.exit_code, stopped.condition)
+        return StepKind.LEAVE, "it runs as the file says"
+
+    def _difference(self, service: Service, entries: Sequence[ServiceContainer]) -> str:
+        image = self.snapshot.images.get(service.image)
+        if image is not None and any(entry.container.image_id != image.id for entry in entries):
+            return f"the engine has a newer image {service.image}"
+        wanted = self.stack.config_hashes.get(service.name, "")
+        if any(entry.config_hash != wanted for entry in entries):
+            return "its configuration changed"
+        return ""
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _step(self, kind: StepKind, service: str, reason: str) -> PlanStep:
+        return PlanStep(kind=kind, subject=service, reason=reason, command=_command(self.stack, kind, service))
+
+    def _error(self, code: str, service: str, why: str, remedy: str) -> None:
+        self.findings.append(Finding.error(code, f"Service {service}", why, remedy))
+
+
+def _preset_step(preset: str, step: UpStep) -> PlanStep:
+    kind = StepKind(step.name)
+    return PlanStep(kind=kind, subject=preset, is_preset=True, reason=step.text, command=["xaiva", step.name, preset])
+
+
+def _command(stack: Stack, kind: StepKind, service: str) -> list[str]:
+    compose = ["docker", "compose", "--file", str(stack.file)]
+    if kind is StepKind.LEAVE:
+        return []
+    if kind is StepKind.BUILD:
+        return ["xaiva", "stack", "build", stack.name, service]
+    if kind is StepKind.START:
+        return [*compose, "start", service]
+    return [*compose, "up", "--detach", "--no-recreate", "--no-build", "--pull", "never", service]
+
+
+def _how_it_ended(state: ContainerState, code: int | None, condition: str) -> str:
+    if state is ContainerState.CREATED:
+        return "it was created and never started"
+    return f"it is {condition}" + (f" with code {code}" if code is not None else "")

@@ -1,0 +1,231 @@
+"""The plan: from what is there to single steps with reasons. No engine is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.containers.model import Container, ContainerState
+from core.errors import InputError
+from core.stacks.fingerprint import Fingerprint, LabelledFingerprint
+from core.stacks.model import BuildSection, Dependency, ImageOrigin, Service, ServiceExtension, Stack
+from core.stacks.observe import BuildState, ImageState, ServiceContainer, Snapshot
+from core.stacks.plan import StackPlan, StepKind, plan_stack
+from core.up.plan import UpStep
+
+FOLDER = Path("/site/stacks/shop")
+FILES = {"main.py": "1", "requirements.txt": "2"}
+PARTS = {"Dockerfile": "d", "base image xaiva/env:latest": "p l", "builder": "b"}
+WELL = Fingerprint(parts=PARTS, files=FILES)
+DONE = tuple(UpStep(name=name, done=True, text="") for name in ("lock", "sync", "build"))
+
+
+def labelled(fingerprint: Fingerprint) -> LabelledFingerprint:
+    """As the label of an image has it."""
+    return LabelledFingerprint.model_validate_json(fingerprint.label())
+
+
+def container(service: str, image: str, **fields: Any) -> ServiceContainer:
+    """A running container of a service."""
+    values = {"id": service, "name": f"shop-{service}-1", "image": service, "image_id": image, "status": ""}
+    return ServiceContainer(
+        Container.model_validate({**values, "state": ContainerState.RUNNING, **fields}), f"hash of {service}"
+    )
+
+
+def service(name: str, **fields: Any) -> Service:
+    """A service; built from the folder of its name unless `fields` say otherwise."""
+    build = BuildSection(FOLDER / name, FOLDER / name / "Dockerfile")
+    return Service(**{"name": name, "image": f"shop-{name}", "origin": ImageOrigin.BUILD, "build": build, **fields})
+
+
+CACHE = service(
+    "cache",
+    image="xaiva/redis:latest",
+    origin=ImageOrigin.PRESET,
+    build=None,
+    extension=ServiceExtension(preset="redis"),
+)
+AGENT = service("agent", depends_on={"cache": Dependency("service_healthy")})
+WEB = service("web", depends_on={"agent": Dependency("service_healthy")})
+TOOL = service("tool", profiles=("by-hand",))
+SERVICES = {one.name: one for one in (CACHE, AGENT, WEB, TOOL)}
+STACK = Stack("shop", FOLDER, "shop", SERVICES, {name: f"hash of {name}" for name in SERVICES})
+RUNNING = Snapshot(
+    images={
+        "xaiva/redis:latest": ImageState("r"),
+        "xaiva/env:latest": ImageState("e"),
+        "shop-agent": ImageState("a", labelled(WELL)),
+        "shop-web": ImageState("w", labelled(WELL)),
+        "shop-tool": ImageState("t", labelled(WELL)),
+    },
+    presets={"redis": DONE, "env": DONE},
+    builds={name: BuildState(("xaiva/env:latest",), WELL, FILES) for name in ("agent", "web", "tool")},
+    containers={
+        "cache": (container("cache", "r"),),
+        "agent": (container("agent", "a"),),
+        "web": (container("web", "w"),),
+    },
+)
+
+
+def steps(plan: StackPlan) -> list[str]:
+    """The steps that do something, as `build agent: reason`."""
+    return [f"{step.kind.value} {step.subject}: {step.reason}" for step in plan.steps if step.kind != StepKind.LEAVE]
+
+
+def changed(name: str, **fields: Any) -> Snapshot:
+    """The running stack with another build of one service."""
+    return replace(RUNNING, builds={**RUNNING.builds, name: replace(RUNNING.builds[name], **fields)})
+
+
+def without(name: str) -> Snapshot:
+    """The running stack without the containers of one service."""
+    return replace(RUNNING, containers={key: value for key, value in RUNNING.containers.items() if key != name})
+
+
+def test_what_runs_as_the_files_say_is_left_alone() -> None:
+    plan = plan_stack(STACK, RUNNING)
+    assert not plan.changes
+    assert [step.subject for step in plan.steps] == ["cache", "agent", "web"]
+    assert plan.findings == []
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({**FILES, "requirements.txt": "3"}, "agent/requirements.txt changed"),
+        ({**FILES, "new.py": "3"}, "agent/new.py is new"),
+        ({"main.py": "1"}, "agent/requirements.txt is gone"),
+        ({str(n): "x" for n in range(5)}, "agent/0 is new, agent/1 is new, agent/2 is new, 4 more files"),
+    ],
+)
+def test_a_changed_file_builds_one_image_and_replaces_one_container(files: dict[str, str], reason: str) -> None:
+    plan = plan_stack(STACK, changed("agent", fingerprint=Fingerprint(parts=PARTS, files=files)))
+    assert steps(plan) == [f"build agent: {reason}", "replace agent: its image is built again"]
+
+
+def test_on_a_machine_that_did_not_build_it_the_files_have_no_names() -> None:
+    other = Fingerprint(parts=PARTS, files={**FILES, "main.py": "3"})
+    plan = plan_stack(STACK, changed("agent", fingerprint=other, built_files=None))
+    assert steps(plan)[0] == "build agent: files in agent/ changed"
+    assert not plan_stack(STACK, changed("agent", built_files=None)).changes
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({**PARTS, "Dockerfile": "x"}, "Dockerfile changed"),
+        ({**PARTS, "argument MODE": "x"}, "argument MODE is new"),
+        ({**PARTS, "base image xaiva/env:latest": "q"}, "base image xaiva/env:latest changed"),
+        ({**PARTS, "builder": "c"}, "builder changed"),
+    ],
+)
+def test_another_part_of_the_build_is_named(parts: dict[str, str], reason: str) -> None:
+    plan = plan_stack(STACK, changed("web", fingerprint=Fingerprint(parts=parts, files=FILES)))
+    assert steps(plan)[0] == f"build web: {reason}"
+
+
+def test_an_image_that_xaiva_did_not_build_is_built() -> None:
+    images = {**RUNNING.images, "shop-agent": ImageState("a")}
+    assert steps(plan_stack(STACK, replace(RUNNING, images=images)))[0].startswith(
+        "build agent: its image was not built"
+    )
+
+
+def test_a_preset_that_is_built_again_rebuilds_exactly_its_users() -> None:
+    to_do = (*DONE[:2], UpStep(name="build", done=False, text="the lock changed"))
+    builds = {**RUNNING.builds, "web": replace(RUNNING.builds["web"], bases=())}
+    plan = plan_stack(STACK, replace(RUNNING, presets={**RUNNING.presets, "env": to_do}, builds=builds))
+    assert steps(plan) == [
+        "build env: the lock changed",
+        "build agent: env is built again",
+        "replace agent: its image is built again",
+    ]
+    assert [step.is_preset for step in plan.steps if step.kind is StepKind.BUILD] == [True, False]
+
+
+def test_the_preset_of_a_service_replaces_its_container() -> None:
+    to_do = tuple(UpStep(name=name, done=False, text="there is no lock yet") for name in ("lock", "sync", "build"))
+    plan = plan_stack(STACK, replace(RUNNING, presets={**RUNNING.presets, "redis": to_do}))
+    assert [line.partition(":")[0] for line in steps(plan)] == [
+        "lock redis",
+        "sync redis",
+        "build redis",
+        "replace cache",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "step"),
+    [
+        (container("agent", "older"), "replace agent: the engine has a newer image shop-agent"),
+        (replace(container("agent", "a"), config_hash="x"), "replace agent: its configuration changed"),
+        (
+            container("agent", "a", state=ContainerState.EXITED, exit_code=3),
+            "start agent: it is exited with code 3",
+        ),
+        (
+            container("agent", "a", state=ContainerState.EXITED, exit_code=137, oom_killed=True),
+            "start agent: it is out of memory with code 137",
+        ),
+        (container("agent", "a", state=ContainerState.CREATED), "start agent: it was created and never started"),
+    ],
+)
+def test_a_container_that_is_not_as_it_should_be(entry: ServiceContainer, step: str) -> None:
+    plan = plan_stack(STACK, replace(RUNNING, containers={**RUNNING.containers, "agent": (entry,)}))
+    assert steps(plan) == [step]
+
+
+def test_those_of_a_profile_start_only_when_they_are_named() -> None:
+    assert steps(plan_stack(STACK, RUNNING, ["tool"])) == ["create tool: it has no container"]
+
+
+def test_one_service_takes_along_what_it_depends_on() -> None:
+    plan = plan_stack(STACK, replace(RUNNING, containers={}), ["agent"])
+    assert [step.subject for step in plan.steps] == ["cache", "agent"]
+
+
+def test_a_missing_ready_made_image_is_an_error() -> None:
+    ready = service("cache", image="redis:7", origin=ImageOrigin.READY, build=None)
+    stack = replace(STACK, services={**STACK.services, "cache": ready})
+    plan = plan_stack(stack, RUNNING)
+    assert [finding.code for finding in plan.errors()] == ["image-missing"]
+    assert "redis:7" in plan.errors()[0].why
+
+
+def test_a_missing_base_image_is_an_error_unless_a_preset_makes_it() -> None:
+    found = plan_stack(STACK, changed("web", bases=("python:3.11", "xaiva/env:latest")))
+    assert [finding.why for finding in found.errors()] == ["the engine has no base image python:3.11"]
+    images = {key: value for key, value in RUNNING.images.items() if key != "xaiva/env:latest"}
+    assert plan_stack(STACK, replace(RUNNING, images=images)).errors() == []
+
+
+def test_a_context_that_cannot_be_read_is_an_error_of_its_service() -> None:
+    broken = BuildState(error=InputError("/site/x/Dockerfile", "No such file", "write it"))
+    plan = plan_stack(STACK, replace(RUNNING, builds={**RUNNING.builds, "web": broken}))
+    assert [finding.what for finding in plan.errors()] == ["/site/x/Dockerfile"]
+
+
+def test_a_taken_port_is_an_error_of_what_has_to_start() -> None:
+    taken = {"agent": ("8001/tcp is used by process nc (pid 7)",)}
+    found = plan_stack(STACK, replace(without("agent"), taken_ports=taken)).errors()
+    assert [finding.why for finding in found] == ["port 8001/tcp is used by process nc (pid 7)"]
+    assert plan_stack(STACK, replace(RUNNING, taken_ports=taken)).errors() == []
+
+
+def test_the_container_of_a_removed_service_is_a_note_and_no_change() -> None:
+    containers = {**RUNNING.containers, "old": (container("old", "o"),)}
+    plan = plan_stack(STACK, replace(RUNNING, containers=containers))
+    assert not plan.changes
+    assert [(finding.code, finding.level.value) for finding in plan.findings] == [("leftover", "note")]
+
+
+def test_each_step_names_the_command_that_does_it_by_hand() -> None:
+    plan = plan_stack(STACK, without("agent"))
+    words = next(step.command for step in plan.steps if step.subject == "agent")
+    assert words[:4] == ["docker", "compose", "--file", "/site/stacks/shop/compose.yaml"]
+    assert words[4:] == ["up", "--detach", "--no-recreate", "--no-build", "--pull", "never", "agent"]
