@@ -216,7 +216,9 @@ def _plan(session: CliSession, name: str, services: tuple[str, ...]) -> StackPla
 
 def _print_plan(plan: StackPlan) -> None:
     for step in plan.steps:
-        output.print_line(f"{step.kind.value:<8} {step.subject:<20} {step.reason}")
+        output.print_line(
+            f"{step.kind.value:<8} {step.subject:<20} {step.reason}{f' ({step.order})' if step.order else ''}"
+        )
     if plan.findings:
         click.echo()
         output.print_findings(plan.findings)

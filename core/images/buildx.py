@@ -33,7 +33,8 @@ _READ_BYTES = 1 << 16
 class BuildRequest:
     """What to build; without a `target`, the last stage.
 
-    `secrets` are names of environment variables, which the build gets as BuildKit secrets.
+    `secrets` are names of environment variables, which the build gets as BuildKit secrets; `options` are further
+    words for buildx.
     """
 
     context: Path
@@ -45,6 +46,7 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Sequence[str] = ()
     no_cache: bool = False
+    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[
         arguments += ["--secret", f"id={name},env={name}"]
     if request.no_cache:
         arguments.append("--no-cache")
-    return [*arguments, str(request.context)]
+    return [*arguments, *request.options, str(request.context)]
 
 
 def run_build(request: BuildRequest, env: Mapping[str, str], tree: StageTree, progress: Progress) -> BuildResult:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from core.engine import resolve_endpoint
 from core.errors import Cancelled, XaivaError
 from core.images import buildx
 from core.images.build_stages import StageTree
+from core.images.engine_space import check_engine_space
 from core.progress import Progress
 from core.site import Site
-from core.stacks.fingerprint import LABEL, Fingerprint
-from core.stacks.model import Service, Stack
+from core.stacks.fingerprint import LABEL, Fingerprint, read_dockerfile
+from core.stacks.model import BuildSection, Service, Stack
 from core.stacks.observe import keep_built_files
 
 
@@ -23,17 +26,27 @@ def build_service(
     Raises XaivaError with the last words of the step that failed, Cancelled. The image before then stays.
     """
     assert service.build is not None
-    request = buildx.BuildRequest(
-        context=service.build.context,
-        dockerfile=service.build.dockerfile,
-        target=service.build.target,
-        tag=service.image,
-        builder=buildx.builder_name(resolve_endpoint(site)),
-        labels={LABEL: fingerprint.label()},
-        arguments=service.build.arguments,
-    )
+    build = service.build
+    # What certainly needs room: the context, once for the engine and once in the image.
+    size = sum((build.context / path).lstat().st_size for path in fingerprint.files if (build.context / path).exists())
+    check_engine_space(site, 2 * size, f"the image of {service.name}")
     tree = StageTree(progress)
-    result = buildx.run_build(request, env, tree, progress)
+    with tempfile.TemporaryDirectory(prefix="xaiva-build-") as scratch:
+        dockerfile = build.dockerfile
+        if build.resolved.get("dockerfile_inline"):
+            dockerfile = Path(scratch) / "Dockerfile"
+            dockerfile.write_text(read_dockerfile(build))
+        request = buildx.BuildRequest(
+            context=build.context,
+            dockerfile=dockerfile,
+            target=build.target,
+            tag=service.image,
+            builder=buildx.builder_name(resolve_endpoint(site)),
+            labels={**build.resolved.get("labels", {}), LABEL: fingerprint.label()},
+            arguments=build.arguments,
+            options=_options(build),
+        )
+        result = buildx.run_build(request, env, tree, progress)
     if result.cancelled or result.code:
         tree.end_running(result.cancelled)
     if result.cancelled:
@@ -44,3 +57,15 @@ def build_service(
         why = " / ".join(line.strip() for line in lines) or "buildx gave no message"
         raise XaivaError(f"Build of {service.name}", why, f"correct {service.build.dockerfile}, and start again")
     keep_built_files(site, stack.name, service.name, fingerprint.files)
+
+
+def _options(build: BuildSection) -> list[str]:
+    """The words for buildx that not every build has."""
+    words = [f"--build-context={name}={place}" for name, place in build.contexts.items()]
+    words += [f"--secret=id={name},{source}" for name, source in build.secrets.items()]
+    words += [f"--tag={tag}" for tag in build.resolved.get("tags") or ()]
+    if platforms := build.resolved.get("platforms"):
+        words.append(f"--platform={','.join(platforms)}")
+    if size := build.resolved.get("shm_size"):
+        words.append(f"--shm-size={size}")
+    return words

@@ -5,9 +5,11 @@ Compose reads its own file; xaiva does not. `docker compose config` needs no eng
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ import yaml
 from core.engine import EngineError
 from core.errors import InputError
 from core.images.docker_cli import docker_cli_errors
-from core.stacks.model import COMPOSE_FILE
+from core.progress import Progress
+from core.redaction import redact_text, secrets_of
+from core.stacks.model import COMPOSE_FILE, Stack
+from core.subprocesses import run_child
 
 CONFIG_SECONDS = 30.0
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,22 +30,14 @@ _YAML_LINE = re.compile(r"^yaml: (?:line \d+: )?")
 _FIELD = re.compile(r"'?\b((?:services|networks|volumes|secrets|configs)(?:\.[\w.-]+|\[[^\]]+\])+)'?")
 _SERVICE = re.compile(r'service "([^"]+)"')
 _NOISE = re.compile(r"^(time=\S+ level=\S+ msg=|validating \S+: )")
+_QUOTES_A_VALUE = "You may need to escape any $"  # what follows is the text of the value, which may be a secret
 COMPOSE_REMEDY = "install its plugin: docker-compose-plugin, or docker-compose of Debian 13; see: xaiva doctor"
 
 
-def compose_command(folder: Path, *words: str, profiles: Sequence[str] = ("*",)) -> list[str]:
-    """The words of a compose command on the stack in `folder`."""
-    chosen = [word for profile in profiles for word in ("--profile", profile)]
-    return [
-        "docker",
-        "compose",
-        "--project-directory",
-        str(folder),
-        "--file",
-        str(folder / COMPOSE_FILE),
-        *chosen,
-        *words,
-    ]
+def compose_command(folder: Path, *words: str, overrides: Sequence[Path] = ()) -> list[str]:
+    """The words of a compose command on the stack in `folder`, with the services of all profiles."""
+    files = [word for path in (folder / COMPOSE_FILE, *overrides) for word in ("--file", str(path))]
+    return ["docker", "compose", "--project-directory", str(folder), *files, "--profile", "*", *words]
 
 
 def resolve_config(folder: Path, env: Mapping[str, str]) -> dict[str, Any]:
@@ -53,31 +50,23 @@ def resolve_config(folder: Path, env: Mapping[str, str]) -> dict[str, Any]:
         raise InputError(f"{path}", "there is no such file", "write one, or see: xaiva stack list")
     # The YAML form: compose before 2.30 leaves the extensions of services out of its JSON.
     output = _run(folder, env, "config")
-    config = yaml.load(output, Loader=_LOADER)
+    config = yaml.load(output.replace("$$", "$"), Loader=_LOADER)  # it doubles each $, so that it can be read again
     return dict(config) if isinstance(config, dict) else {}
 
 
-def run_compose(folder: Path, env: Mapping[str, str], *words: str, on_line: Callable[[str], None]) -> None:
-    """Change something with compose; `on_line` gets each line of its progress. Raises EngineError with its reason."""
+def run_compose(folder: Path, env: Mapping[str, str], *words: str, progress: Progress) -> None:
+    """Change something with compose, which reports each line. Raises EngineError with its reason, Cancelled."""
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(redact_text(line.strip()))
+        progress.log(lines[-1])
+
     with docker_cli_errors():
-        process = subprocess.Popen(
-            [*compose_command(folder), "--progress", "plain", *words],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line.strip())
-            on_line(line.strip())
-        code = process.wait()
-    if code:
+        done = run_child([*compose_command(folder), "--progress", "plain", *words], progress, env=env, on_line=take)
+    if done.code:
         told = [line for line in lines if "error" in line.lower()] or lines
-        raise EngineError(f"docker compose {words[0]}", (told or [f"exit code {code}"])[-1], "")
+        raise EngineError(f"docker compose {words[0]}", (told or [f"exit code {done.code}"])[-1], "")
 
 
 def config_hashes(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -86,13 +75,31 @@ def config_hashes(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
-def _run(folder: Path, env: Mapping[str, str], *words: str) -> str:
+def shared_config_hashes(stack: Stack, env: Mapping[str, str], containers: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of the services that use a part of another one; `containers` has the container of each service.
+
+    Compose makes these hashes when it knows the container whose part it is.
+    """
+    services = {
+        service.name: {key: f"container:{containers[other]}" for key, other in service.shared_parts.items()}
+        for service in stack.services.values()
+        if service.shares_with and containers.keys() >= service.shares_with
+    }
+    if not services:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="xaiva-compose-") as scratch:
+        override = Path(scratch) / COMPOSE_FILE
+        override.write_text(json.dumps({"services": services}))
+        output = _run(stack.folder, env, "config", "--hash", ",".join(services), overrides=[override])
+    return {row[0]: row[1] for row in map(str.split, output.splitlines()) if len(row) == 2}
+
+
+def _run(folder: Path, env: Mapping[str, str], *words: str, overrides: Sequence[Path] = ()) -> str:
+    command = compose_command(folder, *words, overrides=overrides)
     with docker_cli_errors():
-        done = subprocess.run(
-            compose_command(folder, *words), env=dict(env), capture_output=True, text=True, timeout=CONFIG_SECONDS
-        )
+        done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=CONFIG_SECONDS)
     if done.returncode:
-        raise _explain(folder / COMPOSE_FILE, done.stderr)
+        raise _explain(folder / COMPOSE_FILE, redact_text(done.stderr, secrets_of(dict(env))))
     return done.stdout
 
 
@@ -100,6 +107,7 @@ def _explain(path: Path, stderr: str) -> InputError:
     """Compose's error with the line and the field that it is about."""
     if "is not a docker command" in stderr or "unknown command: docker compose" in stderr:
         return InputError("docker compose", "the docker client has no such plugin", COMPOSE_REMEDY)
+    stderr = stderr.partition(_QUOTES_A_VALUE)[0]
     lines = [_NOISE.sub("", line.strip()).strip('"') for line in stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("decoding failed due to")]
     why = "; ".join(lines) or "compose refuses it, and does not say why"
@@ -115,6 +123,11 @@ def _line_of(path: Path, message: str) -> int:
     keys += _UNKNOWN_KEY.findall(message)
     if not keys and (service := _SERVICE.search(message)):
         keys = ["services", service[1]]
+    return line_of(path, keys)
+
+
+def line_of(path: Path, keys: Sequence[str]) -> int:
+    """The line of the deepest of these keys, or of the YAML that cannot be read; 0 when neither is known."""
     try:
         node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:  # compose's own line is often that of the block around it

@@ -13,10 +13,11 @@ from core.progress import Progress, stage
 from core.site import Site
 from core.stacks.build_service import build_service
 from core.stacks.compose import run_compose
-from core.stacks.model import Service, Stack
+from core.stacks.model import COMPLETED, HEALTHY, Service, Stack
 from core.stacks.observe import observe
 from core.stacks.plan import PlanStep, StackPlan, StepKind
-from core.stacks.replace import replace_service, service_containers
+from core.stacks.recreate import recreate_service
+from core.stacks.replace import replace_service, service_containers, start_container
 from core.stacks.wait import wait_for_service
 from core.up.plan import UpRequest
 from core.up.run import StepProgress, run_build, run_lock, run_sync
@@ -74,13 +75,23 @@ class _Executor:
         if step.kind is StepKind.BUILD:
             self._build(service, progress)
         elif step.kind is StepKind.CREATE:
-            self._compose("up", service, progress, "--detach", "--no-recreate", "--no-build", "--pull", "never")
-            self._wait(service, progress)
+            # Not started by compose, which would start a dependency again that has done its work.
+            words = ("--no-start", "--no-recreate", "--no-build", "--pull", "never")
+            run_compose(self.stack.folder, self.env, "up", *words, service.name, progress=progress)
+            self._start(service, progress)
         elif step.kind is StepKind.REPLACE:
-            replace_service(self.client, self.stack, service, self.env, progress)
+            self._wait_for_dependencies(service, progress)
+            if step.recreate:
+                recreate_service(self.client, self.site, self.stack, service, self.env, progress)
+            else:
+                replace_service(self.client, self.stack, service, self.env, progress)
+        elif step.kind is StepKind.RESTART:
+            for identity in service_containers(self.client, self.stack, service.name):
+                with engine_errors(f"Stop of {service.name}"):
+                    self.client.api.stop(identity)
+            self._start(service, progress)
         elif step.kind is StepKind.START:
-            self._start(service)
-            self._wait(service, progress)
+            self._start(service, progress)
 
     def _build(self, service: Service, progress: Progress) -> None:
         # Taken again: a preset that this plan has built may have become another base image.
@@ -89,14 +100,19 @@ class _Executor:
             raise state.error or XaivaError(f"Build of {service.name}", "its context cannot be read")
         build_service(self.site, self.stack, service, state.fingerprint, self.env, progress)
 
-    def _compose(self, word: str, service: Service, progress: Progress, *options: str) -> None:
-        run_compose(self.stack.folder, self.env, word, *options, service.name, on_line=progress.log)
-
-    def _start(self, service: Service) -> None:
+    def _start(self, service: Service, progress: Progress) -> None:
+        self._wait_for_dependencies(service, progress)
         for identity in service_containers(self.client, self.stack, service.name):
-            with engine_errors(f"Start of {service.name}"):
-                self.client.api.start(identity)
+            start_container(self.client, service.name, identity)
+        self._wait(service, progress)
+
+    def _wait_for_dependencies(self, service: Service, progress: Progress) -> None:
+        """Wait for the conditions of `depends_on`: what was left alone may be broken by now."""
+        for name, dependency in service.depends_on.items():
+            if dependency.required and dependency.condition in (HEALTHY, COMPLETED) and name in self.stack.services:
+                self._wait(self.stack.services[name], progress)
 
     def _wait(self, service: Service, progress: Progress) -> None:
+        completes = self.stack.must_complete(service.name)
         for identity in service_containers(self.client, self.stack, service.name):
-            wait_for_service(self.client, service, identity, progress)
+            wait_for_service(self.client, service, identity, progress, completes=completes)

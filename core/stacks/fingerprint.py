@@ -16,7 +16,19 @@ from core.stacks.model import BuildSection
 
 LABEL = "org.xaiva.fingerprint"
 _MAX_NAMED = 3  # changed files in a reason
-_NOT_BUILT = ("context", "dockerfile", "args", "tags", "labels", "cache_from", "cache_to", "no_cache", "pull")
+_NOT_BUILT = (
+    "context",
+    "dockerfile",
+    "dockerfile_inline",
+    "args",
+    "additional_contexts",
+    "tags",
+    "labels",
+    "cache_from",
+    "cache_to",
+    "no_cache",
+    "pull",
+)
 
 
 class Fingerprint(BaseModel):
@@ -73,7 +85,13 @@ def take_fingerprint(
     for key, value in build.resolved.items():
         if key not in _NOT_BUILT:
             parts[key] = sha256_bytes(json.dumps(value, sort_keys=True).encode())
-    return Fingerprint(parts=parts, files=context_files(build.context, build.dockerfile, cache))
+    files = context_files(build.context, build.dockerfile, cache)
+    for name, folder in build.folders.items():
+        # A further context has no Dockerfile of its own, but may have a `.dockerignore`.
+        parts[f"context {name}"] = sha256_bytes(
+            json.dumps(context_files(folder, folder / "Dockerfile", cache), sort_keys=True).encode()
+        )
+    return Fingerprint(parts=parts, files=files)
 
 
 def changes(old: LabelledFingerprint, old_files: Mapping[str, str] | None, new: Fingerprint, context: str) -> list[str]:
@@ -113,7 +131,14 @@ def read_dockerfile(build: BuildSection) -> str:
 
 def base_images(build: BuildSection) -> list[str]:
     """The images that the Dockerfile takes from outside of itself, in their order. Raises InputError."""
-    return list(dict.fromkeys(_outside_images(read_dockerfile(build), build.arguments)))
+    named = _outside_images(read_dockerfile(build), build.arguments)
+    images = [build.contexts.get(name, name) for name in named]
+    images = [
+        image.removeprefix("docker-image://")
+        for image in images
+        if image not in build.contexts.values() or image.startswith("docker-image://")
+    ]
+    return list(dict.fromkeys(images))
 
 
 def _outside_images(text: str, arguments: Mapping[str, str]) -> Iterator[str]:
@@ -121,14 +146,18 @@ def _outside_images(text: str, arguments: Mapping[str, str]) -> Iterator[str]:
     known: dict[str, str] = {}
     for step in parse_instructions(text):
         if step.word == "ARG":
-            name, _, default = step.text.partition("=")
-            known[name.strip()] = arguments.get(name.strip(), default.strip("\"' "))
+            for name, _, default in (word.partition("=") for word in step.text.split()):
+                known[name] = arguments.get(name, expand_variables(default.strip("\"'"), known))
         names = []
         if step.word == "FROM":
             words = step.text.split()
             names = words[:1]
         elif step.word in ("COPY", "ADD"):
             names = [step.flags["from"]] if "from" in step.flags else []
+        elif step.word == "RUN":
+            mounts = step.flags.get("mount", "").splitlines()
+            options = [dict(part.partition("=")[::2] for part in mount.split(",")) for mount in mounts]
+            names = [mount["from"] for mount in options if mount.get("from")]
         for name in names:
             image = expand_variables(name, known)
             if image.lower() not in stages and image != "scratch" and not image.isdigit():

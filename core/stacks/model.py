@@ -15,6 +15,8 @@ from core.containers.model import ContainerPort
 EXTENSION = "x-xaiva"  # of a service
 COMPOSE_FILE = "compose.yaml"
 ALL_GPUS = -1
+HEALTHY = "service_healthy"  # conditions of `depends_on`
+COMPLETED = "service_completed_successfully"
 
 
 class ImageOrigin(str, enum.Enum):
@@ -56,8 +58,21 @@ class BuildSection:
     dockerfile: Path
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    """The further contexts that the Dockerfile may copy from: name → folder or address."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The secrets of its steps: id → where buildx gets it from, as `src=PATH` or `env=NAME`."""
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The whole section as compose resolves it."""
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The further contexts that are folders."""
+        return {
+            name: Path(place)
+            for name, place in self.contexts.items()
+            if not is_remote(place) and not place.startswith("service:")
+        }
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,8 @@ class Dependency:
     condition: str
     """`service_started`, `service_healthy` or `service_completed_successfully`; a newer compose may have others."""
     required: bool = True
+    restart: bool = False
+    """Whether the service is started again when the other one is replaced."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,8 @@ class Service:
     ports: tuple[ContainerPort, ...] = ()
     volumes: tuple[VolumeUse, ...] = ()
     gpus: GpuRequest = field(default_factory=GpuRequest)
+    scale: int = 1
+    """How many containers of it run."""
     profiles: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The whole section as compose resolves it. It may have secrets."""
@@ -117,6 +136,17 @@ class Service:
         """Whether compose gives it a health check; its image may have one as well."""
         check = self.resolved.get("healthcheck") or {}
         return bool(check) and not check.get("disable")
+
+    @property
+    def shares_with(self) -> frozenset[str]:
+        """The services whose network, processes or shared memory it uses: of one container, by its id."""
+        return frozenset(self.shared_parts.values())
+
+    @property
+    def shared_parts(self) -> dict[str, str]:
+        """Key of compose → the service that has that part."""
+        modes = {key: str(self.resolved.get(key) or "") for key in ("network_mode", "pid", "ipc")}
+        return {key: mode.removeprefix("service:") for key, mode in modes.items() if mode.startswith("service:")}
 
 
 @dataclass(frozen=True)
@@ -136,3 +166,15 @@ class Stack:
     def file(self) -> Path:
         """Its compose file."""
         return self.folder / COMPOSE_FILE
+
+    def must_complete(self, name: str) -> bool:
+        """Whether another service waits until this one has ended well."""
+        return any(
+            (dependency := service.depends_on.get(name)) and dependency.condition == COMPLETED
+            for service in self.services.values()
+        )
+
+
+def is_remote(place: str) -> bool:
+    """Whether a build context is not a folder: a repository, an archive or an image."""
+    return "://" in place or place.startswith(("git@", "github.com/"))

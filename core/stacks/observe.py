@@ -8,21 +8,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import labels
+from core.containers.gpu_access import GpuAccess, gpu_access
 from core.containers.listing import list_containers
 from core.containers.model import Container, format_host_ports
 from core.containers.port_conflicts import port_holders
 from core.engine import connect_engine, docker_environment, engine_errors, resolve_endpoint
 from core.engine_image import image_labels, inspect_image
 from core.errors import InputError, XaivaError
-from core.files import write_atomic
+from core.files import sha256_bytes, write_atomic
+from core.findings import Finding
 from core.images.buildx import buildx_version
 from core.site import Site
+from core.stacks.compose import shared_config_hashes
 from core.stacks.context_files import HashCache
 from core.stacks.fingerprint import Fingerprint, LabelledFingerprint, base_images, read_label, take_fingerprint
-from core.stacks.model import Stack
+from core.stacks.gpu_checks import needs_gpu
+from core.stacks.kept_containers import interrupted_services
+from core.stacks.model import Stack, is_remote
+from core.stacks.offline_checks import offline_findings
+from core.telemetry.gpus import GpuSample, GpuSampler
 from core.up.plan import Planner, UpRequest, UpStep
 
 if TYPE_CHECKING:
@@ -40,6 +47,8 @@ class ImageState:
     id: str
     fingerprint: LabelledFingerprint | None = None
     has_health_check: bool = False
+    volumes: tuple[str, ...] = ()
+    """The folders that it keeps in volumes without a name."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,15 @@ class Snapshot:
     """Service → its containers, also of services that the stack no longer has."""
     taken_ports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Service → which of its ports something else uses, as sentences."""
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """Service → what in its files cannot work without a network."""
+    gpus: GpuSample | None = None
+    """The GPUs of the engine's machine; None when they are not known, or no service needs one."""
+    gpu_access: GpuAccess = GpuAccess.UNKNOWN
+    shared_hashes: Mapping[str, str] = field(default_factory=dict)
+    """The configuration hashes of the services that use a part of the container of another service."""
+    interrupted: frozenset[str] = frozenset()
+    """The services whose replacement was killed while there was no second container."""
 
 
 def observe(site: Site, stack: Stack) -> Snapshot:
@@ -89,13 +107,34 @@ def observe(site: Site, stack: Stack) -> Snapshot:
             images.get(service.image)
         builds = _builds(site, stack, images, builder)
         presets = _presets(site, stack, {image for state in builds.values() for image in state.bases}, client)
+        local = resolve_endpoint(site).local
+        sample, access = _gpus(client, stack, local=local)
     return Snapshot(
         images=images.known,
         presets=presets,
         builds=builds,
         containers=containers,
-        taken_ports=_taken_ports(stack, everything, containers, local=resolve_endpoint(site).local),
+        taken_ports=_taken_ports(stack, everything, containers, local=local),
+        findings={name: tuple(offline_findings(stack, service)) for name, service in stack.services.items()},
+        gpus=sample,
+        gpu_access=access,
+        shared_hashes=shared_config_hashes(
+            stack, env, {name: entries[-1].container.id for name, entries in containers.items()}
+        ),
+        interrupted=interrupted_services(site, stack.name),
     )
+
+
+def _gpus(client: docker.DockerClient, stack: Stack, *, local: bool) -> tuple[GpuSample | None, GpuAccess]:
+    """The GPUs and how containers get them, if a service needs one. Those of another machine are not known."""
+    if not any(needs_gpu(service) for service in stack.services.values()):
+        return None, GpuAccess.UNKNOWN
+    with engine_errors("Engine's description"):
+        access = gpu_access(client.info(), local=local)
+    if not local:
+        return None, access
+    with GpuSampler() as sampler:
+        return sampler.sample(), access
 
 
 class _Images:
@@ -104,6 +143,7 @@ class _Images:
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
         self._labels: dict[str, dict[str, str]] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}
         self.known: dict[str, ImageState | None] = {}
 
     def get(self, reference: str) -> ImageState | None:
@@ -111,22 +151,34 @@ class _Images:
         if reference not in self.known:
             description = inspect_image(self._client, reference)
             self._labels[reference] = image_labels(description) if description else {}
-            check = ((description or {}).get("Config") or {}).get("Healthcheck")
-            image = (
-                ImageState(str(description["Id"]), read_label(self._labels[reference]), bool(check))
-                if description
-                else None
-            )
-            self.known[reference] = image
+            config = (description or {}).get("Config") or {}
+            self._descriptions[reference] = description or {}
+            self.known[reference] = None
+            if description is not None:
+                self.known[reference] = ImageState(
+                    id=str(description["Id"]),
+                    fingerprint=read_label(self._labels[reference]),
+                    has_health_check=bool(config.get("Healthcheck")),
+                    volumes=tuple(config.get("Volumes") or ()),
+                )
         return self.known[reference]
 
     def identity(self, reference: str) -> str:
-        """What stays the same on another engine: the locked content of a preset's image, else the image's id."""
+        """What stays the same on another engine: the locked content of a preset's image, else its layers and settings.
+
+        Its id does not: that of the containerd store is another one than that of the classic store.
+        """
         image = self.get(reference)
         found = self._labels[reference]
         if labels.LOCK_SHA256 in found:
             return f"{found.get(labels.PRESET_SHA256, '')} {found[labels.LOCK_SHA256]}"
-        return image.id if image else ""
+        if image is None:
+            return ""
+        description = self._descriptions[reference]
+        config = description.get("Config") or {}
+        parts = [description.get(key) for key in ("Architecture", "Os", "RootFS", "Created")]
+        parts += [config.get(key) for key in ("Env", "Entrypoint", "Cmd", "WorkingDir", "User", "Shell")]
+        return sha256_bytes(json.dumps(parts, sort_keys=True).encode())
 
 
 def stack_containers(
@@ -154,6 +206,9 @@ def _builds(site: Site, stack: Stack, images: _Images, buildx: Future[tuple[int,
     states = {}
     for name, build in sections.items():
         try:
+            if is_remote(str(build.resolved.get("context"))):
+                states[name] = BuildState()  # a finding says so
+                continue
             bases = base_images(build)
             identities = {base: images.identity(base) for base in bases}
             fingerprint = take_fingerprint(build, identities, builder, cache)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from core.containers.model import ContainerState
-from core.errors import XaivaError
+from core.containers.model import Container, ContainerHealth, ContainerState
 from core.findings import Finding, Level
 from core.stacks.fingerprint import changes, context_name
+from core.stacks.gpu_checks import gpu_findings
 from core.stacks.model import ImageOrigin, Service, Stack
 from core.stacks.observe import ServiceContainer, Snapshot
+from core.stacks.update_order import describe_order, only_one_reason
 from core.up.plan import UpStep
 
 
@@ -29,6 +30,7 @@ class StepKind(str, enum.Enum):
     CREATE = "create"
     REPLACE = "replace"
     START = "start"
+    RESTART = "restart"
     LEAVE = "leave"
 
 
@@ -42,6 +44,10 @@ class PlanStep(BaseModel):
     """The service, or the preset of a lock, a sync and a build of its image."""
     is_preset: bool = False
     reason: str
+    order: str = ""
+    """Of a replacement: why the new container does not simply start beside the old one."""
+    recreate: bool = False
+    """Whether the new container has to take the place of the old one."""
     command: list[str] = []
     """What does the same by hand; empty for a service that is left alone."""
 
@@ -71,6 +77,8 @@ def plan_stack(stack: Stack, snapshot: Snapshot, services: Collection[str] = ())
     planner = _Planner(stack, snapshot)
     for name in _chosen(stack, services):
         planner.add(stack.services[name])
+    planner.add_gpus([stack.services[name] for name in _chosen(stack, services)])
+    planner.add_shared_contexts()
     planner.add_leftovers()
     return StackPlan(stack=stack.name, steps=planner.steps, findings=planner.findings)
 
@@ -98,15 +106,48 @@ class _Planner:
         self.findings: list[Finding] = []
         self._new_images: set[str] = set()  # presets and services whose image is built by this plan
         self._seen_presets: set[str] = set()
+        self._kinds: dict[str, StepKind] = {}  # of the services so far
 
     def add(self, service: Service) -> None:
         """The steps to the service's image, then to its container."""
+        self.findings += self.snapshot.findings.get(service.name, ())
         new_image = self._add_image(service)
         kind, reason = self._container_step(service, new_image)
-        self.steps.append(self._step(kind, service.name, reason))
+        self._kinds[service.name] = kind
+        step = self._step(kind, service.name, reason)
+        if kind is StepKind.REPLACE:
+            image = self.snapshot.images.get(service.image)
+            volumes = image.volumes if image else ()
+            recreate = bool(only_one_reason(service, volumes)) or service.name in self.snapshot.interrupted
+            update = {"order": describe_order(service, volumes), "recreate": recreate}
+            step = step.model_copy(update=update)
+        self.steps.append(step)
         if kind in (StepKind.CREATE, StepKind.REPLACE, StepKind.START):
             for sentence in self.snapshot.taken_ports.get(service.name, ()):
                 self._error("port-taken", service.name, f"port {sentence}", "stop that, or change the port in the file")
+
+    def add_gpus(self, services: Sequence[Service]) -> None:
+        """What would keep the services from their GPUs."""
+        own = {entry.container.id for entries in self.snapshot.containers.values() for entry in entries}
+        self.findings += gpu_findings(services, self.snapshot.gpus, self.snapshot.gpu_access, own)
+
+    def add_shared_contexts(self) -> None:
+        """A note about each service whose context has those of others in it."""
+        builds = {name: service.build for name, service in self.stack.services.items() if service.build is not None}
+        for name, build in builds.items():
+            state = self.snapshot.builds.get(name)
+            files = state.fingerprint.files if state and state.fingerprint else {}
+            others = [
+                other
+                for other, inner in builds.items()
+                if inner.context != build.context
+                and inner.context.is_relative_to(build.context)
+                and any(path.startswith(f"{inner.context.relative_to(build.context)}/") for path in files)
+            ]
+            if others:
+                why = f"every change of {', '.join(others)} builds it again, because its context has their files"
+                remedy = f"give it a folder of its own, or name theirs in {build.context / '.dockerignore'}"
+                self.findings.append(Finding.note("context-shared", f"Service {name}", why, remedy))
 
     def add_leftovers(self) -> None:
         """A note about the containers of services that the file no longer has."""
@@ -145,10 +186,10 @@ class _Planner:
         state = self.snapshot.builds[service.name]
         assert service.build is not None
         rebuilt = [preset for preset in self._presets_below(service) if self._add_preset(preset)]
-        if state.error is not None or state.fingerprint is None:
-            error = state.error or XaivaError(service.name, "its build is not known")
-            self.findings.append(Finding.error("build", error.what, error.why, error.remedy))
-            return ""
+        if state.error is not None:
+            self.findings.append(Finding.error("build", state.error.what, state.error.why, state.error.remedy))
+        if state.fingerprint is None:
+            return ""  # a finding says why
         for base in state.bases:
             if self.snapshot.images.get(base) is None and not self._is_preset_image(base):
                 self._error("base-missing", service.name, f"the engine has no base image {base}", f"load {base} first")
@@ -179,20 +220,57 @@ class _Planner:
 
     def _container_step(self, service: Service, new_image: str) -> tuple[StepKind, str]:
         entries = self.snapshot.containers.get(service.name, ())
+        if not service.scale:
+            return StepKind.LEAVE, "the file asks for no container of it"
+        if service.name in self.snapshot.interrupted:
+            return StepKind.REPLACE, "its replacement was interrupted"
         if not entries:
             return StepKind.CREATE, "it has no container"
+        if len(entries) > service.scale:
+            found = ", ".join(f"{one.container.name} is {one.container.condition}" for one in entries)
+            return StepKind.REPLACE, f"it has {len(entries)} containers in place of {service.scale}: {found}"
         if reason := new_image or self._difference(service, entries):
             return StepKind.REPLACE, reason
-        stopped = next((entry.container for entry in entries if not entry.container.running), None)
-        if stopped is not None:
-            return StepKind.START, _how_it_ended(stopped.state, stopped.exit_code, stopped.condition)
+        if len(entries) < service.scale:
+            return StepKind.CREATE, f"it has {len(entries)} of {service.scale} containers"
+        return self._renewal(service) or self._state_step(service, [entry.container for entry in entries])
+
+    def _renewal(self, service: Service) -> tuple[StepKind, str] | None:
+        """What another step of this plan makes necessary."""
+        for name, dependency in service.depends_on.items():
+            kind = self._kinds.get(name, StepKind.LEAVE)
+            if name in service.shares_with and kind in (StepKind.CREATE, StepKind.REPLACE):
+                return StepKind.REPLACE, f"it uses a part of {name}, which gets another container"
+            if name in service.shares_with and kind is not StepKind.LEAVE:
+                return StepKind.RESTART, f"it uses a part of {name}, which starts again"
+            if dependency.restart and kind in (StepKind.CREATE, StepKind.REPLACE, StepKind.RESTART):
+                return StepKind.RESTART, f"it asks to start again with {name}"
+        return None
+
+    def _state_step(self, service: Service, containers: Sequence[Container]) -> tuple[StepKind, str]:
+        """What the states of the containers ask for."""
+        for one in containers:
+            if one.state.ended and one.exit_code == 0 and self.stack.must_complete(service.name):
+                continue
+            if one.state is ContainerState.PAUSED:
+                return StepKind.RESTART, "it is paused"
+            if not one.running:
+                return StepKind.START, _how_it_ended(one.state, one.exit_code, one.condition)
+            if one.health is ContainerHealth.UNHEALTHY:
+                return StepKind.RESTART, "its health check fails"
+            if one.state is ContainerState.RESTARTING:
+                return StepKind.RESTART, "it ends again and again"
+            if one.health is ContainerHealth.STARTING:
+                return StepKind.START, "it runs, and its health check has not passed yet"
+        if containers and all(one.state.ended for one in containers):
+            return StepKind.LEAVE, "it has done its work"
         return StepKind.LEAVE, "it runs as the file says"
 
     def _difference(self, service: Service, entries: Sequence[ServiceContainer]) -> str:
         image = self.snapshot.images.get(service.image)
         if image is not None and any(entry.container.image_id != image.id for entry in entries):
             return f"the engine has a newer image {service.image}"
-        wanted = self.stack.config_hashes.get(service.name, "")
+        wanted = self.snapshot.shared_hashes.get(service.name) or self.stack.config_hashes.get(service.name, "")
         if any(entry.config_hash != wanted for entry in entries):
             return "its configuration changed"
         return ""
@@ -216,9 +294,9 @@ def _command(stack: Stack, kind: StepKind, service: str) -> list[str]:
     if kind is StepKind.LEAVE:
         return []
     if kind is StepKind.BUILD:
-        return ["xaiva", "stack", "build", stack.name, service]
-    if kind is StepKind.START:
-        return [*compose, "start", service]
+        return [*compose, "build", service]
+    if kind in (StepKind.START, StepKind.RESTART):
+        return [*compose, kind.value, service]
     return [*compose, "up", "--detach", "--no-recreate", "--no-build", "--pull", "never", service]
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from pydantic import JsonValue
 
 from core import audit
-from core.containers.replacement import STOP_SECONDS
 from core.engine import connect_with_long_timeout, docker_environment, engine_errors
 from core.errors import ChecksFailed, InputError
 from core.findings import describe_errors
@@ -17,10 +16,11 @@ from core.progress import OUTCOME, Progress, stage
 from core.site import Site
 from core.stacks.compose import run_compose
 from core.stacks.execute import execute
+from core.stacks.kept_containers import forget, interrupted_services
 from core.stacks.model import Service, Stack
 from core.stacks.observe import observe
 from core.stacks.plan import plan_stack
-from core.stacks.replace import service_containers
+from core.stacks.replace import service_containers, start_container
 from core.stacks.store import load_stack
 from core.stacks.wait import wait_for_service
 
@@ -68,8 +68,10 @@ def checked_services(stack: Stack, names: JsonValue) -> list[str]:
 
 def _down(site: Site, stack: Stack, volumes: bool, progress: Progress) -> list[str]:
     with stage(progress, "down", "stop and remove the containers"):
-        words = ["down", *(["--volumes"] if volumes else [])]
-        run_compose(stack.folder, docker_environment(site), *words, on_line=progress.log)
+        words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
+        run_compose(stack.folder, docker_environment(site), *words, progress=progress)
+        for service in interrupted_services(site, stack.name):
+            forget(site, stack.name, service)
     return ["removed containers and networks" + (" and volumes" if volumes else "; the volumes stay")]
 
 
@@ -82,13 +84,12 @@ def _each(site: Site, stack: Stack, services: Sequence[str], action: str, progre
         def stop(service: Service) -> None:
             for identity in service_containers(client, stack, service.name):
                 with engine_errors(f"Stop of {service.name}"):
-                    client.api.stop(identity, timeout=STOP_SECONDS)
+                    client.api.stop(identity)  # with the grace period of its own
 
         def start(service: Service) -> None:
             for identity in service_containers(client, stack, service.name):
-                with engine_errors(f"Start of {service.name}"):
-                    client.api.start(identity)
-                wait_for_service(client, service, identity, progress)
+                start_container(client, service.name, identity)
+                wait_for_service(client, service, identity, progress, completes=stack.must_complete(service.name))
 
         steps: list[tuple[str, Callable[[], None]]] = []
         if action in ("stop", "restart"):

@@ -80,8 +80,9 @@ def load_stack(site: Site, name: str) -> Stack:
         hashes = pool.submit(config_hashes, folder, env)
         config = resolve_config(folder, env)
     project = str(config.get("name") or name)
+    secrets = config.get("secrets") or {}
     services = {
-        key: _service(site, folder, project, key, section or {})
+        key: _service(site, folder, project, key, section or {}, secrets)
         for key, section in (config.get("services") or {}).items()
     }
     return Stack(name, folder, project, _in_start_order(services), hashes.result())
@@ -95,9 +96,11 @@ def _entry(site: Site, name: str) -> StackEntry:
         return StackEntry(name, folder, error=error)
 
 
-def _service(site: Site, folder: Path, project: str, name: str, section: Mapping[str, Any]) -> Service:
+def _service(
+    site: Site, folder: Path, project: str, name: str, section: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> Service:
     extension = _extension(site, folder, name, section)
-    build = _build(section)
+    build = _build(section, secrets)
     image = str(section.get("image") or f"{project}-{name}")
     if extension.preset and build is not None:
         _refuse(folder, name, "preset", "the service has a `build` section, too", "keep one of the two")
@@ -115,6 +118,7 @@ def _service(site: Site, folder: Path, project: str, name: str, section: Mapping
         ports=tuple(_ports(section)),
         volumes=tuple(_volumes(section)),
         gpus=_gpus(section),
+        scale=_scale(section),
         profiles=tuple(map(str, section.get("profiles") or ())),
         resolved=section,
     )
@@ -138,20 +142,29 @@ def _refuse(folder: Path, service: str, field: str, why: str, remedy: str) -> No
     raise InputError(f"{folder / COMPOSE_FILE}: services.{service}.{EXTENSION}.{field}", why, remedy)
 
 
-def _build(section: Mapping[str, Any]) -> BuildSection | None:
+def _build(section: Mapping[str, Any], secrets: Mapping[str, Any]) -> BuildSection | None:
     build = section.get("build")
     if not isinstance(build, dict):
         return None
     context = Path(str(build.get("context") or "."))
     arguments = {str(key): str(value) for key, value in (build.get("args") or {}).items() if value is not None}
     dockerfile = context / str(build.get("dockerfile") or "Dockerfile")
-    return BuildSection(context, dockerfile, str(build.get("target") or ""), arguments, build)
+    contexts = {str(name): str(place) for name, place in (build.get("additional_contexts") or {}).items()}
+    sources = {}
+    for entry in build.get("secrets") or ():
+        name = str(entry.get("source") or "")
+        given = secrets.get(name) or {}
+        source = f"env={given['environment']}" if given.get("environment") else f"src={given.get('file', '')}"
+        sources[str(entry.get("target") or name)] = source
+    return BuildSection(context, dockerfile, str(build.get("target") or ""), arguments, contexts, sources, build)
 
 
 def _dependencies(section: Mapping[str, Any]) -> dict[str, Dependency]:
     return {
         str(name): Dependency(
-            str((entry or {}).get("condition") or DEFAULT_CONDITION), bool((entry or {}).get("required", True))
+            str((entry or {}).get("condition") or DEFAULT_CONDITION),
+            bool((entry or {}).get("required", True)),
+            bool((entry or {}).get("restart", False)),
         )
         for name, entry in (section.get("depends_on") or {}).items()
     }
@@ -176,6 +189,11 @@ def _volumes(section: Mapping[str, Any]) -> Iterator[VolumeUse]:
             str(mount.get("target") or ""),
             bool(mount.get("read_only", False)),
         )
+
+
+def _scale(section: Mapping[str, Any]) -> int:
+    replicas = (section.get("deploy") or {}).get("replicas")
+    return int(section.get("scale", 1) if replicas is None else replicas)
 
 
 def _gpus(section: Mapping[str, Any]) -> GpuRequest:

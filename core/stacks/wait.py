@@ -23,23 +23,31 @@ _POLL_SECONDS = 0.1
 _ATTEMPT_SECONDS = 3.0
 
 
-def wait_for_service(client: docker.DockerClient, service: Service, identity: str, progress: Progress) -> Container:
+def wait_for_service(
+    client: docker.DockerClient, service: Service, identity: str, progress: Progress, *, completes: bool = False
+) -> Container:
     """Wait until a container of the service works: its health check passes, else its probe, else it keeps running.
 
-    The engine decides about a health check, by the settings of the check. Raises EngineError with the reason and the
-    last words of the container, Cancelled.
+    With `completes`, wait until it has ended well. The engine decides about a health check, by the settings of the
+    check. Raises EngineError with the reason and the last words of the container, Cancelled.
     """
     started = time.monotonic()
+    restarts: int | None = None  # those before are none of this start
     while True:
         stop_if_cancelled(progress)
         data = inspect_container(client, identity)
         container = parse_container(data)
-        if data.get("RestartCount") or container.state.ended or container.state is ContainerState.RESTARTING:
-            if _completed(data, container):
-                return container
+        restarts = int(data.get("RestartCount") or 0) if restarts is None else restarts
+        if container.state.ended and container.exit_code == 0 and (completes or _may_end(data)):
+            return container
+        restarted = container.state is ContainerState.RESTARTING or int(data.get("RestartCount") or 0) > restarts
+        if container.state.ended or restarted:
             raise _failure(client, service, container, "it ended")
         if container.health is ContainerHealth.UNHEALTHY:
             raise _failure(client, service, container, "its health check failed")
+        if completes:
+            time.sleep(_POLL_SECONDS)
+            continue
         if container.state is ContainerState.RUNNING and _works(service, data, container, started):
             return container
         if container.health is ContainerHealth.NONE and time.monotonic() - started > PROBE_SECONDS:
@@ -47,10 +55,10 @@ def wait_for_service(client: docker.DockerClient, service: Service, identity: st
         time.sleep(_POLL_SECONDS)
 
 
-def _completed(data: dict[str, Any], container: Container) -> bool:
-    """Whether it is one that is meant to end, and has ended well."""
+def _may_end(data: dict[str, Any]) -> bool:
+    """Whether the engine leaves it ended when its program has done its work."""
     policy = ((data.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"
-    return container.state.ended and container.exit_code == 0 and policy in ("no", "on-failure")
+    return policy in ("no", "on-failure")
 
 
 def _works(service: Service, data: dict[str, Any], container: Container, started: float) -> bool:

@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 
-from core.containers.model import Container, ContainerState
+from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerState
 from core.errors import InputError
+from core.findings import Finding
 from core.stacks.fingerprint import Fingerprint, LabelledFingerprint
-from core.stacks.model import BuildSection, Dependency, ImageOrigin, Service, ServiceExtension, Stack
+from core.stacks.model import (
+    BuildSection,
+    Dependency,
+    GpuRequest,
+    ImageOrigin,
+    Service,
+    ServiceExtension,
+    Stack,
+    VolumeUse,
+)
 from core.stacks.observe import BuildState, ImageState, ServiceContainer, Snapshot
 from core.stacks.plan import StackPlan, StepKind, plan_stack
 from core.up.plan import UpStep
@@ -173,11 +183,117 @@ def test_the_preset_of_a_service_replaces_its_container() -> None:
             "start agent: it is out of memory with code 137",
         ),
         (container("agent", "a", state=ContainerState.CREATED), "start agent: it was created and never started"),
+        (container("agent", "a", state=ContainerState.PAUSED), "restart agent: it is paused"),
+        (container("agent", "a", state=ContainerState.RESTARTING), "restart agent: it ends again and again"),
+        (container("agent", "a", health=ContainerHealth.UNHEALTHY), "restart agent: its health check fails"),
+        (
+            container("agent", "a", health=ContainerHealth.STARTING),
+            "start agent: it runs, and its health check has not passed yet",
+        ),
     ],
 )
 def test_a_container_that_is_not_as_it_should_be(entry: ServiceContainer, step: str) -> None:
     plan = plan_stack(STACK, replace(RUNNING, containers={**RUNNING.containers, "agent": (entry,)}))
     assert steps(plan) == [step]
+
+
+def with_service(name: str, **fields: Any) -> Stack:
+    """The stack with other fields of one service."""
+    return replace(STACK, services={**STACK.services, name: replace(STACK.services[name], **fields)})
+
+
+def test_a_job_that_has_ended_well_is_left_alone_only_where_another_waits_for_its_end() -> None:
+    ended = container("agent", "a", state=ContainerState.EXITED, exit_code=0)
+    snapshot = replace(RUNNING, containers={**RUNNING.containers, "agent": (ended,)})
+    awaited = with_service("web", depends_on={"agent": Dependency("service_completed_successfully")})
+    assert steps(plan_stack(awaited, snapshot)) == []
+    assert steps(plan_stack(STACK, snapshot)) == ["start agent: it is exited with code 0"]
+
+
+def test_what_a_replaced_service_takes_along() -> None:
+    snapshot = changed("agent", fingerprint=Fingerprint(parts=PARTS, files={}))
+    asks = with_service("web", depends_on={"agent": Dependency("service_started", restart=True)})
+    assert steps(plan_stack(asks, snapshot))[-1] == "restart web: it asks to start again with agent"
+    shares = with_service("web", resolved={"network_mode": "service:agent"})
+    assert steps(plan_stack(shares, snapshot))[-1].startswith("replace web: it uses a part of agent")
+    stopped = container("agent", "a", state=ContainerState.EXITED, exit_code=1)
+    again = replace(
+        RUNNING, containers={**RUNNING.containers, "agent": (stopped,)}, shared_hashes={"web": "hash of web"}
+    )
+    assert steps(plan_stack(shares, again))[-1].startswith("restart web: it uses a part of agent")
+    gone = replace(RUNNING, shared_hashes={"web": "another"})
+    assert steps(plan_stack(shares, gone)) == ["replace web: its configuration changed"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "order"),
+    [
+        ({}, ""),
+        (
+            {"ports": (ContainerPort(container_port=80, host_port=8080),)},
+            "the old container stops first, because both wou",
+        ),
+        ({"gpus": GpuRequest(1)}, "the old container stops first, because both would need VRAM"),
+        (
+            {"volumes": (VolumeUse("volume", "data", "/d"),)},
+            "the old container stops first, because both would write to",
+        ),
+        ({"volumes": (VolumeUse("volume", "data", "/d", True),)}, ""),
+        (
+            {"volumes": (VolumeUse("volume", "", "/cache"),)},
+            "the new container takes the place of the old one, because its",
+        ),
+        ({"resolved": {"container_name": "one"}}, "the new container takes the place of the old one, because both"),
+        (
+            {"resolved": {"networks": {"n": {"ipv4_address": "10.0.0.9"}}}},
+            "the new container takes the place of the old",
+        ),
+    ],
+)
+def test_the_order_of_a_replacement_is_in_the_plan(fields: dict[str, Any], order: str) -> None:
+    snapshot = changed("agent", fingerprint=Fingerprint(parts=PARTS, files={}))
+    step = plan_stack(with_service("agent", **fields), snapshot).steps[-2]
+    assert (step.kind, step.subject) == (StepKind.REPLACE, "agent")
+    assert step.order.startswith(order)
+    assert bool(step.order) == bool(order)
+    assert step.recreate == step.order.startswith("the new")
+
+
+def test_a_volume_of_the_image_without_a_name_is_one_too() -> None:
+    images = {**RUNNING.images, "shop-agent": ImageState("b", labelled(WELL), volumes=("/var/lib/data",))}
+    snapshot = replace(RUNNING, images=images)
+    assert plan_stack(STACK, snapshot).steps[1].recreate
+    named = with_service("agent", volumes=(VolumeUse("volume", "data", "/var/lib/data/"),))
+    assert not plan_stack(named, snapshot).steps[1].recreate
+
+
+def test_containers_are_counted() -> None:
+    two = (container("agent", "a"), container("agent", "a", id="2", state=ContainerState.CREATED))
+    snapshot = replace(RUNNING, containers={**RUNNING.containers, "agent": two})
+    assert steps(plan_stack(STACK, snapshot)) == [
+        "replace agent: it has 2 containers in place of 1: shop-agent-1 is running, shop-agent-1 is created"
+    ]
+    assert steps(plan_stack(with_service("agent", scale=3), RUNNING)) == ["create agent: it has 1 of 3 containers"]
+    assert steps(plan_stack(with_service("agent", scale=0), RUNNING)) == []
+    cut = plan_stack(STACK, replace(RUNNING, interrupted=frozenset({"agent"})))
+    assert steps(cut) == ["replace agent: its replacement was interrupted"]
+    assert cut.steps[1].recreate
+
+
+def test_a_context_with_those_of_others_in_it_is_a_note() -> None:
+    root = BuildSection(FOLDER, FOLDER / "Dockerfile")
+    files = Fingerprint(parts=PARTS, files={"agent/main.py": "1"})
+    snapshot = changed("web", fingerprint=files, built_files=None)
+    found = [
+        one for one in plan_stack(with_service("web", build=root), snapshot).findings if one.code == "context-shared"
+    ]
+    assert [one.why for one in found] == ["every change of agent builds it again, because its context has their files"]
+
+
+def test_what_cannot_work_offline_stops_the_plan() -> None:
+    finding = Finding.error("stack-offline", "services.web.pull_policy", "'always' asks a registry", "")
+    assert plan_stack(STACK, replace(RUNNING, findings={"web": (finding,)})).errors() == [finding]
+    assert plan_stack(STACK, replace(RUNNING, findings={"tool": (finding,)})).errors() == []
 
 
 def test_those_of_a_profile_start_only_when_they_are_named() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.findings import Level
 from core.site import Site
 from core.stacks.model import ALL_GPUS, GpuRequest, HealthProbe, ImageOrigin
+from core.stacks.offline_checks import offline_findings
 from core.stacks.store import list_stacks, load_stack
 
 WHOLE = """
@@ -112,6 +114,76 @@ def test_a_secret_in_the_file_is_in_no_error(site: Site) -> None:
     with pytest.raises(InputError) as caught:
         load_stack(site, "shop")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {web: {image: x, environment: {PASSWORD: 'hunter2-and-more${x'}}}",
+        "services: {web: {image: x, ports: ['${TOKEN}:80']}}",
+    ],
+)
+def test_a_value_that_compose_refuses_is_in_no_error(site: Site, text: str) -> None:
+    write(site, text)
+    opened = Site(site.root, site.settings, {**site.env, "TOKEN": "hunter2-and-more"})
+    with pytest.raises(InputError) as caught:
+        load_stack(opened, "shop")
+    assert "hunter2" not in str(caught.value)
+    assert "interpolation" in caught.value.why or "hostPort" in caught.value.why
+
+
+OFFLINE = """
+services:
+  web:
+    build: https://example.org/web.git
+  api:
+    pull_policy: always
+    build:
+      context: api
+      ssh: [default]
+      additional_contexts:
+        lib: https://example.org/lib.git
+        mine: docker-image://mine:1
+"""
+
+
+def test_what_needs_a_network_is_named_with_its_line(site: Site) -> None:
+    file = write(site, OFFLINE)
+    (file.parent / "api").mkdir()
+    dockerfile = file.parent / "api" / "Dockerfile"
+    dockerfile.write_text("FROM scratch\nADD https://example.org/x /\nRUN pip install flask\n")
+    stack = load_stack(site, "shop")
+    found = {
+        (finding.what, finding.where.removeprefix(f"{file.parent}/"))
+        for service in stack.services.values()
+        for finding in offline_findings(stack, service)
+        if finding.level is Level.ERROR
+    }
+    assert found == {
+        ("services.web.build.context", "compose.yaml:4"),
+        ("services.api.pull_policy", "compose.yaml:6"),
+        ("services.api.build.ssh", "compose.yaml:9"),
+        ("services.api.build.additional_contexts.lib", "compose.yaml:11"),
+        ("ADD https://example.org/x", "api/Dockerfile:2"),
+        ("RUN pip install flask", "api/Dockerfile:3"),
+    }
+
+
+def test_scales_and_parts_that_services_share(site: Site) -> None:
+    text = "services: {a: {image: x, scale: 2}, b: {image: x, deploy: {replicas: 3}}, "
+    write(site, text + "c: {image: x, network_mode: 'service:a', pid: 'service:b'}}")
+    services = load_stack(site, "shop").services
+    assert [services[name].scale for name in "abc"] == [2, 3, 1]
+    assert services["c"].shares_with == {"a", "b"}
+    assert services["c"].depends_on["a"].restart
+
+
+def test_a_dollar_sign_is_one(site: Site) -> None:
+    write(site, "services: {a: {build: {context: a, args: {PRICE: '5$$'}}, command: [echo, '$$HOME']}}")
+    service = load_stack(site, "shop").services["a"]
+    assert service.build is not None
+    assert service.build.arguments == {"PRICE": "5$"}
+    assert service.resolved["command"] == ["echo", "$HOME"]
 
 
 def test_one_broken_stack_stops_no_other(site: Site) -> None:
