@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from core.engine_image import image_labels, inspect_image
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes, write_atomic
 from core.findings import Finding
-from core.images.buildx import buildx_version
 from core.site import Site
 from core.stacks.compose import shared_config_hashes
 from core.stacks.context_files import HashCache
@@ -98,14 +96,13 @@ class Snapshot:
 def observe(site: Site, stack: Stack) -> Snapshot:
     """Look at the engine and the files. Changes nothing. Raises EngineError, InputError."""
     env = docker_environment(site)
-    with ThreadPoolExecutor(1) as pool, closing(connect_engine(site)) as client:
-        builder = pool.submit(buildx_version, env)  # a process of its own
+    with closing(connect_engine(site)) as client:
         everything = list_containers(client)
         containers = stack_containers(client, stack, everything)
         images = _Images(client)
         for service in stack.services.values():
             images.get(service.image)
-        builds = _builds(site, stack, images, builder)
+        builds = _builds(site, stack, images, _builder(client))
         presets = _presets(site, stack, {image for state in builds.values() for image in state.bases}, client)
         local = resolve_endpoint(site).local
         sample, access = _gpus(client, stack, local=local)
@@ -197,11 +194,17 @@ def stack_containers(
     return found
 
 
-def _builds(site: Site, stack: Stack, images: _Images, buildx: Future[tuple[int, int]]) -> dict[str, BuildState]:
+def _builder(client: docker.DockerClient) -> str:
+    """The builder, which is a part of the engine, and its version. Raises EngineError."""
+    with engine_errors("Engine's version"):
+        version = str(client.version().get("Version") or "")
+    return f"engine {'.'.join(version.split('.')[:2])}"
+
+
+def _builds(site: Site, stack: Stack, images: _Images, builder: str) -> dict[str, BuildState]:
     sections = {name: service.build for name, service in stack.services.items() if service.build is not None}
     if not sections:
         return {}
-    builder = "buildx {}.{}".format(*buildx.result())
     cache = HashCache(site.state / "stacks" / stack.name / "hashes.json")
     states = {}
     for name, build in sections.items():

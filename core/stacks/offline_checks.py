@@ -53,6 +53,8 @@ def _lint(stack: Stack, service: Service, build: BuildSection) -> Iterator[Findi
         text = read_dockerfile(build)
     except InputError:
         return  # the fingerprint says so
-    inline = line_of(stack.file, ["services", service.name, "build", "dockerfile_inline"])
-    name = f"{stack.file}, line {inline}, Dockerfile" if build.resolved.get("dockerfile_inline") else build.dockerfile
-    yield from lint_dockerfile(text, file_name=str(name))
+    name = str(build.dockerfile)
+    if build.resolved.get("dockerfile_inline"):
+        line = line_of(stack.file, ["services", service.name, "build", "dockerfile_inline"])
+        name = f"{stack.file}, line {line}, Dockerfile"
+    yield from lint_dockerfile(text, file_name=name)
