@@ -73,10 +73,10 @@ def builder_name(engine: Endpoint) -> str:
     return engine.named_by.removeprefix("context ") if engine.named_by.startswith("context ") else "default"
 
 
-def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[str]:
-    """The command line of the build, with the progress format and the path of the metadata file."""
+def build_command(request: BuildRequest, *options: str) -> list[str]:
+    """The command line of the build; `options` say how it reports, and change nothing in the image."""
     arguments = ["docker", "buildx", "build", "--builder", request.builder, "--network", "none", "--pull=false"]
-    arguments += ["--progress", progress, "--metadata-file", str(metadata), "--provenance=false"]
+    arguments += [*options, "--provenance=false"]
     arguments += ["--file", str(request.dockerfile), "--tag", request.tag]
     if request.target:
         arguments += ["--target", request.target]
@@ -97,7 +97,8 @@ def run_build(request: BuildRequest, env: Mapping[str, str], tree: StageTree, pr
     reader: ProgressReader = RawJsonReader() if use_rawjson else PlainReader()
     with tempfile.TemporaryDirectory(prefix="xaiva-build-") as scratch:
         metadata = Path(scratch) / "metadata.json"
-        arguments = build_command(request, "rawjson" if use_rawjson else "plain", metadata)
+        format_ = "rawjson" if use_rawjson else "plain"
+        arguments = build_command(request, "--progress", format_, "--metadata-file", str(metadata))
         # The child stays in our process group, so that killing the group kills it too.
         child = subprocess.Popen(
             arguments, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from core import labels
 from core.engine import resolve_endpoint
 from core.errors import Cancelled, XaivaError
 from core.images import buildx
@@ -16,6 +18,25 @@ from core.site import Site
 from core.stacks.fingerprint import LABEL, Fingerprint, read_dockerfile
 from core.stacks.model import BuildSection, Service, Stack
 from core.stacks.observe import keep_built_files
+
+# Of a base image that a preset made; the image of a service would inherit them, and be taken for the preset's.
+_NOT_INHERITED = (labels.PRESET, labels.PRESET_SHA256, labels.LOCK_SHA256, labels.TARGET, labels.BUILD_ID)
+
+
+def build_request(service: Service, fingerprint: Fingerprint, builder: str) -> buildx.BuildRequest:
+    """What to build for a service that has a `build` section, with its fingerprint as a label."""
+    assert service.build is not None
+    build = service.build
+    return buildx.BuildRequest(
+        context=build.context,
+        dockerfile=build.dockerfile,
+        target=build.target,
+        tag=service.image,
+        builder=builder,
+        labels={**dict.fromkeys(_NOT_INHERITED, ""), **build.resolved.get("labels", {}), LABEL: fingerprint.label()},
+        arguments=build.arguments,
+        options=_options(build),
+    )
 
 
 def build_service(
@@ -30,22 +51,13 @@ def build_service(
     # What certainly needs room: the context, once for the engine and once in the image.
     size = sum((build.context / path).lstat().st_size for path in fingerprint.files if (build.context / path).exists())
     check_engine_space(site, 2 * size, f"the image of {service.name}")
+    request = build_request(service, fingerprint, buildx.builder_name(resolve_endpoint(site)))
     tree = StageTree(progress)
     with tempfile.TemporaryDirectory(prefix="xaiva-build-") as scratch:
-        dockerfile = build.dockerfile
         if build.resolved.get("dockerfile_inline"):
             dockerfile = Path(scratch) / "Dockerfile"
             dockerfile.write_text(read_dockerfile(build))
-        request = buildx.BuildRequest(
-            context=build.context,
-            dockerfile=dockerfile,
-            target=build.target,
-            tag=service.image,
-            builder=buildx.builder_name(resolve_endpoint(site)),
-            labels={**build.resolved.get("labels", {}), LABEL: fingerprint.label()},
-            arguments=build.arguments,
-            options=_options(build),
-        )
+            request = replace(request, dockerfile=dockerfile)
         result = buildx.run_build(request, env, tree, progress)
     if result.cancelled or result.code:
         tree.end_running(result.cancelled)

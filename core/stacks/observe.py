@@ -19,6 +19,7 @@ from core.engine_image import image_labels, inspect_image
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes, write_atomic
 from core.findings import Finding
+from core.images.buildx import builder_name
 from core.site import Site
 from core.stacks.compose import shared_config_hashes
 from core.stacks.context_files import HashCache
@@ -91,11 +92,13 @@ class Snapshot:
     """The configuration hashes of the services that use a part of the container of another service."""
     interrupted: frozenset[str] = frozenset()
     """The services whose replacement was killed while there was no second container."""
+    builder: str = "default"
+    """The engine's own builder."""
 
 
 def observe(site: Site, stack: Stack) -> Snapshot:
     """Look at the engine and the files. Changes nothing. Raises EngineError, InputError."""
-    env = docker_environment(site)
+    env, endpoint = docker_environment(site), resolve_endpoint(site)
     with closing(connect_engine(site)) as client:
         everything = list_containers(client)
         containers = stack_containers(client, stack, everything)
@@ -104,14 +107,13 @@ def observe(site: Site, stack: Stack) -> Snapshot:
             images.get(service.image)
         builds = _builds(site, stack, images, _builder(client))
         presets = _presets(site, stack, {image for state in builds.values() for image in state.bases}, client)
-        local = resolve_endpoint(site).local
-        sample, access = _gpus(client, stack, local=local)
+        sample, access = _gpus(client, stack, local=endpoint.local)
     return Snapshot(
         images=images.known,
         presets=presets,
         builds=builds,
         containers=containers,
-        taken_ports=_taken_ports(stack, everything, containers, local=local),
+        taken_ports=_taken_ports(stack, everything, containers, local=endpoint.local),
         findings={name: tuple(offline_findings(stack, service)) for name, service in stack.services.items()},
         gpus=sample,
         gpu_access=access,
@@ -119,6 +121,7 @@ def observe(site: Site, stack: Stack) -> Snapshot:
             stack, env, {name: entries[-1].container.id for name, entries in containers.items()}
         ),
         interrupted=interrupted_services(site, stack.name),
+        builder=builder_name(endpoint),
     )
 
 
@@ -167,7 +170,7 @@ class _Images:
         """
         image = self.get(reference)
         found = self._labels[reference]
-        if labels.LOCK_SHA256 in found:
+        if found.get(labels.LOCK_SHA256):
             return f"{found.get(labels.PRESET_SHA256, '')} {found[labels.LOCK_SHA256]}"
         if image is None:
             return ""

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
 from core.containers.model import Container, ContainerHealth, ContainerState
 from core.findings import Finding, Level
-from core.stacks.fingerprint import changes, context_name
+from core.images.buildx import build_command
+from core.redaction import HIDDEN, is_secret_name, redact_text
+from core.stacks.build_service import build_request
+from core.stacks.fingerprint import Fingerprint, changes, context_name
 from core.stacks.gpu_checks import gpu_findings
 from core.stacks.model import ImageOrigin, Service, Stack
 from core.stacks.observe import ServiceContainer, Snapshot
@@ -49,7 +52,7 @@ class PlanStep(BaseModel):
     recreate: bool = False
     """Whether the new container has to take the place of the old one."""
     command: list[str] = []
-    """What does the same by hand; empty for a service that is left alone."""
+    """What does the same by hand, secrets hidden; empty for a service that is left alone."""
 
 
 class StackPlan(BaseModel):
@@ -204,7 +207,9 @@ class _Planner:
         reasons = [f"{preset} is built again" for preset in rebuilt] + reasons
         if not reasons:
             return ""
-        self.steps.append(self._step(StepKind.BUILD, service.name, ", ".join(reasons)))
+        command = _build_command(service, state.fingerprint, self.snapshot.builder)
+        reason = ", ".join(reasons)
+        self.steps.append(PlanStep(kind=StepKind.BUILD, subject=service.name, reason=reason, command=command))
         return "its image is built again"
 
     def _presets_below(self, service: Service) -> Iterator[str]:
@@ -293,11 +298,15 @@ def _command(stack: Stack, kind: StepKind, service: str) -> list[str]:
     compose = ["docker", "compose", "--file", str(stack.file)]
     if kind is StepKind.LEAVE:
         return []
-    if kind is StepKind.BUILD:
-        return [*compose, "build", service]
     if kind in (StepKind.START, StepKind.RESTART):
         return [*compose, kind.value, service]
     return [*compose, "up", "--detach", "--no-recreate", "--no-build", "--pull", "never", service]
+
+
+def _build_command(service: Service, fingerprint: Fingerprint, builder: str) -> list[str]:
+    request = build_request(service, fingerprint, builder)
+    shown = {name: HIDDEN if is_secret_name(name) else redact_text(value) for name, value in request.arguments.items()}
+    return build_command(replace(request, arguments=shown))
 
 
 def _how_it_ended(state: ContainerState, code: int | None, condition: str) -> str:

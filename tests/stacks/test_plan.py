@@ -11,6 +11,8 @@ import pytest
 from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerState
 from core.errors import InputError
 from core.findings import Finding
+from core.images.buildx import build_command
+from core.stacks.build_service import build_request
 from core.stacks.fingerprint import Fingerprint, LabelledFingerprint
 from core.stacks.model import (
     BuildSection,
@@ -345,3 +347,18 @@ def test_each_step_names_the_command_that_does_it_by_hand() -> None:
     words = next(step.command for step in plan.steps if step.subject == "agent")
     assert words[:4] == ["docker", "compose", "--file", "/site/stacks/shop/compose.yaml"]
     assert words[4:] == ["up", "--detach", "--no-recreate", "--no-build", "--pull", "never", "agent"]
+
+
+def test_a_build_by_hand_is_the_one_that_up_runs_without_its_secrets() -> None:
+    section = BuildSection(
+        FOLDER / "agent", FOLDER / "agent/Dockerfile", "final", {"MODE": "fast", "TOKEN": "not-to-be-shown"}
+    )
+    agent = service("agent", build=section)
+    stack = replace(STACK, services={**STACK.services, "agent": agent})
+    snapshot = replace(changed("agent", fingerprint=Fingerprint(parts=PARTS, files={})), builder="site-2")
+    plan = plan_stack(stack, snapshot)
+    words = next(step.command for step in plan.steps if step.kind is StepKind.BUILD)
+    request = build_request(agent, Fingerprint(parts=PARTS, files={}), "site-2")
+    assert words == [word.replace("not-to-be-shown", "***") for word in build_command(request)]
+    assert words[:7] == ["docker", "buildx", "build", "--builder", "site-2", "--network", "none"]
+    assert "--build-arg MODE=fast --build-arg TOKEN=***" in " ".join(words)
