@@ -166,6 +166,7 @@ def _engine(site: Site) -> Iterator[Finding]:
         remedy = f"run a lock, which removes them, or: docker rm -f {' '.join(left_helpers)}"
         yield Finding.warning("helpers", "Leftover helper containers", why, remedy)
     yield from _buildx(docker_environment(site))
+    yield from _compose(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):
         free = shutil.disk_usage(root).free
@@ -218,6 +219,18 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding.warning("buildx", summary, why, "use buildx 0.13 or newer")
     else:
         yield Finding.note("buildx", summary)
+
+
+def _compose(env: Mapping[str, str]) -> Iterator[Finding]:
+    from core.stacks.compose import COMPOSE_REMEDY, compose_version
+
+    if shutil.which("docker") is None:
+        return  # the check of the tools says so
+    try:
+        yield Finding.note("compose", f"compose {compose_version(env)}")
+    except XaivaError:
+        why = "stacks need it; all else works without it"
+        yield Finding.warning("compose", "The docker client has no compose plugin", why, COMPOSE_REMEDY)
 
 
 def _gpus(_: Site) -> Iterator[Finding]:

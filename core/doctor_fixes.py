@@ -64,6 +64,10 @@ def _buildx(os_release: OsRelease) -> Fix:
     return _of_packages("buildx", Part.BUILDX, os_release)
 
 
+def _compose(os_release: OsRelease) -> Fix:
+    return _of_packages("compose", Part.COMPOSE, os_release)
+
+
 def _ssh_keygen(os_release: OsRelease) -> Fix:
     return _of_advice("ssh-keygen", ssh_keygen_advice(os_release))
 
@@ -112,6 +116,7 @@ _FIXES: dict[str, Callable[[OsRelease], Fix | None]] = {
     "engine-group": _engine_group,
     "docker-client": _client,
     "buildx": _buildx,
+    "compose": _compose,
     "ssh-keygen": _ssh_keygen,
     "gpu-toolkit": _gpu_toolkit,
     "log-out": _log_out,

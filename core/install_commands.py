@@ -16,7 +16,7 @@ from core.terminal_text import strip_controls
 
 _GUIDE = (
     f'see "Install Docker Engine" in Docker\'s documentation for Docker Engine {MINIMUM_ENGINE} or newer with the '
-    "buildx plugin"
+    "plugins buildx and compose"
 )
 _PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/snap/bin")  # not all are on PATH
 
@@ -24,9 +24,10 @@ _PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"
 class Part(str, Enum):
     """What can be missing, as the distributions divide it into packages."""
 
-    ENGINE = "a Docker engine"  # with its client and buildx
+    ENGINE = "a Docker engine"  # with its client and its plugins buildx and compose
     CLIENT = "a docker client"
     BUILDX = "the buildx plugin"
+    COMPOSE = "the compose plugin"
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,40 @@ class _Packages:
 _APT = ("apt-get update", "apt-get install {}")
 _RHEL = _Packages((), {}, (), "has no packages of a Docker engine")
 # By ID of os-release. Sources: the package lists of Debian (bookworm: docker.io 20.10.24; trixie: docker.io 26.1.5 with
-# its client docker-cli, docker-buildx 0.13.1), of Ubuntu (jammy-updates and noble-updates: docker-buildx 0.30.1, which
-# needs docker.io; the client is in docker.io), and of Fedora (docker-cli and docker-buildx are packages since 41).
+# its client docker-cli, docker-buildx 0.13.1, docker-compose 2.26.1), of Ubuntu (jammy-updates and noble-updates:
+# docker-buildx 0.30.1, which needs docker.io, and docker-compose-v2; the client is in docker.io), and of Fedora
+# (docker-cli, docker-buildx and docker-compose 2 are packages since 41).
 _PACKAGES = {
     "debian": _Packages(
         _APT,
-        {Part.ENGINE: "docker.io docker-cli docker-buildx", Part.CLIENT: "docker-cli", Part.BUILDX: "docker-buildx"},
+        {
+            Part.ENGINE: "docker.io docker-cli docker-buildx docker-compose",
+            Part.CLIENT: "docker-cli",
+            Part.BUILDX: "docker-buildx",
+            Part.COMPOSE: "docker-compose",
+        },
         (13,),
         "has Docker 20.10 or older, and no buildx",
     ),
     "ubuntu": _Packages(
         _APT,
-        {Part.ENGINE: "docker.io docker-buildx", Part.CLIENT: "docker.io", Part.BUILDX: "docker-buildx"},
+        {
+            Part.ENGINE: "docker.io docker-buildx docker-compose-v2",
+            Part.CLIENT: "docker.io",
+            Part.BUILDX: "docker-buildx",
+            Part.COMPOSE: "docker-compose-v2",
+        },
         (22, 4),
         "gets no more updates of its Docker packages",
     ),
     "fedora": _Packages(
         ("dnf install {}",),
-        {Part.ENGINE: "moby-engine docker-cli docker-buildx", Part.CLIENT: "docker-cli", Part.BUILDX: "docker-buildx"},
+        {
+            Part.ENGINE: "moby-engine docker-cli docker-buildx docker-compose",
+            Part.CLIENT: "docker-cli",
+            Part.BUILDX: "docker-buildx",
+            Part.COMPOSE: "docker-compose",
+        },
         (41,),
         "has no package of buildx",
     ),

@@ -14,7 +14,7 @@ import pytest
 
 from core import doctor, doctor_fixes
 from core.doctor_fixes import find_fixes
-from core.findings import Finding
+from core.findings import Finding, Level
 from core.site import Site
 from tests.support import require
 from tests.support.pty_session import PtySession
@@ -23,6 +23,14 @@ DEBIAN_13 = {"ID": "debian", "VERSION_ID": "13"}
 FAKE_APT_GET = """#!/bin/sh
 echo "apt-get $*" >> "$LOG"
 case "$*" in *docker-cli*) /bin/ln -s /bin/true "$PATH/docker" ;; esac
+"""
+
+
+CLIENT_WITHOUT_COMPOSE = """#!/bin/sh
+case "$1" in
+    compose) echo "unknown flag: $2" >&2; exit 125 ;;
+    *) PATH="${PATH#*:}" exec docker "$@" ;;
+esac
 """
 
 
@@ -45,11 +53,12 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_cause_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "somebody else")
     user = pwd.getpwuid(os.getuid()).pw_name
-    install = ["apt-get update", "apt-get install docker.io docker-cli docker-buildx"]
+    install = ["apt-get update", "apt-get install docker.io docker-cli docker-buildx docker-compose"]
     assert _commands("engine-missing") == install
     assert _commands("engine-stopped") == ["systemctl start docker"]
     assert _commands("engine-group") == [f"usermod -aG docker {user}"]
     assert _commands("buildx") == ["apt-get update", "apt-get install docker-buildx"]
+    assert _commands("compose") == ["apt-get update", "apt-get install docker-compose"]
     assert _commands("ssh-keygen") == ["apt-get install openssh-client"]
     assert find_fixes([Finding.error("disk", "full"), Finding.note("buildx", "fine")], DEBIAN_13) == []
 
@@ -57,6 +66,25 @@ def test_each_cause_has_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_without_ssh_keygen_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(site.root))
     assert "ssh-keygen" in {finding.code for finding in doctor.CHECKS["tools"](site)}
+
+
+@pytest.mark.engine
+def test_a_client_without_compose_is_warned_of(
+    engine_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docker 26 answers without the plugin. Everything but stacks works without it."""
+    assert _compose_finding(engine_site).level is Level.NOTE
+    (tmp_path / "docker").write_text(CLIENT_WITHOUT_COMPOSE)
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    found = _compose_finding(Site(engine_site.root, engine_site.settings, {**engine_site.env, "PATH": path}))
+    assert found.level is Level.WARNING
+    assert found.remedy.endswith("xaiva doctor --fix")
+
+
+def _compose_finding(site: Site) -> Finding:
+    return next(found for found in doctor.CHECKS["engine"](site) if found.code == "compose")
 
 
 def test_no_command_where_it_would_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ MINT = {"ID": "linuxmint", "ID_LIKE": "ubuntu debian", "VERSION_ID": "22.1", "UB
     [
         ({"ID": "debian", "VERSION_ID": "13"}, "docker-cli"),
         ({"ID": "ubuntu", "VERSION_ID": "22.04"}, "docker-buildx"),
-        ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "docker-buildx"),
+        ({"ID": "ubuntu", "VERSION_ID": "24.04"}, "docker-compose-v2"),
         (MINT, "docker-buildx"),
         ({"ID": "fedora", "VERSION_ID": "41"}, "moby-engine"),
     ],

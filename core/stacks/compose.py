@@ -17,7 +17,7 @@ import yaml
 
 from core.engine import EngineError
 from core.errors import InputError
-from core.images.docker_cli import docker_cli_errors
+from core.images.docker_cli import docker_cli_errors, run_docker
 from core.progress import Progress
 from core.redaction import redact_text, secrets_of
 from core.stacks.model import COMPOSE_FILE, Stack
@@ -31,7 +31,18 @@ _FIELD = re.compile(r"'?\b((?:services|networks|volumes|secrets|configs)(?:\.[\w
 _SERVICE = re.compile(r'service "([^"]+)"')
 _NOISE = re.compile(r"^(time=\S+ level=\S+ msg=|validating \S+: )")
 _QUOTES_A_VALUE = "You may need to escape any $"  # what follows is the text of the value, which may be a secret
-COMPOSE_REMEDY = "install its plugin: docker-compose-plugin, or docker-compose of Debian 13; see: xaiva doctor"
+# What docker clients of several versions answer without the plugin.
+_NO_PLUGIN = ("is not a docker command", "unknown command: docker compose", "unknown flag: --project-directory")
+COMPOSE_REMEDY = "install its compose plugin; for the commands on this machine: xaiva doctor --fix"
+
+
+def compose_version(env: Mapping[str, str]) -> str:
+    """The version of the compose plugin. Raises InputError without the plugin, EngineError without a docker client."""
+    done = run_docker("compose", "version", "--short", env=env)
+    version = re.search(r"\d+\.\d+\.\d+", done.stdout)
+    if done.returncode or not version:
+        raise _no_plugin()
+    return version[0]
 
 
 def compose_command(folder: Path, *words: str, overrides: Sequence[Path] = ()) -> list[str]:
@@ -105,15 +116,18 @@ def _run(folder: Path, env: Mapping[str, str], *words: str, overrides: Sequence[
 
 def _explain(path: Path, stderr: str) -> InputError:
     """Compose's error with the line and the field that it is about."""
-    if "is not a docker command" in stderr or "unknown command: docker compose" in stderr:
-        return InputError("docker compose", "the docker client has no such plugin", COMPOSE_REMEDY)
-    stderr = stderr.partition(_QUOTES_A_VALUE)[0]
+    if any(sign in stderr for sign in _NO_PLUGIN):
+        return _no_plugin()
     lines = [_NOISE.sub("", line.strip()).strip('"') for line in stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("decoding failed due to")]
     why = "; ".join(lines) or "compose refuses it, and does not say why"
     line = _line_of(path, why)
     where = f"{path}, line {line}" if line else f"{path}"
     return InputError(where, _YAML_LINE.sub("", why), f"correct it; check with: docker compose -f {path} config")
+
+
+def _no_plugin() -> InputError:
+    return InputError("docker compose", "the docker client has no such plugin", COMPOSE_REMEDY)
 
 
 def _line_of(path: Path, message: str) -> int:

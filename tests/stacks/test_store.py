@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,21 @@ def test_an_unknown_stack_names_those_that_are_there(site: Site) -> None:
     assert caught.value.remedy == "stacks here: shop"
     with pytest.raises(InputError, match="docker compose does not accept it"):
         load_stack(site, "../shop")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "unknown flag: --project-directory\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]",
+        "docker: 'compose' is not a docker command.",
+        "docker: unknown command: docker compose",
+    ],
+)
+def test_a_client_without_compose_is_not_a_fault_of_the_file(site: Site, tmp_path: Path, answer: str) -> None:
+    write(site, WHOLE)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{answer}\nEND\nexit 125\n")
+    (tmp_path / "docker").chmod(0o755)
+    there = Site(site.root, site.settings, {**site.env, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    with pytest.raises(InputError, match="the docker client has no such plugin") as caught:
+        load_stack(there, "shop")
+    assert "xaiva doctor --fix" in caught.value.remedy
