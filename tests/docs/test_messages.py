@@ -1,4 +1,4 @@
-"""The messages on the troubleshooting page are those of the code."""
+"""The messages on the pages about trouble are those of the code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.docs.pages import ROOT, check, page
 from tests.docs.texts import texts
 
 PAGE = "docs/troubleshooting.md"
+STACKS = "docs/stacks.md"
 SHORTEST = 5  # characters of a part of a message between its names and numbers that is looked for
 FOREIGN = {  # messages of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
     "no kernel image is available for execution on the device",
@@ -49,6 +50,8 @@ def test_every_message_is_one_of_the_code() -> None:
         for span in table.column(0)
     ]
     assert len(messages) > 100
+    messages += (of_stacks := page(STACKS).table("Trouble").column(0))
+    assert len(of_stacks) > 10
     check(
         f"{span.place}: {piece}: no text of the code has these words"
         for span in messages

@@ -24,6 +24,8 @@ from core.presets.compat.checks import CODES
 from core.presets.fields import RESERVED_LAYERS
 from core.presets.model import BuildOptions, Preset, Run
 from core.site_operations import KINDS
+from core.stacks.model import ServiceExtension
+from core.stacks.plan import StepKind
 from tests.docs.pages import ROOT, Cell, check, page
 
 PRESETS = {path.stem for path in (ROOT / "presets").glob("*.json")} - {"preset.schema"}
@@ -53,6 +55,8 @@ TABLES: list[tuple[str, str, int, set[str]]] = [
     ("docs/notifications.md", "The analyser", 2, _values(AnalysisState)),
     ("docs/notifications.md", "Flows", 0, STEPS),
     ("docs/notifications.md", "Channels", 0, _values(ChannelKind)),
+    ("docs/stacks.md", "Read a plan", 0, _values(StepKind)),
+    ("docs/stacks.md", "`x-xaiva`", 0, set(ServiceExtension.model_fields)),
 ]
 
 # Page, heading, and code spans that must be under it.
