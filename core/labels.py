@@ -11,6 +11,8 @@ RUN_SHA256 = "org.xaiva.settings.sha256"  # on a container: the run settings tha
 REPLACED_STATE = "org.xaiva.before"  # on a new container: the state that the container it replaces had
 HELPER_OWNER = "org.xaiva.helper"  # the identity of the process that has to remove the container
 BUILD_ID = "org.xaiva.build"
+COMPOSE_PROJECT = "com.docker.compose.project"  # docker compose gives it to the containers of a project
+COMPOSE_SERVICE = "com.docker.compose.service"
 
 
 def image_tag(preset: str, target: str = "runtime") -> str:

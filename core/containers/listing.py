@@ -156,9 +156,14 @@ def _add_details(client: docker.DockerClient, container: Container) -> Container
 
 
 def _label_fields(container_labels: dict[str, str]) -> dict[str, str]:
-    """Preset and site from the labels. Images have the preset's label too, but only launched containers have a site."""
+    """What the labels say. Images have the preset's label too, but only launched containers have a site."""
     site = container_labels.get(labels.SITE, "")
-    return {"preset": container_labels.get(labels.PRESET, "") if site else "", "site": site}
+    return {
+        "preset": container_labels.get(labels.PRESET, "") if site else "",
+        "site": site,
+        "project": container_labels.get(labels.COMPOSE_PROJECT, ""),
+        "service": container_labels.get(labels.COMPOSE_SERVICE, ""),
+    }
 
 
 def _parse_listed_port(port: dict[str, Any]) -> ContainerPort:

@@ -112,6 +112,10 @@ class Container(FrozenModel):
     """The preset it was launched from; empty if xaiva did not launch it."""
     site: str = ""
     """The site folder it was launched from."""
+    project: str = ""
+    """The compose project it belongs to; empty without one."""
+    service: str = ""
+    """The service of that project."""
     exit_code: int | None = None
     """None while it runs."""
     oom_killed: bool = False

@@ -34,8 +34,8 @@ from core.up.plan import Planner, UpRequest, UpStep
 if TYPE_CHECKING:
     import docker
 
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
+PROJECT_LABEL = labels.COMPOSE_PROJECT
+SERVICE_LABEL = labels.COMPOSE_SERVICE
 HASH_LABEL = "com.docker.compose.config-hash"
 
 
