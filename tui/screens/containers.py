@@ -7,26 +7,22 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from core.containers.model import Container
 from core.errors import XaivaError
 from core.terminal_text import escape_invisible
 from tui.actions import bindings
 from tui.formatters import containers as container_format
-from tui.screens.base import ListScreen
+from tui.screens.container_log_screen import ContainerLogScreen
 from tui.sources import Containers
 from tui.widgets.choice_list import ChoiceRow
-from tui.widgets.log_panel import LogPanel
 from tui.widgets.panel import Formatter, empty_content
-
-if TYPE_CHECKING:
-    from tui.container_log import ContainerLog
 
 ENGINE_SECONDS = 30.0  # a stop waits until the container has ended
 
 
-class ContainersScreen(ListScreen):
+class ContainersScreen(ContainerLogScreen):
     """The engine's containers; beside them the details and the log of the one under the cursor."""
 
     NAME = "containers"
@@ -35,31 +31,23 @@ class ContainersScreen(ListScreen):
     TITLE = "Containers"
     COLUMNS = container_format.COLUMNS
     EMPTY = "no containers: open Presets (2) and press L to launch one"
-    LOG = "Log"
-    LOG_STAMPS = False  # most programs write times of their own
     BINDINGS: ClassVar[list[Any]] = bindings("containers", "list")
 
     def __init__(self) -> None:
         super().__init__()
-        self._log: ContainerLog | None = None
         self._command = ""  # the one that was run last
 
     def rows(self, value: Containers) -> list[ChoiceRow]:
         items = [(container, value.stats.get(container.id)) for container in container_format.sort_containers(value)]
         return [ChoiceRow(item[0].name, container_format.row(*item), item) for item in items]
 
-    def feed(self) -> None:
-        """Also follow the log again when a container that had ended runs again."""
-        super().feed()
-        container, stale = self.selected(), self.stale_reading()
-        if stale is None and self._log is not None and self._log.ended and container is not None and container.running:
-            self._follow_log(container.name)
-        self.query_one("#log", LogPanel).border_subtitle = stale.unknown_text if stale else ""
+    def logged_container(self) -> Container | None:
+        return self.selected()
 
     def row_changed(self) -> None:
         """Ask what is wrong with the container, and follow its log."""
+        super().row_changed()
         container = self.selected()
-        self._follow_log(None if container is None else container.name)
         if container is not None:
             self.console.store.retarget("container", partial(self._diagnose, container.name))
 
@@ -92,29 +80,7 @@ class ContainersScreen(ListScreen):
         with closing(connect_engine(self.site, ENGINE_SECONDS)) as client:
             return work(client)
 
-    def _follow_log(self, name: str | None) -> None:
-        """Follow a container's log; the reader of the previous one ends."""
-        if self._log is not None:
-            self._log.close()
-        self._log = self.console.parts.container_log(self.site, name) if name else None
-        panel = self.query_one("#log", LogPanel)
-        panel.show(self._log.lines if self._log else None, f"Log of {name}" if name else "Log")
-
-    def on_screen_suspend(self) -> None:
-        """Stop reading the log while the screen is out of view."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-
-    def on_screen_resume(self) -> None:
-        super().on_screen_resume()
-        if (container := self.selected()) is not None:
-            self._follow_log(container.name)
-
     # -- actions -------------------------------------------------------------------------------------------------------
-
-    def action_logs(self) -> None:
-        self.focus_panel(self.query_one("#log"))
 
     def action_inspect(self) -> None:
         if (container := self.selected()) is None:
