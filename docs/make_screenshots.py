@@ -29,6 +29,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "builds": ("4", "down"),
     "carry": ("comma", "y"),
     "containers": ("5",),
+    "stacks": ("comma", "k", "down", "down"),
     "engine": ("comma", "n", "down"),
     "cameras": ("6",),
     "camera-form": ("6", "e"),

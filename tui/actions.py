@@ -206,6 +206,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers.restart", "r", "Restart", "Restart", "Stop the container and start it again", changes=True),
     Action("containers.stop", "s", "Stop", "Stop", "Stop the container; it can be started again", changes=True),
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),
+    # stacks
+    Action("stacks.up", "U", "Up", "Up", "Bring the stack in line with its files; shows the plan", changes=True),
+    Action("stacks.up_service", "u", "Up, only this service", "Up one", "And what it waits for", changes=True),
+    Action("stacks.start", "S", "Start", "Start", "Start what is stopped: the service, or the stack", changes=True),
+    Action("stacks.stop", "s", "Stop", "Stop", "The service, or the stack; asks first", changes=True),
+    Action("stacks.restart", "r", "Restart", "Restart", "The service, or the stack; asks first", changes=True),
+    Action("stacks.down", "X", "Down", "Down", "Remove the stack's containers; its volumes stay", changes=True),
+    Action("stacks.logs", "l", "Logs", "Logs", "Go to the log of the service"),
+    Action("stacks.follow", "f,enter", "Follow the operation", "Follow", "Open the newest operation of this stack"),
     # processes
     Action("processes.kill", "X", "End the process", "Kill", "Ask it to end, or kill it; asks first", changes=True),
     # engine

@@ -75,6 +75,11 @@ _ENTRIES = (
         ("ps",),
     ),
     ScreenEntry(
+        "stacks", "Stacks", "", "run", "k",
+        "compose projects: services, what would change and why; up, stop, restart",
+        ("compose", "projects"),
+    ),
+    ScreenEntry(
         "engine", "Engine", "", "run", "n",
         "images, volumes, networks and build cache, who uses them; the engine's events",
         ("images", "volumes", "networks"),

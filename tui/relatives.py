@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from core.images.build_history import BuildRecord
     from core.operations.model import Operation
     from tui.app_protocol import ConsoleApp
+    from tui.formatters.stacks import StackItem
     from tui.sources import Containers, PresetView
+    from tui.stack_source import StackView
 
 
 class NoRelative(Exception):
@@ -147,6 +149,30 @@ def _build_of_operation(_: ConsoleApp, operation: Operation, value: list[BuildRe
     return _first(identifiers, f"no kept build belongs to {operation.title()}, operation {operation.id}")
 
 
+# -- stacks ------------------------------------------------------------------------------------------------------------
+
+
+def _container_of_service(_: ConsoleApp, item: StackItem, _value: None) -> str:
+    if item.service is None:
+        raise NoRelative(f"{item.name} is a stack: move to one of its services")
+    names = [item.container.name] if item.container else []
+    return _first(names, f"{item.service.name} has no container, or it is not known")
+
+
+def _preset_of_service(_: ConsoleApp, item: StackItem, value: list[PresetView]) -> str:
+    if item.service is None or not item.service.preset:
+        raise NoRelative("no preset makes its image")
+    return _preset(item.service.preset, value)
+
+
+def _service_of_container(_: ConsoleApp, container: Container, value: list[StackView]) -> str:
+    if not container.project:
+        raise NoRelative(f"{container.name} belongs to no compose project")
+    stacks = (view.entry.stack for view in value if view.entry.stack and view.entry.stack.project == container.project)
+    keys = (f"{stack.name}/{container.service}" for stack in stacks if container.service in stack.services)
+    return _first(keys, f"no stack of this site has the service {container.service} of project {container.project}")
+
+
 # -- what the engine holds ---------------------------------------------------------------------------------------------
 
 
@@ -239,6 +265,11 @@ RELATIVES: dict[str, tuple[Relative, ...]] = {  # screen → the relatives of it
         Relative("b", "the build of its image", "builds", "builds", _build_of_container),
         Relative("c", "its cameras", "cameras", "", _cameras_of_container),
         Relative("n", "its image", "engine", "engine_objects", _image_of_container),
+        Relative("k", "its stack", "stacks", "stacks", _service_of_container),
+    ),
+    "stacks": (
+        Relative("t", "its container", "containers", "", _container_of_service),
+        Relative("p", "its preset", "presets", "presets", _preset_of_service),
     ),
     "engine": (
         Relative("t", "a container that uses it", "containers", "", _container_of_object),

@@ -18,6 +18,7 @@ from core.findings import Finding
 from core.site import Site
 from tui.engine_sources import USAGE_EVERY_SECONDS, disk_usage, engine_objects
 from tui.inspection_sources import InspectionSources
+from tui.stack_source import PLAN_SECONDS, read_stacks
 
 if TYPE_CHECKING:
     from core.api_schema import Delivery, Rule, ServiceStatus, User
@@ -55,6 +56,7 @@ SOURCE_TITLES = {  # source → what it asks, in words
     "service": "Inference service",
     "events": "Inference service",
     "statistics": "Inference service",
+    "stacks": "Stacks",
     "products": "Inference service",
     "inspections": "Inference service",
     "recent_jobs": "Inference service",
@@ -169,6 +171,7 @@ class Sources:
             "image_layers": (not_targeted_yet, SLOW),
             "events": (not_targeted_yet, MANUAL_SECONDS),
             "statistics": (not_targeted_yet, SLOW),
+            "stacks": (partial(read_stacks, self._site), PLAN_SECONDS),
             "products": (self._inspection.products, MANUAL_SECONDS),
             "recent_jobs": (self._inspection.recent_jobs, MANUAL_SECONDS),
             "inspections": (not_targeted_yet, MANUAL_SECONDS),

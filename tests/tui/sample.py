@@ -26,6 +26,7 @@ from tests.tui.sample_site import (
     stages,
     write_logs,
 )
+from tests.tui.sample_stacks import stack_preview, stacks
 from tui.parts import ConsoleParts
 from tui.store import Store
 
@@ -71,6 +72,7 @@ class SampleSources:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, processes, cameras, operations, presets, builds, events, statistics, service)
         names += (engine_objects, disk_usage, image_layers, media, products, inspections, jobs, recent_jobs)
+        names += (stacks,)
         sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {
             "operation": stages(),
@@ -102,7 +104,7 @@ PARTS = ConsoleParts(
     now=lambda: NOON + 187,
     tick=3600.0,
     service=SampleService(),  # type: ignore[arg-type]
-    preview=previews().get,
+    preview={**previews(), "stack": stack_preview}.get,
     clean_plan=lambda _: clean_plan(),
     pack_plan=lambda *_: pack_plan(),
 )

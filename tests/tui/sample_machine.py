@@ -135,6 +135,8 @@ def containers() -> Containers:
         ports=[ContainerPort(container_port=8600, host_ip="0.0.0.0", host_port=8600)],
         created=NOON,
         preset="cpu-debian12",
+        project="hall",
+        service="inference",
     )
     unwell = good.model_copy(
         update={
@@ -146,6 +148,7 @@ def containers() -> Containers:
             "health_output": "connection refused",
             "ports": [ContainerPort(container_port=8600, host_ip="0.0.0.0", host_port=8601)],
             "preset": "dubbing-cuda13.0",
+            "service": "dubbing",
         }
     )
     other = Container(
@@ -156,6 +159,8 @@ def containers() -> Containers:
         state=ContainerState.RUNNING,
         status="Up 19 days",
         created=NOON,
+        project="hall",
+        service="postgres",
     )
     stats = {
         good.id: ContainerStats(cpu_percent=138, memory=int(1.4 * GIB), memory_limit=64 * GIB, pids=31),

@@ -40,6 +40,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "carry-pack": (("comma", "y", "p"), "needs 106 MiB"),
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
+    "stacks": (("comma", "k", "down", "down"), "Log of xaiva-dubbing"),
+    "stack-plan": (("comma", "k", "down", "down", "U"), "the file no longer has"),
     "engine": (("comma", "n"), "4 lines · follows"),
     "clean": (("comma", "n", "c"), "to remove"),
     "cameras": (("6",), "yard"),
@@ -72,12 +74,12 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
 }
 # Below the smallest supported size: the lines at the top, the menu, and screens whose panels stand side by side.
 NARROW_VIEWS = ("containers", "engine", "go-menu", "processes", "process-kill", "settings")
-LOGS = {"builds": 5, "containers": 3, "engine": 4, "jobs": 4, "operations": 6}  # screen → lines of its log
+LOGS = {"builds": 5, "containers": 3, "engine": 4, "jobs": 4, "operations": 6, "stacks": 3}  # screen → lines of its log
 WITH_PICTURE = ("6", "8")
 WITH_PICTURE_OF_ROW = ("products", "inspection")  # of the row that the keys go to
-# Dialogs, which the last key opens. Under them no picture gets sharper, and no log of a job is read.
+# Dialogs, which the last key opens. Under them no picture gets sharper, and no log is read.
 OVER_PICTURE_OF_ROW = ("rebuild", "threshold", "correct-verdict")
-OVER_LOG_OF_JOB = ("job-filter",)
+OVER_LOG = ("job-filter", "stack-plan")
 
 
 @contextmanager
@@ -123,7 +125,7 @@ async def go_to(pilot: Pilot[int], view: str) -> None:
     for index, key in enumerate(keys):
         if index == len(keys) - 1 and view in OVER_PICTURE_OF_ROW:
             await until(pilot, lambda: sharp(pilot))
-        if index == len(keys) - 1 and view in OVER_LOG_OF_JOB:
+        if index == len(keys) - 1 and view in OVER_LOG:
             await until(pilot, lambda: log_read(pilot))
         await pilot.press(key)
         if index == 0:

@@ -74,7 +74,7 @@ def tab_parts(current: str, width: int) -> list[Part]:
     groups = groups_with_screens()
     own = SCREENS[current].group if current in SCREENS else ""
     open_parts = {group: _open_group(group, entries, current) for group, entries in groups}
-    dense = [_screens(entries, current, " ") for _, entries in groups]
+    dense = [_screens(entries, current, " ", key_gap="") for _, entries in groups]
     name_parts: dict[str, list[Part]] = {
         group: [((Span(group, "dim"),), f"app.go_group('{group}')")] for group, _ in groups
     }
@@ -94,15 +94,17 @@ def _open_group(group: str, entries: Iterable[ScreenEntry], current: str) -> lis
     return [((Span(f"{group}: ", "dim"),), ""), *_screens(entries, current, "  ")]
 
 
-def _screens(entries: Iterable[ScreenEntry], current: str, gap: str) -> list[Part]:
-    """The screens with a gap between each two."""
-    screens: list[Part] = [(_tab(entry, entry.name == current), f"app.go('{entry.name}')") for entry in entries]
+def _screens(entries: Iterable[ScreenEntry], current: str, gap: str, key_gap: str = " ") -> list[Part]:
+    """The screens with a gap between each two, and `key_gap` between a key and its title."""
+    screens: list[Part] = [
+        (_tab(entry, entry.name == current, key_gap), f"app.go('{entry.name}')") for entry in entries
+    ]
     return [part for screen in screens for part in (screen, ((Span(gap),), ""))][:-1]
 
 
-def _tab(entry: ScreenEntry, chosen: bool) -> Line:
+def _tab(entry: ScreenEntry, chosen: bool, key_gap: str) -> Line:
     title = Span(entry.title, "current" if chosen else "")
-    return (Span(entry.key, "key"), Span(" "), title) if entry.key else (title,)
+    return (Span(entry.key, "key"), Span(key_gap), title) if entry.key else (title,)
 
 
 def _joined(groups: Sequence[Sequence[Part]], separator: str = SEPARATOR) -> list[Part]:

@@ -78,6 +78,17 @@ def _up_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
     return partial(previews.up_preview, plan_up(UpRequest(site, name, **options)))
 
 
+def _stack_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
+    """The plan of `up`, for `services` alone if there are any."""
+    from core.stacks.observe import observe
+    from core.stacks.plan import plan_stack
+    from core.stacks.store import load_stack
+    from tui.formatters.stack_details import plan_preview
+
+    stack = load_stack(site, name)
+    return partial(plan_preview, plan_stack(stack, observe(site, stack), options["services"]))
+
+
 def _pack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
     from core.carry.pack import plan_pack
 
@@ -112,6 +123,7 @@ PREVIEWS: dict[str, Preview] = {
     "verify": _verify_preview,
     "build": _build_preview,
     "up": _up_preview,
+    "stack": _stack_preview,
     "pack": _pack_preview,
     "unpack": _unpack_preview,
     "check": _check_preview,
