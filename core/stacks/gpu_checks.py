@@ -18,7 +18,7 @@ def needs_gpu(service: Service) -> bool:
 def gpu_findings(
     services: Sequence[Service], sample: GpuSample | None, access: GpuAccess, own: Collection[str]
 ) -> Iterator[Finding]:
-    """Everything that would keep the services from their GPUs; `own` are the ids of the stack's containers."""
+    """Everything that would keep the services from their GPUs; `own` are the ids of their containers."""
     users = [service for service in services if needs_gpu(service)]
     if not users:
         return

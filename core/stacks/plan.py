@@ -131,7 +131,8 @@ class _Planner:
 
     def add_gpus(self, services: Sequence[Service]) -> None:
         """What would keep the services from their GPUs."""
-        own = {entry.container.id for entries in self.snapshot.containers.values() for entry in entries}
+        containers = self.snapshot.containers
+        own = {entry.container.id for service in services for entry in containers.get(service.name, ())}
         self.findings += gpu_findings(services, self.snapshot.gpus, self.snapshot.gpu_access, own)
 
     def add_shared_contexts(self) -> None:

@@ -151,14 +151,14 @@ def _retire(
     client: docker.DockerClient, service: Service, old: Sequence[Mapping[str, Any]], new: Sequence[str]
 ) -> None:
     """Remove the old containers, and give the new ones their names."""
+    if old:
+        keep_previous_image(client, service, str(old[0]["Image"]))  # while a container still holds it
     with engine_errors(f"Removal of the previous container of {service.name}"):
         for data in old:
             client.api.stop(data["Id"])
             client.api.remove_container(data["Id"], force=True)
         for data, identity in zip(old, new, strict=False):
             client.api.rename(identity, _name(data))
-    if old:
-        keep_previous_image(client, service, str(old[0]["Image"]))
 
 
 def keep_previous_image(client: docker.DockerClient, service: Service, image_id: str) -> None:
@@ -170,11 +170,12 @@ def keep_previous_image(client: docker.DockerClient, service: Service, image_id:
         return
     tag = before_tag(service.image)
     older = inspect_image(client, tag)
-    with engine_errors(f"Image {tag}"):
+    with engine_errors(f"Image {tag}"), suppress(docker.errors.NotFound):  # somebody has removed it
         tag_image(client, image_id, tag)
-        if older is not None and not (inspect_image(client, older["Id"]) or {"RepoTags": ["gone"]}).get("RepoTags"):
-            with suppress(docker.errors.APIError):  # something else uses it
-                client.api.remove_image(older["Id"])
+    rest = inspect_image(client, older["Id"]) if older is not None else None
+    if rest is not None and not rest.get("RepoTags"):
+        with engine_errors(f"Image {rest['Id']}"), suppress(docker.errors.APIError):  # something else uses it
+            client.api.remove_image(rest["Id"])
 
 
 def before_tag(reference: str) -> str:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from core.containers.gpu_access import GpuAccess
+from core.containers.model import Container, ContainerState
 from core.stacks.gpu_checks import gpu_findings
-from core.stacks.model import ALL_GPUS, GpuRequest, ImageOrigin, Service, ServiceExtension
+from core.stacks.model import ALL_GPUS, GpuRequest, ImageOrigin, Service, ServiceExtension, Stack
+from core.stacks.observe import ImageState, ServiceContainer, Snapshot
+from core.stacks.plan import plan_stack
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState
 from tests.support.fake_nvml import FakeNvml
 
@@ -49,6 +52,21 @@ def test_vram_that_others_use_counts_and_that_of_the_stack_does_not() -> None:
     assert errors([AGENT], gpu(0, processes=[own, other])) == [
         "agent 9 GiB does not fit 12 GiB on GPU 0, of which others use 8.0 GiB"
     ]
+
+
+def test_vram_of_the_rest_of_the_stack_counts_when_only_one_service_comes_up() -> None:
+    process = GpuProcess(pid=1, memory=6 * GIB, container_id="backend")
+    stack = Stack("s", Path("/s"), "s", {one.name: one for one in (BACKEND, AGENT)})
+    entry = ServiceContainer(
+        Container(id="backend", name="b", image="x", image_id="", state=ContainerState.RUNNING, status=""), ""
+    )
+    snapshot = Snapshot(
+        images={"x": ImageState("x")},
+        containers={"backend": (entry,)},
+        gpus=GpuSample(state=GpuState.OK, gpus=[gpu(0, processes=[process])]),
+    )
+    [finding] = plan_stack(stack, snapshot, ["agent"]).errors()
+    assert finding.why == "agent 9 GiB does not fit 12 GiB on GPU 0, of which others use 6.0 GiB"
 
 
 @pytest.mark.parametrize(
