@@ -44,6 +44,7 @@ ENGINES = {"engine", "offline_engine"}
 # The slowest groups, in this order, so that short ones start last.
 FIRST = (
     "images/test_media.py",
+    "e2e/test_stack.py",
     "artifacts with an engine",
     "images with an engine",
     "containers with an engine",
