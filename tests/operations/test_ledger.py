@@ -172,7 +172,7 @@ def _keep(site: Site, number: int):  # type: ignore[no-untyped-def]
 
 def test_every_kind_of_ours_has_the_shape(ledger: Ledger) -> None:
     at_any_site = {"lock", "sync", "verify", "wheel", "build", "load", "up", "clean"}
-    assert set(OUR_KINDS) == at_any_site | {"pack", "unpack", "check", "rehearse"}
+    assert set(OUR_KINDS) == at_any_site | {"pack", "unpack", "check", "rehearse", "stack"}
     with pytest.raises(InputError, match="no operation of this kind"):
         ledger.start("sing", "thing")
 
