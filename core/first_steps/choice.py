@@ -50,8 +50,9 @@ def suggest_preset(site: Site, entries: Sequence[PresetEntry], machine: TargetMa
     """The best of the site's presets for this machine; `machine` is None without an NVIDIA driver.
 
     A preset with an error for the machine does not fit, nor does one that needs a GPU where there is none. Of the
-    others the first is one that is locked already, which alone works offline; then one that uses the GPU, and is meant
-    for such a GPU; then the one with the fewest warnings, with the fewest layers, and with the newest PyTorch.
+    others the first is one with the inference service; then one that is locked already, which alone works offline; then
+    one that uses the GPU, and is meant for such a GPU; then the one with the fewest warnings, with the fewest layers,
+    and with the newest PyTorch.
     """
     machine_text = str(machine) if machine else "this machine without an NVIDIA GPU"
     ranked: list[tuple[tuple[object, ...], str]] = []
@@ -62,6 +63,7 @@ def suggest_preset(site: Site, entries: Sequence[PresetEntry], machine: TargetMa
         findings = check(preset, machine, site=site, name=entry.name)
         if not has_errors(findings):
             rank = (
+                not preset.inference_service,  # the steps lead to a live camera
                 not (artifacts_folder(site, entry.name) / LOCK_NAME).is_file(),
                 machine is not None and not needs_gpu(preset),
                 machine is not None and not _is_meant_for(preset, machine),
