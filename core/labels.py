@@ -13,11 +13,18 @@ HELPER_OWNER = "org.xaiva.helper"  # the identity of the process that has to rem
 BUILD_ID = "org.xaiva.build"
 COMPOSE_PROJECT = "com.docker.compose.project"  # docker compose gives it to the containers of a project
 COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_HASH = "com.docker.compose.config-hash"
 
 
 def image_tag(preset: str, target: str = "runtime") -> str:
     """The tag of a preset's newest image: `xaiva/<preset>:latest`, or `:<target>` for another stage."""
     return f"xaiva/{preset}:{'latest' if target == 'runtime' else target}"
+
+
+def preset_of_tag(tag: str) -> str:
+    """The preset whose newest image has that tag; empty for any other tag."""
+    name = tag.removeprefix("xaiva/").removesuffix(":latest")
+    return name if tag == image_tag(name) else ""
 
 
 def container_name(preset: str) -> str:

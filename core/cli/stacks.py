@@ -14,7 +14,7 @@ from core.cli.single_use_options import Command, Group
 
 if TYPE_CHECKING:
     from core.containers.model import ContainerPort
-    from core.stacks.model import Service, Stack
+    from core.stacks.model import Service
     from core.stacks.plan import StackPlan
 
 _services = click.argument("services", nargs=-1, metavar="[SERVICE]...")
@@ -73,7 +73,7 @@ def show_command(session: CliSession, stack: str, as_json: bool) -> None:
             (
                 service.name,
                 service.image,
-                _origin(loaded, service),
+                loaded.origin_text(service),
                 ", ".join(service.depends_on) or "-",
                 _port_text(service.ports),
             )
@@ -96,14 +96,6 @@ def _service_row(service: Service) -> dict[str, Any]:
     }
 
 
-def _origin(stack: Stack, service: Service) -> str:
-    from core.stacks.fingerprint import context_name
-
-    if service.preset:
-        return f"preset {service.preset}"
-    return f"build of {context_name(service.build, stack.folder)}/" if service.build else "ready-made"
-
-
 def _port_text(ports: Iterable[ContainerPort]) -> str:
     from core.containers.model import format_ports
 
@@ -121,9 +113,9 @@ def ps_command(session: CliSession, stack: str, as_json: bool) -> None:
     from core.stacks.store import load_stack
 
     loaded = load_stack(session.site, stack)
-    found = stack_containers(session.engine, loaded, list_containers(session.engine))
+    found = stack_containers(loaded, list_containers(session.engine))
     names = dict.fromkeys([*loaded.services, *found])
-    rows = [(name, entry.container) for name in names for entry in found.get(name, ())]
+    rows = [(name, one) for name in names for one in found.get(name, ())]
     missing = [name for name in loaded.services if name not in found]
     if as_json:
         output.print_json(
@@ -172,9 +164,9 @@ def logs_command(
     from core.stacks.store import load_stack
 
     loaded = load_stack(session.site, stack)
-    chosen = checked_services(loaded, [*services]) or [*loaded.services]
-    found = stack_containers(session.engine, loaded, list_containers(session.engine))
-    containers = [(name, entry.container.id) for name in chosen for entry in found.get(name, ())]
+    chosen = checked_services(loaded, services) or [*loaded.services]
+    found = stack_containers(loaded, list_containers(session.engine))
+    containers = [(name, one.id) for name in chosen for one in found.get(name, ())]
     options: dict[str, Any] = {"tail": tail, "since": parse_time(since) if since else None, "search": pattern}
     if follow:
         lines = follow_stack_logs(lambda: connect_engine(session.site), containers, **options)
@@ -205,13 +197,9 @@ def plan_command(session: CliSession, stack: str, services: tuple[str, ...], as_
 
 
 def _plan(session: CliSession, name: str, services: tuple[str, ...]) -> StackPlan:
-    from core.stacks.observe import observe
-    from core.stacks.plan import plan_stack
-    from core.stacks.run import checked_services
-    from core.stacks.store import load_stack
+    from core.stacks.run import read_plan
 
-    stack = load_stack(session.site, name)
-    return plan_stack(stack, observe(session.site, stack), checked_services(stack, [*services]))
+    return read_plan(session.site, name, services)[1]
 
 
 def _print_plan(plan: StackPlan) -> None:

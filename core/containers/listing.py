@@ -163,6 +163,7 @@ def _label_fields(container_labels: dict[str, str]) -> dict[str, str]:
         "site": site,
         "project": container_labels.get(labels.COMPOSE_PROJECT, ""),
         "service": container_labels.get(labels.COMPOSE_SERVICE, ""),
+        "config_hash": container_labels.get(labels.COMPOSE_HASH, ""),
     }
 
 

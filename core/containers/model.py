@@ -116,6 +116,8 @@ class Container(FrozenModel):
     """The compose project it belongs to; empty without one."""
     service: str = ""
     """The service of that project."""
+    config_hash: str = ""
+    """Compose's hash of the configuration it was created with."""
     exit_code: int | None = None
     """None while it runs."""
     oom_killed: bool = False

@@ -14,7 +14,7 @@ from core.site import Site
 from core.stacks.build_service import build_service
 from core.stacks.compose import run_compose
 from core.stacks.model import COMPLETED, HEALTHY, Service, Stack
-from core.stacks.observe import observe
+from core.stacks.observe import read_builds
 from core.stacks.plan import PlanStep, StackPlan, StepKind
 from core.stacks.recreate import recreate_service
 from core.stacks.replace import replace_service, service_containers, start_container
@@ -95,7 +95,7 @@ class _Executor:
 
     def _build(self, service: Service, progress: Progress) -> None:
         # Taken again: a preset that this plan has built may have become another base image.
-        state = observe(self.site, self.stack).builds[service.name]
+        state = read_builds(self.site, self.stack, self.client)[service.name]
         if state.fingerprint is None:
             raise state.error or XaivaError(f"Build of {service.name}", "its context cannot be read")
         build_service(self.site, self.stack, service, state.fingerprint, self.env, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -164,11 +163,3 @@ def _outside_images(text: str, arguments: Mapping[str, str]) -> Iterator[str]:
                 yield image
         if step.word == "FROM" and len(words) == 3:
             stages.add(words[2].lower())
-
-
-def context_name(build: BuildSection, stack_folder: Path) -> str:
-    """The context's folder for messages: relative to the stack where it lies below it."""
-    try:
-        return str(build.context.relative_to(stack_folder))
-    except ValueError:
-        return str(build.context)

@@ -132,12 +132,6 @@ class Service:
         return self.extension.preset
 
     @property
-    def has_health_check(self) -> bool:
-        """Whether compose gives it a health check; its image may have one as well."""
-        check = self.resolved.get("healthcheck") or {}
-        return bool(check) and not check.get("disable")
-
-    @property
     def shares_with(self) -> frozenset[str]:
         """The services whose network, processes or shared memory it uses: of one container, by its id."""
         return frozenset(self.shared_parts.values())
@@ -166,6 +160,17 @@ class Stack:
     def file(self) -> Path:
         """Its compose file."""
         return self.folder / COMPOSE_FILE
+
+    def context_name(self, build: BuildSection) -> str:
+        """The folder of a build's context for messages: relative to the stack where it lies below it."""
+        is_below = build.context.is_relative_to(self.folder)
+        return str(build.context.relative_to(self.folder) if is_below else build.context)
+
+    def origin_text(self, service: Service) -> str:
+        """Where the image of a service comes from, in words."""
+        if service.preset:
+            return f"preset {service.preset}"
+        return f"build of {self.context_name(service.build)}/" if service.build else "ready-made"
 
     def must_complete(self, name: str) -> bool:
         """Whether another service waits until this one has ended well."""

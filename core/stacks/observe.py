@@ -34,10 +34,6 @@ from core.up.plan import Planner, UpRequest, UpStep
 if TYPE_CHECKING:
     import docker
 
-PROJECT_LABEL = labels.COMPOSE_PROJECT
-SERVICE_LABEL = labels.COMPOSE_SERVICE
-HASH_LABEL = "com.docker.compose.config-hash"
-
 
 @dataclass(frozen=True)
 class ImageState:
@@ -45,17 +41,8 @@ class ImageState:
 
     id: str
     fingerprint: LabelledFingerprint | None = None
-    has_health_check: bool = False
     volumes: tuple[str, ...] = ()
     """The folders that it keeps in volumes without a name."""
-
-
-@dataclass(frozen=True)
-class ServiceContainer:
-    """One container of a service."""
-
-    container: Container
-    config_hash: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +66,7 @@ class Snapshot:
     """Preset → the steps that lead to its image."""
     builds: Mapping[str, BuildState] = field(default_factory=dict)
     """Service → its build."""
-    containers: Mapping[str, tuple[ServiceContainer, ...]] = field(default_factory=dict)
+    containers: Mapping[str, tuple[Container, ...]] = field(default_factory=dict)
     """Service → its containers, also of services that the stack no longer has."""
     taken_ports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Service → which of its ports something else uses, as sentences."""
@@ -101,11 +88,11 @@ def observe(site: Site, stack: Stack) -> Snapshot:
     env, endpoint = docker_environment(site), resolve_endpoint(site)
     with closing(connect_engine(site)) as client:
         everything = list_containers(client)
-        containers = stack_containers(client, stack, everything)
+        containers = stack_containers(stack, everything)
         images = _Images(client)
         for service in stack.services.values():
             images.get(service.image)
-        builds = _builds(site, stack, images, _builder(client))
+        builds = _builds(site, stack, images)
         presets = _presets(site, stack, {image for state in builds.values() for image in state.bases}, client)
         sample, access = _gpus(client, stack, local=endpoint.local)
     return Snapshot(
@@ -118,7 +105,7 @@ def observe(site: Site, stack: Stack) -> Snapshot:
         gpus=sample,
         gpu_access=access,
         shared_hashes=shared_config_hashes(
-            stack, env, {name: entries[-1].container.id for name, entries in containers.items()}
+            stack, env, {name: max(entries, key=lambda one: one.created).id for name, entries in containers.items()}
         ),
         interrupted=interrupted_services(site, stack.name),
         builder=builder_name(endpoint),
@@ -138,7 +125,7 @@ def _gpus(client: docker.DockerClient, stack: Stack, *, local: bool) -> tuple[Gp
 
 
 class _Images:
-    """The images of an engine, each asked for once."""
+    """The images of an engine, each asked for once, and what builds them."""
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
@@ -158,10 +145,15 @@ class _Images:
                 self.known[reference] = ImageState(
                     id=str(description["Id"]),
                     fingerprint=read_label(self._labels[reference]),
-                    has_health_check=bool(config.get("Healthcheck")),
                     volumes=tuple(config.get("Volumes") or ()),
                 )
         return self.known[reference]
+
+    def builder(self) -> str:
+        """The builder, which is a part of the engine, and its version. Raises EngineError."""
+        with engine_errors("Engine's version"):
+            version = str(self._client.version().get("Version") or "")
+        return f"engine {'.'.join(version.split('.')[:2])}"
 
     def identity(self, reference: str) -> str:
         """What stays the same on another engine: the locked content of a preset's image, else its layers and settings.
@@ -181,33 +173,25 @@ class _Images:
         return sha256_bytes(json.dumps(parts, sort_keys=True).encode())
 
 
-def stack_containers(
-    client: docker.DockerClient, stack: Stack, everything: Sequence[Container]
-) -> dict[str, tuple[ServiceContainer, ...]]:
-    """Service → its containers among `everything`. Raises EngineError."""
-    with engine_errors(f"Containers of {stack.name}"):
-        rows = client.api.containers(all=True, filters={"label": f"{PROJECT_LABEL}={stack.project}"})
-    by_id = {container.id: container for container in everything}
-    found: dict[str, tuple[ServiceContainer, ...]] = {}
-    for row in rows:
-        described = row.get("Labels") or {}
-        if container := by_id.get(str(row.get("Id"))):
-            name = str(described.get(SERVICE_LABEL, ""))
-            found[name] = (*found.get(name, ()), ServiceContainer(container, str(described.get(HASH_LABEL, ""))))
+def stack_containers(stack: Stack, everything: Iterable[Container]) -> dict[str, tuple[Container, ...]]:
+    """Service → its containers among `everything`."""
+    found: dict[str, tuple[Container, ...]] = {}
+    for container in everything:
+        if container.project == stack.project:
+            found[container.service] = (*found.get(container.service, ()), container)
     return found
 
 
-def _builder(client: docker.DockerClient) -> str:
-    """The builder, which is a part of the engine, and its version. Raises EngineError."""
-    with engine_errors("Engine's version"):
-        version = str(client.version().get("Version") or "")
-    return f"engine {'.'.join(version.split('.')[:2])}"
+def read_builds(site: Site, stack: Stack, client: docker.DockerClient) -> dict[str, BuildState]:
+    """What the builds of all services would be made of now. Raises EngineError."""
+    return _builds(site, stack, _Images(client))
 
 
-def _builds(site: Site, stack: Stack, images: _Images, builder: str) -> dict[str, BuildState]:
+def _builds(site: Site, stack: Stack, images: _Images) -> dict[str, BuildState]:
     sections = {name: service.build for name, service in stack.services.items() if service.build is not None}
     if not sections:
         return {}
+    builder = images.builder()
     cache = HashCache(site.state / "stacks" / stack.name / "hashes.json")
     states = {}
     for name, build in sections.items():
@@ -230,7 +214,8 @@ def _presets(
 ) -> dict[str, tuple[UpStep, ...]]:
     """The steps to the image of every preset that the stack uses. Raises InputError for one that cannot be used."""
     named = {service.preset for service in stack.services.values() if service.preset}
-    named |= {preset for base in bases if (preset := preset_of_image(site, base))}
+    made = {labels.preset_of_tag(base) for base in bases}
+    named |= {preset for preset in made if (site.presets / f"{preset}.json").is_file()}
     steps: dict[str, tuple[UpStep, ...]] = {}
     for preset in sorted(named):
         planner = Planner(UpRequest(site, preset), client)
@@ -238,24 +223,18 @@ def _presets(
     return steps
 
 
-def preset_of_image(site: Site, reference: str) -> str:
-    """The preset whose newest image that is; empty without one."""
-    name = reference.removeprefix("xaiva/").removesuffix(":latest")
-    return name if reference.startswith("xaiva/") and (site.presets / f"{name}.json").is_file() else ""
-
-
 def _taken_ports(
     stack: Stack,
     everything: Sequence[Container],
-    own: Mapping[str, Sequence[ServiceContainer]],
+    own: Mapping[str, Sequence[Container]],
     *,
     local: bool,
 ) -> dict[str, tuple[str, ...]]:
     """Of each service that does not hold its ports: what does."""
     taken = {}
     for name, service in stack.services.items():
-        ids = {entry.container.id for entry in own.get(name, ())}
-        if any(entry.container.running for entry in own.get(name, ())):
+        ids = {entry.id for entry in own.get(name, ())}
+        if any(entry.running for entry in own.get(name, ())):
             continue  # it holds them itself
         ports = [port for port in service.ports if port.host_port]
         others = [container for container in everything if container.id not in ids]

@@ -6,20 +6,21 @@ A pure function of a stack and a snapshot; it reads nothing. A service that is a
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
+from core import labels
 from core.containers.model import Container, ContainerHealth, ContainerState
 from core.findings import Finding, Level
 from core.images.buildx import build_command
 from core.redaction import HIDDEN, is_secret_name, redact_text
 from core.stacks.build_service import build_request
-from core.stacks.fingerprint import Fingerprint, changes, context_name
+from core.stacks.fingerprint import Fingerprint, changes
 from core.stacks.gpu_checks import gpu_findings
 from core.stacks.model import ImageOrigin, Service, Stack
-from core.stacks.observe import ServiceContainer, Snapshot
+from core.stacks.observe import Snapshot
 from core.stacks.update_order import describe_order, only_one_reason
 from core.up.plan import UpStep
 
@@ -132,7 +133,7 @@ class _Planner:
     def add_gpus(self, services: Sequence[Service]) -> None:
         """What would keep the services from their GPUs."""
         containers = self.snapshot.containers
-        own = {entry.container.id for service in services for entry in containers.get(service.name, ())}
+        own = {entry.id for service in services for entry in containers.get(service.name, ())}
         self.findings += gpu_findings(services, self.snapshot.gpus, self.snapshot.gpu_access, own)
 
     def add_shared_contexts(self) -> None:
@@ -157,8 +158,8 @@ class _Planner:
         """A note about the containers of services that the file no longer has."""
         for name, entries in sorted(self.snapshot.containers.items()):
             if name not in self.stack.services and entries:
-                what = f"{entries[0].container.name} belongs to service {name}, which the file no longer has"
-                remedy = f"remove it: docker rm --force {entries[0].container.name}"
+                what = f"{entries[0].name} belongs to service {name}, which the file no longer has"
+                remedy = f"remove it: docker rm --force {entries[0].name}"
                 self.findings.append(Finding.note("leftover", what, "it is left alone", remedy))
 
     # -- images --------------------------------------------------------------------------------------------------------
@@ -189,7 +190,8 @@ class _Planner:
     def _add_build(self, service: Service) -> str:
         state = self.snapshot.builds[service.name]
         assert service.build is not None
-        rebuilt = [preset for preset in self._presets_below(service) if self._add_preset(preset)]
+        presets = [labels.preset_of_tag(base) for base in state.bases if self._is_preset_image(base)]
+        rebuilt = [preset for preset in presets if self._add_preset(preset)]
         if state.error is not None:
             self.findings.append(Finding.error("build", state.error.what, state.error.why, state.error.remedy))
         if state.fingerprint is None:
@@ -198,7 +200,7 @@ class _Planner:
             if self.snapshot.images.get(base) is None and not self._is_preset_image(base):
                 self._error("base-missing", service.name, f"the engine has no base image {base}", f"load {base} first")
         image = self.snapshot.images.get(service.image)
-        name = context_name(service.build, self.stack.folder)
+        name = self.stack.context_name(service.build)
         if image is None:
             reasons = ["the engine has no image of it"]
         elif image.fingerprint is None:
@@ -213,14 +215,8 @@ class _Planner:
         self.steps.append(PlanStep(kind=StepKind.BUILD, subject=service.name, reason=reason, command=command))
         return "its image is built again"
 
-    def _presets_below(self, service: Service) -> Iterator[str]:
-        for base in self.snapshot.builds[service.name].bases:
-            if self._is_preset_image(base):
-                yield base.removeprefix("xaiva/").removesuffix(":latest")
-
     def _is_preset_image(self, reference: str) -> bool:
-        name = reference.removeprefix("xaiva/").removesuffix(":latest")
-        return reference.startswith("xaiva/") and name in self.snapshot.presets
+        return labels.preset_of_tag(reference) in self.snapshot.presets
 
     # -- containers ----------------------------------------------------------------------------------------------------
 
@@ -233,13 +229,13 @@ class _Planner:
         if not entries:
             return StepKind.CREATE, "it has no container"
         if len(entries) > service.scale:
-            found = ", ".join(f"{one.container.name} is {one.container.condition}" for one in entries)
+            found = ", ".join(f"{one.name} is {one.condition}" for one in entries)
             return StepKind.REPLACE, f"it has {len(entries)} containers in place of {service.scale}: {found}"
         if reason := new_image or self._difference(service, entries):
             return StepKind.REPLACE, reason
         if len(entries) < service.scale:
             return StepKind.CREATE, f"it has {len(entries)} of {service.scale} containers"
-        return self._renewal(service) or self._state_step(service, [entry.container for entry in entries])
+        return self._renewal(service) or self._state_step(service, entries)
 
     def _renewal(self, service: Service) -> tuple[StepKind, str] | None:
         """What another step of this plan makes necessary."""
@@ -272,9 +268,9 @@ class _Planner:
             return StepKind.LEAVE, "it has done its work"
         return StepKind.LEAVE, "it runs as the file says"
 
-    def _difference(self, service: Service, entries: Sequence[ServiceContainer]) -> str:
+    def _difference(self, service: Service, entries: Sequence[Container]) -> str:
         image = self.snapshot.images.get(service.image)
-        if image is not None and any(entry.container.image_id != image.id for entry in entries):
+        if image is not None and any(entry.image_id != image.id for entry in entries):
             return f"the engine has a newer image {service.image}"
         wanted = self.snapshot.shared_hashes.get(service.name) or self.stack.config_hashes.get(service.name, "")
         if any(entry.config_hash != wanted for entry in entries):

@@ -21,6 +21,7 @@ from core.stacks.model import ImageOrigin, Service, Stack
 from core.stacks.replace import (
     is_as_wanted,
     keep_previous_image,
+    name_of,
     service_containers,
     start_container,
     tag_image,
@@ -93,7 +94,7 @@ def _is_done(
     return (
         bool(found)
         and {data["Id"] for data in found}.isdisjoint(data["Id"] for data in before)
-        and {_name(data) for data in found} == {_name(data) for data in before}
+        and {name_of(data) for data in found} == {name_of(data) for data in before}
         and all(is_as_wanted(data, image, config_hash) for data in found)
     )
 
@@ -107,8 +108,8 @@ def _go_back(client: docker.DockerClient, stack: Stack, service: Service, before
                 client.api.remove_container(identity, force=True)
         for data in before:
             identity = str(data["Id"]) if data["Id"] in found else _make(client, data)
-            if _name(inspect_container(client, identity)) != _name(data):
-                client.api.rename(identity, _name(data))
+            if name_of(inspect_container(client, identity)) != name_of(data):
+                client.api.rename(identity, name_of(data))
             if data["State"].get("Running"):
                 client.api.start(identity)
         if service.origin is ImageOrigin.BUILD:
@@ -129,8 +130,8 @@ def _make(client: docker.DockerClient, data: Mapping[str, Any]) -> str:
     networks = dict(data["NetworkSettings"].get("Networks") or {}) if mode not in ("host", "none") else {}
     first = {mode: _endpoint(data, networks.pop(mode))} if mode in networks else {}
     body = {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": first}}
-    with engine_errors(f"Container {_name(data)}"):
-        identity = str(api.create_container_from_config(body, _name(data))["Id"])
+    with engine_errors(f"Container {name_of(data)}"):
+        identity = str(api.create_container_from_config(body, name_of(data))["Id"])
         for network, endpoint in networks.items():
             body = {"Container": identity, "EndpointConfig": _endpoint(data, endpoint)}
             api._raise_for_status(api._post_json(api._url("/networks/{0}/connect", network), data=body))
@@ -150,7 +151,3 @@ def _endpoint(data: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str
     """What was asked for of a network, without what the engine chose."""
     aliases = [name for name in described.get("Aliases") or () if name != data["Id"][:12]]
     return {"Aliases": aliases, "IPAMConfig": described.get("IPAMConfig"), "Links": described.get("Links")}
-
-
-def _name(data: Mapping[str, Any]) -> str:
-    return str(data["Name"]).lstrip("/")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from core import labels
 from core.containers.listing import inspect_container
 from core.engine import EngineError, engine_errors
 from core.engine_image import inspect_image
@@ -18,7 +19,6 @@ from core.errors import XaivaError
 from core.progress import Progress
 from core.stacks.compose import run_compose, shared_config_hashes
 from core.stacks.model import ImageOrigin, Service, Stack
-from core.stacks.observe import HASH_LABEL, PROJECT_LABEL, SERVICE_LABEL
 from core.stacks.update_order import stop_first_reason
 from core.stacks.wait import wait_for_service
 
@@ -31,7 +31,7 @@ BEFORE_SUFFIX = "-before"  # of the tag of the image that ran before
 
 def service_containers(client: docker.DockerClient, stack: Stack, service: str) -> list[str]:
     """The ids of the containers of a service, oldest first. Raises EngineError."""
-    wanted = {"label": [f"{PROJECT_LABEL}={stack.project}", f"{SERVICE_LABEL}={service}"]}
+    wanted = {"label": [f"{labels.COMPOSE_PROJECT}={stack.project}", f"{labels.COMPOSE_SERVICE}={service}"]}
     with engine_errors(f"Containers of {service}"):
         rows = client.api.containers(all=True, filters=wanted)
     return [str(row["Id"]) for row in sorted(rows, key=lambda row: float(row.get("Created") or 0))]
@@ -66,7 +66,7 @@ def replace_service(
         new += created
     elif old:
         progress.log(
-            f"a replacement was interrupted: {', '.join(map(_name, found))}; it goes on with {len(new)} of them"
+            f"a replacement was interrupted: {', '.join(map(name_of, found))}; it goes on with {len(new)} of them"
         )
     try:
         if old and (reason := stop_first_reason(service)):
@@ -90,7 +90,7 @@ def is_as_wanted(data: Mapping[str, Any], image: Mapping[str, Any] | None, confi
     """Whether a container is of the image and the configuration that the file asks for."""
     described = (data.get("Config") or {}).get("Labels") or {}
     same_image = image is None or data.get("Image") == image.get("Id")
-    return same_image and described.get(HASH_LABEL) == config_hash
+    return same_image and described.get(labels.COMPOSE_HASH) == config_hash
 
 
 def wanted_hash(client: docker.DockerClient, stack: Stack, service: Service, env: Mapping[str, str]) -> str:
@@ -121,7 +121,7 @@ def _go_back(
         problems += _attempt(f"Removal of the new container of {service.name}", lambda one=identity: _drop(client, one))
     for data in old:
         if data["Id"] in ran:
-            what = f"Start of {_name(data)}"
+            what = f"Start of {name_of(data)}"
             problems += _attempt(what, lambda one=data["Id"]: client.api.start(one))
     if service.origin is ImageOrigin.BUILD:
         problems += _attempt(f"Tag of {service.image}", lambda: tag_image(client, str(old[0]["Image"]), service.image))
@@ -158,7 +158,7 @@ def _retire(
             client.api.stop(data["Id"])
             client.api.remove_container(data["Id"], force=True)
         for data, identity in zip(old, new, strict=False):
-            client.api.rename(identity, _name(data))
+            client.api.rename(identity, name_of(data))
 
 
 def keep_previous_image(client: docker.DockerClient, service: Service, image_id: str) -> None:
@@ -180,16 +180,19 @@ def keep_previous_image(client: docker.DockerClient, service: Service, image_id:
 
 def before_tag(reference: str) -> str:
     """The tag of the image that ran before."""
-    name, _, tag = reference.rpartition(":")
-    return f"{reference}{BEFORE_SUFFIX}" if name and "/" not in tag else f"{reference}:latest{BEFORE_SUFFIX}"
+    from docker.utils import parse_repository_tag
+
+    repository, tag = parse_repository_tag(reference)
+    return f"{repository}:{tag or 'latest'}{BEFORE_SUFFIX}"
 
 
 def tag_image(client: docker.DockerClient, image_id: str, reference: str) -> None:
     """Give an image a tag."""
-    name, _, tag = reference.rpartition(":")
-    repository, tag = (name, tag) if name and "/" not in tag else (reference, "latest")
-    client.api.tag(image_id, repository, tag)
+    from docker.utils import parse_repository_tag
+
+    client.api.tag(image_id, *parse_repository_tag(reference))
 
 
-def _name(data: Mapping[str, Any]) -> str:
+def name_of(data: Mapping[str, Any]) -> str:
+    """The name in the engine's description of a container."""
     return str(data["Name"]).lstrip("/")

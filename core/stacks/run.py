@@ -19,7 +19,7 @@ from core.stacks.execute import execute
 from core.stacks.kept_containers import forget, interrupted_services
 from core.stacks.model import Service, Stack
 from core.stacks.observe import observe
-from core.stacks.plan import plan_stack
+from core.stacks.plan import StackPlan, plan_stack
 from core.stacks.replace import service_containers, start_container
 from core.stacks.store import load_stack
 from core.stacks.wait import wait_for_service
@@ -37,33 +37,39 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     action = str(options.get("action") or "up")
     if action not in ACTIONS:
         raise InputError(f"Action {action}", "there is no such action on a stack", f"use one of {', '.join(ACTIONS)}")
-    stack = load_stack(site, subject)
-    services = checked_services(stack, options.get("services"))
+    named = options.get("services")
+    wanted = [str(name) for name in named] if isinstance(named, list) else []
     findings: list[JsonValue] = []
     if action == "up":
-        plan = plan_stack(stack, observe(site, stack), services)
+        stack, plan = read_plan(site, subject, wanted)
         if errors := plan.errors():
             raise ChecksFailed(f"Nothing was changed: stack {subject} cannot come up", *describe_errors(errors))
         findings += [finding.model_dump(mode="json") for finding in plan.findings]
         done = execute(site, stack, plan, progress)
     elif action == "down":
-        done = _down(site, stack, bool(options.get("volumes")), progress)
+        done = _down(site, load_stack(site, subject), bool(options.get("volumes")), progress)
     else:
-        done = _each(site, stack, services, action, progress)
+        stack = load_stack(site, subject)
+        done = _each(site, stack, checked_services(stack, wanted), action, progress)
     for line in done:
         progress.log(line, OUTCOME)
-    audit.record(site, f"stack {action}", subject, {"services": ", ".join(services), "done": ", ".join(done)})
+    audit.record(site, f"stack {action}", subject, {"services": ", ".join(wanted), "done": ", ".join(done)})
     return {"action": action, "done": [*done], "findings": findings}
 
 
-def checked_services(stack: Stack, names: JsonValue) -> list[str]:
+def read_plan(site: Site, name: str, services: Sequence[str] = ()) -> tuple[Stack, StackPlan]:
+    """The stack `name`, and what `up` would do with it or with these services. Raises InputError, EngineError."""
+    stack = load_stack(site, name)
+    return stack, plan_stack(stack, observe(site, stack), checked_services(stack, services))
+
+
+def checked_services(stack: Stack, wanted: Sequence[str]) -> list[str]:
     """The names as a list. Raises InputError for a service that the stack does not have."""
-    wanted = [str(name) for name in names] if isinstance(names, list) else []
     for name in wanted:
         if name not in stack.services:
             remedy = f"its services: {', '.join(stack.services)}"
             raise InputError(f"Service {name}", f"stack {stack.name} has no such service", remedy)
-    return wanted
+    return [*wanted]
 
 
 def _down(site: Site, stack: Stack, volumes: bool, progress: Progress) -> list[str]:

@@ -11,7 +11,7 @@ from core.containers.gpu_access import GpuAccess
 from core.containers.model import Container, ContainerState
 from core.stacks.gpu_checks import gpu_findings
 from core.stacks.model import ALL_GPUS, GpuRequest, ImageOrigin, Service, ServiceExtension, Stack
-from core.stacks.observe import ImageState, ServiceContainer, Snapshot
+from core.stacks.observe import ImageState, Snapshot
 from core.stacks.plan import plan_stack
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState
 from tests.support.fake_nvml import FakeNvml
@@ -57,9 +57,7 @@ def test_vram_that_others_use_counts_and_that_of_the_stack_does_not() -> None:
 def test_vram_of_the_rest_of_the_stack_counts_when_only_one_service_comes_up() -> None:
     process = GpuProcess(pid=1, memory=6 * GIB, container_id="backend")
     stack = Stack("s", Path("/s"), "s", {one.name: one for one in (BACKEND, AGENT)})
-    entry = ServiceContainer(
-        Container(id="backend", name="b", image="x", image_id="", state=ContainerState.RUNNING, status=""), ""
-    )
+    entry = Container(id="backend", name="b", image="x", image_id="", state=ContainerState.RUNNING, status="")
     snapshot = Snapshot(
         images={"x": ImageState("x")},
         containers={"backend": (entry,)},

@@ -24,7 +24,7 @@ from core.stacks.model import (
     Stack,
     VolumeUse,
 )
-from core.stacks.observe import BuildState, ImageState, ServiceContainer, Snapshot
+from core.stacks.observe import BuildState, ImageState, Snapshot
 from core.stacks.plan import StackPlan, StepKind, plan_stack
 from core.up.plan import UpStep
 
@@ -40,12 +40,11 @@ def labelled(fingerprint: Fingerprint) -> LabelledFingerprint:
     return LabelledFingerprint.model_validate_json(fingerprint.label())
 
 
-def container(service: str, image: str, **fields: Any) -> ServiceContainer:
+def container(service: str, image: str, **fields: Any) -> Container:
     """A running container of a service."""
     values = {"id": service, "name": f"shop-{service}-1", "image": service, "image_id": image, "status": ""}
-    return ServiceContainer(
-        Container.model_validate({**values, "state": ContainerState.RUNNING, **fields}), f"hash of {service}"
-    )
+    values |= {"state": ContainerState.RUNNING, "config_hash": f"hash of {service}"}
+    return Container.model_validate({**values, **fields})
 
 
 def service(name: str, **fields: Any) -> Service:
@@ -175,7 +174,7 @@ def test_the_preset_of_a_service_replaces_its_container() -> None:
     ("entry", "step"),
     [
         (container("agent", "older"), "replace agent: the engine has a newer image shop-agent"),
-        (replace(container("agent", "a"), config_hash="x"), "replace agent: its configuration changed"),
+        (container("agent", "a", config_hash="x"), "replace agent: its configuration changed"),
         (
             container("agent", "a", state=ContainerState.EXITED, exit_code=3),
             "start agent: it is exited with code 3",
@@ -194,7 +193,7 @@ def test_the_preset_of_a_service_replaces_its_container() -> None:
         ),
     ],
 )
-def test_a_container_that_is_not_as_it_should_be(entry: ServiceContainer, step: str) -> None:
+def test_a_container_that_is_not_as_it_should_be(entry: Container, step: str) -> None:
     plan = plan_stack(STACK, replace(RUNNING, containers={**RUNNING.containers, "agent": (entry,)}))
     assert steps(plan) == [step]
 

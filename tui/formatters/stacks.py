@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from core.containers.model import Container, ContainerHealth, ContainerStats, format_ports
 from core.findings import Finding
 from core.operations.model import Operation
-from core.stacks.fingerprint import context_name
 from core.stacks.model import Service, Stack
 from core.stacks.plan import PlanStep, StepKind
 from tui.formatters import containers as container_format
@@ -173,11 +172,7 @@ def ports(item: StackItem) -> str:
 def origin(item: StackItem) -> str:
     """Where the image of a service comes from."""
     service, stack = item.service, item.view.entry.stack
-    if service is None or stack is None:
-        return ""
-    if service.preset:
-        return f"preset {service.preset}"
-    return f"build of {context_name(service.build, stack.folder)}/" if service.build else "ready-made"
+    return "" if service is None or stack is None else stack.origin_text(service)
 
 
 def change(item: StackItem) -> Span:

@@ -80,13 +80,10 @@ def _up_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
 
 def _stack_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
     """The plan of `up`, for `services` alone if there are any."""
-    from core.stacks.observe import observe
-    from core.stacks.plan import plan_stack
-    from core.stacks.store import load_stack
+    from core.stacks.run import read_plan
     from tui.formatters.stack_details import plan_preview
 
-    stack = load_stack(site, name)
-    return partial(plan_preview, plan_stack(stack, observe(site, stack), options["services"]))
+    return partial(plan_preview, read_plan(site, name, options["services"])[1])
 
 
 def _pack_preview(site: Site, medium: str, options: Mapping[str, Any]) -> Formatter:
