@@ -11,6 +11,7 @@ RUN_SHA256 = "org.xaiva.settings.sha256"  # on a container: the run settings tha
 REPLACED_STATE = "org.xaiva.before"  # on a new container: the state that the container it replaces had
 HELPER_OWNER = "org.xaiva.helper"  # the identity of the process that has to remove the container
 BUILD_ID = "org.xaiva.build"
+FINGERPRINT = "org.xaiva.fingerprint"  # of the image of a stack's service: what it was built from
 COMPOSE_PROJECT = "com.docker.compose.project"  # docker compose gives it to the containers of a project
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_HASH = "com.docker.compose.config-hash"

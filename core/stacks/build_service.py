@@ -15,7 +15,7 @@ from core.images.build_stages import StageTree
 from core.images.engine_space import check_engine_space
 from core.progress import Progress
 from core.site import Site
-from core.stacks.fingerprint import LABEL, Fingerprint, read_dockerfile
+from core.stacks.fingerprint import Fingerprint, read_dockerfile
 from core.stacks.model import BuildSection, Service, Stack
 from core.stacks.observe import keep_built_files
 
@@ -33,7 +33,11 @@ def build_request(service: Service, fingerprint: Fingerprint, builder: str) -> b
         target=build.target,
         tag=service.image,
         builder=builder,
-        labels={**dict.fromkeys(_NOT_INHERITED, ""), **build.resolved.get("labels", {}), LABEL: fingerprint.label()},
+        labels={
+            **dict.fromkeys(_NOT_INHERITED, ""),
+            **build.resolved.get("labels", {}),
+            labels.FINGERPRINT: fingerprint.label(),
+        },
         arguments=build.arguments,
         options=_options(build),
     )

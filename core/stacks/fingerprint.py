@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core import labels
 from core.errors import InputError, os_reason
 from core.files import sha256_bytes
 from core.images.dockerfile_lint import expand_variables, parse_instructions
 from core.stacks.context_files import HashCache, changed_files, context_files
 from core.stacks.model import BuildSection
 
-LABEL = "org.xaiva.fingerprint"
 _MAX_NAMED = 3  # changed files in a reason
 _NOT_BUILT = (
     "context",
@@ -59,10 +59,10 @@ class LabelledFingerprint(BaseModel):
     files: str
 
 
-def read_label(labels: Mapping[str, str]) -> LabelledFingerprint | None:
+def read_label(image_labels: Mapping[str, str]) -> LabelledFingerprint | None:
     """The fingerprint in the labels of an image; None when it has none that can be read."""
     try:
-        return LabelledFingerprint.model_validate_json(labels.get(LABEL, ""))
+        return LabelledFingerprint.model_validate_json(image_labels.get(labels.FINGERPRINT, ""))
     except ValidationError:
         return None
 
