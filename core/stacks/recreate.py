@@ -67,6 +67,7 @@ def recreate_service(
             outcome = f"and the one before could not be made again: {failure.why}; its description is in {path}"
         if isinstance(error, XaivaError):
             error.why = f"{error.why}; {outcome}"
+            error.remedy = ""  # it names the new container, which is gone
         raise
     forget(site, stack.name, service.name)
     keep_previous_image(client, service, str(before[0]["Image"]))

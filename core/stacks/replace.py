@@ -53,22 +53,22 @@ def replace_service(
     new = [str(data["Id"]) for data in right[: service.scale]]
     # One that a killed run has stopped has to run again if this run fails, too.
     ran = [data for data in old if new or data["State"].get("Running")]
-    if missing := service.scale - len(new):
-        # --no-recreate leaves all others alone. Not --no-deps: compose before 2.30 then makes another configuration
-        # hash, and would itself replace the container at the next `docker compose up`.
-        words = ("--no-start", "--no-recreate", "--no-build", "--pull", "never")
-        scale = f"{service.name}={len(found) + missing}"
-        run_compose(stack.folder, env, "up", *words, "--scale", scale, service.name, progress=progress)
-        known = {data["Id"] for data in found}
-        created = [one for one in service_containers(client, stack, service.name) if one not in known]
-        if len(created) != missing:
-            raise EngineError(f"Service {service.name}", "compose created no second container", "see the log")
-        new += created
-    elif old:
-        progress.log(
-            f"a replacement was interrupted: {', '.join(map(name_of, found))}; it goes on with {len(new)} of them"
-        )
+    known = {str(data["Id"]) for data in found}
     try:
+        if missing := service.scale - len(new):
+            # --no-recreate leaves all others alone. Not --no-deps: compose before 2.30 then makes another configuration
+            # hash, and would itself replace the container at the next `docker compose up`.
+            words = ("--no-start", "--no-recreate", "--no-build", "--pull", "never")
+            scale = f"{service.name}={len(found) + missing}"
+            run_compose(stack.folder, env, "up", *words, "--scale", scale, service.name, progress=progress)
+            created = [one for one in service_containers(client, stack, service.name) if one not in known]
+            if len(created) != missing:
+                raise EngineError(f"Service {service.name}", "compose created no second container", "see the log")
+            new += created
+        elif old:
+            progress.log(
+                f"a replacement was interrupted: {', '.join(map(name_of, found))}; it goes on with {len(new)} of them"
+            )
         if old and (reason := stop_first_reason(service)):
             progress.log(f"the old container is stopped first, because {reason}")
             for data in old:
@@ -79,9 +79,12 @@ def replace_service(
         for identity in new:
             wait_for_service(client, service, identity, progress, completes=stack.must_complete(service.name))
     except BaseException as error:
+        with suppress(EngineError):  # compose may have been stopped after it had created some
+            new = list({*new, *service_containers(client, stack, service.name)} - {str(data["Id"]) for data in old})
         outcome = _go_back(client, service, new, old, {data["Id"] for data in ran})
         if isinstance(error, XaivaError):
             error.why = f"{error.why}; {outcome}"
+            error.remedy = error.remedy if not old else ""  # it names the new container, which is gone
         raise
     _retire(client, service, old, new)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.errors import Cancelled, XaivaError
 from core.progress import NullProgress
+from core.stacks import replace
+from core.stacks.compose import run_compose
 from core.stacks.replace import before_tag
 from core.stacks.run import run
 from tests.stacks.conftest import BASE, NAME, WORKS, Shop
@@ -182,6 +186,22 @@ def test_a_cancel_of_an_update_leaves_what_ran(shop: Shop) -> None:
 
     with pytest.raises(Cancelled):
         run(shop.site, NAME, {"action": "up"}, CancelsWithTheSecond())
+    assert shop.containers() == before
+    assert shop.state("api") == "running healthy"
+
+
+def test_a_cancel_while_compose_works_leaves_no_second_container(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.up()
+    before = shop.containers()
+    shop.change("api", "sleep 1000\n")
+
+    def cancelled_at_its_end(*words: Any, **options: Any) -> None:
+        run_compose(*words, **options)
+        raise Cancelled
+
+    monkeypatch.setattr(replace, "run_compose", cancelled_at_its_end)
+    with pytest.raises(Cancelled):
+        shop.up()
     assert shop.containers() == before
     assert shop.state("api") == "running healthy"
 

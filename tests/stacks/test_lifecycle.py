@@ -46,6 +46,7 @@ def test_the_one_before_comes_back_when_the_new_one_does_not_work(shop: Shop, fa
         shop.up()
     assert caught.value.what.startswith("replace api: Service api")
     assert "the one before runs as before" in caught.value.why
+    assert "xaiva logs" not in caught.value.remedy  # of a container that is gone
     assert ("last words" in caught.value.why) == (fault == "ends at once")
     assert shop.containers() == before
     assert shop.state("api") == "running healthy"
